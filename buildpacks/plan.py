@@ -1,0 +1,73 @@
+"""What a buildpack says: a plan of layers, described and never executed. Pure.
+
+A `Tree` is what a push brought (names and small files, read on demand); a `Plan` is what to make of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Tree(Protocol):
+    """A read-only view of the pushed files. Paths are relative, `/`-separated, never normalised away."""
+
+    def names(self) -> Iterable[str]:
+        """Every regular file's path."""
+        ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def read(self, path: str, limit: int = 1 << 20) -> bytes:
+        """A regular file's bytes. Raises FileNotFoundError, or ValueError when larger than `limit`."""
+        ...
+
+
+class BuildRefused(Exception):
+    """The tree cannot be built as it is: what is wrong, and what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer to make: run `script` with `bash -e` in a build instance and keep `outputs`.
+
+    `key` holds every input that decides the result (versions, lockfile bytes' digests, names of recipes);
+    the builder adds the digests of the layers below. `inputs` are the only source files the step sees, unless
+    `source` asks for the whole tree (then the tree id becomes part of the key). Config vars are given when
+    `config` is true (then their digest becomes part of the key).
+    """
+
+    name: str
+    title: str
+    script: str
+    outputs: tuple[str, ...]
+    key: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    source: bool = False
+    config: bool = False
+    after_source: bool = False
+    env: dict[str, str] = field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+    failure_hints: tuple[tuple[str, str, str], ...] = ()
+    """`(regular expression over the output, cause, what to do)`: the first match names the failure."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one buildpack makes of a tree. Layers, lowest first: stack, `steps` before the source, the source,
+    then `steps` with `after_source`."""
+
+    language: str
+    detected: str
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
+    default_processes: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,144 @@
+"""The nouns, as immutable values. Pure: no I/O, no clock; the store makes them from rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class User:
+    id: int
+    name: str
+    role: str
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
+
+@dataclass(frozen=True)
+class App:
+    id: str
+    name: str
+    owner_id: int | None
+    range_index: int
+    deploy_branch: str
+    stack: str
+    release_number: int | None
+    config_number: int
+    restart_token: int
+    destroying: bool
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Image:
+    """`digest` names the OCI manifest; `layers` are digests, lowest first, the stack's included."""
+
+    app_id: str
+    digest: str
+    layers: tuple[str, ...]
+    env: dict[str, str]
+    processes: dict[str, str]
+    manifest: dict[str, Any]
+    stack: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Build:
+    app_id: str
+    number: int
+    commit: str
+    tree: str
+    actor: str
+    status: str
+    cause: str
+    image_digest: str | None
+    holder: str
+    started_at: float
+    finished_at: float | None
+
+
+@dataclass(frozen=True)
+class Release:
+    app_id: str
+    number: int
+    image_digest: str | None
+    config_number: int
+    limits: dict[str, dict[str, int]]
+    description: str
+    commit: str | None
+    actor: str
+    state: str
+    cause: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class FormationEntry:
+    """Desired count of one process type. `limits` holds only what differs from the defaults."""
+
+    app_id: str
+    type: str
+    quantity: int
+    limits: dict[str, int] = field(default_factory=dict)
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Deployment:
+    id: int
+    app_id: str
+    release_number: int
+    from_release: int | None
+    push: bool
+    state: str
+    cancel_requested: bool
+    error: dict[str, Any] | None
+    created_at: float
+    step_at: float
+    finished_at: float | None
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One container. `name` is what people call it (`web.1`), `runtime_id` what the spawner does (`i91`)."""
+
+    id: int
+    app_id: str
+    kind: str
+    type: str
+    number: int
+    release_number: int | None
+    deployment_id: int | None
+    restart_token: int
+    state: str
+    detail: dict[str, Any]
+    address: str | None
+    port: int | None
+    created_at: float
+    state_at: float
+    healthy_at: float | None
+    ended_at: float | None
+    cause: str
+    exit: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.type}.{self.number}"
+
+    @property
+    def runtime_id(self) -> str:
+        return f"i{self.id}"
+
+
+@dataclass(frozen=True)
+class Event:
+    seq: int
+    at: float
+    app_id: str | None
+    actor: str
+    verb: str
+    detail: dict[str, Any]

@@ -1,0 +1,89 @@
+"""Length-prefixed messages: JSON for control sockets, channel frames for attached terminals.
+
+A JSON message is four bytes of big-endian length and that many bytes of UTF-8. An attach frame is one byte of
+channel, four bytes of big-endian length and the payload. Sans-I/O decoders plus two blocking helpers.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any
+
+MAX_JSON_BYTES = 8 * 1024 * 1024
+MAX_FRAME_BYTES = 64 * 1024
+
+STDIN, STDOUT, STDERR, RESIZE, SIGNAL, EXIT = range(6)
+"""Channels. RESIZE carries `rows columns` as two big-endian uint16; SIGNAL the name, `INT`; EXIT JSON
+`{"status": n}` or `{"signal": n}`; an empty STDIN frame is end of input."""
+
+
+class FrameError(ValueError):
+    """The peer sent something that is not a frame."""
+
+
+def encode_json(message: Any) -> bytes:
+    body = json.dumps(message, separators=(",", ":")).encode()
+    return struct.pack(">I", len(body)) + body
+
+
+class JsonDecoder:
+    """Bytes in, messages out; keeps an incomplete tail."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Any]:
+        self._buffer += data
+        messages = []
+        while len(self._buffer) >= 4:
+            (length,) = struct.unpack_from(">I", self._buffer)
+            if length > MAX_JSON_BYTES:
+                raise FrameError(f"a message of {length} bytes is longer than {MAX_JSON_BYTES}")
+            if len(self._buffer) < 4 + length:
+                break
+            body = bytes(self._buffer[4 : 4 + length])
+            del self._buffer[: 4 + length]
+            try:
+                messages.append(json.loads(body))
+            except ValueError as error:
+                raise FrameError("a message is not JSON") from error
+        return messages
+
+
+def encode_frame(channel: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">BI", channel, len(payload)) + payload
+
+
+class FrameDecoder:
+    """Bytes in, `(channel, payload)` out; keeps an incomplete tail."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        self._buffer += data
+        frames = []
+        while len(self._buffer) >= 5:
+            channel, length = struct.unpack_from(">BI", self._buffer)
+            if channel > EXIT or length > MAX_FRAME_BYTES:
+                raise FrameError(f"not a frame: channel {channel}, {length} bytes")
+            if len(self._buffer) < 5 + length:
+                break
+            frames.append((channel, bytes(self._buffer[5 : 5 + length])))
+            del self._buffer[: 5 + length]
+        return frames
+
+
+def call(sock: socket.socket, message: Any) -> Any:
+    """Send one JSON message and wait for one answer. Raises ConnectionError when the peer hangs up."""
+    sock.sendall(encode_json(message))
+    decoder = JsonDecoder()
+    while True:
+        data = sock.recv(65536)
+        if not data:
+            raise ConnectionError("the peer closed the connection before it answered")
+        messages = decoder.feed(data)
+        if messages:
+            return messages[0]
