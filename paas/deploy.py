@@ -1,0 +1,341 @@
+"""Opening a deployment, following it to its end, and asking for a restart: what the api and a push call.
+
+A deployment is a row; converge moves it. Everything here is transactions and waiting, nothing runs in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+from paas.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
+from paas.model import App, Deployment, Image, Instance, Release
+from paas.store import Store, Tx, apps, configs, deployments, events, formations, images, instances, releases
+
+WAIT_S = 900.0
+POLL_S = 0.03
+RELEASE_TYPE = "release"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a new release changes against the app's serving release (or its newest state before the first)."""
+
+    image_digest: str | None = None
+    commit: str | None = None
+    set_vars: dict[str, str] = field(default_factory=dict)
+    unset_vars: tuple[str, ...] = ()
+    limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    rollback_to: int | None = None
+
+
+def open_deployment(
+    store: Store,
+    poke: Callable[[], None],
+    app_id: str,
+    change: Change,
+    *,
+    actor: str,
+    description: str,
+    push: bool = False,
+    wait_s: float = WAIT_S,
+    on_wait: Callable[[str], None] | None = None,
+) -> tuple[Release, Deployment | None]:
+    """Make the next release and its deployment in one transaction, after earlier deployments have finished.
+
+    While another deployment of the app is unfinished, `on_wait` hears once who is deploying what since when.
+    The deployment is None when the app has no image yet: then the release only records the new state.
+    Raises Conflict after `wait_s` (0: at once), NotFound when the app is gone, BadInput for an impossible change.
+    """
+    deadline = time.monotonic() + wait_s
+    told = False
+    while True:
+        with store.write() as tx:
+            busy = deployments.unfinished_of(tx, app_id)
+            if busy is None:
+                opened = _open(tx, app_id, change, actor=actor, description=description, push=push)
+                break
+            sentence = _holder_sentence(tx, busy)
+        if time.monotonic() >= deadline:
+            raise Conflict(sentence, "Try again when it has finished.")
+        if on_wait is not None and not told:
+            on_wait(sentence)
+            told = True
+        time.sleep(0.1)
+    poke()
+    return opened
+
+
+def follow(
+    store: Store,
+    deployment_id: int,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    poke: Callable[[], None] = lambda: None,
+) -> Iterator[str]:
+    """Yield the deployment's progress lines until it has succeeded.
+
+    When `cancelled` turns true a cancel is asked for (it has no effect after the commit point) and the stream
+    goes on to the true end. Raises DeployFailed or Cancelled, with the diagnosis.
+    """
+    seen, asked = 0, False
+    while True:
+        try:
+            with store.read() as tx:
+                deployment = deployments.get(tx, deployment_id)
+                lines = deployments.lines(tx, deployment_id, seen)
+        except NotFound:
+            gone = "The app was destroyed during the deployment."
+            raise DeployFailed(gone, cause="app destroyed") from None
+        for seq, text in lines:
+            seen = seq
+            yield text
+        if deployment.finished_at is not None:
+            if deployment.state != "succeeded":
+                raise failure_of(deployment)
+            return
+        if not asked and cancelled():
+            asked = True
+            with store.write() as tx:
+                deployments.request_cancel(tx, deployment_id)
+            poke()
+        time.sleep(POLL_S)
+
+
+def cancel(store: Store, poke: Callable[[], None], deployment_id: int) -> None:
+    """Ask for the deployment to be given up; after the commit point this changes nothing."""
+    with store.write() as tx:
+        deployments.request_cancel(tx, deployment_id)
+    poke()
+
+
+def follow_formation(
+    store: Store,
+    app_id: str,
+    types: Collection[str],
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    timeout_s: float = 120.0,
+) -> Iterator[str]:
+    """After a change of scale, a stop or a restart: yield a line per instance that comes up or goes down.
+
+    Ends when the live instances of `types` are those that are wanted, or when nobody listens any more.
+    Raises DeployFailed when one of them ended during its boot or when it takes longer than `timeout_s`;
+    the platform goes on trying either way.
+    """
+    deadline = time.monotonic() + timeout_s
+    with store.read() as tx:
+        known = {i.id: i.state for i in instances.live_of(tx, app_id) if i.kind == "process"}
+    while not cancelled():
+        with store.read() as tx:
+            missing = _missing(tx, app_id, types)
+            rows = {i.id: i for i in instances.live_of(tx, app_id) if i.kind == "process" and i.type in types}
+            gone = [instances.get(tx, id) for id in known if id not in rows]
+        for row in [*gone, *rows.values()]:
+            before = known.get(row.id, "")
+            line = _change_line(before, row)
+            if line:
+                yield line
+            known[row.id] = row.state
+            if row.state == "ended":
+                del known[row.id]
+                if before == "starting" and row.cause not in ("", "stopped"):
+                    raise DeployFailed(
+                        f"{row.name} did not come up: {row.cause}.", "See: paas logs", cause=row.cause
+                    )
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            raise DeployFailed(
+                f"Not there yet after {timeout_s:.0f} s: {', '.join(missing)}.", "See: paas ps"
+            )
+        time.sleep(POLL_S)
+
+
+def failure_of(deployment: Deployment) -> PaasError:
+    """The error a failed or cancelled deployment ended with."""
+    if deployment.error is not None:
+        return from_json(deployment.error, DeployFailed.http_status)
+    if deployment.state == "cancelled":
+        return Cancelled(f"Release v{deployment.release_number} was cancelled.", cause="cancelled")
+    return DeployFailed(f"Release v{deployment.release_number} failed.", cause="failed")
+
+
+def rollback_target(tx: Tx, app: App, number: int | None) -> Release:
+    """The release to go back to: `number`, or the newest succeeded one before the serving one.
+
+    Raises NotFound or BadInput with what to use instead.
+    """
+    if number is not None:
+        release = releases.get(tx, app.id, number)
+        if release is None:
+            raise NotFound(f"{app.name} has no release v{number}.", "See: paas releases")
+    else:
+        older = [
+            r
+            for r in releases.of_app(tx, app.id, 1000)
+            if r.state == "succeeded" and r.image_digest is not None and r.number < (app.release_number or 0)
+        ]
+        if not older:
+            raise BadInput(f"{app.name} has no earlier release to go back to.", "See: paas releases")
+        release = max(older, key=lambda r: r.number)
+    if release.state != "succeeded":
+        raise BadInput(f"v{release.number} never ran ({release.state}).", "Choose a succeeded release.")
+    if release.image_digest is None or images.get(tx, app.id, release.image_digest) is None:
+        raise BadInput(
+            f"The image of v{release.number} is no longer kept.",
+            "Push the commit again, or choose a newer one.",
+        )
+    return release
+
+
+def restart(
+    store: Store,
+    poke: Callable[[], None],
+    app_id: str,
+    *,
+    actor: str,
+    type: str | None = None,
+    number: int | None = None,
+) -> int:
+    """Ask for a rolling restart of all processes, of one type, or of one instance (`type` and `number`).
+
+    Also starts again what was stopped. Returns the restart token: an instance with a lower one is to be replaced.
+    """
+    with store.write() as tx:
+        token = apps.bump_restart(tx, app_id)
+        if type is not None:
+            instances.spare_restart(tx, app_id, token, type=type, number=number)
+        for entry in formations.of_app(tx, app_id).values():
+            if entry.stopped and type in (None, entry.type):
+                formations.set_stopped(tx, app_id, entry.type, False)
+        what = "all" if type is None else type if number is None else f"{type}.{number}"
+        events.add(tx, app_id, actor, "ps.restart", {"what": what})
+    poke()
+    return token
+
+
+def _missing(tx: Tx, app_id: str, types: Collection[str]) -> list[str]:
+    """The names of instances that are not yet as wanted: to come up, or to go."""
+    app = apps.by_id(tx, app_id)
+    if app is None or app.release_number is None:
+        return []
+    release = releases.get(tx, app_id, app.release_number)
+    image = images.get(tx, app_id, release.image_digest) if release and release.image_digest else None
+    processes = image.processes if image else {}
+    wanted = {
+        (entry.type, number)
+        for entry in formations.of_app(tx, app_id).values()
+        if entry.type in types and entry.type in processes and not entry.stopped
+        for number in range(1, entry.quantity + 1)
+    }
+    live = [i for i in instances.live_of(tx, app_id) if i.kind == "process" and i.type in types]
+    up = {
+        (i.type, i.number)
+        for i in live
+        if i.state == "up" and i.restart_token >= app.restart_token and i.release_number == app.release_number
+    }
+    stale = {
+        (i.type, i.number)
+        for i in live
+        if (i.state == "up" and i.restart_token < app.restart_token)
+        or (i.state in ("starting", "up") and (i.type, i.number) not in wanted)
+    }
+    return [f"{kind}.{number}" for kind, number in sorted((wanted - up) | stale)]
+
+
+def _change_line(before: str, row: Instance) -> str:
+    if before == row.state:
+        return ""
+    if row.state == "up" and row.healthy_at is not None:
+        return f"{row.name} up (healthy after {row.healthy_at - row.created_at:.2f} s)"
+    if row.state in ("draining", "stopping") and before not in ("draining", "stopping"):
+        return f"{row.name} stopping"
+    if row.state == "ended" and before in ("up", "starting") and row.cause:
+        return f"{row.name} ended: {row.cause}"
+    return f"{row.name} stopped" if row.state == "ended" else ""
+
+
+def _open(
+    tx: Tx, app_id: str, change: Change, *, actor: str, description: str, push: bool
+) -> tuple[Release, Deployment | None]:
+    app = apps.by_id(tx, app_id)
+    if app is None or app.destroying:
+        raise NotFound("This app does not exist any more.")
+    base = None if app.release_number is None else releases.get(tx, app_id, app.release_number)
+    image_digest, commit = change.image_digest, change.commit
+    config_number = base.config_number if base else app.config_number
+    if change.rollback_to is not None:
+        target = rollback_target(tx, app, change.rollback_to)
+        image_digest, commit, config_number = target.image_digest, target.commit, target.config_number
+    elif image_digest is None and base is not None:
+        image_digest, commit = base.image_digest, base.commit
+    config_number = _config(tx, app, config_number, change)
+    image = None if image_digest is None else images.get(tx, app_id, image_digest)
+    if image_digest is not None and image is None:
+        raise BadInput(f"Image {image_digest[:19]} does not belong to this app.")
+    limits = _formation(tx, app_id, change, image)
+    release = releases.create(
+        tx,
+        app_id,
+        image_digest=image_digest,
+        config_number=config_number,
+        limits=limits,
+        description=description,
+        commit=commit,
+        actor=actor,
+        state="pending" if image else "succeeded",
+    )
+    detail = {"release": release.number, "description": description}
+    events.add(tx, app_id, actor, "release.create", detail)
+    if image is None:
+        apps.set_release(tx, app_id, release.number)
+        return release, None
+    deployment = deployments.create(
+        tx, app_id, release_number=release.number, from_release=app.release_number, push=push
+    )
+    return release, deployment
+
+
+def _config(tx: Tx, app: App, number: int, change: Change) -> int:
+    """The number of the configuration the release gets; a changed one is written as the next number."""
+    if not change.set_vars and not change.unset_vars:
+        if number != app.config_number:
+            apps.set_config(tx, app.id, number)
+        return number
+    values = dict(configs.get(tx, app.id, number)) if number else {}
+    for name in change.unset_vars:
+        values.pop(name, None)
+    values.update(change.set_vars)
+    return configs.put(tx, app.id, values)
+
+
+def _formation(tx: Tx, app_id: str, change: Change, image: Image | None) -> dict[str, dict[str, int]]:
+    """Bring the formation's rows up to the release; returns the limits of every type as they stand now."""
+    entries = formations.of_app(tx, app_id)
+    if image is not None:
+        wishes = image.manifest.get("formation")
+        wishes = wishes if isinstance(wishes, dict) else {}
+        for kind in image.processes:
+            if kind == RELEASE_TYPE or kind in entries:
+                continue
+            wish = wishes.get(kind)
+            quantity = wish.get("quantity") if isinstance(wish, dict) else None
+            plain = 1 if kind == "web" else 0
+            formations.ensure(tx, app_id, kind, quantity if isinstance(quantity, int) else plain)
+    for kind, limits in change.limits.items():
+        formations.set_limits(tx, app_id, kind, limits)
+    if change.image_digest is not None:
+        for entry in entries.values():
+            if entry.stopped:
+                formations.set_stopped(tx, app_id, entry.type, False)
+    return {kind: entry.limits for kind, entry in formations.of_app(tx, app_id).items() if entry.limits}
+
+
+def _holder_sentence(tx: Tx, busy: Deployment) -> str:
+    release = releases.get(tx, busy.app_id, busy.release_number)
+    who = release.actor if release else "somebody"
+    what = release.description if release else "a release"
+    since = time.strftime("%H:%M:%S", time.gmtime(busy.created_at))
+    return f"{who} is deploying v{busy.release_number} ({what}) since {since} UTC."
