@@ -135,6 +135,45 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class LayerKey:
+    """A dependency layer that was made once: what it was made from (`key`), and what came out."""
+
+    key: str
+    digest: str
+    size_bytes: int
+    used_at: float
+
+
+@dataclass(frozen=True)
+class Domain:
+    name: str
+    app_id: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Key:
+    """An SSH public key of a user; `fingerprint` is `SHA256:…` as `ssh-keygen -l` prints it."""
+
+    fingerprint: str
+    user_id: int
+    public_key: str
+    comment: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Token:
+    """An API token; the secret itself is not kept."""
+
+    id: int
+    user_id: int
+    name: str
+    created_at: float
+    last_used_at: float | None
+
+
+@dataclass(frozen=True)
 class Event:
     seq: int
     at: float

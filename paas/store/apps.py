@@ -1,0 +1,107 @@
+"""Rows of `app`."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from paas.errors import Conflict, NotFound
+from paas.model import App
+from paas.store.database import Tx, now, one
+
+_COLUMNS = (
+    "id, name, owner_id, range_index, deploy_branch, stack, release_number, config_number, restart_token,"
+    " destroying, created_at"
+)
+
+
+def _app(row: tuple[Any, ...]) -> App:
+    fields = list(row)
+    fields[9] = bool(row[9])
+    return App(*fields)
+
+
+def create(tx: Tx, name: str, owner_id: int | None, *, stack: str = "debian-12") -> App:
+    """A new app with a new id and the lowest free id range (from 1; 0 is the platform's own). Raises Conflict."""
+    if by_name(tx, name):
+        raise Conflict(f"The name {name} is taken.", "Choose another name.")
+    (range_index,) = one(
+        tx,
+        "SELECT min(n) FROM (SELECT 1 AS n UNION SELECT range_index + 1 FROM app)"
+        " WHERE n NOT IN (SELECT range_index FROM app)",
+    )
+    app_id = "a" + secrets.token_hex(5)
+    tx.execute(
+        "INSERT INTO app (id, name, owner_id, range_index, stack, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (app_id, name, owner_id, range_index, stack, now()),
+    )
+    return get(tx, app_id)
+
+
+def by_id(tx: Tx, app_id: str) -> App | None:
+    row = tx.execute(f"SELECT {_COLUMNS} FROM app WHERE id = ?", (app_id,)).fetchone()
+    return _app(row) if row else None
+
+
+def get(tx: Tx, app_id: str) -> App:
+    """Raises NotFound."""
+    app = by_id(tx, app_id)
+    if app is None:
+        raise NotFound(f"There is no app with the id {app_id}.")
+    return app
+
+
+def by_name(tx: Tx, name: str) -> App | None:
+    row = tx.execute(f"SELECT {_COLUMNS} FROM app WHERE name = ?", (name,)).fetchone()
+    return _app(row) if row else None
+
+
+def all(tx: Tx) -> list[App]:
+    return [_app(row) for row in tx.execute(f"SELECT {_COLUMNS} FROM app ORDER BY name")]
+
+
+def rename(tx: Tx, app_id: str, name: str) -> None:
+    """Raises Conflict when another app has the name."""
+    other = by_name(tx, name)
+    if other and other.id != app_id:
+        raise Conflict(f"The name {name} is taken.", "Choose another name.")
+    tx.execute("UPDATE app SET name = ? WHERE id = ?", (name, app_id))
+
+
+def set_release(tx: Tx, app_id: str, number: int) -> None:
+    """The release that serves from now on."""
+    tx.execute("UPDATE app SET release_number = ? WHERE id = ?", (number, app_id))
+
+
+def set_config(tx: Tx, app_id: str, number: int) -> None:
+    tx.execute("UPDATE app SET config_number = ? WHERE id = ?", (number, app_id))
+
+
+def set_branch(tx: Tx, app_id: str, branch: str) -> None:
+    tx.execute("UPDATE app SET deploy_branch = ? WHERE id = ?", (branch, app_id))
+
+
+def bump_restart(tx: Tx, app_id: str, *, type: str | None = None, number: int | None = None) -> int:
+    """The new restart token: live instances with a lower one are replaced.
+
+    With `type` (and `number`) only those are: the others get the new token as if they had been born with it.
+    """
+    tx.execute("UPDATE app SET restart_token = restart_token + 1 WHERE id = ?", (app_id,))
+    token = get(tx, app_id).restart_token
+    if type is not None:
+        tx.execute(
+            "UPDATE instance SET restart_token = ? WHERE app_id = ? AND ended_at IS NULL AND restart_token = ?"
+            " AND (type <> ? OR number <> coalesce(?, number))",
+            (token, app_id, token - 1, type, number),
+        )
+    return token
+
+
+def set_destroying(tx: Tx, app_id: str) -> None:
+    """Free the name at once; the loop removes what the app has, then the row."""
+    tx.execute("UPDATE app SET destroying = 1, name = id WHERE id = ?", (app_id,))
+    tx.execute("DELETE FROM domain WHERE app_id = ?", (app_id,))
+
+
+def delete(tx: Tx, app_id: str) -> None:
+    tx.execute("DELETE FROM app WHERE id = ?", (app_id,))

@@ -1,0 +1,61 @@
+"""Rows of `build`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paas.model import Build
+from paas.store.database import Tx, now, one
+
+_COLUMNS = (
+    "app_id, number, commit_sha, tree, actor, status, cause, image_digest, holder, started_at, finished_at"
+)
+
+
+def _build(row: tuple[Any, ...]) -> Build:
+    return Build(*row)
+
+
+def start(tx: Tx, app_id: str, *, commit: str, tree: str, actor: str, holder: str) -> Build:
+    """A running build with the app's next number; `holder` names the process that builds."""
+    (number,) = one(tx, "SELECT coalesce(max(number), 0) + 1 FROM build WHERE app_id = ?", (app_id,))
+    tx.execute(
+        "INSERT INTO build (app_id, number, commit_sha, tree, actor, status, holder, started_at)"
+        " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
+        (app_id, number, commit, tree, actor, holder, now()),
+    )
+    build = get(tx, app_id, number)
+    assert build is not None
+    return build
+
+
+def finish(
+    tx: Tx, app_id: str, number: int, status: str, *, cause: str = "", image_digest: str | None = None
+) -> None:
+    """`status` is succeeded, failed or cancelled. A finished build stays as it is."""
+    tx.execute(
+        "UPDATE build SET status = ?, cause = ?, image_digest = ?, finished_at = ?"
+        " WHERE app_id = ? AND number = ? AND status = 'running'",
+        (status, cause, image_digest, now(), app_id, number),
+    )
+
+
+def get(tx: Tx, app_id: str, number: int) -> Build | None:
+    row = tx.execute(
+        f"SELECT {_COLUMNS} FROM build WHERE app_id = ? AND number = ?", (app_id, number)
+    ).fetchone()
+    return _build(row) if row else None
+
+
+def of_app(tx: Tx, app_id: str, limit: int = 50) -> list[Build]:
+    """Newest first."""
+    sql = f"SELECT {_COLUMNS} FROM build WHERE app_id = ? ORDER BY number DESC LIMIT ?"
+    return [_build(row) for row in tx.execute(sql, (app_id, limit))]
+
+
+def running(tx: Tx) -> list[Build]:
+    return [_build(row) for row in tx.execute(f"SELECT {_COLUMNS} FROM build WHERE status = 'running'")]
+
+
+def delete(tx: Tx, app_id: str, number: int) -> None:
+    tx.execute("DELETE FROM build WHERE app_id = ? AND number = ?", (app_id, number))

@@ -1,0 +1,134 @@
+"""Rows of `deployment` and `deployment_line`: moving an app from one release to the next."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from paas import lifecycle
+from paas.errors import Conflict, NotFound
+from paas.model import Deployment
+from paas.store import apps, formations, releases
+from paas.store.database import Tx, now
+
+_COLUMNS = "id, app_id, release_number, from_release, push, state, cancel_requested, error, created_at, step_at, finished_at"
+
+
+def _deployment(row: tuple[Any, ...]) -> Deployment:
+    error = json.loads(row[7]) if row[7] else None
+    fields = list(row)
+    fields[4], fields[6], fields[7] = bool(row[4]), bool(row[6]), error
+    return Deployment(*fields)
+
+
+def create(
+    tx: Tx, app_id: str, *, release_number: int, from_release: int | None, push: bool = False
+) -> Deployment:
+    """Raises Conflict while another deployment of the app is unfinished."""
+    if unfinished_of(tx, app_id):
+        raise Conflict("Another deployment of this app is under way.", "Wait until it has finished.")
+    at = now()
+    tx.execute(
+        "INSERT INTO deployment (app_id, release_number, from_release, push, state, created_at, step_at)"
+        " VALUES (?, ?, ?, ?, 'pending', ?, ?)",
+        (app_id, release_number, from_release, int(push), at, at),
+    )
+    return get(tx, tx.last_insert_rowid())
+
+
+def get(tx: Tx, id: int) -> Deployment:
+    """Raises NotFound."""
+    row = tx.execute(f"SELECT {_COLUMNS} FROM deployment WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        raise NotFound(f"There is no deployment {id}.")
+    return _deployment(row)
+
+
+def unfinished(tx: Tx) -> list[Deployment]:
+    sql = f"SELECT {_COLUMNS} FROM deployment WHERE finished_at IS NULL ORDER BY id"
+    return [_deployment(row) for row in tx.execute(sql)]
+
+
+def unfinished_of(tx: Tx, app_id: str) -> Deployment | None:
+    row = tx.execute(
+        f"SELECT {_COLUMNS} FROM deployment WHERE app_id = ? AND finished_at IS NULL", (app_id,)
+    ).fetchone()
+    return _deployment(row) if row else None
+
+
+def latest_of(tx: Tx, app_id: str) -> Deployment | None:
+    row = tx.execute(
+        f"SELECT {_COLUMNS} FROM deployment WHERE app_id = ? ORDER BY id DESC LIMIT 1", (app_id,)
+    ).fetchone()
+    return _deployment(row) if row else None
+
+
+def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) -> Deployment:
+    """Enter `state`; the release follows in the same transaction. Raises lifecycle.WrongTransition.
+
+    Entering `draining` is the commit point: the release has succeeded and is the app's. Entering `failed` or
+    `cancelled` marks the release so, with the cause of `error` (PaasError.to_json()).
+    """
+    deployment = get(tx, id)
+    lifecycle.check(lifecycle.DEPLOYMENT, deployment.state, state)
+    at = now()
+    tx.execute(
+        "UPDATE deployment SET state = ?, step_at = ?, error = ?, finished_at = ? WHERE id = ?",
+        (
+            state,
+            at,
+            json.dumps(error) if error else None,
+            at if state in lifecycle.FINISHED_DEPLOYMENT else None,
+            id,
+        ),
+    )
+    app_id, number = deployment.app_id, deployment.release_number
+    if state == lifecycle.COMMITTED:
+        releases.set_state(tx, app_id, number, "succeeded")
+        apps.set_release(tx, app_id, number)
+    elif state in ("failed", "cancelled"):
+        releases.set_state(tx, app_id, number, state, cause=str((error or {}).get("cause", "")))
+        _give_back(tx, app_id)
+    return get(tx, id)
+
+
+def _give_back(tx: Tx, app_id: str) -> None:
+    """After a failure the desired configuration and limits are those of the release that serves on."""
+    app = apps.get(tx, app_id)
+    serving = None if app.release_number is None else releases.get(tx, app_id, app.release_number)
+    if serving is None:
+        return
+    apps.set_config(tx, app_id, serving.config_number)
+    for entry in formations.of_app(tx, app_id).values():
+        limits = serving.limits.get(entry.type, {})
+        if entry.limits != limits:
+            formations.set_limits(tx, app_id, entry.type, limits)
+
+
+def request_cancel(tx: Tx, id: int) -> None:
+    """Ask the loop to give up; after the commit point it has no effect."""
+    tx.execute("UPDATE deployment SET cancel_requested = 1 WHERE id = ? AND finished_at IS NULL", (id,))
+
+
+def add_line(tx: Tx, id: int, text: str) -> None:
+    """One line of progress, in the grammar of the push."""
+    tx.execute(
+        "INSERT INTO deployment_line (deployment_id, seq, text)"
+        " SELECT ?, coalesce(max(seq), 0) + 1, ? FROM deployment_line WHERE deployment_id = ?",
+        (id, text, id),
+    )
+
+
+def lines(tx: Tx, id: int, after: int = 0) -> list[tuple[int, str]]:
+    """`(seq, text)` of the lines behind `after`."""
+    sql = "SELECT seq, text FROM deployment_line WHERE deployment_id = ? AND seq > ? ORDER BY seq"
+    return [(row[0], row[1]) for row in tx.execute(sql, (id, after))]
+
+
+def prune(tx: Tx, app_id: str, keep: int) -> None:
+    """Forget finished deployments but the newest `keep`."""
+    tx.execute(
+        "DELETE FROM deployment WHERE app_id = ? AND finished_at IS NOT NULL AND id NOT IN"
+        " (SELECT id FROM deployment WHERE app_id = ? ORDER BY id DESC LIMIT ?)",
+        (app_id, app_id, keep),
+    )

@@ -1,0 +1,28 @@
+"""Rows of `event`: who did what to which app, append-only, written in the transaction of the deed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from paas.model import Event
+from paas.store.database import Tx, now
+
+
+def add(tx: Tx, app_id: str | None, actor: str, verb: str, detail: dict[str, Any] | None = None) -> None:
+    """`verb` is like app.create, config.set, release.succeeded; values of config vars stay out of `detail`."""
+    tx.execute(
+        "INSERT INTO event (at, app_id, actor, verb, detail) VALUES (?, ?, ?, ?, ?)",
+        (now(), app_id, actor, verb, json.dumps(detail or {})),
+    )
+
+
+def after(tx: Tx, seq: int, limit: int = 1000) -> list[Event]:
+    """Oldest first."""
+    rows = tx.execute(
+        "SELECT seq, at, app_id, actor, verb, detail FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
+        (seq, limit),
+    )
+    return [
+        Event(seq, at, app, actor, verb, json.loads(detail)) for seq, at, app, actor, verb, detail in rows
+    ]

@@ -1,0 +1,146 @@
+"""Rows of `instance`: start-intent first, then what the loop saw of the container."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from paas import lifecycle
+from paas.errors import NotFound
+from paas.model import Instance
+from paas.store.database import Tx, now
+
+_COLUMNS = (
+    "id, app_id, kind, type, number, release_number, deployment_id, restart_token, state, detail, address, port,"
+    " created_at, state_at, healthy_at, ended_at, cause, exit"
+)
+
+
+def _instance(row: tuple[Any, ...]) -> Instance:
+    fields = list(row)
+    fields[9] = json.loads(row[9])
+    fields[17] = json.loads(row[17]) if row[17] else None
+    return Instance(*fields)
+
+
+def create(
+    tx: Tx,
+    app_id: str,
+    *,
+    kind: str,
+    type: str,
+    number: int | None = None,
+    release_number: int | None = None,
+    deployment_id: int | None = None,
+    restart_token: int = 0,
+    detail: dict[str, Any] | None = None,
+) -> Instance:
+    """A row in state `starting`. Without a `number` (runs, builds) the instance is numbered by its id."""
+    at = now()
+    tx.execute(
+        "INSERT INTO instance (app_id, kind, type, number, release_number, deployment_id, restart_token, state,"
+        " detail, created_at, state_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'starting', ?, ?, ?)",
+        (
+            app_id,
+            kind,
+            type,
+            0 if number is None else number,
+            release_number,
+            deployment_id,
+            restart_token,
+            json.dumps(detail or {}),
+            at,
+            at,
+        ),
+    )
+    id = tx.last_insert_rowid()
+    if number is None:
+        tx.execute("UPDATE instance SET number = id WHERE id = ?", (id,))
+    return get(tx, id)
+
+
+def get(tx: Tx, id: int) -> Instance:
+    """Raises NotFound."""
+    row = tx.execute(f"SELECT {_COLUMNS} FROM instance WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        raise NotFound(f"There is no instance i{id}.")
+    return _instance(row)
+
+
+def live(tx: Tx) -> list[Instance]:
+    sql = f"SELECT {_COLUMNS} FROM instance WHERE ended_at IS NULL ORDER BY id"
+    return [_instance(row) for row in tx.execute(sql)]
+
+
+def live_of(tx: Tx, app_id: str) -> list[Instance]:
+    sql = f"SELECT {_COLUMNS} FROM instance WHERE app_id = ? AND ended_at IS NULL ORDER BY id"
+    return [_instance(row) for row in tx.execute(sql, (app_id,))]
+
+
+def set_state(tx: Tx, id: int, state: str) -> Instance:
+    """Raises lifecycle.WrongTransition; `ended` has its own function."""
+    instance = get(tx, id)
+    lifecycle.check(lifecycle.INSTANCE, instance.state, state)
+    if state == "ended":
+        raise lifecycle.WrongTransition("an instance ends by ended()")
+    tx.execute("UPDATE instance SET state = ?, state_at = ? WHERE id = ?", (state, now(), id))
+    return get(tx, id)
+
+
+def started(
+    tx: Tx, id: int, *, address: str | None, port: int | None = None, detail: dict[str, Any] | None = None
+) -> None:
+    """The container runs: where it is reached, and what else identifies it (added to `detail`)."""
+    merged = get(tx, id).detail | (detail or {})
+    tx.execute(
+        "UPDATE instance SET address = ?, port = ?, detail = ? WHERE id = ?",
+        (address, port, json.dumps(merged), id),
+    )
+
+
+def healthy(tx: Tx, id: int) -> Instance:
+    """State `up`, from now on."""
+    set_state(tx, id, "up")
+    tx.execute("UPDATE instance SET healthy_at = ? WHERE id = ?", (now(), id))
+    return get(tx, id)
+
+
+def ended(tx: Tx, id: int, *, cause: str, exit: dict[str, Any] | None = None) -> Instance:
+    """The container is gone: why, and the runtime's exit record. An ended instance stays as it is."""
+    at = now()
+    tx.execute(
+        "UPDATE instance SET state = 'ended', state_at = ?, ended_at = ?, cause = ?, exit = ?"
+        " WHERE id = ? AND ended_at IS NULL",
+        (at, at, cause, json.dumps(exit) if exit is not None else None, id),
+    )
+    return get(tx, id)
+
+
+def recent_of_slot(tx: Tx, app_id: str, type: str, number: int, limit: int = 10) -> list[Instance]:
+    """The newest instances of `type.number`, newest first, ended or not."""
+    sql = f"SELECT {_COLUMNS} FROM instance WHERE app_id = ? AND type = ? AND number = ? ORDER BY id DESC LIMIT ?"
+    return [_instance(row) for row in tx.execute(sql, (app_id, type, number, limit))]
+
+
+def of_deployment(tx: Tx, deployment_id: int) -> list[Instance]:
+    sql = f"SELECT {_COLUMNS} FROM instance WHERE deployment_id = ? ORDER BY id"
+    return [_instance(row) for row in tx.execute(sql, (deployment_id,))]
+
+
+def spare_restart(tx: Tx, app_id: str, token: int, *, type: str, number: int | None = None) -> None:
+    """Let the restart `token` stand for `type` (or `type.number`) alone: all other live instances have it already."""
+    tx.execute(
+        "UPDATE instance SET restart_token = ? WHERE app_id = ? AND ended_at IS NULL AND restart_token = ? - 1"
+        " AND NOT (type = ? AND (? IS NULL OR number = ?))",
+        (token, app_id, token, type, number, number),
+    )
+
+
+def prune(tx: Tx, app_id: str, keep: int = 100) -> list[int]:
+    """Forget ended instances but the app's newest `keep`; the ids that are gone."""
+    rows = tx.execute(
+        "DELETE FROM instance WHERE app_id = ? AND ended_at IS NOT NULL AND id NOT IN"
+        " (SELECT id FROM instance WHERE app_id = ? ORDER BY id DESC LIMIT ?) RETURNING id",
+        (app_id, app_id, keep),
+    )
+    return [row[0] for row in rows]

@@ -1,0 +1,84 @@
+"""Rows of `release`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from paas.model import Release
+from paas.store.database import Tx, now, one
+
+_COLUMNS = "app_id, number, image_digest, config_number, limits, description, commit_sha, actor, state, cause, created_at"
+
+
+def _release(row: tuple[Any, ...]) -> Release:
+    fields = list(row)
+    fields[4] = json.loads(row[4])
+    return Release(*fields)
+
+
+def next_number(tx: Tx, app_id: str) -> int:
+    (number,) = one(tx, "SELECT coalesce(max(number), 0) + 1 FROM release WHERE app_id = ?", (app_id,))
+    return int(number)
+
+
+def create(
+    tx: Tx,
+    app_id: str,
+    *,
+    image_digest: str | None,
+    config_number: int,
+    limits: dict[str, dict[str, int]],
+    description: str,
+    commit: str | None,
+    actor: str,
+    state: str = "pending",
+) -> Release:
+    """The app's next release."""
+    number = next_number(tx, app_id)
+    tx.execute(
+        "INSERT INTO release (app_id, number, image_digest, config_number, limits, description, commit_sha,"
+        " actor, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            app_id,
+            number,
+            image_digest,
+            config_number,
+            json.dumps(limits),
+            description,
+            commit,
+            actor,
+            state,
+            now(),
+        ),
+    )
+    release = get(tx, app_id, number)
+    assert release is not None
+    return release
+
+
+def get(tx: Tx, app_id: str, number: int) -> Release | None:
+    row = tx.execute(
+        f"SELECT {_COLUMNS} FROM release WHERE app_id = ? AND number = ?", (app_id, number)
+    ).fetchone()
+    return _release(row) if row else None
+
+
+def of_app(tx: Tx, app_id: str, limit: int = 1000) -> list[Release]:
+    """Newest first."""
+    sql = f"SELECT {_COLUMNS} FROM release WHERE app_id = ? ORDER BY number DESC LIMIT ?"
+    return [_release(row) for row in tx.execute(sql, (app_id, limit))]
+
+
+def set_state(tx: Tx, app_id: str, number: int, state: str, *, cause: str = "") -> None:
+    tx.execute(
+        "UPDATE release SET state = ?, cause = ? WHERE app_id = ? AND number = ?",
+        (state, cause, app_id, number),
+    )
+
+
+def forget_image(tx: Tx, app_id: str, digest: str) -> None:
+    """Old releases keep their row when their image is collected; they cannot be rolled back to."""
+    tx.execute(
+        "UPDATE release SET image_digest = NULL WHERE app_id = ? AND image_digest = ?", (app_id, digest)
+    )

@@ -1,0 +1,29 @@
+"""Rows of `user`."""
+
+from __future__ import annotations
+
+from paas.errors import Conflict
+from paas.model import User
+from paas.store.database import Tx, now
+
+
+def add(tx: Tx, name: str, role: str) -> User:
+    """`role` is admin or member. Raises Conflict when the name is taken."""
+    if by_name(tx, name):
+        raise Conflict(f"There is a user {name} already.")
+    tx.execute("INSERT INTO user (name, role, created_at) VALUES (?, ?, ?)", (name, role, now()))
+    return User(tx.last_insert_rowid(), name, role)
+
+
+def by_name(tx: Tx, name: str) -> User | None:
+    row = tx.execute("SELECT id, name, role FROM user WHERE name = ?", (name,)).fetchone()
+    return User(*row) if row else None
+
+
+def by_id(tx: Tx, id: int) -> User | None:
+    row = tx.execute("SELECT id, name, role FROM user WHERE id = ?", (id,)).fetchone()
+    return User(*row) if row else None
+
+
+def all(tx: Tx) -> list[User]:
+    return [User(*row) for row in tx.execute("SELECT id, name, role FROM user ORDER BY name")]
