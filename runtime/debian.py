@@ -1,0 +1,278 @@
+"""Debian root file systems made with the machine's own apt: its mirrors, proxies, keyrings and credentials.
+
+Everything here runs the distribution's tools as argument lists, never through a shell. The tree that comes out
+carries nothing of the machine that made it: public sources, no lists, caches, logs or ids, no setuid bits.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+Say = Callable[[str], None]
+
+PUBLIC_MIRROR = "http://deb.debian.org/debian"
+PUBLIC_SECURITY = "http://deb.debian.org/debian-security"
+DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+FAKE_EPOCH = 1672531200
+"""Seconds; what tools that write dates into files (shadow's `lastchg`) are told. 2023-01-01."""
+
+_SIGNED_BY = re.compile(r"(?i)signed-by\s*[:=]\s*(/[^\s\],]+(?:[ ,]+/[^\s\],]+)*)")
+_TRUSTED = re.compile(r"(?i)\btrusted\s*[:=]\s*yes\b")
+_INLINE_KEY = re.compile(r"(?is)signed-by:[ \t]*\n?( -----BEGIN PGP.*?-----END PGP[^\n]*)")
+_KEPT_ENV = re.compile(r"(?i)(PATH|(https?|ftp|all|no)_proxy|SSL_CERT_(FILE|DIR)|TMPDIR)")
+
+
+class StackError(Exception):
+    """A stack cannot be built or read; the message is a sentence for people."""
+
+
+@dataclass(frozen=True)
+class Apt:
+    """What the machine's apt knows about one Debian release: lines of sources, a folder of keyrings, settings."""
+
+    sources: tuple[str, ...]
+    keyrings: Path
+    settings: Path
+
+
+def environment() -> dict[str, str]:
+    """The variables given to apt and dpkg: proxies of the machine, nothing of the user's session."""
+    kept = {name: value for name, value in os.environ.items() if _KEPT_ENV.fullmatch(name)}
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        **kept,
+        "LC_ALL": "C.UTF-8",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "SOURCE_DATE_EPOCH": str(FAKE_EPOCH),
+    }
+
+
+def public_sources(suite: str) -> tuple[str, ...]:
+    """The sources of a plain Debian installation; written into every stack, whatever mirror built it."""
+    return (
+        f"deb {PUBLIC_MIRROR} {suite} main",
+        f"deb {PUBLIC_MIRROR} {suite}-updates main",
+        f"deb {PUBLIC_SECURITY} {suite}-security main",
+    )
+
+
+def read_apt(suite: str, folder: Path) -> Apt:
+    """Read the machine's apt configuration for `suite`; generated files go to `folder`."""
+    keyrings = folder / "keyrings"
+    keyrings.mkdir()
+    if DEBIAN_KEYRING.exists():
+        shutil.copy(DEBIAN_KEYRING, keyrings)
+    for path in sorted(Path("/etc/apt/trusted.gpg.d").glob("*")):
+        if path.suffix in (".gpg", ".asc"):
+            shutil.copy(path, keyrings)
+    settings = folder / "apt.conf"
+    settings.write_text("".join(f"{line}\n" for line in _machine_settings()))
+    return Apt(_machine_sources(suite, keyrings) or public_sources(suite), keyrings, settings)
+
+
+def _machine_settings() -> Iterator[str]:
+    """Network settings of the machine's apt (proxies, CA files, retries), none of its hooks or folders."""
+    for line in _output(["apt-config", "dump"]).splitlines():
+        if line.startswith("Acquire::") and not line.startswith(("Acquire::cdrom", "Acquire::IndexTargets")):
+            yield line
+    yield 'Acquire::Languages "none";'
+    yield 'Acquire::Retries "3";'
+    yield 'Dir::Etc::netrc "/etc/apt/auth.conf";'
+    yield 'Dir::Etc::netrcparts "/etc/apt/auth.conf.d";'
+
+
+def _machine_sources(suite: str, keyrings: Path) -> tuple[str, ...]:
+    """`deb` lines for the release, as apt itself understands the machine's source files."""
+    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
+    listing = _output(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SOURCESENTRY)",
+         "Created-By: Packages"]
+    )  # fmt: skip
+    lines: dict[str, None] = {}
+    for row in listing.splitlines():
+        uri, release, component, entry = row.split("|", 3)
+        if release not in wanted or component != "main" or not uri.startswith(("http", "file:", "copy:")):
+            continue
+        trusted = _keys_of(Path(entry.rpartition(":")[0]), keyrings)
+        lines[f"deb {'[trusted=yes] ' if trusted else ''}{uri} {release} main"] = None
+    if not any(f" {suite} " in line for line in lines):
+        return ()
+    return tuple(lines)
+
+
+def _keys_of(source: Path, keyrings: Path) -> bool:
+    """Collect the keyrings a source file names; True when it says `trusted=yes`."""
+    text = "\n".join(
+        line for line in source.read_text(errors="replace").splitlines() if not line.lstrip().startswith("#")
+    )
+    for match in _SIGNED_BY.finditer(text):
+        for path in map(Path, re.split(r"[ ,]+", match.group(1))):
+            if path.is_file():
+                suffix = ".asc" if path.read_bytes().startswith(b"-----BEGIN") else ".gpg"
+                shutil.copy(path, keyrings / f"{path.stem}{suffix}")
+    for number, match in enumerate(_INLINE_KEY.finditer(text)):
+        lines = [line[1:] if line[1:] != "." else "" for line in match.group(1).splitlines()]
+        (keyrings / f"inline-{number}.asc").write_text("\n".join(lines) + "\n")
+    return bool(_TRUSTED.search(text))
+
+
+def bootstrap(root: Path, suite: str, packages: Iterable[str], apt: Apt, say: Say) -> None:
+    """Make a minimal Debian with `packages` in the empty folder `root`. Raises StackError."""
+    if shutil.which("mmdebstrap"):
+        command = [
+            "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+            f"--include={','.join(packages)}", f"--aptopt={apt.settings}", f"--keyring={apt.keyrings}",
+            "--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io",
+            *(f"--dpkgopt={option}" for option in SLIM),
+            suite, str(root), *apt.sources,
+        ]  # fmt: skip
+        run(command, say, prefix="I: ")
+        return
+    if not shutil.which("debootstrap"):
+        raise StackError("neither mmdebstrap nor debootstrap is installed; run: apt-get install mmdebstrap")
+    mirror = next(line.split()[-3] for line in apt.sources if line.split()[-2] == suite)
+    keyring = ["--no-check-gpg"] if "[trusted=yes]" in apt.sources[0] else [f"--keyring={DEBIAN_KEYRING}"]
+    run(["debootstrap", "--variant=minbase", *keyring, suite, str(root), mirror], say, prefix="I: ")
+    options = "".join(f"{option}\n" for option in ("force-unsafe-io", *SLIM))
+    (root / "etc/dpkg/dpkg.cfg.d/99mmdebstrap").write_text(options)
+    install(root, packages, apt, say)
+
+
+SLIM = (
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+)
+"""dpkg options that leave manuals and translations out, as Debian's slim images do."""
+
+
+def install(root: Path, packages: Iterable[str], apt: Apt, say: Say) -> None:
+    """apt-get upgrade and install into the tree `root`, with apt outside and dpkg inside. Raises StackError."""
+    conf = apt.settings.with_name("install.conf")
+    parts = apt.settings.with_name("none")
+    parts.mkdir(exist_ok=True)
+    sources = apt.settings.with_name("sources.list")
+    sources.write_text("".join(f"{line}\n" for line in apt.sources))
+    options = {
+        "Dir": root, "Dir::Etc::main": "/dev/null", "Dir::Etc::parts": parts, "Dir::Etc::sourcelist": sources,
+        "Dir::Etc::sourceparts": parts, "Dir::Etc::trustedparts": apt.keyrings,
+        "Dir::Etc::trusted": "/dev/null",
+        "DPkg::Chroot-Directory": root, "DPkg::Use-Pty": "false", "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root", "APT::Keep-Downloaded-Packages": "false",
+    }  # fmt: skip
+    lines = [f'{name} "{value}";\n' for name, value in options.items()]
+    conf.write_text("".join(lines) + apt.settings.read_text())
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    say("Reading package lists")
+    run(["apt-get", "-q", "update"], say, prefix="\0", apt_config=conf)
+    say(f"Installing {', '.join(packages)}")
+    command = ["apt-get", "-q", "-y", "-o", "DPkg::Options::=--force-confnew", "install", *packages]
+    run(command, say, prefix="\0", apt_config=conf)
+    policy.unlink()
+
+
+def run(command: list[str], say: Say, *, prefix: str, apt_config: Path | None = None) -> None:
+    """Run a tool; lines that start with `prefix` are progress. Raises StackError with the tool's last lines."""
+    env = environment() | ({"APT_CONFIG": str(apt_config)} if apt_config else {})
+    last: list[str] = []
+    try:
+        process = subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", cwd="/",
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise StackError(f"{command[0]} is not installed") from error
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            last = [*last[-19:], line.rstrip()]
+            if line.startswith(prefix):
+                say(line.removeprefix(prefix).strip())
+    if process.returncode:
+        raise StackError(f"{command[0]} failed with status {process.returncode}:\n" + "\n".join(last))
+
+
+def _output(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError as error:
+        raise StackError(f"{command[0]} is not installed: stacks are built on Debian or Ubuntu") from error
+    except subprocess.CalledProcessError as error:
+        raise StackError(f"{command[0]} failed: {error.stderr.strip()}") from error
+
+
+_EMPTIED = (
+    "dev", "proc", "sys", "run", "tmp", "var/tmp", "var/lib/apt/lists", "var/cache/apt/archives",
+    "var/cache/ldconfig", "var/cache/man",
+)  # fmt: skip
+_REMOVED = (
+    "etc/hostname", "etc/resolv.conf", "etc/.pwd.lock", "etc/apt/apt.conf.d/99mmdebstrap",
+    "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-",
+    "var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin", "var/cache/debconf/config.dat-old",
+    "var/cache/debconf/templates.dat-old", "var/lib/dpkg/lock", "var/lib/dpkg/lock-frontend",
+    "var/lib/dpkg/triggers/Lock", "var/lib/apt/extended_states", "var/lib/systemd/random-seed",
+    "var/lib/dbus/machine-id", "etc/machine-id",
+)  # fmt: skip
+
+
+def clean(tree: Path, suite: str) -> None:
+    """Take out of a tree (a root, or an overlay's upper folder) whatever belongs to the build, not to Debian."""
+    for name in _EMPTIED:
+        if (tree / name).is_dir() and not (tree / name).is_symlink():
+            for entry in os.scandir(tree / name):
+                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+    for path in (tree / "var/log").rglob("*"):
+        if not path.is_dir() or path.is_symlink():
+            path.unlink()
+    for name in _REMOVED:
+        (tree / name).unlink(missing_ok=True)
+    for path in (tree / "var/lib/dpkg").glob("*-old"):
+        path.unlink()
+    if (tree / "etc/apt").is_dir():
+        for path in (tree / "etc/apt/sources.list.d").glob("*"):
+            path.unlink()
+        sources = "".join(f"{line}\n" for line in public_sources(suite))
+        (tree / "etc/apt/sources.list").write_text(sources)
+
+
+def normalise(tree: Path, since: float) -> int:
+    """Strip setuid bits and extended attributes, clamp times to the newest package file's; return bytes.
+
+    Files newer than `since` (seconds, when the build began) were generated here: they get the time of the
+    newest file that came out of a package, so that the same packages give the same layer.
+    """
+    entries = [(path, path.lstat()) for path in _walk(tree)]
+    newest = max((int(s.st_mtime) for _, s in entries if s.st_mtime < since), default=FAKE_EPOCH)
+    size = 0
+    for path, status in entries:
+        link = stat.S_ISLNK(status.st_mode)
+        if not link and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+            path.chmod(stat.S_IMODE(status.st_mode) & ~(stat.S_ISUID | stat.S_ISGID))
+        for name in os.listxattr(path, follow_symlinks=False):
+            if name != "trusted.overlay.opaque":
+                os.removexattr(path, name, follow_symlinks=False)
+        if status.st_mtime > newest or status.st_mtime_ns % 1_000_000_000:
+            seconds = min(int(status.st_mtime), newest)
+            os.utime(path, (seconds, seconds), follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            size += status.st_size
+    return size
+
+
+def _walk(tree: Path) -> Iterator[Path]:
+    """Every path below and including `tree`, children before their folder (setting times last)."""
+    for folder, folders, files in os.walk(tree, topdown=False, followlinks=False):
+        for name in (*files, *(f for f in folders if Path(folder, f).is_symlink())):
+            yield Path(folder, name)
+        yield Path(folder)
