@@ -76,12 +76,6 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _cpu(text: str) -> int:
-    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text) or float(text) < 0.01:
-        raise ValueError("is not a number of cores, as in 0.5 or 2")
-    return round(float(text) * 1000)
-
-
 def _switch(text: str) -> bool:
     lowered = text.lower()
     if lowered in ("true", "yes", "on", "1"):
@@ -127,7 +121,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("push_limit_bytes", _size, "256M", "Largest push, compressed."),
     Option("source_limit_bytes", _size, "1G", "Largest source tree."),
     Option("builds.memory_bytes", _size, "2G", "Memory of a build."),
-    Option("builds.cpu_millis", _cpu, "2", "Cores a build may use."),
+    Option("builds.cpu_millis", _count, "2000", "Thousandths of a core a build may use."),
     Option("builds.pids", _count, "1024", "Processes a build may have."),
     Option("builds.wall_s", _seconds, "900", "How long a build step may run."),
     Option(

@@ -1,0 +1,79 @@
+# The two commands: `make demo` shows the platform, `make test` proves it. Both set up what they need.
+
+PYTHON ?= /usr/bin/python3
+STACKS ?= /var/cache/paas/stacks
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables catatonit mmdebstrap
+TEST_PACKAGES := skopeo umoci
+BENCH_PACKAGES := nginx-light wrk
+LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs
+
+.PHONY: help setup setup-dev demo test test-long bench lint format docs clean
+
+help:
+	@echo "make setup      virtual environment, Debian packages, system users, base stack"
+	@echo "make demo       start the platform, push examples/hello, show the answer (ONCE=1: then stop)"
+	@echo "make test       the whole suite"
+	@echo "make test-long  virtual machine, fault matrix, soak"
+	@echo "make bench      the figures of docs/performance.md"
+	@echo "make lint       ruff and mypy"
+
+define install
+	@missing=""; for package in $(1); do \
+	    dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	    echo "Installing$$missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+$(VENV)/.made: pyproject.toml
+	$(call install,$(PACKAGES))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11; set PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/.made-dev: $(VENV)/.made
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.made
+	$(call install,$(PACKAGES))
+	@$(BIN)/python -P -c 'from paas.accounts import ensure_accounts; ensure_accounts()'
+	@$(BIN)/python -P -m runtime.stack create debian-12 --stacks $(STACKS)
+
+setup-dev: setup $(VENV)/.made-dev
+	$(call install,$(TEST_PACKAGES))
+
+demo: setup
+	@$(BIN)/python -P examples/demo.py --stacks $(STACKS) $(if $(ONCE),--once)
+
+test: setup-dev
+	$(BIN)/python -m pytest -q -m "not long" tests/unit tests/system
+
+test-long: setup-dev
+	$(call install,$(LONG_PACKAGES))
+	$(BIN)/python -m pytest -q -m long tests/system
+
+bench: setup-dev
+	$(call install,$(BENCH_PACKAGES))
+	$(BIN)/python -P tests/bench/run.py
+
+lint: $(VENV)/.made-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.made-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.made-dev
+	$(BIN)/python -P -m paas.cli.reference > docs/cli.md
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,304 @@
+"""`paas server`: the only wiring. Settings become folders, listeners and daemons, each under its own user."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from paas import accounts, launch, registry
+from paas.errors import Conflict, PaasError, Unavailable
+from paas.settings import Address, Settings
+from paas.supervise import Daemon, Supervisor
+from runtime.client import Spawner, SpawnerError
+from runtime.frames import call
+from runtime.layout import Layout
+
+READY_S = 30.0
+
+
+def run(settings: Settings, *, stop_apps: bool = False) -> int:
+    """Run the platform in the foreground until Ctrl-C; the exit status. Raises PaasError before it serves."""
+    began = time.monotonic()
+    if os.geteuid() != 0:
+        raise PaasError("The server starts as root and gives each daemon its own user.", "Run it with sudo.")
+    accounts.ensure_accounts()
+    settings = _identified(settings)
+    layout = settings.layout()
+    lock = _only_one(layout)
+    accounts.ensure_folders(accounts.durable_folders(layout) + accounts.run_folders(layout))
+    settings_file = _write_settings(settings, layout)
+    old_workers = _answering_workers(layout)
+    listeners = _Listeners(settings, shared=bool(old_workers))
+    supervisor = Supervisor(
+        _daemons(settings, layout, settings_file, listeners),
+        layout.run / "status.json",
+        _facts(settings),
+        _say,
+    )
+    supervisor.start()
+    late = supervisor.wait_ready(READY_S)
+    for daemon in supervisor.daemons:
+        state = " (not ready yet)" if daemon in late else ""
+        _say(f"{daemon.name:<9} pid {daemon.pid:<7} user {daemon.user:<12} {daemon.listens}{state}")
+    _drain(old_workers)
+    _say(f"ready in {time.monotonic() - began:.2f} s · home {settings.home} · Ctrl-C stops the control plane")
+    supervisor.run()
+    _stop(supervisor, settings, layout, stop_apps)
+    os.close(lock)
+    return 0
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(1, f"{line}\n".encode())
+
+
+def _identified(settings: Settings) -> Settings:
+    identity = accounts.ensure_identity(settings.home)
+    return Settings.from_json({**settings.to_json(), "id": identity})
+
+
+def _only_one(layout: Layout) -> int:
+    descriptor = os.open(layout.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        raise Conflict(
+            f"A server (pid {holder or 'unknown'}) already runs on {layout.home}.",
+            "Stop it first, or choose another folder with --home.",
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _write_settings(settings: Settings, layout: Layout) -> Path:
+    path = layout.run / "settings.json"
+    fresh = path.with_name("settings.json.new")
+    fresh.write_text(json.dumps(settings.to_json(), indent=1))
+    os.chmod(fresh, 0o644)
+    os.replace(fresh, path)
+    return path
+
+
+def _facts(settings: Settings) -> dict[str, Any]:
+    return {"pid": os.getpid(), "started_at": time.time(), "settings": settings.to_json()}
+
+
+class _Listeners:
+    """Bound sockets that the supervisor keeps open and passes down, so that a daemon's death closes none.
+
+    Router workers have one each (SO_REUSEPORT). `shared` says that workers of this home still serve on the
+    address; otherwise a plain bind first makes sure that nobody else does.
+    """
+
+    def __init__(self, settings: Settings, *, shared: bool) -> None:
+        if not shared:
+            _bind("--http", settings.http, reuse_port=False).close()
+        self.http = [_bind("--http", settings.http, reuse_port=True) for _ in range(settings.router_workers)]
+        self.ssh = _bind("--ssh", settings.ssh, reuse_port=False)
+        _bind("--api", settings.api, reuse_port=False).close()
+
+
+def _bind(flag: str, address: Address, *, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        sock.bind((address.host, address.port))
+        sock.listen(4096)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Conflict(
+                f"{address} is in use by another program.", f"Choose another with {flag}."
+            ) from error
+        raise Unavailable(
+            f"{address} cannot be listened on: {error.strerror}.", f"Choose another with {flag}."
+        ) from error
+    return sock
+
+
+def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners: _Listeners) -> list[Daemon]:
+    control = accounts.account(accounts.CONTROL)
+    flags = ["--settings", str(settings_file)]
+    spawner = ["-m", "runtime.spawner", "--home", str(layout.home), "--stacks", str(layout.stacks)]
+    for path in registry.host_binds(settings):
+        spawner += ["--allow-bind", path]
+    api_view = _view(
+        layout, [layout.database.parent, layout.images, layout.builds, layout.logs, layout.sources]
+    )
+    git_view = _view(layout, [layout.repos, layout.sources, layout.secrets / "ssh"])
+    daemons = [
+        Daemon(
+            "spawner",
+            "root",
+            _short(layout.spawner_socket),
+            _starter(spawner, None, None),
+            _serves(layout.spawner_socket),
+        ),
+        Daemon(
+            "converge",
+            control.name,
+            _short(layout.converge_socket),
+            _starter(["-m", "paas.converge", *flags], control, api_view),
+            _exists(layout.converge_socket),
+        ),
+        Daemon(
+            "api",
+            control.name,
+            f"http://{settings.api} and {_short(layout.api_socket)}",
+            _starter(["-m", "paas.api.serve", *flags], control, api_view),
+            _serves(layout.api_socket),
+        ),
+        Daemon(
+            "git",
+            accounts.GIT,
+            f"ssh://{settings.ssh}",
+            _starter(
+                ["-m", "paas.git", *flags, "--listen-fd", str(listeners.ssh.fileno())],
+                accounts.account(accounts.GIT),
+                git_view,
+                keep=[listeners.ssh.fileno()],
+            ),
+            lambda pid: True,
+        ),
+    ]
+    return daemons + [
+        _router(settings, layout, number, listener.fileno())
+        for number, listener in enumerate(listeners.http, 1)
+    ]
+
+
+def _router(settings: Settings, layout: Layout, number: int, listener: int) -> Daemon:
+    argv = [
+        "-m",
+        "router",
+        "--worker",
+        str(number),
+        "--listen-fd",
+        str(listener),
+        "--domain",
+        settings.domain,
+    ]
+    argv += ["--control", str(layout.router_control), "--table", str(layout.router / "table.json")]
+    argv += ["--log-dir", str(layout.logs / "router")]
+    view = _view(layout, [layout.router, layout.logs / "router"])
+    start = _starter(argv, accounts.account(accounts.ROUTER), view, keep=[listener], die_with_parent=False)
+    return Daemon(
+        f"router.{number}",
+        accounts.ROUTER,
+        f"http://{settings.http}",
+        start,
+        lambda pid: _connects(layout.router_control / f"worker-{pid}.sock"),
+    )
+
+
+def _view(layout: Layout, writable: list[Path]) -> launch.View:
+    return launch.View(hidden=(layout.home,), read_only=launch.code_paths(), writable=tuple(writable))
+
+
+def _starter(
+    arguments: list[str],
+    account: accounts.Account | None,
+    view: launch.View | None,
+    *,
+    keep: list[int] | None = None,
+    die_with_parent: bool = True,
+) -> Callable[[], int]:
+    return partial(
+        launch.start,
+        [sys.executable, "-P", *arguments],
+        account or accounts.Account("root", 0, 0),
+        view,
+        environ=_environ(),
+        keep=keep or [],
+        die_with_parent=die_with_parent,
+    )
+
+
+def _environ() -> dict[str, str]:
+    """Daemons get a fixed environment, and the operator's registry settings nowhere but in settings files."""
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _short(path: Path) -> str:
+    return str(path)
+
+
+def _exists(path: Path) -> Callable[[int], bool]:
+    return lambda pid: path.exists()
+
+
+def _serves(path: Path) -> Callable[[int], bool]:
+    return lambda pid: _connects(path)
+
+
+def _connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _answering_workers(layout: Layout) -> list[Path]:
+    """Control sockets of router workers that outlived an earlier server; dead ones are removed."""
+    alive = []
+    for path in layout.router_control.glob("worker-*.sock"):
+        if _connects(path):
+            alive.append(path)
+        else:
+            path.unlink(missing_ok=True)
+    return alive
+
+
+def _drain(workers: list[Path]) -> None:
+    for path in workers:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(2)
+            sock.connect(str(path))
+            call(sock, {"op": "drain"})
+
+
+def _stop(supervisor: Supervisor, settings: Settings, layout: Layout, stop_apps: bool) -> None:
+    _say("stopping the control plane" + (" and the apps" if stop_apps else "; apps keep running"))
+    supervisor.stop(("git", "api", "converge"))
+    if stop_apps:
+        _stop_instances(layout, settings.stop_timeout_s)
+    supervisor.stop(("router", "spawner"))
+    for path in (layout.run / "status.json", layout.converge_socket):
+        path.unlink(missing_ok=True)
+
+
+def _stop_instances(layout: Layout, grace_s: float) -> None:
+    spawner = Spawner(layout.spawner_socket)
+    try:
+        running = [item.id for item in spawner.list() if item.state == "running"]
+        for identity in running:
+            spawner.signal(identity, "TERM", everyone=True)
+        deadline = time.monotonic() + grace_s
+        while running and time.monotonic() < deadline:
+            running = [item.id for item in spawner.list() if item.state == "running"]
+            time.sleep(0.05)
+        for item in spawner.list():
+            spawner.delete(item.id)
+    except (SpawnerError, OSError) as error:
+        _say(f"the apps could not all be stopped: {error}")
