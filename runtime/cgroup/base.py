@@ -1,0 +1,214 @@
+"""What both cgroup versions share: the figures, the protocol, and reading and writing control files."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from runtime.spec import Limits
+
+CPU_PERIOD_US = 100_000
+"""Length of the window in which a cpu quota is counted; 10 thousandths of a core are the kernel's least, 1 ms."""
+
+REMOVE_TIMEOUT_S = 5.0
+
+
+class CgroupError(Exception):
+    """The kernel refused something about a control group; the message says which group and why."""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a group uses now. `memory_bytes` leaves out file cache that could be dropped at once."""
+
+    memory_bytes: int = 0
+    peak_memory_bytes: int = 0
+    cpu_usec: int = 0
+    throttled_usec: int = 0
+    pids: int = 0
+    oom_kills: int = 0
+
+
+class OomWatch:
+    """A descriptor for epoll that becomes ready when the kernel kills for memory (register it with `events`)."""
+
+    def __init__(self, descriptor: int, events: int, *, other: int = -1) -> None:
+        self._descriptor = descriptor
+        self._other = other
+        self.events = events
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def clear(self) -> None:
+        """Take note of the notice, so that the descriptor is quiet until the next one."""
+        with suppress(OSError):
+            if self.events & select.EPOLLPRI:
+                os.pread(self._descriptor, 4096, 0)
+            else:
+                os.read(self._descriptor, 8)
+
+    def close(self) -> None:
+        for descriptor in (self._descriptor, self._other):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self._other = -1
+
+
+class Group(Protocol):
+    """The control groups of one instance, whatever their version."""
+
+    @property
+    def id(self) -> str: ...
+    def join(self, pid: int, *, shim: bool = False) -> None:
+        """Move a process in, all its threads with it. A shim is charged for cpu only and survives `kill`."""
+
+    def limit(self, limits: Limits) -> None:
+        """Set every quota. Raises CgroupError when more memory is in use than the new limit allows."""
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the app; returns at once, they may still be dying."""
+
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+    def pids(self) -> list[int]:
+        """The app's processes, without the shim."""
+
+    def stats(self) -> Stats: ...
+    def oom_kills(self) -> int: ...
+    def watch_oom(self) -> OomWatch: ...
+    def view(self) -> list[tuple[Path, str]]:
+        """`(source, target)` binds, to be made read-only: what the app may see below /sys/fs/cgroup."""
+
+    def remove(self) -> None:
+        """Kill what is left, the shim too, and remove the folders. Nothing happens when they are gone."""
+
+
+class Cgroups(Protocol):
+    """All groups of one platform."""
+
+    @property
+    def version(self) -> str:
+        """`v1` or `v2`."""
+
+    def create(self, instance_id: str, limits: Limits) -> Group:
+        """Make the groups of an instance; what an earlier one of that id left is killed and removed first."""
+
+    def group(self, instance_id: str) -> Group:
+        """The groups of an instance that exists already."""
+
+    def groups(self) -> list[str]:
+        """Ids that have a folder in any hierarchy, sorted."""
+
+    def remove(self) -> None:
+        """Remove every group of the platform and the platform's own."""
+
+
+def read(path: Path) -> str:
+    """The content of a control file, without the line end. Raises OSError."""
+    return path.read_text(encoding="ascii").rstrip("\n")
+
+
+def read_number(path: Path, default: int = 0) -> int:
+    """A number from a control file; `default` if the group or the file is gone or holds a word (`max`)."""
+    try:
+        return int(read(path))
+    except (OSError, ValueError):
+        return default
+
+
+def read_flat(path: Path) -> dict[str, int]:
+    """A file of `key number` lines; empty if it is gone."""
+    try:
+        text = read(path)
+    except OSError:
+        return {}
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def write(path: Path, value: str | int) -> None:
+    """One write(2), as control files want it. Raises OSError with the errno of the kernel's refusal."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, str(value).encode("ascii"))
+    finally:
+        os.close(descriptor)
+
+
+def read_pids(path: Path) -> list[int]:
+    """The pids in a `cgroup.procs` file; empty if the group is gone."""
+    try:
+        return [int(word) for word in read(path).split() if word != "0"]
+    except OSError:
+        return []
+
+
+def signal_all(pids: list[int], number: signal.Signals = signal.SIGKILL) -> None:
+    """Signal processes that were just read from a group; one that has ended meanwhile is no error."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def make(path: Path) -> bool:
+    """mkdir that tells whether the folder is new."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def subgroups(path: Path) -> list[str]:
+    """Names of the groups directly below, empty if the group is gone."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def remove_tree(path: Path, timeout_s: float = REMOVE_TIMEOUT_S) -> None:
+    """Remove a group and those below it, killing what is inside until the kernel lets go of it.
+
+    Raises CgroupError if something in it cannot be killed in `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    for pause in _pauses():
+        for name in subgroups(path):
+            remove_tree(path / name, max(0.0, deadline - time.monotonic()))
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise CgroupError(
+                    f"{path}: {error.strerror}; processes {read_pids(path / 'cgroup.procs')}"
+                ) from error
+            signal_all(read_pids(path / "cgroup.procs"))
+            time.sleep(pause)
+        else:
+            return
+
+
+def _pauses() -> Iterator[float]:
+    pause = 0.001
+    while True:
+        yield pause
+        pause = min(pause * 2, 0.05)
+
+
+def refuse_memory(group: Path, limits: Limits, used: int, cause: OSError | None) -> CgroupError:
+    return CgroupError(
+        f"{group.name}: {used} bytes of memory are in use, more than the new limit of {limits.memory_bytes}"
+        + (f" ({cause.strerror})" if cause else "")
+    )
