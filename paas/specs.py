@@ -16,10 +16,11 @@ BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _PROFILE = 'for f in /app/.profile.d/*.sh; do if [ -r "$f" ]; then . "$f"; fi; done; unset f\n'
 _SHELL_SYNTAX = re.compile(r"[;&|<>(){}`\n\\!]|^\s*[A-Za-z_][A-Za-z0-9_]*=|(^|\s)#")
-_SHELL_WORDS = frozenset(
-    ". : [ alias bg break builtin case cd command continue declare disown echo eval exec exit export false fg"
-    " for function getopts hash if jobs kill let local printf pwd read readonly return select set shift shopt"
-    " source test time times trap true type typeset ulimit umask unalias unset until wait while [[".split()
+_PARAMETER = re.compile(r"\$\{[^{}`]*\}")
+_SHELL_WORD = re.compile(
+    r"[.:\[]|\[\[|alias|bg|break|builtin|case|cd|command|continue|declare|disown|echo|eval|exec|exit|export|false"
+    r"|fg|for|function|getopts|hash|if|jobs|kill|let|local|printf|pwd|read|readonly|return|select|set|shift|shopt"
+    r"|source|test|time|times|trap|true|type|typeset|ulimit|umask|unalias|unset|until|wait|while"
 )
 
 
@@ -44,8 +45,9 @@ def web_concurrency(limits: Limits) -> int:
 def shell_argv(command: str) -> tuple[str, ...]:
     """`bash -c` after the image's profile scripts. A simple command takes the shell's place, so that signals
     and exit statuses are its own; anything with shell syntax stays in the shell."""
-    words = command.split()
-    simple = bool(words) and words[0] not in _SHELL_WORDS and not _SHELL_SYNTAX.search(command)
+    plain = _PARAMETER.sub("x", command.strip())
+    words = plain.split()
+    simple = bool(words) and not _SHELL_WORD.fullmatch(words[0]) and not _SHELL_SYNTAX.search(plain)
     return ("bash", "-c", _PROFILE + ("exec " if simple else "") + command)
 
 
