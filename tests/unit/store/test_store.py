@@ -1,0 +1,454 @@
+"""The store: transactions, migrations, and what its queries promise."""
+
+from __future__ import annotations
+
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from paas import lifecycle
+from paas.errors import Conflict, NotFound, Unavailable
+from paas.model import App, Image
+from paas.store import (
+    Store,
+    apps,
+    builds,
+    configs,
+    database,
+    deployments,
+    domains,
+    events,
+    formations,
+    images,
+    instances,
+    keys,
+    layer_keys,
+    releases,
+    tokens,
+    users,
+)
+from paas.store.database import StoreError, migrate
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(tmp_path / "paas.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def app(store: Store) -> App:
+    with store.write() as tx:
+        return apps.create(tx, "hello", None)
+
+
+def make_image(app: App, digest: str = "sha256:1") -> Image:
+    return Image(
+        app.id,
+        digest,
+        ("sha256:a", "sha256:b"),
+        {"PATH": "/bin"},
+        {"web": "run"},
+        {"cron": []},
+        "debian-12",
+        7,
+    )
+
+
+def make_release(tx: database.Tx, app: App, image: str | None = None) -> int:
+    return releases.create(
+        tx,
+        app.id,
+        image_digest=image,
+        config_number=0,
+        limits={},
+        description="Deploy 1",
+        commit=None,
+        actor="me",
+    ).number
+
+
+def test_database_is_group_writable_and_durable(store: Store) -> None:
+    with store.write() as tx:
+        users.add(tx, "ann", "admin")
+        assert tx.pragma("journal_mode") == "wal"
+        assert tx.pragma("synchronous") == 2
+        assert tx.pragma("foreign_keys") == 1
+    for name in ("paas.db", "paas.db-wal", "paas.db-shm"):
+        assert stat.S_IMODE((store.path.parent / name).stat().st_mode) == 0o660
+
+
+def test_an_exception_rolls_the_whole_block_back(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.write() as tx:
+        users.add(tx, "ann", "admin")
+        raise RuntimeError
+    with store.read() as tx:
+        assert users.all(tx) == []
+
+
+def test_reading_cannot_write(store: Store) -> None:
+    with pytest.raises(apsw.ReadOnlyError), store.read() as tx:
+        users.add(tx, "ann", "admin")
+
+
+def test_a_reader_keeps_its_snapshot_while_others_write(store: Store) -> None:
+    with store.read() as before:
+        assert users.all(before) == []
+        with store.write() as tx:
+            users.add(tx, "ann", "admin")
+        assert users.all(before) == []
+    with store.read() as after:
+        assert len(users.all(after)) == 1
+
+
+def test_many_threads_write_without_losing_or_failing(store: Store, app: App) -> None:
+    def work() -> None:
+        for _ in range(20):
+            with store.write() as tx:
+                apps.bump_restart(tx, app.id)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.read() as tx:
+        assert apps.get(tx, app.id).restart_token == 160
+
+
+def test_a_writer_of_another_process_is_waited_for(store: Store) -> None:
+    other = apsw.Connection(str(store.path))
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.3, lambda: other.execute("COMMIT")).start()
+    with store.write() as tx:
+        users.add(tx, "ann", "admin")
+    other.close()
+
+
+def test_a_database_kept_locked_is_reported_as_busy(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_S", 0.1)
+    other = apsw.Connection(str(store.path))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="busy"), Store(store.path).write():
+        pass
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_opening_again_keeps_the_data(store: Store, app: App) -> None:
+    store.close()
+    with Store.open(store.path).read() as tx:
+        assert apps.all(tx) == [app]
+
+
+def test_a_newer_schema_is_refused(store: Store) -> None:
+    with store.write() as tx:
+        tx.pragma("user_version", 9999)
+    with pytest.raises(StoreError, match="schema 9999"):
+        Store.open(store.path)
+
+
+def test_migrations_run_in_order_once_and_undo_a_failed_step(tmp_path: Path) -> None:
+    steps = tmp_path / "schema"
+    steps.mkdir()
+    (steps / "0001.sql").write_text("CREATE TABLE a (n INTEGER) STRICT; INSERT INTO a VALUES (1);")
+    path = tmp_path / "paas.db"
+    path.touch()
+    assert migrate(path, steps) == 1
+    (steps / "0002.sql").write_text("INSERT INTO a VALUES (2); INSERT INTO nowhere VALUES (1);")
+    with pytest.raises(apsw.SQLError):
+        migrate(path, steps)
+    (steps / "0002.sql").write_text("INSERT INTO a VALUES (3);")
+    assert migrate(path, steps) == 2
+    assert migrate(path, steps) == 2
+    connection = database.connect(path)
+    assert [row[0] for row in connection.execute("SELECT n FROM a ORDER BY n")] == [1, 3]
+    connection.close()
+
+
+def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            Store.open(tmp_path / "paas.db").close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be created"):
+        Store.open(tmp_path / "nowhere" / "paas.db")
+
+
+def test_poking_nobody_is_harmless(tmp_path: Path) -> None:
+    database.poke(tmp_path / "poke.sock")
+
+
+def test_app_ids_and_id_ranges_are_given_once(store: Store) -> None:
+    with store.write() as tx:
+        first, second, third = (apps.create(tx, name, None) for name in ("one", "two", "three"))
+        assert [first.range_index, second.range_index, third.range_index] == [1, 2, 3]
+        apps.delete(tx, second.id)
+        fourth = apps.create(tx, "two", None)
+        assert fourth.range_index == 2
+        assert fourth.id != second.id
+
+
+def test_a_name_is_taken_until_the_app_is_destroyed(store: Store, app: App) -> None:
+    with store.write() as tx:
+        with pytest.raises(Conflict):
+            apps.create(tx, "hello", None)
+        domains.add(tx, app.id, "www.example.com")
+        apps.set_destroying(tx, app.id)
+        again = apps.create(tx, "hello", None)
+        domains.add(tx, again.id, "www.example.com")
+        assert apps.by_id(tx, app.id) is not None
+        apps.rename(tx, again.id, "bye")
+        assert apps.by_name(tx, "hello") is None
+
+
+def test_config_zero_is_empty_and_each_change_is_the_next_number(store: Store, app: App) -> None:
+    with store.write() as tx:
+        assert configs.get(tx, app.id, 0) == {}
+        odd = {"A": "line\nline", "B": "=", "C": "'\"", "D": "ü"}
+        assert configs.put(tx, app.id, odd) == 1
+        assert configs.put(tx, app.id, {}) == 2
+        assert configs.get(tx, app.id, 1) == odd
+        assert apps.get(tx, app.id).config_number == 2
+
+
+def test_images_keep_every_field(store: Store, app: App) -> None:
+    image = make_image(app)
+    with store.write() as tx:
+        images.add(tx, image)
+        images.add(tx, image)
+        assert images.of_app(tx, app.id) == [image] == images.all(tx)
+        make_release(tx, app, image.digest)
+        with pytest.raises(apsw.ConstraintError):
+            images.delete(tx, app.id, image.digest)
+        releases.forget_image(tx, app.id, image.digest)
+        images.delete(tx, app.id, image.digest)
+        assert images.get(tx, app.id, image.digest) is None
+
+
+def test_builds_are_numbered_per_app_and_finish_once(store: Store, app: App) -> None:
+    with store.write() as tx:
+        build = builds.start(tx, app.id, commit="c", tree="t", actor="ann", holder="boot:1:2")
+        assert (build.number, build.status) == (1, "running")
+        assert builds.running(tx) == [build]
+        builds.finish(tx, app.id, 1, "failed", cause="out of memory")
+        builds.finish(tx, app.id, 1, "succeeded")
+        done = builds.of_app(tx, app.id)[0]
+        assert (done.status, done.cause, done.finished_at is None) == ("failed", "out of memory", False)
+        assert builds.start(tx, app.id, commit="c", tree="t", actor="ann", holder="x").number == 2
+
+
+def test_one_unfinished_deployment_per_app(store: Store, app: App) -> None:
+    with store.write() as tx:
+        first = deployments.create(tx, app.id, release_number=make_release(tx, app), from_release=None)
+        with pytest.raises(Conflict):
+            deployments.create(tx, app.id, release_number=make_release(tx, app), from_release=None)
+        deployments.advance(tx, first.id, "cancelled")
+        second = deployments.create(tx, app.id, release_number=make_release(tx, app), from_release=1)
+        assert deployments.unfinished(tx) == [second]
+        assert deployments.latest_of(tx, app.id) == second
+
+
+def test_the_commit_point_makes_the_release_the_apps(store: Store, app: App) -> None:
+    with store.write() as tx:
+        number = make_release(tx, app)
+        deployment = deployments.create(tx, app.id, release_number=number, from_release=None, push=True)
+        for state in ("releasing", "starting", "switching"):
+            deployments.advance(tx, deployment.id, state)
+            assert apps.get(tx, app.id).release_number is None
+        deployments.advance(tx, deployment.id, "draining")
+        assert apps.get(tx, app.id).release_number == number
+        assert (found := releases.get(tx, app.id, number)) and found.state == "succeeded"
+        with pytest.raises(lifecycle.WrongTransition):
+            deployments.advance(tx, deployment.id, "failed")
+        assert deployments.advance(tx, deployment.id, "succeeded").finished_at is not None
+
+
+def test_a_failed_deployment_leaves_the_app_and_keeps_its_cause(store: Store, app: App) -> None:
+    error = {"message": "web.1 ran out of memory", "cause": "out of memory"}
+    with store.write() as tx:
+        number = make_release(tx, app)
+        deployment = deployments.create(tx, app.id, release_number=number, from_release=None)
+        deployments.request_cancel(tx, deployment.id)
+        assert deployments.get(tx, deployment.id).cancel_requested
+        assert deployments.advance(tx, deployment.id, "failed", error).error == error
+        assert apps.get(tx, app.id).release_number is None
+        assert (found := releases.get(tx, app.id, number)) and (found.state, found.cause) == (
+            "failed",
+            "out of memory",
+        )
+
+
+def test_deployment_lines_come_back_in_order_and_from_a_point(store: Store, app: App) -> None:
+    with store.write() as tx:
+        id = deployments.create(tx, app.id, release_number=make_release(tx, app), from_release=None).id
+        for text in ("one", "two", "three"):
+            deployments.add_line(tx, id, text)
+        assert deployments.lines(tx, id) == [(1, "one"), (2, "two"), (3, "three")]
+        assert deployments.lines(tx, id, after=2) == [(3, "three")]
+
+
+def test_an_instance_lives_through_its_states(store: Store, app: App) -> None:
+    with store.write() as tx:
+        made = instances.create(tx, app.id, kind="process", type="web", number=1, release_number=1)
+        assert (made.name, made.runtime_id, made.state) == ("web.1", f"i{made.id}", "starting")
+        instances.started(tx, made.id, address="10.1.0.2", port=5000, detail={"pid": 5})
+        assert instances.healthy(tx, made.id).healthy_at is not None
+        assert instances.live_of(tx, app.id) == instances.live(tx)
+        with pytest.raises(lifecycle.WrongTransition):
+            instances.healthy(tx, made.id)
+        over = instances.ended(tx, made.id, cause="exited with status 1", exit={"status": 1})
+        assert (over.state, over.address, over.exit, over.detail) == (
+            "ended",
+            "10.1.0.2",
+            {"status": 1},
+            {"pid": 5},
+        )
+        instances.ended(tx, made.id, cause="lost")
+        assert instances.get(tx, made.id) == over
+        assert instances.live(tx) == []
+
+
+def test_runs_are_named_by_their_id(store: Store, app: App) -> None:
+    with store.write() as tx:
+        run = instances.create(tx, app.id, kind="run", type="run", detail={"argv": ["ls"]})
+        assert run.name == f"run.{run.id}"
+
+
+def test_pruning_forgets_old_ended_instances_only(store: Store, app: App) -> None:
+    with store.write() as tx:
+        made = [instances.create(tx, app.id, kind="process", type="web", number=1) for _ in range(6)]
+        for instance in made[1:]:
+            instances.ended(tx, instance.id, cause="stopped")
+        assert instances.prune(tx, app.id, keep=2) == [instance.id for instance in made[1:4]]
+        assert [i.id for i in instances.recent_of_slot(tx, app.id, "web", 1)] == [
+            made[5].id,
+            made[4].id,
+            made[0].id,
+        ]
+
+
+@pytest.mark.parametrize(
+    ("scope", "replaced"),
+    [
+        ({}, ["web.1", "web.2", "worker.1"]),
+        ({"type": "web"}, ["web.1", "web.2"]),
+        ({"type": "web", "number": 2}, ["web.2"]),
+    ],
+)
+def test_a_restart_reaches_exactly_its_instances(
+    store: Store, app: App, scope: dict[str, int], replaced: list[str]
+) -> None:
+    with store.write() as tx:
+        for type, number in (("web", 1), ("web", 2), ("worker", 1)):
+            instances.create(tx, app.id, kind="process", type=type, number=number)
+        token = apps.bump_restart(tx, app.id, **scope)  # type: ignore[arg-type]
+        assert [i.name for i in instances.live_of(tx, app.id) if i.restart_token < token] == replaced
+
+
+def test_a_second_restart_does_not_spare_the_first_ones(store: Store, app: App) -> None:
+    with store.write() as tx:
+        for number in (1, 2):
+            instances.create(tx, app.id, kind="process", type="web", number=number)
+        apps.bump_restart(tx, app.id, type="web", number=1)
+        token = apps.bump_restart(tx, app.id, type="web", number=2)
+        assert [i.name for i in instances.live_of(tx, app.id) if i.restart_token < token] == [
+            "web.1",
+            "web.2",
+        ]
+
+
+def test_formations_scale_stop_and_limit(store: Store, app: App) -> None:
+    with store.write() as tx:
+        formations.ensure(tx, app.id, "web", 1)
+        formations.ensure(tx, app.id, "web", 5)
+        formations.set_limits(tx, app.id, "web", {"pids": 9})
+        formations.set_stopped(tx, app.id, "web", True)
+        entry = formations.of_app(tx, app.id)["web"]
+        assert (entry.quantity, entry.limits, entry.stopped) == (1, {"pids": 9}, True)
+        formations.set_quantity(tx, app.id, "web", 3)
+        assert not formations.of_app(tx, app.id)["web"].stopped
+
+
+def test_keys_lead_to_users_and_belong_to_one(store: Store) -> None:
+    with store.write() as tx:
+        ann, bob = users.add(tx, "ann", "admin"), users.add(tx, "bob", "member")
+        keys.add(tx, ann.id, fingerprint="SHA256:x", public_key="ssh-ed25519 A", comment="c")
+        with pytest.raises(Conflict):
+            keys.add(tx, bob.id, fingerprint="SHA256:x", public_key="ssh-ed25519 A", comment="c")
+        assert keys.user_of(tx, "SHA256:x") == ann
+        assert keys.user_of(tx, "SHA256:y") is None
+        keys.remove(tx, "SHA256:x")
+        with pytest.raises(NotFound):
+            keys.remove(tx, "SHA256:x")
+
+
+def test_tokens_are_found_by_hash_until_removed(store: Store) -> None:
+    with store.write() as tx:
+        ann = users.add(tx, "ann", "admin")
+        token = tokens.add(tx, ann.id, hash="h", name="laptop")
+        assert tokens.by_hash(tx, "h") == (token, ann)
+        tokens.used(tx, token.id)
+        assert tokens.of_user(tx, ann.id)[0].last_used_at is not None
+        tokens.remove(tx, token.id)
+        assert tokens.by_hash(tx, "h") is None
+
+
+def test_layer_keys_are_renewed_when_used(store: Store) -> None:
+    with store.write() as tx:
+        layer_keys.put(tx, "k", "sha256:1", 5)
+        first = layer_keys.get(tx, "k")
+        time.sleep(0.002)
+        layer_keys.put(tx, "k", "sha256:1", 5)
+        second = layer_keys.get(tx, "k")
+        assert first and second and second.used_at > first.used_at
+        layer_keys.delete(tx, "k")
+        assert layer_keys.all(tx) == []
+
+
+def test_events_are_read_from_a_point(store: Store, app: App) -> None:
+    with store.write() as tx:
+        events.add(tx, app.id, "ann", "app.create")
+        events.add(tx, app.id, "ann", "config.set", {"names": ["A"]})
+        seen = events.after(tx, 1)
+        assert [(event.verb, event.detail) for event in seen] == [("config.set", {"names": ["A"]})]
+
+
+def test_destroying_an_app_takes_everything_of_it(store: Store, app: App) -> None:
+    with store.write() as tx:
+        configs.put(tx, app.id, {"A": "1"})
+        images.add(tx, make_image(app))
+        number = make_release(tx, app, "sha256:1")
+        deployment = deployments.create(tx, app.id, release_number=number, from_release=None)
+        deployments.add_line(tx, deployment.id, "x")
+        instances.create(tx, app.id, kind="process", type="web", number=1)
+        formations.ensure(tx, app.id, "web", 1)
+        builds.start(tx, app.id, commit="c", tree="t", actor="a", holder="h")
+        apps.delete(tx, app.id)
+        tables = [
+            row[0]
+            for row in tx.execute(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
+        ]
+        left = {t: tx.execute(f"SELECT count(*) FROM {t}").fetchone() for t in tables}
+        assert {t for t, count in left.items() if count != (0,)} == set()
