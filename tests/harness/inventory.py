@@ -1,0 +1,39 @@
+"""What a machine holds that a platform could leave behind: compared before and after."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+_SYSCTLS = ("net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter", "net/ipv4/conf/default/rp_filter")
+
+
+def inventory() -> dict[str, set[str]]:
+    """Links, nft tables, routes, sysctls, mounts, cgroups and processes that could be a platform's."""
+    return {
+        "links": {path.name for path in Path("/sys/class/net").iterdir()},
+        "nft tables": set(_output("nft", "list", "tables")),
+        "routes": set(_output("ip", "-4", "route", "show", "table", "all")),
+        "sysctls": {f"{name}={Path('/proc/sys', name).read_text().strip()}" for name in _SYSCTLS},
+        "mounts": {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
+        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").rglob("paas-*") if path.is_dir()},
+        "run folders": {str(path) for path in Path("/run/paas").glob("*")},
+        "processes": _processes(),
+    }
+
+
+def _output(*command: str) -> list[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def _processes() -> set[str]:
+    wanted = re.compile(r"paas(-[0-9a-f]{6}|\.(git|api|converge|cli))|runtime\.spawner|-m router|catatonit")
+    lines = _output("ps", "-eo", "pid=,args=")
+    return {line for line in lines if wanted.search(line) and "pytest" not in line}
+
+
+def difference(before: dict[str, set[str]], after: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What is there now and was not before, by kind; empty when nothing was left behind."""
+    return {kind: after[kind] - before[kind] for kind in before if after[kind] - before[kind]}
