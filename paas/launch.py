@@ -60,7 +60,7 @@ def _may_enter(path: Path, uid: int, gid: int) -> bool:
 def enter_view(view: View, account: Account) -> None:
     """Replace what this process sees. Call in a forked child, as root, before the ids are dropped."""
     syscalls.unshare(syscalls.CLONE_NEWNS)
-    syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     wanted = {path.resolve(): True for path in view.read_only} | {
         path.resolve(): False for path in view.writable
     }
@@ -82,7 +82,7 @@ def enter_view(view: View, account: Account) -> None:
     for path in mounted:
         if path not in sources:
             flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY
-            syscalls.mount(None, str(path), None, flags | syscalls.MS_NOSUID | syscalls.MS_NODEV)
+            syscalls.mount("none", str(path), None, flags | syscalls.MS_NOSUID | syscalls.MS_NODEV)
     for descriptor in sources.values():
         os.close(descriptor)
 
@@ -103,7 +103,7 @@ def _bind(descriptor: int, path: Path, read_only: bool) -> None:
             | syscalls.MS_NOSUID
             | syscalls.MS_NODEV
         )
-        syscalls.mount(None, str(path), None, flags)
+        syscalls.mount("none", str(path), None, flags)
 
 
 def become(account: Account) -> None:
@@ -139,10 +139,11 @@ def start(
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        os.umask(0o007 if account.uid else 0o022)
+        os.umask(0o022)
         if view is not None:
             enter_view(view, account)
         become(account)
+        os.umask(0o007 if account.uid else 0o022)
         if die_with_parent:
             syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
