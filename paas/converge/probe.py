@@ -1,0 +1,166 @@
+"""Asking instances whether they are healthy, without ever waiting: non-blocking attempts on the reactor."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paas.converge.reactor import READ, WRITE, Reactor, Timer
+from paas.health import Answer, Check, judge, request_bytes
+
+_IN_PROGRESS = (errno.EINPROGRESS, errno.EAGAIN)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt ended: `answer` when there was one, else `refused`, `closed` (accepted, then hung up) or
+    `timeout`."""
+
+    kind: str
+    answer: Answer | None = None
+
+    @property
+    def healthy(self) -> bool:
+        return self.answer is not None and self.answer.healthy
+
+
+class Attempt:
+    """One connection to an instance; `done` hears its outcome exactly once, unless it is aborted."""
+
+    def __init__(
+        self, reactor: Reactor, address: str, check: Check, host: str, done: Callable[[Outcome], None]
+    ) -> None:
+        self._reactor, self._check, self._done = reactor, check, done
+        self._request = request_bytes(check, host)
+        self._received = b""
+        self._sock: socket.socket | None = socket.socket(
+            socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
+        self._timer = reactor.later(check.timeout_s, lambda: self._finish(Outcome("timeout")))
+        code = self._sock.connect_ex((address, check.port))
+        if code not in (0, *_IN_PROGRESS):
+            self._timer.cancel()
+            self._timer = reactor.later(0, lambda: self._finish(Outcome("refused")))
+            return
+        reactor.watch(self._sock, WRITE, self._connected)
+
+    def abort(self) -> None:
+        """Drop the connection; `done` hears nothing."""
+        self._done = lambda outcome: None
+        self._finish(Outcome("closed"))
+
+    def _connected(self) -> None:
+        assert self._sock is not None
+        if self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            return self._finish(Outcome("refused"))
+        if self._check.kind == "listening":
+            return self._finish(Outcome("answer", Answer(True)))
+        try:
+            self._sock.send(self._request)
+        except OSError:
+            return self._finish(Outcome("closed"))
+        self._reactor.watch(self._sock, READ, self._readable)
+
+    def _readable(self) -> None:
+        assert self._sock is not None
+        try:
+            data = self._sock.recv(16384)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            return self._finish(Outcome("closed"))
+        self._received += data
+        answer = judge(self._check, self._received)
+        if answer is not None:
+            self._finish(Outcome("answer", answer))
+
+    def _finish(self, outcome: Outcome) -> None:
+        if self._sock is None:
+            return
+        self._timer.cancel()
+        self._reactor.forget(self._sock)
+        self._sock.close()
+        self._sock = None
+        self._done(outcome)
+
+
+class BootProbe:
+    """Asks every 50 ms until the instance is healthy; `ready` then hears the answer, once.
+
+    `last` and `closed` (connections accepted and hung up without an answer) are evidence for the diagnosis.
+    """
+
+    def __init__(
+        self, reactor: Reactor, address: str, check: Check, host: str, ready: Callable[[Answer], None]
+    ) -> None:
+        self._reactor, self._address, self._check, self._host = reactor, address, check, host
+        self._ready = ready
+        self._attempt: Attempt | None = None
+        self._timer: Timer | None = None
+        self._stopped = False
+        self.last: Outcome | None = None
+        self.closed = 0
+        self._ask()
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._attempt is not None:
+            self._attempt.abort()
+
+    def _ask(self) -> None:
+        self._attempt = Attempt(self._reactor, self._address, self._check, self._host, self._heard)
+
+    def _heard(self, outcome: Outcome) -> None:
+        self._attempt = None
+        if self._stopped:
+            return
+        self.last = outcome
+        if outcome.kind == "closed":
+            self.closed += 1
+        if outcome.healthy and outcome.answer is not None:
+            self._stopped = True
+            self._ready(outcome.answer)
+        else:
+            self._timer = self._reactor.later(self._check.interval_s, self._ask)
+
+
+class LivenessProbe:
+    """Asks an instance that is up every `interval_s`; `failed` hears the last outcome after `attempts`
+    failures in a row, once."""
+
+    def __init__(
+        self, reactor: Reactor, address: str, check: Check, host: str, failed: Callable[[Outcome], None]
+    ) -> None:
+        self._reactor, self._address, self._check, self._host = reactor, address, check, host
+        self._failed = failed
+        self._failures = 0
+        self._attempt: Attempt | None = None
+        self._timer: Timer | None = reactor.later(check.interval_s, self._ask)
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._attempt is not None:
+            self._attempt.abort()
+
+    def _ask(self) -> None:
+        self._attempt = Attempt(self._reactor, self._address, self._check, self._host, self._heard)
+
+    def _heard(self, outcome: Outcome) -> None:
+        self._attempt = None
+        if self._stopped:
+            return
+        self._failures = 0 if outcome.healthy else self._failures + 1
+        if self._failures >= max(1, self._check.attempts):
+            self._stopped = True
+            self._failed(outcome)
+        else:
+            self._timer = self._reactor.later(self._check.interval_s, self._ask)
