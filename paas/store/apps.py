@@ -81,20 +81,10 @@ def set_branch(tx: Tx, app_id: str, branch: str) -> None:
     tx.execute("UPDATE app SET deploy_branch = ? WHERE id = ?", (branch, app_id))
 
 
-def bump_restart(tx: Tx, app_id: str, *, type: str | None = None, number: int | None = None) -> int:
-    """The new restart token: live instances with a lower one are replaced.
-
-    With `type` (and `number`) only those are: the others get the new token as if they had been born with it.
-    """
+def bump_restart(tx: Tx, app_id: str) -> int:
+    """The new restart token: live instances with a lower one are replaced."""
     tx.execute("UPDATE app SET restart_token = restart_token + 1 WHERE id = ?", (app_id,))
-    token = get(tx, app_id).restart_token
-    if type is not None:
-        tx.execute(
-            "UPDATE instance SET restart_token = ? WHERE app_id = ? AND ended_at IS NULL AND restart_token = ?"
-            " AND (type <> ? OR number <> coalesce(?, number))",
-            (token, app_id, token - 1, type, number),
-        )
-    return token
+    return get(tx, app_id).restart_token
 
 
 def set_destroying(tx: Tx, app_id: str) -> None:

@@ -180,7 +180,7 @@ def poke(path: Path | str) -> None:
 
 def one(tx: Tx, sql: str, bindings: tuple[SQLiteValue, ...] = ()) -> tuple[Any, ...]:
     """The first row of a query that always has one."""
-    row = tx.execute(sql, bindings).fetchone()
+    row: tuple[Any, ...] | None = tx.execute(sql, bindings).fetchone()
     assert row is not None, sql
     return row
 

@@ -125,10 +125,23 @@ def lines(tx: Tx, id: int, after: int = 0) -> list[tuple[int, str]]:
     return [(row[0], row[1]) for row in tx.execute(sql, (id, after))]
 
 
+def pushed_commit(tx: Tx, app_id: str) -> str | None:
+    """The commit of the newest push that passed the commit point: what the deploy branch must point at."""
+    row = tx.execute(
+        "SELECT release.commit_sha FROM deployment JOIN release ON release.app_id = deployment.app_id"
+        " AND release.number = deployment.release_number"
+        " WHERE deployment.app_id = ? AND push = 1 AND deployment.state IN ('draining', 'succeeded')"
+        " ORDER BY deployment.id DESC LIMIT 1",
+        (app_id,),
+    ).fetchone()
+    return str(row[0]) if row and row[0] else None
+
+
 def prune(tx: Tx, app_id: str, keep: int) -> None:
-    """Forget finished deployments but the newest `keep`."""
+    """Forget finished deployments but the newest `keep` and the newest push that succeeded."""
     tx.execute(
-        "DELETE FROM deployment WHERE app_id = ? AND finished_at IS NOT NULL AND id NOT IN"
-        " (SELECT id FROM deployment WHERE app_id = ? ORDER BY id DESC LIMIT ?)",
-        (app_id, app_id, keep),
+        "DELETE FROM deployment WHERE app_id = ?1 AND finished_at IS NOT NULL AND id NOT IN"
+        " (SELECT id FROM deployment WHERE app_id = ?1 ORDER BY id DESC LIMIT ?2) AND id NOT IN"
+        " (SELECT coalesce(max(id), 0) FROM deployment WHERE app_id = ?1 AND push = 1 AND state = 'succeeded')",
+        (app_id, keep),
     )

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -72,6 +73,13 @@ def make_release(tx: database.Tx, app: App, image: str | None = None) -> int:
         commit=None,
         actor="me",
     ).number
+
+
+def restart(tx: database.Tx, app: App, **scope: Any) -> int:
+    token = apps.bump_restart(tx, app.id)
+    if scope:
+        instances.spare_restart(tx, app.id, token, **scope)
+    return token
 
 
 def test_database_is_group_writable_and_durable(store: Store) -> None:
@@ -298,6 +306,34 @@ def test_a_failed_deployment_leaves_the_app_and_keeps_its_cause(store: Store, ap
         )
 
 
+def test_the_pushed_commit_survives_rollbacks_failures_and_pruning(store: Store, app: App) -> None:
+    def deploy(commit: str, push: bool, *states: str) -> None:
+        number = releases.create(
+            tx,
+            app.id,
+            image_digest=None,
+            config_number=0,
+            limits={},
+            description="",
+            commit=commit,
+            actor="me",
+        ).number
+        id = deployments.create(tx, app.id, release_number=number, from_release=None, push=push).id
+        for state in states:
+            deployments.advance(tx, id, state)
+
+    whole = ("starting", "switching", "draining", "succeeded")
+    with store.write() as tx:
+        assert deployments.pushed_commit(tx, app.id) is None
+        deploy("one", True, *whole)
+        deploy("two", True, *whole)
+        deploy("bad", True, "failed")
+        deploy("one", False, *whole)
+        deployments.prune(tx, app.id, 1)
+        assert deployments.pushed_commit(tx, app.id) == "two"
+        assert tx.execute("SELECT count(*) FROM deployment").fetchone() == (2,)
+
+
 def test_deployment_lines_come_back_in_order_and_from_a_point(store: Store, app: App) -> None:
     with store.write() as tx:
         id = deployments.create(tx, app.id, release_number=make_release(tx, app), from_release=None).id
@@ -356,12 +392,12 @@ def test_pruning_forgets_old_ended_instances_only(store: Store, app: App) -> Non
     ],
 )
 def test_a_restart_reaches_exactly_its_instances(
-    store: Store, app: App, scope: dict[str, int], replaced: list[str]
+    store: Store, app: App, scope: dict[str, Any], replaced: list[str]
 ) -> None:
     with store.write() as tx:
         for type, number in (("web", 1), ("web", 2), ("worker", 1)):
             instances.create(tx, app.id, kind="process", type=type, number=number)
-        token = apps.bump_restart(tx, app.id, **scope)  # type: ignore[arg-type]
+        token = restart(tx, app, **scope)
         assert [i.name for i in instances.live_of(tx, app.id) if i.restart_token < token] == replaced
 
 
@@ -369,8 +405,8 @@ def test_a_second_restart_does_not_spare_the_first_ones(store: Store, app: App) 
     with store.write() as tx:
         for number in (1, 2):
             instances.create(tx, app.id, kind="process", type="web", number=number)
-        apps.bump_restart(tx, app.id, type="web", number=1)
-        token = apps.bump_restart(tx, app.id, type="web", number=2)
+        restart(tx, app, type="web", number=1)
+        token = restart(tx, app, type="web", number=2)
         assert [i.name for i in instances.live_of(tx, app.id) if i.restart_token < token] == [
             "web.1",
             "web.2",
