@@ -35,12 +35,12 @@ class BuildRefused(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One layer to make: run `script` with `bash -e` in a build instance and keep `outputs`.
+    """One layer to make: run `script` with `bash -e` in /app of a build instance and keep `outputs`.
 
-    `key` holds every input that decides the result (versions, lockfile bytes' digests, names of recipes);
-    the builder adds the digests of the layers below. `inputs` are the only source files the step sees, unless
-    `source` asks for the whole tree (then the tree id becomes part of the key). Config vars are given when
-    `config` is true (then their digest becomes part of the key).
+    `key` holds every input that decides the result (versions, names of recipes); the builder adds the bytes of
+    `inputs`, the script, `env` and the digests of the layers below. `inputs` are the only source files the step
+    sees, unless `source` asks for the whole tree (then the tree id becomes part of the key). Config vars are
+    given when `config` is true (then their digest becomes part of the key).
     """
 
     name: str
@@ -55,13 +55,22 @@ class Step:
     env: dict[str, str] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     failure_hints: tuple[tuple[str, str, str], ...] = ()
-    """`(regular expression over the output, cause, what to do)`: the first match names the failure."""
+    """`(regular expression over the output, cause, what to do)`: the first match names the failure; the texts
+    may use the expression's named groups as in `{name}`."""
+    onto: tuple[str, ...] = ()
+    """Names of earlier steps whose layers lie below this one, lowest first."""
+    shared: bool = False
+    """Only digest-pinned inputs decide the result: the layer is shared by all apps, and made without the app's
+    cache, which another build could have written."""
+    in_image: bool = True
+    reused: str = ""
+    """What the push says when the layer was there already; nothing when empty."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What one buildpack makes of a tree. Layers, lowest first: stack, `steps` before the source, the source,
-    then `steps` with `after_source`."""
+    then `steps` with `after_source`. `env` is the image's; `path` goes before the system's PATH."""
 
     language: str
     detected: str
@@ -71,3 +80,21 @@ class Plan:
     env: dict[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
     default_processes: dict[str, str] = field(default_factory=dict)
+
+
+def read_text(tree: Tree, path: str, limit: int = 4 << 20) -> str:
+    """A source file as text, without its byte order mark. Raises BuildRefused when it is too large, missing, or
+    not UTF-8."""
+    try:
+        data = tree.read(path, limit)
+    except FileNotFoundError:
+        raise BuildRefused(f"{path} is not in the repository.") from None
+    except ValueError:
+        raise BuildRefused(f"{path} is larger than {limit >> 10} KiB.") from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BuildRefused(f"{path} is UTF-16.", "Save it as UTF-8.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise BuildRefused(f"{path} line {line} is not UTF-8.", "Save it as UTF-8.") from None

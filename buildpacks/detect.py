@@ -1,0 +1,118 @@
+"""Which buildpack takes a tree: the registry, its order, and an explanation when none matches. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from buildpacks import node, procfile_only, python, static
+from buildpacks.plan import BuildRefused, Plan, Tree
+
+
+@dataclass(frozen=True)
+class Buildpack:
+    """`detect` names the file that made it match, or None."""
+
+    name: str
+    looks_for: tuple[str, ...]
+    detect: Callable[[Tree], str | None]
+    plan: Callable[[Tree], Plan]
+
+
+BUILDPACKS = (
+    Buildpack("python", python.LOOKS_FOR, python.detect, python.plan),
+    Buildpack("node", node.LOOKS_FOR, node.detect, node.plan),
+    Buildpack("static", static.LOOKS_FOR, static.detect, static.plan),
+    Buildpack("procfile", procfile_only.LOOKS_FOR, procfile_only.detect, procfile_only.plan),
+)
+_ALIASES = {"nodejs": "node", "html": "static", "staticfile": "static", "procfile-only": "procfile"}
+_NODE_COMMANDS = re.compile(r"\b(node|npm|npx|yarn|pnpm|next|nuxt|ts-node|tsx)\b")
+_PYTHON_COMMANDS = re.compile(
+    r"\b(python3?|gunicorn|uvicorn|hypercorn|daphne|celery|flask|django-admin|uwsgi|waitress-serve|uv)\b"
+)
+
+
+def choose(tree: Tree, processes: Mapping[str, str] | None = None, wanted: Sequence[str] = ()) -> Plan:
+    """The plan for a tree. `processes` is the Procfile's, `wanted` the `buildpacks` of app.json.
+
+    Raises BuildRefused: nothing matches, an unknown buildpack, or what the chosen one refuses.
+    """
+    names = sorted(tree.names())
+    if not names:
+        raise BuildRefused("The commit contains no files.", "Commit the app, then push again.")
+    if wanted:
+        return _named(wanted).plan(tree)
+    matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
+    if not matching:
+        raise _no_match(names)
+    chosen, reason = _prefer(tree, matching, processes or {})
+    plan = chosen.plan(tree)
+    return replace(plan, notes=(reason, *plan.notes)) if reason else plan
+
+
+def _prefer(tree: Tree, matching: list[Buildpack], processes: Mapping[str, str]) -> tuple[Buildpack, str]:
+    by_name = {pack.name: pack for pack in matching}
+    if not {"python", "node"} <= set(by_name):
+        return matching[0], ""
+    web = processes.get("web") or " ".join(processes.values())
+    for name, commands in (("python", _PYTHON_COMMANDS), ("node", _NODE_COMMANDS)):
+        if commands.search(web):
+            return by_name[name], f"package.json is there, too; the Procfile's command decides for {name}"
+    name = "node" if _starts_with_node(tree) and not tree.exists("manage.py") else "python"
+    return by_name[
+        name
+    ], f'Both Python and Node files are there: taking {name} ("buildpacks" in app.json decides)'
+
+
+def _starts_with_node(tree: Tree) -> bool:
+    try:
+        data = json.loads(tree.read("package.json"))
+    except (ValueError, OSError, RecursionError):
+        return False
+    scripts = data.get("scripts") if isinstance(data, dict) else None
+    return isinstance(scripts, dict) and "start" in scripts
+
+
+def _named(wanted: Sequence[str]) -> Buildpack:
+    if len(wanted) > 1:
+        raise BuildRefused(
+            f"app.json asks for {len(wanted)} buildpacks; one builds an app.", "Keep the one that serves it."
+        )
+    name = re.sub(r"^(?:heroku|paas|heroku-buildpack)[/-]", "", wanted[0].rstrip("/")).lower()
+    for pack in BUILDPACKS:
+        if pack.name == _ALIASES.get(name, name):
+            return pack
+    known = ", ".join(pack.name for pack in BUILDPACKS)
+    raise BuildRefused(f"app.json asks for the buildpack {_shown(wanted[0])}; there are {known}.")
+
+
+def _no_match(names: Sequence[str]) -> BuildRefused:
+    looked = [path for pack in BUILDPACKS for path in pack.looks_for]
+    top = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in names})
+    seen = ", ".join(_shown(name) for name in top[:12]) + (
+        f" and {len(top) - 12} more" if len(top) > 12 else ""
+    )
+    return BuildRefused(
+        f"No buildpack matched: saw {seen}; looked for {', '.join(looked)}.", _advice(names, looked)
+    )
+
+
+def _advice(names: Sequence[str], looked: Sequence[str]) -> str:
+    for name in names:
+        folder, slash, base = name.rpartition("/")
+        if slash and base in looked and base != "index.html" and folder.count("/") < 2:
+            return f"{_shown(name)} is there, but the app must lie at the root of the repository."
+    for name in names:
+        near = difflib.get_close_matches(name.lower(), [path.lower() for path in looked], 1, 0.85)
+        if near and "/" not in name:
+            right = next(path for path in looked if path.lower() == near[0])
+            return f"Is {_shown(name)} meant to be {right}?"
+    return 'Add one of these files; a Procfile such as "web: ./serve" is enough.'
+
+
+def _shown(text: str) -> str:
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= 60 else text[:57] + "..."

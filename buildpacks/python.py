@@ -1,0 +1,377 @@
+"""Python apps: dependencies from requirements.txt, uv.lock or pyproject.toml in a virtual environment at
+/app/.venv, installed by uv; Django's static files collected. Pure: plans, never executes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
+from buildpacks.pyversion import check_requires_python, python_version
+from buildpacks.requirements import normalised, read_requirements
+
+RECIPE = "python-1"
+LOOKS_FOR = ("requirements.txt", "uv.lock", "pyproject.toml")
+_OTHER_FILES = {
+    "poetry.lock": "poetry export -f requirements.txt -o requirements.txt",
+    "Pipfile.lock": "pipenv requirements > requirements.txt",
+    "Pipfile": "pipenv requirements > requirements.txt",
+    "pdm.lock": "pdm export -o requirements.txt",
+    "setup.py": "echo . > requirements.txt",
+}
+_APP_FILES = ("app.py", "main.py", "wsgi.py", "asgi.py", "server.py", "application.py")
+
+BUILD_ENV = {
+    "VIRTUAL_ENV": "/app/.venv",
+    "UV_PYTHON_DOWNLOADS": "never",
+    "UV_LINK_MODE": "copy",
+    "UV_NO_PROGRESS": "1",
+    "UV_CACHE_DIR": "/cache/uv",
+    "SOURCE_DATE_EPOCH": "315532800",
+    "PYC_INVALIDATION_MODE": "UNCHECKED_HASH",
+    "PYTHONUNBUFFERED": "1",
+}
+RUN_ENV = {
+    "VIRTUAL_ENV": "/app/.venv",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONPATH": "/app",
+    "LANG": "C.UTF-8",
+    "FORWARDED_ALLOW_IPS": "*",
+}
+_VENV = "uv venv --quiet --python /usr/bin/python3 /app/.venv\n"
+_INSTALL = "uv pip install --python /app/.venv --compile-bytecode"
+
+FAILURE_HINTS = (
+    (
+        r"Because (?P<name>[A-Za-z0-9._-]+) was not found in the package registry",
+        "no package named {name}",
+        "Check the spelling in the requirements, and that the package index has it.",
+    ),
+    (
+        r"Because there (?:is|are) no versions? of (?P<name>[A-Za-z0-9._-]+?)(?:==(?P<version>\S+))? and",
+        "no such version of {name}",
+        "Pin a version that the package index has.",
+    ),
+    (
+        r"requires Python\s*(?P<python>[<>=~!][^\s,`]*)",
+        "a package does not support Python 3.11 (it wants {python})",
+        "Pin a version of it that supports Python 3.11.",
+    ),
+    (
+        r"No solution found",
+        "the requirements contradict each other",
+        "Loosen one of the versions named above.",
+    ),
+    (r"Hash mismatch for `(?P<name>[^`]+)`", "hash mismatch for {name}", "Lock the dependencies again."),
+    (
+        r"(?i)dns error|error sending request|Failed to fetch|operation timed out|Connection refused",
+        "a package could not be downloaded",
+        "Check that the package index is reachable from the server: paas doctor",
+    ),
+    (
+        r"(?:fatal error: )(?P<header>\S+\.h): No such file",
+        "compiling needs {header}, which the stack has not",
+        "Use a version of the package that comes as a wheel.",
+    ),
+    (r"Failed to build `(?P<name>[^`]+)`", "building {name} failed", "Use a version that comes as a wheel."),
+)
+DJANGO_HINTS = (
+    (
+        r"ImproperlyConfigured: You're using the staticfiles app without having set the STATIC_ROOT",
+        "collectstatic needs STATIC_ROOT",
+        "Set STATIC_ROOT in the settings, or: paas config:set DISABLE_COLLECTSTATIC=1",
+    ),
+    (
+        r"(?m)^\S*(?:Error|ImproperlyConfigured|Exception)\b.*",
+        "manage.py collectstatic failed",
+        "Set the config vars it needs, or: paas config:set DISABLE_COLLECTSTATIC=1",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class _Dependencies:
+    """How one package file is installed, and which names it brings."""
+
+    file: str
+    names: frozenset[str]
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def detect(tree: Tree) -> str | None:
+    """The file that makes this a Python app; also files that cannot be built, so that `plan` can say why."""
+    for path in (*LOOKS_FOR, *_OTHER_FILES, ".python-version", "runtime.txt", "manage.py"):
+        if tree.exists(path) and not (path == "runtime.txt" and tree.exists("package.json")):
+            return path
+    return None
+
+
+def plan(tree: Tree) -> Plan:
+    """Raises BuildRefused: no or contradicting package files, a Python the stack has not, unreadable files."""
+    note, warnings = python_version(tree)
+    dependencies = _dependencies(tree)
+    steps = list(dependencies.steps)
+    if tree.exists("manage.py") and "django" in dependencies.names:
+        steps.append(_collectstatic(tuple(step.name for step in steps)))
+    default, advice = _default_processes(tree, dependencies.names)
+    return Plan(
+        language="Python",
+        detected=dependencies.file,
+        notes=(note, *dependencies.notes),
+        warnings=(*warnings, *dependencies.warnings, *advice),
+        steps=tuple(steps),
+        env=dict(RUN_ENV),
+        path=("/app/.venv/bin",),
+        default_processes=default,
+    )
+
+
+def _dependencies(tree: Tree) -> _Dependencies:
+    requirements, lock = tree.exists("requirements.txt"), tree.exists("uv.lock")
+    if requirements and lock:
+        raise BuildRefused(
+            "requirements.txt and uv.lock both say what to install.",
+            "Keep one of them: git rm requirements.txt, or git rm uv.lock",
+        )
+    warnings = tuple(
+        f"{path} is not read, because requirements.txt is there"
+        for path in ("poetry.lock", "Pipfile.lock", "pdm.lock")
+        if requirements and tree.exists(path)
+    )
+    if requirements:
+        return _from_requirements(tree, warnings)
+    if lock:
+        return _from_lock(tree)
+    for path, command in _OTHER_FILES.items():
+        if tree.exists(path) and not (path == "setup.py" and tree.exists("pyproject.toml")):
+            raise BuildRefused(
+                f"{path} alone cannot be installed here.", f"Add a requirements.txt: {command}"
+            )
+    if tree.exists("pyproject.toml"):
+        return _from_pyproject(tree)
+    raise BuildRefused(
+        f"This looks like a Python app ({detect(tree)}), but no file says what to install.",
+        "Add a requirements.txt (an empty one will do) or a pyproject.toml.",
+    )
+
+
+def _install_step(script: str, inputs: Iterable[str], **more: Any) -> Step:
+    return Step(
+        name="dependencies",
+        title="Installing dependencies with uv",
+        script=_VENV + script,
+        outputs=("/app/.venv",),
+        key=(RECIPE,),
+        inputs=tuple(inputs),
+        env=dict(BUILD_ENV),
+        tools=("uv",),
+        failure_hints=FAILURE_HINTS,
+        reused="Restoring cache: dependencies unchanged, layer reused",
+        **more,
+    )
+
+
+def _with_settings(tree: Tree, *inputs: str) -> tuple[str, ...]:
+    """The inputs and uv's own settings file, when there is one."""
+    return (*inputs, "uv.toml") if tree.exists("uv.toml") else inputs
+
+
+def _from_requirements(tree: Tree, warnings: tuple[str, ...]) -> _Dependencies:
+    found = read_requirements(tree)
+    hashes = " --require-hashes" if found.hashed else ""
+    step = _install_step(
+        f"{_INSTALL}{hashes} -r requirements.txt\n",
+        _with_settings(tree, *found.files),
+        source=bool(found.local),
+        shared=found.hashed and not found.local,
+    )
+    if found.unpinned:
+        shown = ", ".join(found.unpinned[:4]) + (" …" if len(found.unpinned) > 4 else "")
+        warnings += (f"not pinned with ==: {shown}; the versions of the first build are kept",)
+    return _Dependencies("requirements.txt", frozenset(found.names), (step,), warnings)
+
+
+def _from_pyproject(tree: Tree) -> _Dependencies:
+    project, data = _project(tree)
+    names = {_name_of(item) for item in project.get("dependencies", [])}
+    step = _install_step(f"{_INSTALL} -r pyproject.toml\n", _with_settings(tree, "pyproject.toml"))
+    warnings = () if not names else ("pyproject.toml without uv.lock: run uv lock to pin the versions",)
+    return _Dependencies("pyproject.toml", frozenset(names), (step, *_own_package(data, project)), warnings)
+
+
+def _from_lock(tree: Tree) -> _Dependencies:
+    if not tree.exists("pyproject.toml"):
+        raise BuildRefused("uv.lock is there without pyproject.toml.", "Commit pyproject.toml, too.")
+    project, data = _project(tree)
+    lock = _toml(tree, "uv.lock")
+    packages = [item for item in lock.get("package", []) if isinstance(item, dict)]
+    _check_lock(project, packages)
+    local = any(
+        set(_table(item.get("source"))) & {"path", "directory"}
+        or (_table(item.get("source")).get("editable") not in (None, "."))
+        for item in packages
+    )
+    step = _install_step(
+        "uv export --quiet --frozen --no-default-groups --no-emit-project -o /tmp/requirements.txt\n"
+        f"{_INSTALL} --no-deps{'' if local else ' --require-hashes'} -r /tmp/requirements.txt\n",
+        _with_settings(tree, "pyproject.toml", "uv.lock"),
+        source=local,
+        shared=not local,
+    )
+    names = frozenset(normalised(str(item.get("name", ""))) for item in packages)
+    return _Dependencies("uv.lock", names, (step, *_own_package(data, project)))
+
+
+def _own_package(data: dict[str, Any], project: dict[str, Any]) -> tuple[Step, ...]:
+    """The project itself, installed after its source is there, when it declares how it is built."""
+    uv = _table(_table(data.get("tool")).get("uv"))
+    if "build-system" not in data or not project.get("name") or uv.get("package") is False:
+        return ()
+    step = Step(
+        name="project",
+        title=f"Installing the project {str(project['name'])[:60]}",
+        script=f"{_INSTALL} --no-deps .\n",
+        outputs=("/app/.venv",),
+        key=(RECIPE,),
+        source=True,
+        after_source=True,
+        env=dict(BUILD_ENV),
+        tools=("uv",),
+        failure_hints=FAILURE_HINTS,
+        onto=("dependencies",),
+    )
+    return (step,)
+
+
+def _project(tree: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
+    data = _toml(tree, "pyproject.toml")
+    project = _table(data.get("project"))
+    if not project:
+        raise BuildRefused(
+            "pyproject.toml has no [project] table, and there is no requirements.txt.",
+            "Add a requirements.txt, or [project] with its dependencies.",
+        )
+    dependencies = project.get("dependencies", [])
+    if not isinstance(dependencies, list) or not all(isinstance(item, str) for item in dependencies):
+        raise BuildRefused("pyproject.toml: project.dependencies is not a list of texts.")
+    required = project.get("requires-python")
+    if isinstance(required, str):
+        check_requires_python(required, "pyproject.toml")
+    return project, data
+
+
+def _check_lock(project: dict[str, Any], packages: list[dict[str, Any]]) -> None:
+    """Refuse a lock whose own record of the project's requirements is not what pyproject.toml says."""
+    own = normalised(str(project.get("name", "")))
+    for item in packages:
+        if normalised(str(item.get("name", ""))) == own and "registry" not in _table(item.get("source")):
+            recorded = _table(item.get("metadata")).get("requires-dist", [])
+            extras = {"extra ==", "extra=="}
+            locked = {
+                normalised(str(entry.get("name", "")))
+                for entry in recorded
+                if isinstance(entry, dict)
+                and not any(mark in str(entry.get("marker", "")) for mark in extras)
+            }
+            wanted = {_name_of(text) for text in project.get("dependencies", [])}
+            if locked != wanted:
+                different = ", ".join(sorted(locked ^ wanted)[:5])
+                raise BuildRefused(
+                    f"uv.lock does not fit pyproject.toml (different: {different}).",
+                    "Run uv lock and commit the result.",
+                )
+
+
+def _name_of(requirement: str) -> str:
+    match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
+    return normalised(match[1]) if match else ""
+
+
+def _toml(tree: Tree, path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_text(tree, path, 16 << 20))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BuildRefused(f"{path}: {error or 'is nested too deeply'}.") from None
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _collectstatic(onto: tuple[str, ...]) -> Step:
+    script = """if [ -n "${DISABLE_COLLECTSTATIC:-}" ] && [ "$DISABLE_COLLECTSTATIC" != 0 ]; then
+  echo "DISABLE_COLLECTSTATIC is set: nothing collected"; exit 0
+fi
+if probe=$(python manage.py help collectstatic 2>&1); then
+  python manage.py collectstatic --noinput --traceback
+elif [[ $probe == *"Unknown command"* ]]; then
+  echo "django.contrib.staticfiles is not installed: nothing to collect"
+else
+  printf '%s\\n' "$probe"; exit 1
+fi
+"""
+    return Step(
+        name="collectstatic",
+        title="Collecting static files: python manage.py collectstatic --noinput",
+        script=script,
+        outputs=("/app",),
+        key=(RECIPE,),
+        source=True,
+        config=True,
+        after_source=True,
+        env={**RUN_ENV, "PYTHONDONTWRITEBYTECODE": "1"},
+        failure_hints=DJANGO_HINTS,
+        onto=onto,
+        reused="Static files: sources and config unchanged, layer reused",
+    )
+
+
+def _default_processes(tree: Tree, names: frozenset[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """A web command for an app without Procfile, found by reading its entry point; advice when one thing lacks."""
+    found = _entry_point(tree)
+    if found is None:
+        return {}, ()
+    target, wants_asgi = found
+    if wants_asgi and "uvicorn" in names:
+        return {"web": f"uvicorn {target} --host 0.0.0.0 --port $PORT"}, ()
+    if not wants_asgi and "gunicorn" in names:
+        return {"web": f"gunicorn '{target}'" if "(" in target else f"gunicorn {target}"}, ()
+    server = "uvicorn" if wants_asgi else "gunicorn"
+    return {}, (f"no Procfile, and {server} is not among the dependencies: add {server} to serve {target}",)
+
+
+def _entry_point(tree: Tree) -> tuple[str, bool] | None:
+    """`module:object` and whether it is an ASGI app."""
+    if tree.exists("manage.py"):
+        settings = re.search(
+            r"DJANGO_SETTINGS_MODULE['\"],\s*['\"]([\w.]+)\.settings", _source(tree, "manage.py")
+        )
+        if settings:
+            return f"{settings[1]}.wsgi", False
+    for path in _APP_FILES:
+        if not tree.exists(path):
+            continue
+        text = _source(tree, path)
+        asgi = bool(
+            re.search(r"^\s*(?:from|import) (?:fastapi|starlette|quart|litestar)\b", text, re.MULTILINE)
+        )
+        module = path.removesuffix(".py")
+        named = re.search(r"^(app|application)\s*(?::[^=\n]+)?=", text, re.MULTILINE)
+        if named:
+            return f"{module}:{named[1]}", asgi
+        if re.search(r"^def create_app\(", text, re.MULTILINE):
+            return f"{module}:create_app()", asgi
+    return None
+
+
+def _source(tree: Tree, path: str) -> str:
+    """Source code for a guess: unreadable text is no guess, and no error."""
+    try:
+        return tree.read(path).decode("utf-8", "replace")
+    except (FileNotFoundError, ValueError):
+        return ""
