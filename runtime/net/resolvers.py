@@ -1,0 +1,57 @@
+"""Which name servers an instance can use: the host's real ones, never a stub on the host's loopback."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+CANDIDATES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
+_MOST = 3
+"""resolv.conf(5): the C library asks no more than three."""
+
+
+def parse(content: str) -> list[IPv4Address | IPv6Address]:
+    """The `nameserver` lines of a resolv.conf; what is no address is passed over, as the C library does."""
+    found: list[IPv4Address | IPv6Address] = []
+    for line in content.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == "nameserver":
+            try:
+                found.append(ip_address(words[1].partition("%")[0]))
+            except ValueError:
+                continue
+    return found
+
+
+def search_lines(content: str) -> list[str]:
+    """`options` lines are kept for the instance; search domains are the host's own and are not."""
+    return [line.strip() for line in content.splitlines() if line.split()[:1] == ["options"]]
+
+
+def upstream(candidates: tuple[Path, ...] = CANDIDATES) -> list[IPv4Address]:
+    """IPv4 name servers that can be reached from elsewhere; empty if the host knows only loopback or IPv6 ones."""
+    for path in candidates:
+        usable = [
+            address
+            for address in parse(_content(path))
+            if isinstance(address, IPv4Address) and not address.is_loopback and not address.is_unspecified
+        ]
+        if usable:
+            return usable[:_MOST]
+    return []
+
+
+def local(candidates: tuple[Path, ...] = CANDIDATES) -> list[IPv4Address | IPv6Address]:
+    """What the host itself asks, for a relay to ask in its place."""
+    for path in candidates:
+        found = parse(_content(path))
+        if found:
+            return found[:_MOST]
+    return [ip_address("127.0.0.1")]
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,146 @@
+"""The packet rules of one platform as text for nft, and applying them: one atomic transaction each time.
+
+What an instance may do is decided by where a packet enters: from an interface of the platform (outbound, or to
+the host), or towards one. Only answers, name servers and elements of `allow` pass the refusals.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network
+
+REFUSED = (IPv4Network("169.254.0.0/16"), IPv4Network("100.100.100.200/32"))
+"""Link-local and the clouds' metadata services."""
+
+_TEMPLATE = """\
+table inet {table}
+delete table inet {table}
+table inet {table} {{
+\tset nameservers {{
+\t\ttype ipv4_addr{nameservers}
+\t}}
+\tset allow {{
+\t\ttype ipv4_addr . ipv4_addr . inet_service{allow}
+\t}}
+\tchain forward {{
+\t\ttype filter hook forward priority filter - 5; policy accept;
+\t\tiifname "{prefix}*" jump outbound
+\t\toifname "{prefix}*" jump inbound
+\t}}
+\tchain input {{
+\t\ttype filter hook input priority filter - 5; policy accept;
+\t\tiifname "{prefix}*" jump to_host
+\t}}
+\tchain outbound {{
+\t\tmeta nfproto ipv6 drop
+\t\tfib saddr . iif oif missing drop
+\t\tct state established,related accept
+\t\tct state invalid drop
+\t\tip daddr @nameservers meta l4proto {{ tcp, udp }} th dport 53 accept
+\t\tip saddr . ip daddr . th dport @allow accept
+\t\tip daddr {{ {refused} }} reject with icmp admin-prohibited
+\t\tip daddr {network} reject with icmp admin-prohibited
+\t\toifname "{prefix}*" reject with icmp admin-prohibited
+\t}}
+\tchain inbound {{
+\t\tct state established,related accept
+\t\treject with icmpx admin-prohibited
+\t}}
+\tchain to_host {{
+\t\tmeta nfproto ipv6 drop
+\t\tfib saddr . iif oif missing drop
+\t\tct state established,related accept
+\t\tip daddr @nameservers meta l4proto {{ tcp, udp }} th dport 53 accept
+\t\treject with icmp admin-prohibited
+\t}}
+\tchain postrouting {{
+\t\ttype nat hook postrouting priority srcnat; policy accept;
+\t\tip saddr {network} oifname != "{prefix}*" masquerade
+\t}}
+}}
+"""
+
+Allowed = tuple[IPv4Address, IPv4Address, int]
+"""Source, destination, port."""
+
+
+class RulesError(Exception):
+    """nft refused; the message is what it printed."""
+
+
+def table_name(platform_id: str) -> str:
+    return f"paas_{platform_id}"
+
+
+def ruleset(
+    platform_id: str,
+    prefix: str,
+    network: IPv4Network,
+    *,
+    nameservers: Iterable[IPv4Address],
+    allow: Iterable[Allowed],
+) -> str:
+    """The whole table, replacing whatever it holds."""
+    return _TEMPLATE.format(
+        table=table_name(platform_id),
+        prefix=prefix,
+        network=network,
+        refused=", ".join(str(item) for item in REFUSED),
+        nameservers=_elements(str(item) for item in nameservers),
+        allow=_elements(f"{source} . {target} . {port}" for source, target, port in allow),
+    )
+
+
+def _elements(items: Iterable[str]) -> str:
+    text = ", ".join(sorted(set(items)))
+    return f"\n\t\telements = {{ {text} }}" if text else ""
+
+
+def apply(text: str) -> None:
+    """Give a ruleset to nft, all or nothing. Raises RulesError."""
+    _nft(["-f", "-"], text)
+
+
+def show(platform_id: str) -> str | None:
+    """The table as the kernel has it, in nft's own words; None if there is none."""
+    try:
+        return _nft(["list", "table", "inet", table_name(platform_id)])
+    except RulesError:
+        return None
+
+
+def remove(platform_id: str) -> None:
+    """Remove the table; nothing happens if there is none."""
+    name = table_name(platform_id)
+    apply(f"table inet {name}\ndelete table inet {name}\n")
+
+
+def forward_drops() -> list[str]:
+    """Chains of other programs that drop what is forwarded by default (`ip filter FORWARD`): Docker, ufw."""
+    chains = json.loads(_nft(["-j", "list", "chains"]) or "{}").get("nftables", [])
+    return [
+        f"{chain['family']} {chain['table']} {chain['name']}"
+        for chain in (item["chain"] for item in chains if "chain" in item)
+        if chain.get("hook") == "forward" and chain.get("policy") == "drop"
+    ]
+
+
+def _nft(words: list[str], text: str = "") -> str:
+    try:
+        done = subprocess.run(
+            ["nft", *words],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+        )
+    except FileNotFoundError as error:
+        raise RulesError("nft is not installed: install the package nftables") from error
+    except subprocess.TimeoutExpired as error:
+        raise RulesError("nft did not finish in 30 s") from error
+    if done.returncode:
+        raise RulesError(done.stderr.strip() or f"nft ended with status {done.returncode}")
+    return done.stdout
