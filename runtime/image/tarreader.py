@@ -1,0 +1,179 @@
+"""Reads a tar stream that may have been made by an enemy: strict, streaming, bounded.
+
+Accepts what GNU tar, git and container tools write for plain trees: ustar, pax records `path`, `linkpath`, `size`,
+GNU long names. Refuses what has no place in a layer: sparse files, devices, base-256 numbers, bad checksums.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from runtime.image.errors import BadArchive
+from runtime.image.names import shown
+from runtime.image.tarwriter import BLOCK
+
+Read = Callable[[int], bytes]
+"""Like `io.RawIOBase.read`: at most n bytes, fewer are possible, empty at the end."""
+
+Kind = Literal["file", "directory", "symlink", "hard_link"]
+MAX_EXTENSION = 64 * 1024
+CHUNK = 1024 * 1024
+
+_KINDS: dict[bytes, Kind] = {
+    b"0": "file", b"\0": "file", b"7": "file", b"1": "hard_link", b"2": "symlink", b"5": "directory",
+}  # fmt: skip
+_REFUSED = {b"3": "a character device", b"4": "a block device", b"6": "a FIFO", b"S": "a sparse file"}
+_OCTAL = re.compile(rb" *([0-7]{1,11})[ \0]*")
+_RECORD = re.compile(rb"([1-9][0-9]{0,5}) ([^=\n\0]+)=")
+_IGNORED = (b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname", b"comment", b"hdrcharset")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One member: `path` and `target` exactly as written, `mode` the lower twelve bits."""
+
+    path: bytes
+    kind: Kind
+    mode: int
+    size: int
+    target: bytes
+
+
+class TarReader:
+    """Iterate for entries; `content()` yields the current file's bytes and must be used before the next entry."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._left = 0
+        self._padding = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        extra: dict[bytes, bytes] = {}
+        while True:
+            self._skip()
+            block = self._exactly(BLOCK)
+            if block == bytes(BLOCK):
+                if extra:
+                    raise BadArchive("the archive ends after an extension header")
+                return
+            size, kind = _checked(block)
+            if kind in (b"x", b"L", b"K", b"g"):
+                self._extension(kind, size, extra)
+                continue
+            entry = _entry(block, kind, size, extra)
+            extra = {}
+            self._left = entry.size
+            self._padding = -entry.size % BLOCK
+            yield entry
+
+    def content(self) -> Iterator[bytes]:
+        """The bytes of the entry that was yielded last, in pieces. Raises BadArchive when the stream ends."""
+        while self._left:
+            chunk = self._read(min(self._left, CHUNK))
+            if not chunk:
+                raise BadArchive("the archive ends within a file")
+            self._left -= len(chunk)
+            yield chunk
+
+    def _extension(self, kind: bytes, size: int, extra: dict[bytes, bytes]) -> None:
+        if size > MAX_EXTENSION:
+            raise BadArchive(f"an extension header of {size} bytes, more than {MAX_EXTENSION}")
+        body = self._exactly(size)
+        self._exactly(-size % BLOCK)
+        if kind in (b"L", b"K"):
+            _put(extra, b"path" if kind == b"L" else b"linkpath", body.rstrip(b"\0"))
+            return
+        for key, value in _records(body):
+            if key.startswith(b"GNU.sparse"):
+                raise BadArchive("a sparse file")
+            if key not in (b"path", b"linkpath", b"size"):
+                if key not in _IGNORED and not key.startswith((b"SCHILY.", b"LIBARCHIVE.")):
+                    raise BadArchive(f"pax record {shown(key)} is not known")
+            elif kind == b"g":
+                raise BadArchive(f"pax record {shown(key)} for the whole archive")
+            else:
+                _put(extra, key, value)
+
+    def _skip(self) -> None:
+        for _ in self.content():
+            pass
+        if self._padding:
+            self._exactly(self._padding)
+            self._padding = 0
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._read(size) if size else b""
+        while len(data) < size:
+            more = self._read(size - len(data))
+            if not more:
+                raise BadArchive("the archive ends before its end mark")
+            data += more
+        return data
+
+
+def _put(extra: dict[bytes, bytes], key: bytes, value: bytes) -> None:
+    if key in extra or not value or b"\0" in value:
+        raise BadArchive(f"extension {key.decode()} is empty, given twice or holds a NUL byte")
+    extra[key] = value
+
+
+def _checked(block: bytes) -> tuple[int, bytes]:
+    """Size and type flag of a header block whose checksum and magic are right."""
+    if block[257:265] not in (b"ustar\x0000", b"ustar  \0"):
+        raise BadArchive("not a ustar or GNU tar header")
+    if _number(block[148:156], "checksum") != sum(block[:148]) + 8 * 32 + sum(block[156:]):
+        raise BadArchive("a header with a wrong checksum")
+    return _number(block[124:136], "size"), block[156:157]
+
+
+def _entry(block: bytes, kind: bytes, size: int, extra: dict[bytes, bytes]) -> Entry:
+    path, target = _text(block[:100]), _text(block[157:257])
+    if block[257:263] == b"ustar\0" and block[345] and not extra.get(b"path"):
+        path = _text(block[345:500]) + b"/" + path
+    path = extra.get(b"path", path)
+    target = extra.get(b"linkpath", target)
+    if b"size" in extra:
+        if not re.fullmatch(rb"[0-9]{1,15}", extra[b"size"]):
+            raise BadArchive(f"{shown(path)}: pax size {shown(extra[b'size'])}")
+        size = int(extra[b"size"])
+    if kind in _REFUSED:
+        raise BadArchive(f"{shown(path)}: {_REFUSED[kind]} has no place in a layer")
+    if kind not in _KINDS:
+        raise BadArchive(f"{shown(path)}: unknown entry type {shown(kind)}")
+    name = _KINDS[kind]
+    if name != "file" and size:
+        raise BadArchive(f"{shown(path)}: a {name.replace('_', ' ')} of {size} bytes")
+    if name == "file" and path.endswith(b"/"):
+        raise BadArchive(f"{shown(path)}: a file whose name ends with a slash")
+    if (name in ("symlink", "hard_link")) != bool(target):
+        raise BadArchive(f"{shown(path)}: a {name.replace('_', ' ')} with{'' if target else 'out'} a target")
+    return Entry(path, name, _number(block[100:108], "mode") & 0o7777, size, target)
+
+
+def _number(field: bytes, what: str) -> int:
+    """A numeric header field: octal digits alone; no sign, no base-256."""
+    match = _OCTAL.fullmatch(field)
+    if match is None:
+        raise BadArchive(f"{what} {shown(field)} is not an octal number")
+    return int(match.group(1), 8)
+
+
+def _text(field: bytes) -> bytes:
+    return field.split(b"\0", 1)[0]
+
+
+def _records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """pax records, «%d %s=%s\\n», each as long as it says."""
+    position = 0
+    while position < len(body):
+        match = _RECORD.match(body, position)
+        if match is None:
+            raise BadArchive("a pax header that is not made of records")
+        end = position + int(match.group(1))
+        if end > len(body) or end <= match.end() or body[end - 1 : end] != b"\n":
+            raise BadArchive("a pax record with a wrong length")
+        yield match.group(2), body[match.end() : end - 1]
+        position = end
