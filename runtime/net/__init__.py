@@ -26,6 +26,7 @@ __all__ = [
     "configure",
     "drain",
     "forward_drops",
+    "host_routes",
 ]
 
 _NFTABLES_GROUP = 7
@@ -216,6 +217,12 @@ class Network:
         )
         rules.apply(text)
         self._shown = rules.show(self.platform_id)
+
+
+def host_routes() -> list[IPv4Network]:
+    """Every network this namespace has a route to: what a new block of addresses must stay clear of."""
+    with Netlink() as route:
+        return [item.destination for item in links.routes(route)]
 
 
 def parse_allow(elements: Iterable[str]) -> tuple[tuple[IPv4Address, int], ...]:

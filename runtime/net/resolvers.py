@@ -23,11 +23,6 @@ def parse(content: str) -> list[IPv4Address | IPv6Address]:
     return found
 
 
-def search_lines(content: str) -> list[str]:
-    """`options` lines are kept for the instance; search domains are the host's own and are not."""
-    return [line.strip() for line in content.splitlines() if line.split()[:1] == ["options"]]
-
-
 def upstream(candidates: tuple[Path, ...] = CANDIDATES) -> list[IPv4Address]:
     """IPv4 name servers that can be reached from elsewhere; empty if the host knows only loopback or IPv6 ones."""
     for path in candidates:
