@@ -24,15 +24,16 @@ _ANY_ADDRESS = ("0.0.0.0", "::", "*")
 @dataclass(frozen=True)
 class Boot:
     """What was seen of an instance that is still booting. `sockets` are its listening (address, port) pairs,
-    None while unknown; `elsewhere_s` is how long it has listened, but not where it should; `deaths` counts
-    processes inside that ended; `accepting_s` how long its port has accepted connections; `status` is the last
-    HTTP status of a strict check, `note` what was wrong with the last answer."""
+    None while unknown; `elsewhere_s` is how long it has listened, but not where it should; `accepting_s` how
+    long its port has accepted connections; `deaths` counts processes inside that ended, `deaths_accepting` those
+    since the port accepts; `closed` connections hung up on; `note` what was wrong with the last answer."""
 
     age_s: float
     sockets: tuple[tuple[str, int], ...] | None = None
     elsewhere_s: float = 0.0
     accepting_s: float = 0.0
     deaths: int = 0
+    deaths_accepting: int = 0
     oom_kills: int = 0
     peak_memory_bytes: int = 0
     closed: int = 0
@@ -68,7 +69,7 @@ def conclusive(boot: Boot, subject: Subject, timeout_s: float) -> DeployFailed |
     """The failure of a boot that has gone on long enough to be judged, or None to wait on."""
     if boot.oom_kills >= OOM_LOOP_KILLS:
         return out_of_memory(subject, boot.peak_memory_bytes, "while booting")
-    if boot.deaths >= CRASH_LOOP_DEATHS and boot.accepting_s >= CRASH_LOOP_S:
+    if boot.deaths_accepting >= CRASH_LOOP_DEATHS and boot.accepting_s >= CRASH_LOOP_S:
         return _crash_loop(boot, subject)
     if boot.elsewhere_s >= ELSEWHERE_S:
         return _elsewhere(boot, subject)

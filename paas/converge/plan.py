@@ -1,0 +1,310 @@
+"""What to do next for one app, from its rows and the facts: actions, in the order to perform them. Pure.
+
+The plan keeps what serves running; a deployment's own steps are in `rollout`. Both are asked again after every
+change, so an action only has to be right for the moment: a loop that was killed between two goes on from rows.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from paas.converge.world import AppState, Facts, Slot
+from paas.errors import DeployFailed
+from paas.model import Instance
+from paas.specs import WEB
+
+BACKOFF_FIRST_S = 1.0
+BACKOFF_LONGEST_S = 300.0
+HEALTHY_S = 60.0
+"""An instance that was up for so long had not crashed in boot: its end starts the back-off anew."""
+JITTER = 0.2
+START_GRACE_S = 30.0
+"""How long a row of somebody else's instance (run, build) may wait for its container."""
+RUN_LINGER_S = 10.0
+"""How long an ended run's container stays, for a client to read its last output."""
+DESTROY_STOP_S = 5.0
+
+STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Insert the row, then ask the spawner."""
+
+    kind: str
+    type: str
+    number: int
+    release_number: int
+    deployment_id: int | None = None
+
+
+@dataclass(frozen=True)
+class MarkUp:
+    id: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The instance will not become (or is no longer) healthy: record the diagnosis and kill it."""
+
+    id: int
+    error: DeployFailed
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Out of the routes; requests in flight go on."""
+
+    id: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """SIGTERM to all its processes; `why` becomes the cause on the row."""
+
+    id: int
+    why: str = STOPPED
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL to what did not stop in time."""
+
+    id: int
+
+
+@dataclass(frozen=True)
+class Reap:
+    """The container has ended (`lost`: is gone): record why, remove it."""
+
+    id: int
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Advance:
+    """Move the deployment on; `lines` go to whoever follows it."""
+
+    deployment_id: int
+    state: str
+    lines: tuple[str, ...] = ()
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class RemoveApp:
+    """Nothing of the app runs any more: remove what it has, then its row."""
+
+    app_id: str
+
+
+Action = Start | MarkUp | Fail | Drain | Stop | Kill | Reap | Advance | RemoveApp
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    drain_s: float = 30.0
+    stop_s: float = 30.0
+    boot_s: float = 60.0
+
+
+@dataclass
+class Plan:
+    """`actions` to perform now; look again within `wake_s` even if nothing happens."""
+
+    actions: list[Action] = field(default_factory=list)
+    wake_s: float = float("inf")
+
+    def wake_in(self, seconds: float) -> None:
+        self.wake_s = min(self.wake_s, max(0.0, seconds))
+
+
+def plan_app(state: AppState, facts: Facts, now: float, timeouts: Timeouts) -> Plan:
+    """Everything to do for the app but its deployment's steps. `now` is wall time, compared with rows only for
+    the restart back-off."""
+    plan = Plan()
+    if facts.containers is None:
+        return plan
+    for instance in state.live:
+        _follow_container(plan, instance, facts, timeouts)
+    if state.app.destroying:
+        _destroy(plan, state, facts)
+        return plan
+    _retire(plan, state)
+    if state.deployment is None or state.deployment.state != "switching":
+        _keep_running(plan, state, facts, now)
+    return plan
+
+
+def restart_delay_s(history: tuple[Instance, ...], release_number: int) -> float:
+    """How long after the newest end the slot may start again. `history`: ended instances, newest first.
+
+    At once after the first crash, then 1 s doubling up to 5 min, ± 20 %; reset by another release and by 60 s
+    of health. What was stopped on purpose does not count.
+    """
+    crashes = 0
+    for instance in history:
+        if instance.release_number != release_number or not is_crash(instance):
+            break
+        crashes += 1
+        if _healthy_s(instance) >= HEALTHY_S:
+            break
+    if crashes <= 1:
+        return 0.0
+    delay = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** (crashes - 2))
+    return delay * random.Random(history[0].id).uniform(1 - JITTER, 1 + JITTER)
+
+
+def is_crash(instance: Instance) -> bool:
+    """Whether the instance ended of its own, not because the platform or a person stopped it."""
+    return instance.ended_at is not None and bool(instance.cause) and not instance.detail.get("why")
+
+
+def _healthy_s(instance: Instance) -> float:
+    if instance.healthy_at is None or instance.ended_at is None:
+        return 0.0
+    return max(0.0, instance.ended_at - instance.healthy_at)
+
+
+def _follow_container(plan: Plan, instance: Instance, facts: Facts, timeouts: Timeouts) -> None:
+    """What one live row's container, its probe and its timeouts ask for."""
+    if instance.kind == "build" and instance.id not in facts.orphaned:
+        return
+    containers = facts.containers or {}
+    container, age = containers.get(instance.runtime_id), facts.age_s(instance.id)
+    if container is None:
+        if instance.kind in ("process", "release") or instance.state == "stopping" or age > START_GRACE_S:
+            plan.actions.append(Reap(instance.id, lost=True))
+        else:
+            plan.wake_in(START_GRACE_S - age)
+    elif container != "running":
+        _follow_exited(plan, instance, age)
+    elif instance.state == "stopping":
+        if age >= timeouts.stop_s:
+            plan.actions.append(Kill(instance.id))
+        plan.wake_in(max(1.0, timeouts.stop_s - age))
+    elif instance.state == "draining":
+        if instance.runtime_id in facts.drained or age >= timeouts.drain_s:
+            plan.actions.append(Stop(instance.id))
+        plan.wake_in(timeouts.drain_s - age)
+    elif instance.kind == "build":
+        plan.actions.append(Stop(instance.id, why="builder died"))
+    elif instance.id in facts.failed:
+        plan.actions.append(Fail(instance.id, facts.failed[instance.id]))
+    elif instance.state == "starting" and instance.kind != "process":
+        plan.actions.append(MarkUp(instance.id))
+    elif instance.state == "starting" and instance.id in facts.ready:
+        plan.actions.append(MarkUp(instance.id, facts.ready[instance.id].note))
+
+
+def _follow_exited(plan: Plan, instance: Instance, age: float) -> None:
+    """A run's container stays a while after its end, so that a client may read the last output."""
+    if instance.kind not in ("run", "cron") or (instance.state == "stopping" and age >= RUN_LINGER_S):
+        plan.actions.append(Reap(instance.id))
+    elif instance.state != "stopping":
+        plan.actions.append(Stop(instance.id, why=""))
+    else:
+        plan.wake_in(RUN_LINGER_S - age)
+
+
+def _destroy(plan: Plan, state: AppState, facts: Facts) -> None:
+    reaped = {action.id for action in plan.actions if isinstance(action, Reap)}
+    for instance in state.live:
+        if instance.id in reaped:
+            continue
+        if instance.state != "stopping":
+            plan.actions.append(Stop(instance.id, why="app destroyed"))
+        elif facts.age_s(instance.id) >= DESTROY_STOP_S:
+            plan.actions.append(Kill(instance.id))
+        plan.wake_in(DESTROY_STOP_S)
+    if not state.live:
+        plan.actions.append(RemoveApp(state.app.id))
+
+
+def _retire(plan: Plan, state: AppState) -> None:
+    """Everything of kind process that is neither of the serving release nor of the unfinished deployment, and
+    every slot above the wanted count."""
+    touched = _touched(plan)
+    wanted, new_wanted = set(state.wanted(state.image)), set(state.wanted(state.new_image))
+    for instance in state.live:
+        if instance.id in touched or instance.kind not in ("process", "release"):
+            continue
+        slot = (instance.type, instance.number)
+        if state.deployment is not None and instance.deployment_id == state.deployment.id:
+            if instance.kind == "process" and slot not in new_wanted:
+                _leave(plan, instance)
+        elif (
+            instance.kind == "release"
+            or instance.release_number != state.app.release_number
+            or slot not in wanted
+        ):
+            _leave(plan, instance)
+
+
+def _keep_running(plan: Plan, state: AppState, facts: Facts, now: float) -> None:
+    """One fresh instance in every wanted slot of the serving release; stale ones go when it is up."""
+    if state.release is None or state.image is None:
+        return
+    touched = _touched(plan)
+    by_slot: dict[Slot, list[Instance]] = {}
+    for instance in state.live:
+        if (
+            instance.kind == "process"
+            and instance.release_number == state.release.number
+            and instance.state in ("starting", "up")
+        ):
+            by_slot.setdefault((instance.type, instance.number), []).append(instance)
+    replacing: dict[str, int] = {}
+    for (kind, _), rows in by_slot.items():
+        if any(i.restart_token < state.app.restart_token for i in rows) and _fresh(rows, state):
+            replacing[kind] = replacing.get(kind, 0) + 1
+    for slot in state.wanted(state.image):
+        rows = by_slot.get(slot, [])
+        fresh = _fresh(rows, state)
+        stale = [i for i in rows if i not in fresh and i.id not in touched]
+        up = [i for i in fresh if i.state == "up"]
+        if up:
+            for instance in [*stale, *(i for i in fresh if i is not up[0] and i.id not in touched)]:
+                _leave(plan, instance)
+        elif not fresh:
+            kind = slot[0]
+            if stale and replacing.get(kind, 0) >= _surge(state.formation[kind].quantity):
+                continue
+            if _start(plan, state, slot, now):
+                replacing[kind] = replacing.get(kind, 0) + 1
+
+
+def _start(plan: Plan, state: AppState, slot: Slot, now: float) -> bool:
+    assert state.release is not None
+    history = state.ended.get(slot, ())
+    delay = restart_delay_s(history, state.release.number)
+    since = now - (history[0].ended_at or now) if history else 0.0
+    if delay and 0 <= since < delay:
+        plan.wake_in(delay - since)
+        return False
+    plan.actions.append(Start("process", slot[0], slot[1], state.release.number))
+    return True
+
+
+def _fresh(rows: list[Instance], state: AppState) -> list[Instance]:
+    return [i for i in rows if i.restart_token >= state.app.restart_token]
+
+
+def _surge(quantity: int) -> int:
+    """How many instances of a type a rolling restart replaces at a time."""
+    return max(1, -(-quantity // 4))
+
+
+def _leave(plan: Plan, instance: Instance) -> None:
+    """Towards the end: a web instance that had traffic drains first."""
+    if instance.state == "up" and instance.type == WEB:
+        plan.actions.append(Drain(instance.id))
+    elif instance.state in ("starting", "up"):
+        plan.actions.append(Stop(instance.id))
+
+
+def _touched(plan: Plan) -> set[int]:
+    return {action.id for action in plan.actions if isinstance(action, Reap | Stop | Kill | Drain | Fail)}

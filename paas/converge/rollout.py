@@ -1,0 +1,191 @@
+"""A deployment's next step, from rows and facts. Pure, and right from any state: nothing is remembered.
+
+pending -> releasing (a push with a release command) -> starting -> switching -> draining -> succeeded. Entering
+draining is the commit point. Instances of a release that failed are not wanted by anything, so the plan stops them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from paas.converge.plan import Advance, Plan, Start
+from paas.converge.world import AppState, Facts, Slot
+from paas.errors import Cancelled, DeployFailed
+from paas.model import Deployment, Instance
+from paas.specs import RELEASE_TYPE, WEB
+
+DRAIN_SHOWN_S = 2.0
+"""How long a deployment waits for the old instances to drain before it has succeeded; they drain on either way."""
+ROUTER_PATIENCE_S = 20.0
+CONVERGE_SLACK_S = 30.0
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the router did for the app since the switch began."""
+
+    requests: int
+    failed: int
+
+
+def next_step(
+    state: AppState,
+    facts: Facts,
+    *,
+    now: float,
+    boot_timeout_s: float,
+    url: str = "",
+    traffic: Traffic | None = None,
+) -> Plan:
+    """What the app's unfinished deployment needs next; an empty plan waits for something to happen."""
+    deployment = state.deployment
+    plan = Plan()
+    if deployment is None or state.app.destroying or facts.containers is None:
+        return plan
+    if state.new_release is None or state.new_image is None:
+        error = DeployFailed("The release's image is gone.", "Push the commit again.", cause="image gone")
+        return Plan([Advance(deployment.id, "failed", error=error.to_json())])
+    if deployment.state == "draining":
+        _draining(plan, state, facts, now, url, traffic)
+    elif deployment.cancel_requested:
+        error_json = Cancelled("Cancelled; nothing was changed.", cause="cancelled").to_json()
+        plan.actions.append(Advance(deployment.id, "cancelled", error=error_json))
+    elif deployment.state == "pending":
+        _pending(plan, state, deployment)
+    elif deployment.state == "releasing":
+        _releasing(plan, state, deployment)
+    elif deployment.state == "starting":
+        _starting(plan, state, deployment, facts, boot_timeout_s)
+    elif deployment.state == "switching":
+        _switching(plan, state, deployment, facts)
+    return plan
+
+
+def _pending(plan: Plan, state: AppState, deployment: Deployment) -> None:
+    assert state.new_image is not None
+    lines = [f"-----> Release v{deployment.release_number}"]
+    command = state.new_image.processes.get(RELEASE_TYPE)
+    if deployment.push and command:
+        lines.append(f"       Running release command: {command}")
+        plan.actions.append(Advance(deployment.id, "releasing", tuple(lines)))
+    else:
+        plan.actions.append(Advance(deployment.id, "starting", (*lines, *_starting_lines(state))))
+
+
+def _starting_lines(state: AppState) -> tuple[str, ...]:
+    counts = Counter(kind for kind, _ in state.wanted(state.new_image))
+    if not counts:
+        return ("       Nothing to start: no process type is scaled above 0",)
+    return ("-----> Starting " + " ".join(f"{kind}={count}" for kind, count in counts.items()),)
+
+
+def _releasing(plan: Plan, state: AppState, deployment: Deployment) -> None:
+    runs = [i for i in state.tried if i.kind == "release"]
+    if not runs:
+        plan.actions.append(
+            Start(
+                "release", RELEASE_TYPE, deployment.release_number, deployment.release_number, deployment.id
+            )
+        )
+        return
+    last = runs[-1]
+    if last.ended_at is None:
+        return
+    if not last.cause:
+        plan.actions.append(Advance(deployment.id, "starting", _starting_lines(state)))
+    else:
+        error = (
+            _diagnosis(last) or DeployFailed(f"The release command {last.cause}.", cause=last.cause).to_json()
+        )
+        plan.actions.append(Advance(deployment.id, "failed", error=error))
+
+
+def _starting(
+    plan: Plan, state: AppState, deployment: Deployment, facts: Facts, boot_timeout_s: float
+) -> None:
+    for instance in state.tried:
+        error = _diagnosis(instance)
+        if instance.kind == "process" and error is not None:
+            plan.actions.append(Advance(deployment.id, "failed", error=error))
+            return
+    candidates = _candidates(state)
+    wanted = state.wanted(state.new_image)
+    for kind, number in wanted:
+        if (kind, number) not in candidates:
+            plan.actions.append(Start("process", kind, number, deployment.release_number, deployment.id))
+    if all(slot in candidates and candidates[slot].state == "up" for slot in wanted):
+        plan.actions.append(Advance(deployment.id, "switching"))
+    longest = boot_timeout_s + CONVERGE_SLACK_S
+    if not plan.actions and facts.step_age_s(deployment.id) > longest:
+        late = [f"{kind}.{n}" for kind, n in wanted if candidates[(kind, n)].state != "up"]
+        message = f"{', '.join(late)} did not come up within {longest:.0f} s."
+        failed = DeployFailed(message, cause="boot timeout")
+        plan.actions.append(Advance(deployment.id, "failed", error=failed.to_json()))
+
+
+def _switching(plan: Plan, state: AppState, deployment: Deployment, facts: Facts) -> None:
+    for instance in state.tried:
+        error = _diagnosis(instance)
+        if instance.kind == "process" and error is not None:
+            plan.actions.append(Advance(deployment.id, "failed", error=error))
+            return
+    if facts.acked or not _has_web(state):
+        plan.actions.append(Advance(deployment.id, "draining"))
+    elif facts.step_age_s(deployment.id) > ROUTER_PATIENCE_S:
+        message = f"The router did not take the new table within {ROUTER_PATIENCE_S:.0f} s."
+        failed = DeployFailed(message, "See: paas server:status", cause="router unavailable")
+        plan.actions.append(Advance(deployment.id, "failed", error=failed.to_json()))
+    else:
+        plan.wake_in(0.5)
+
+
+def _draining(
+    plan: Plan, state: AppState, facts: Facts, now: float, url: str, traffic: Traffic | None
+) -> None:
+    deployment = state.deployment
+    assert deployment is not None
+    waited = facts.step_age_s(deployment.id)
+    leaving = [
+        i
+        for i in state.live
+        if i.kind == "process"
+        and i.release_number != deployment.release_number
+        and i.state in ("up", "draining", "starting")
+    ]
+    if leaving and waited < DRAIN_SHOWN_S:
+        plan.wake_in(DRAIN_SHOWN_S - waited)
+        return
+    number, old = deployment.release_number, deployment.from_release
+    if not _has_web(state):
+        lines = [f"-----> v{number} is running"]
+    else:
+        change = f"-----> Traffic switched to v{number}"
+        if old is not None and leaving:
+            change += f", v{old} still answers requests in flight"
+        elif old is not None:
+            change += f", v{old} drained in {waited:.1f} s"
+        took = f"{max(0.0, now - deployment.created_at):.1f} s"
+        told = f" · {traffic.requests} requests during the switch, {traffic.failed} failed" if traffic else ""
+        lines = [change, f"       {url} is live · {took}{told}"]
+    plan.actions.append(Advance(deployment.id, "succeeded", tuple(lines)))
+
+
+def _has_web(state: AppState) -> bool:
+    return any(kind == WEB for kind, _ in state.wanted(state.new_image)) or any(
+        i.type == WEB and i.kind == "process" and i.state in ("up", "draining") for i in state.live
+    )
+
+
+def _candidates(state: AppState) -> dict[Slot, Instance]:
+    """The live instances of the deployment, by slot."""
+    return {
+        (i.type, i.number): i
+        for i in state.tried
+        if i.kind == "process" and i.ended_at is None and i.state in ("starting", "up")
+    }
+
+
+def _diagnosis(instance: Instance) -> dict[str, object] | None:
+    found = instance.detail.get("diagnosis")
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,152 @@
+"""What the loop decides from: the rows of one moment (desired and recorded) and the facts seen meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from paas.errors import DeployFailed
+from paas.health import Answer
+from paas.model import App, Deployment, FormationEntry, Image, Instance, Release
+from paas.routes import AppRoutes
+from paas.specs import RELEASE_TYPE, WEB
+from paas.store import Tx, apps, deployments, domains, formations, images, instances, releases
+
+Slot = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class AppState:
+    """One app's rows. `image` and `release` are the serving ones, `new_*` those of the unfinished deployment.
+
+    `live` are instances that have not ended; `ended` the newest ended ones of wanted slots that have no live
+    instance, newest first; `tried` all instances of the unfinished deployment.
+    """
+
+    app: App
+    release: Release | None = None
+    image: Image | None = None
+    formation: Mapping[str, FormationEntry] = field(default_factory=dict)
+    deployment: Deployment | None = None
+    new_release: Release | None = None
+    new_image: Image | None = None
+    live: tuple[Instance, ...] = ()
+    ended: Mapping[Slot, tuple[Instance, ...]] = field(default_factory=dict)
+    tried: tuple[Instance, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+    def wanted(self, image: Image | None) -> list[Slot]:
+        """The slots that should run of this image, `web` first."""
+        if image is None:
+            return []
+        slots = [
+            (kind, number)
+            for kind, entry in self.formation.items()
+            if kind in image.processes and kind != RELEASE_TYPE and not entry.stopped
+            for number in range(1, entry.quantity + 1)
+        ]
+        return sorted(slots, key=lambda slot: (slot[0] != WEB, slot))
+
+    def routes(self) -> AppRoutes:
+        """The part that the router's table is made of."""
+        entry = self.formation.get(WEB)
+        has_web = entry is not None and not entry.stopped and self.image and WEB in self.image.processes
+        return AppRoutes(
+            app=self.app,
+            hosts=self.hosts,
+            web=entry.quantity if entry is not None and has_web else 0,
+            has_image=self.image is not None,
+            deployment=self.deployment,
+            instances=tuple(i for i in self.live if i.kind == "process"),
+        )
+
+
+@dataclass
+class Facts:
+    """What was seen, not stored: lost when the loop restarts, and found again.
+
+    `containers` is runtime id -> running, exited or broken, None until the spawner has told. `acked`: every
+    router worker has the table of the rows as they are.
+    """
+
+    containers: dict[str, str] | None = None
+    ready: dict[int, Answer] = field(default_factory=dict)
+    failed: dict[int, DeployFailed] = field(default_factory=dict)
+    drained: frozenset[str] = frozenset()
+    acked: bool = False
+    orphaned: frozenset[int] = frozenset()
+    age_s: Callable[[int], float] = lambda id: 0.0
+    step_age_s: Callable[[int], float] = lambda id: 0.0
+
+
+class Ages:
+    """How long rows have been in their state, by the monotonic clock, so that a jump of the wall clock neither
+    ends nor prolongs anything. A row first seen after a restart is as old as the wall clock says, within reason."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, int, str], float] = {}
+
+    def see(self, rows: list[tuple[str, int, str, float]], *, now: float, wall: float) -> None:
+        """`rows`: (kind, id, state, entered at, wall time). Forgets rows that are not among them."""
+        since: dict[tuple[str, int, str], float] = {}
+        for kind, id, state, entered_at in rows:
+            key = (kind, id, state)
+            known = self._since.get(key)
+            since[key] = known if known is not None else now - min(max(0.0, wall - entered_at), 3600.0)
+        self._since = since
+
+    def of(self, kind: str, id: int, state: str, now: float | None = None) -> float:
+        since = self._since.get((kind, id, state))
+        return 0.0 if since is None else (time.monotonic() if now is None else now) - since
+
+
+def read_world(tx: Tx, domain: str) -> list[AppState]:
+    """Every app's rows, in one snapshot."""
+    live: dict[str, list[Instance]] = {}
+    for instance in instances.live(tx):
+        live.setdefault(instance.app_id, []).append(instance)
+    unfinished = {deployment.app_id: deployment for deployment in deployments.unfinished(tx)}
+    hosts: dict[str, list[str]] = {}
+    for entry in domains.all(tx):
+        hosts.setdefault(entry.app_id, []).append(entry.name)
+    return [
+        _app_state(
+            tx, app, domain, tuple(live.get(app.id, ())), unfinished.get(app.id), hosts.get(app.id, [])
+        )
+        for app in apps.all(tx)
+    ]
+
+
+def _app_state(
+    tx: Tx, app: App, domain: str, live: tuple[Instance, ...], deployment: Deployment | None, hosts: list[str]
+) -> AppState:
+    release = None if app.release_number is None else releases.get(tx, app.id, app.release_number)
+    new_release = releases.get(tx, app.id, deployment.release_number) if deployment else None
+    state = AppState(
+        app=app,
+        release=release,
+        image=_image(tx, release),
+        formation=formations.of_app(tx, app.id),
+        deployment=deployment,
+        new_release=new_release,
+        new_image=_image(tx, new_release),
+        live=live,
+        tried=tuple(instances.of_deployment(tx, deployment.id)) if deployment else (),
+        hosts=(f"{app.name}.{domain}", *hosts),
+    )
+    covered = {
+        (i.type, i.number) for i in live if i.kind == "process" and i.restart_token >= app.restart_token
+    }
+    ended = {
+        slot: tuple(i for i in instances.recent_of_slot(tx, app.id, *slot, 12) if i.ended_at is not None)
+        for slot in state.wanted(state.image)
+        if slot not in covered
+    }
+    return AppState(**{**state.__dict__, "ended": ended})
+
+
+def _image(tx: Tx, release: Release | None) -> Image | None:
+    if release is None or release.image_digest is None:
+        return None
+    return images.get(tx, release.app_id, release.image_digest)
