@@ -7,12 +7,14 @@ sockets that root has bound, reads no file, and ends when its standard input doe
 from __future__ import annotations
 
 import argparse
+import os
 import selectors
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -27,24 +29,23 @@ _PIECE = 65535
 _HEADER_BYTES = 12
 
 
-def start(gateway: IPv4Address, *, uid: int, gid: int, port: int = PORT) -> subprocess.Popen[bytes]:
-    """Bind the gateway's address, which need not exist yet, and start the relay as that user.
+def start(
+    gateway: IPv4Address, *, uid: int, gid: int, upstream: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
+    """Bind the gateway's address, which need not exist yet, and start the relay, which becomes that user.
 
     It ends when its `stdin` is closed. Raises OSError.
     """
-    datagram = _bound(socket.SOCK_DGRAM, gateway, port)
-    stream = _bound(socket.SOCK_STREAM, gateway, port)
+    datagram = _bound(socket.SOCK_DGRAM, gateway)
+    stream = _bound(socket.SOCK_STREAM, gateway)
     stream.listen(64)
     try:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "runtime.net.dns"]
-            + [f"--udp={datagram.fileno()}", f"--tcp={stream.fileno()}"]
-            + [f"--upstream={address}" for address in resolvers.local()],
+            + [f"--udp={datagram.fileno()}", f"--tcp={stream.fileno()}", f"--uid={uid}", f"--gid={gid}"]
+            + [f"--upstream={address}" for address in upstream or resolvers.local()],
             stdin=subprocess.PIPE,
             pass_fds=(datagram.fileno(), stream.fileno()),
-            user=uid,
-            group=gid,
-            extra_groups=(),
             cwd="/",
         )
     finally:
@@ -52,12 +53,12 @@ def start(gateway: IPv4Address, *, uid: int, gid: int, port: int = PORT) -> subp
         stream.close()
 
 
-def _bound(kind: socket.SocketKind, address: IPv4Address, port: int) -> socket.socket:
+def _bound(kind: socket.SocketKind, address: IPv4Address) -> socket.socket:
     bound = socket.socket(socket.AF_INET, kind)
     bound.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((str(address), port))
+        bound.bind((str(address), PORT))
     except OSError:
         bound.close()
         raise
@@ -86,9 +87,7 @@ class _Pipe:
 class Relay:
     """Every question asked and not yet answered, and one loop over their sockets."""
 
-    def __init__(
-        self, datagram: socket.socket, stream: socket.socket, upstream: list[tuple[str, int]]
-    ) -> None:
+    def __init__(self, datagram: socket.socket, stream: socket.socket, upstream: list[str]) -> None:
         self._datagram, self._stream, self._upstream = datagram, stream, upstream
         self._preferred = 0
         self._open: dict[int, _Question | _Pipe] = {}
@@ -157,11 +156,11 @@ class Relay:
             self._close(item.source.fileno())
 
     def _to_upstream(self, kind: socket.SocketKind) -> socket.socket:
-        host, port = self._upstream[self._preferred % len(self._upstream)]
+        host = self._upstream[self._preferred % len(self._upstream)]
         asking = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
         try:
             asking.settimeout(1.0)
-            asking.connect((host, port))
+            asking.connect((host, PORT))
         except OSError:
             asking.close()
             self._preferred += 1
@@ -205,13 +204,13 @@ def main() -> None:
     parser.add_argument("--udp", type=int, required=True)
     parser.add_argument("--tcp", type=int, required=True)
     parser.add_argument("--upstream", action="append", required=True)
-    parser.add_argument("--upstream-port", type=int, default=PORT)
+    parser.add_argument("--uid", type=int, required=True)
+    parser.add_argument("--gid", type=int, required=True)
     flags = parser.parse_args()
-    relay = Relay(
-        socket.socket(fileno=flags.udp),
-        socket.socket(fileno=flags.tcp),
-        [(address, flags.upstream_port) for address in flags.upstream],
-    )
+    os.setgroups([])
+    os.setresgid(flags.gid, flags.gid, flags.gid)
+    os.setresuid(flags.uid, flags.uid, flags.uid)
+    relay = Relay(socket.socket(fileno=flags.udp), socket.socket(fileno=flags.tcp), flags.upstream)
     relay.run(sys.stdin.fileno())
 
 
