@@ -18,8 +18,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from runtime.image.layers import remove_path
-
 HERE = Path(__file__).resolve().parent
 PAAS = Path(sys.executable).parent / "paas"
 
@@ -66,6 +64,9 @@ def server(home: Path, ports: dict[str, int], stacks: str) -> Iterator[subproces
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(90)
+        subprocess.run(
+            [str(PAAS), "server:uninstall", "--home", str(home), "--confirm", str(home)], check=True
+        )
 
 
 def prepare_repository(folder: Path) -> Path:
@@ -118,7 +119,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as undo:
         folder = Path(tempfile.mkdtemp(prefix="paas-demo-"))
-        undo.callback(remove_path, folder)
+        undo.callback(shutil.rmtree, folder)
         try:
             demonstrate(folder, ports, options.once, options.stacks)
         except KeyboardInterrupt:

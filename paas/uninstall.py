@@ -1,0 +1,83 @@
+"""`paas server:uninstall`: take a platform off the machine, its apps and their data included, and leave no trace."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+from paas.errors import Conflict, NotFound, PaasError
+from runtime import blocks, cgroup, net
+from runtime.image.layers import remove_tree
+from runtime.layout import Layout
+
+WORKERS_S = 5.0
+
+
+def uninstall(layout: Layout) -> None:
+    """Kill what runs, remove cgroups, links, rules, the run folder and the home. Raises PaasError.
+
+    Can be called again after any interruption: each part is removed only if it is there, the home last.
+    """
+    if os.geteuid() != 0:
+        raise PaasError("Removing a platform takes root.", "Run it with sudo.")
+    lock = _lock(layout.home)
+    _end_workers(layout)
+    cgroup.detect(layout.id).remove()
+    block = blocks.claim(layout, routes=net.host_routes())
+    net.Network(layout.id, block.network).teardown()
+    _remove(layout.run)
+    for path in sorted(layout.home.iterdir(), key=lambda path: path.name in ("id", "lock")):
+        _remove(path)
+    blocks.release(layout)
+    layout.home.rmdir()
+    os.close(lock)
+
+
+def _lock(home: Path) -> int:
+    try:
+        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no platform in {home}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Conflict(f"A server still runs on {home}.", "Stop it first.") from error
+    return descriptor
+
+
+def _end_workers(layout: Layout) -> None:
+    """End router workers that outlived their server, and wait until they are gone."""
+    pids = []
+    for path in layout.router_control.glob("worker-*.sock"):
+        match = re.fullmatch(r"worker-(\d+)\.sock", path.name)
+        if match and _is_worker(int(match[1]), layout):
+            pids.append(int(match[1]))
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + WORKERS_S
+    while any(_is_worker(pid, layout) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _is_worker(pid: int, layout: Layout) -> bool:
+    try:
+        return os.fsencode(layout.router_control) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(parent, path.name)
+        finally:
+            os.close(parent)
+    else:
+        path.unlink(missing_ok=True)

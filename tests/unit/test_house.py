@@ -1,0 +1,86 @@
+"""The rules of the house that a reader relies on, kept by machine."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = {
+    "paas": {"paas", "buildpacks", "router", "runtime", "templates"},
+    "buildpacks": {"buildpacks"},
+    "router": {"router", "templates"},
+    "runtime": {"runtime"},
+}
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+PURE = [
+    "paas/model.py", "paas/names.py", "paas/errors.py", "paas/lifecycle.py", "paas/procfile.py", "paas/appjson.py",
+    "paas/routes.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/spec.py", "runtime/layout.py",
+]  # fmt: skip
+EFFECTS = {
+    "subprocess",
+    "socket",
+    "time",
+    "threading",
+    "select",
+    "selectors",
+    "apsw",
+    "flask",
+    "paramiko",
+    "tempfile",
+}
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0]
+    assert _imports(path) & set(ROOMS) <= ROOMS[room]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_has_one_job_and_at_most_400_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_the_pure_core_touches_nothing(name: str) -> None:
+    assert not _imports(ROOT / name) & EFFECTS
+
+
+def test_the_spawner_needs_nothing_but_the_standard_library() -> None:
+    for path in (ROOT / "runtime").rglob("*.py"):
+        foreign = _imports(path) - set(sys.stdlib_module_names) - {"runtime"}
+        assert not foreign, f"{path}: {foreign}"
+
+
+FORBIDDEN = {"system", "popen", "rmtree", "extractall"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_shell_and_no_careless_deletion_or_extraction(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            owner = (
+                node.func.value.id
+                if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
+                else ""
+            )
+            assert not (name in FORBIDDEN and owner in ("os", "shutil", "tarfile", "tar", "archive")), (
+                f"line {node.lineno}"
+            )
+            assert not any(word.arg == "shell" for word in node.keywords), f"line {node.lineno}"
+            assert owner not in ("pickle", "marshal"), f"line {node.lineno}"
