@@ -75,6 +75,12 @@ RESERVED_CONFIG = frozenset(
 )
 
 
+class StackName(Name):
+    what = "a stack"
+    pattern = re.compile(r"[a-z][a-z0-9]{0,30}(-[0-9]{1,4}(\.[0-9]{1,2})?)?")
+    rule = "like debian-12"
+
+
 class BranchName(Name):
     """The rules of git-check-ref-format(1) for a branch, without the exotic."""
 

@@ -1,0 +1,1 @@
+"""The HTTP API: a Flask factory, one blueprint per noun, one place for access, one for errors."""

@@ -98,6 +98,13 @@ def started(
     )
 
 
+def add_detail(tx: Tx, id: int, detail: dict[str, Any]) -> Instance:
+    """Add to (or replace in) the row's `detail`: why it is being stopped, the diagnosis of a failure."""
+    merged = get(tx, id).detail | detail
+    tx.execute("UPDATE instance SET detail = ? WHERE id = ?", (json.dumps(merged), id))
+    return get(tx, id)
+
+
 def healthy(tx: Tx, id: int) -> Instance:
     """State `up`, from now on."""
     set_state(tx, id, "up")
@@ -120,6 +127,14 @@ def recent_of_slot(tx: Tx, app_id: str, type: str, number: int, limit: int = 10)
     """The newest instances of `type.number`, newest first, ended or not."""
     sql = f"SELECT {_COLUMNS} FROM instance WHERE app_id = ? AND type = ? AND number = ? ORDER BY id DESC LIMIT ?"
     return [_instance(row) for row in tx.execute(sql, (app_id, type, number, limit))]
+
+
+def ids_of_release(tx: Tx, app_id: str, release_number: int) -> list[str]:
+    """The runtime ids of every instance that a release has had, as far as rows are kept."""
+    rows = tx.execute(
+        "SELECT id FROM instance WHERE app_id = ? AND release_number = ?", (app_id, release_number)
+    )
+    return [f"i{row[0]}" for row in rows]
 
 
 def of_deployment(tx: Tx, deployment_id: int) -> list[Instance]:

@@ -1,0 +1,159 @@
+"""Who asks, and may they: the only place of authentication and authorisation. What is not allowed is denied."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar, cast
+
+from flask import g, request
+
+from paas.api.context import Context, context
+from paas.errors import Forbidden, NotFound, Unauthorized
+from paas.model import App, User
+from paas.store import Tx, apps, tokens, users
+
+V = TypeVar("V", bound=Callable[..., Any])
+
+TOKEN_PREFIX = "paas_"
+_TOKEN = re.compile(rf"Bearer ({TOKEN_PREFIX}[A-Za-z0-9_-]{{43}})")
+_LAST_USED_STEP_S = 60.0
+
+
+class Access(Enum):
+    """What a route asks of the one who calls it."""
+
+    USER = "any user"
+    APP = "the owner of the app in the address, or an administrator"
+    ADMIN = "an administrator"
+    GIT = "the git daemon"
+    GIT_USER = "the git daemon, on behalf of a user"
+    GIT_APP = "the git daemon, on behalf of a user who may touch the app in the address"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks. `user` is None for root on the server's own socket, and for the git daemon speaking for itself."""
+
+    name: str
+    user: User | None
+    is_admin: bool
+    via: str
+
+    def may_touch(self, app: App) -> bool:
+        return self.is_admin or (self.user is not None and app.owner_id == self.user.id)
+
+
+def needs(access: Access) -> Callable[[V], V]:
+    """Declare a view's access. A view without it is denied to everybody."""
+
+    def mark(view: V) -> V:
+        view.access = access  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def check_request(view: Callable[..., Any] | None, arguments: dict[str, Any]) -> None:
+    """Authenticate, then authorise for `view`; `arguments` are those of the address. Raises PaasError."""
+    g.principal = authenticate(context())
+    if view is None:
+        return
+    access = getattr(view, "access", None)
+    if not isinstance(access, Access):
+        raise Forbidden("Nobody may do that.")
+    _authorise(g.principal, access)
+    if access in (Access.APP, Access.GIT_APP):
+        g.app = _visible_app(arguments["app_name"])
+
+
+def principal() -> Principal:
+    """Who sent the request."""
+    return cast(Principal, g.principal)
+
+
+def the_app() -> App:
+    """The app in the address; the caller may touch it."""
+    return cast(App, g.app)
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """The uid at the other end of a unix socket when it connected (unix(7), SO_PEERCRED)."""
+    size = struct.calcsize("3i")
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return int(uid)
+
+
+def hash_of_token(token: str) -> str:
+    """What the store keeps of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def authenticate(where: Context) -> Principal:
+    """By peer credentials on the unix socket, by token over TCP. Raises Unauthorized."""
+    sock = request.environ.get("gunicorn.socket")
+    if sock is not None and sock.family == socket.AF_UNIX:
+        return _local(where, peer_uid(sock))
+    match = _TOKEN.fullmatch(request.headers.get("Authorization", ""))
+    if match is None:
+        raise Unauthorized(
+            "A token is needed.", "Make one on the server with `paas tokens:create`, then `paas login`."
+        )
+    with where.store.read() as tx:
+        found = tokens.by_hash(tx, hash_of_token(match[1]))
+    if found is None:
+        raise Unauthorized("This token is not valid.", "It may have been revoked; see: paas login")
+    token, user = found
+    if token.last_used_at is None or time.time() - token.last_used_at > _LAST_USED_STEP_S:
+        with where.store.write() as tx:
+            tokens.used(tx, token.id)
+    return Principal(user.name, user, user.is_admin, "token")
+
+
+def _local(where: Context, uid: int) -> Principal:
+    if uid in (0, os.geteuid()):
+        return Principal("root", None, True, "root")
+    if uid != where.git_uid:
+        raise Unauthorized(
+            "This socket serves root and the platform's own users.", "Use `paas login URL` with a token."
+        )
+    name = request.headers.get("X-Paas-User")
+    if name is None:
+        return Principal("git", None, False, "git")
+    with where.store.read() as tx:
+        user = users.by_name(tx, name)
+    if user is None:
+        raise Unauthorized("There is no such user.")
+    return Principal(user.name, user, user.is_admin, "git")
+
+
+def _authorise(who: Principal, access: Access) -> None:
+    if access in (Access.GIT, Access.GIT_USER, Access.GIT_APP):
+        if who.via != "git":
+            raise Forbidden("Only the git server may do that.")
+        if access is not Access.GIT and who.user is None:
+            raise Unauthorized("The user is missing.")
+    elif who.user is None and not who.is_admin:
+        raise Unauthorized("The user is missing.")
+    elif access is Access.ADMIN and not who.is_admin:
+        raise Forbidden("Only an administrator may do that.")
+
+
+def _visible_app(name: str) -> App:
+    with context().store.read() as tx:
+        return visible_app(tx, name)
+
+
+def visible_app(tx: Tx, name: str) -> App:
+    """The app, if there is one that the caller may touch. Raises NotFound, the same for both reasons."""
+    app = apps.by_name(tx, name)
+    if app is None or app.destroying or not principal().may_touch(app):
+        raise NotFound("There is no app with this name.", "See: paas apps")
+    return app

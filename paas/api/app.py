@@ -1,0 +1,56 @@
+"""The Flask application."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+
+from paas.api import (
+    access,
+    apps,
+    config,
+    domains,
+    errors,
+    events,
+    formation,
+    git,
+    instances,
+    keys,
+    logs,
+    releases,
+    runs,
+    server,
+    stacks,
+    tokens,
+    users,
+)
+from paas.api.bodies import MAX_BODY_BYTES
+from paas.api.context import Context, install
+
+_NOUNS = (
+    apps, config, domains, events, formation, git, instances, keys, logs, releases, runs, server, stacks, tokens, users,
+)  # fmt: skip
+
+
+def create_app(context: Context) -> Flask:
+    """The application that serves `context`."""
+    app = Flask("paas.api", static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    install(app, context)
+    errors.register(app)
+    for noun in _NOUNS:
+        app.register_blueprint(noun.routes)
+    app.before_request(lambda: _check(app))
+    app.after_request(_headers)
+    return app
+
+
+def _check(app: Flask) -> None:
+    view = app.view_functions.get(request.endpoint) if request.endpoint else None
+    access.check_request(view, request.view_args or {})
+
+
+def _headers(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,0 +1,115 @@
+"""Apps: list, create, show, change, destroy."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from flask import Blueprint
+
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.bodies import body, text
+from paas.api.context import Context, context, spawner_errors
+from paas.api.shapes import app_json
+from paas.errors import BadInput
+from paas.model import App
+from paas.names import AppName, BranchName
+from paas.store import apps, events
+
+routes = Blueprint("apps", __name__)
+
+_DESTROY_WAIT_S = 30.0
+_ADJECTIVES = (
+    "amber brave calm clear cool eager fair fresh glad grand kind lively noble proud quick quiet warm wise"
+)
+_THINGS = "bay brook cliff cloud creek dawn field forest harbor hill lake leaf meadow moon reef river snow star wave"
+
+
+@routes.get("/v1/apps")
+@needs(Access.USER)
+def list_apps() -> dict[str, Any]:
+    where, who = context(), principal()
+    with where.store.read() as tx:
+        seen = [app for app in apps.all(tx) if not app.destroying and who.may_touch(app)]
+        return {"apps": [app_json(tx, app, where.settings) for app in seen]}
+
+
+@routes.post("/v1/apps")
+@needs(Access.USER)
+def create() -> tuple[dict[str, Any], int]:
+    where = context()
+    data = body(optional={"name": AppName.parse})
+    app = create_app(where, data["name"])
+    with where.store.read() as tx:
+        return app_json(tx, app, where.settings), 201
+
+
+def create_app(where: Context, name: AppName | None) -> App:
+    """A new app of the caller; with no name, one is made up. Raises Conflict."""
+    who = principal()
+    with where.store.write() as tx:
+        while name is None:
+            words = (
+                secrets.choice(_ADJECTIVES.split()),
+                secrets.choice(_THINGS.split()),
+                secrets.token_hex(2),
+            )
+            name = AppName.parse("-".join(words))
+            if apps.by_name(tx, name):
+                name = None
+        app = apps.create(tx, name, who.user.id if who.user else None)
+        events.add(tx, app.id, who.name, "app.create", {"name": name})
+    with spawner_errors():
+        where.spawner.create_app(app.id)
+    where.tell(app.id, f"Create app by {who.name}")
+    return app
+
+
+@routes.get("/v1/apps/<app_name>")
+@needs(Access.APP)
+def show(app_name: str) -> dict[str, Any]:
+    where = context()
+    with where.store.read() as tx:
+        return app_json(tx, the_app(), where.settings)
+
+
+@routes.patch("/v1/apps/<app_name>")
+@needs(Access.APP)
+def change(app_name: str) -> dict[str, Any]:
+    where, app, who = context(), the_app(), principal()
+    data = body(optional={"name": AppName.parse, "deploy_branch": BranchName.parse})
+    with where.store.write() as tx:
+        if data["name"] is not None:
+            apps.rename(tx, app.id, data["name"])
+            events.add(tx, app.id, who.name, "app.rename", {"from": app.name, "to": data["name"]})
+        if data["deploy_branch"] is not None:
+            apps.set_branch(tx, app.id, data["deploy_branch"])
+            events.add(tx, app.id, who.name, "app.branch", {"branch": data["deploy_branch"]})
+        changed = app_json(tx, apps.get(tx, app.id), where.settings)
+    where.poke()
+    if data["name"] is not None:
+        where.tell(app.id, f"Rename {app.name} to {data['name']} by {who.name}")
+    if data["deploy_branch"] is not None:
+        where.tell(app.id, f"Deploy from branch {data['deploy_branch']} by {who.name}")
+    return changed
+
+
+@routes.delete("/v1/apps/<app_name>")
+@needs(Access.APP)
+def destroy(app_name: str) -> dict[str, Any]:
+    """Answers when everything of the app is gone, or after a while with `"destroyed": false`: the rest follows."""
+    where, app, who = context(), the_app(), principal()
+    if body(required={"confirm": text})["confirm"] != app.name:
+        raise BadInput("The confirmation is not the name of the app.", f"Confirm with {app.name}.")
+    with where.store.write() as tx:
+        apps.set_destroying(tx, app.id)
+        events.add(tx, app.id, who.name, "app.destroy", {"name": app.name})
+    where.poke()
+    deadline = time.monotonic() + _DESTROY_WAIT_S
+    while time.monotonic() < deadline:
+        with where.store.read() as tx:
+            if apps.by_id(tx, app.id) is None:
+                return {"name": app.name, "destroyed": True}
+        time.sleep(0.03)
+    return {"name": app.name, "destroyed": False}

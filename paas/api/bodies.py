@@ -1,0 +1,168 @@
+"""Strict JSON bodies and query strings: unknown keys, wrong types, NaN, duplicates and depth are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from flask import request
+
+from paas.errors import BadInput
+from paas.names import shown
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_DEPTH = 6
+MAX_SAFE_INTEGER = 2**53
+
+T = TypeVar("T")
+Rule = Callable[[Any], Any]
+"""Gives the parsed value or raises BadInput; `str`-like rules come from paas.names."""
+
+
+def body(
+    required: Mapping[str, Rule] | None = None, optional: Mapping[str, Rule] | None = None
+) -> dict[str, Any]:
+    """The request's JSON object with every value parsed; an absent or null optional key is None."""
+    required, optional = required or {}, optional or {}
+    data = _json_object()
+    rules = {**required, **optional}
+    for key in data:
+        if key not in rules:
+            raise BadInput(
+                f"{shown(key)} is not a known key.", f"Known keys: {', '.join(sorted(rules)) or 'none'}."
+            )
+    for key in required:
+        if data.get(key) is None:
+            raise BadInput(f"The key {key!r} is missing.")
+    return {key: None if data.get(key) is None else rule(data[key]) for key, rule in rules.items()}
+
+
+def raw_body() -> dict[str, Any]:
+    """The request's JSON object, checked for shape only."""
+    return _json_object()
+
+
+def query(rules: Mapping[str, Rule]) -> dict[str, Any]:
+    """The query string with every value parsed; an absent one is None."""
+    for key, values in request.args.lists():
+        if key not in rules:
+            raise BadInput(
+                f"{shown(key)} is not a known parameter.", f"Known: {', '.join(sorted(rules)) or 'none'}."
+            )
+        if len(values) > 1:
+            raise BadInput(f"The parameter {key} is given twice.")
+    return {
+        key: None if (text := request.args.get(key)) is None else rule(text) for key, rule in rules.items()
+    }
+
+
+def text(value: Any, most: int = 4096) -> str:
+    """Any text without NUL."""
+    if not isinstance(value, str) or len(value) > most or "\0" in value:
+        raise BadInput(f"{shown(value)} is not text of at most {most} characters.")
+    return value
+
+
+def boolean(value: Any) -> bool:
+    """JSON's true and false; `1`, `0`, `true`, `false` in a query."""
+    if isinstance(value, bool):
+        return value
+    if value in ("1", "true"):
+        return True
+    if value in ("0", "false"):
+        return False
+    raise BadInput(f"{shown(value)} is neither true nor false.")
+
+
+def whole(low: int, high: int) -> Rule:
+    """A whole number within bounds, as a JSON number or as digits in a query."""
+
+    def rule(value: Any) -> int:
+        number = (
+            int(value)
+            if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16
+            else value
+        )
+        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+            raise BadInput(f"{shown(value)} is not a whole number from {low} to {high}.")
+        return number
+
+    return rule
+
+
+def list_of(rule: Rule, most: int) -> Rule:
+    """A list of parsed values."""
+
+    def rule_of_list(value: Any) -> list[Any]:
+        if not isinstance(value, list) or len(value) > most:
+            raise BadInput(f"{shown(value)} is not a list of at most {most}.")
+        return [rule(item) for item in value]
+
+    return rule_of_list
+
+
+def dict_of(key_rule: Rule, value_rule: Rule, most: int = 1000) -> Rule:
+    """An object with parsed keys and values."""
+
+    def rule(value: Any) -> dict[Any, Any]:
+        if not isinstance(value, dict) or len(value) > most:
+            raise BadInput(f"{shown(value)} is not an object of at most {most} keys.")
+        return {key_rule(key): value_rule(item) for key, item in value.items()}
+
+    return rule
+
+
+def fields(rules: Mapping[str, Rule], *, needed: bool = True) -> Rule:
+    """An object with exactly these keys, or some of them unless `needed`."""
+
+    def rule(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict) or set(value) - set(rules) or (needed and set(value) != set(rules)):
+            raise BadInput(f"{shown(value)} is not an object with the keys {', '.join(rules)}.")
+        return {key: rules[key](item) for key, item in value.items()}
+
+    return rule
+
+
+def _json_object() -> dict[str, Any]:
+    data = request.get_data(cache=False)
+    if not data:
+        return {}
+    if request.mimetype != "application/json":
+        raise BadInput("The body is not JSON.", "Send it as application/json.")
+    try:
+        value = json.loads(data, object_pairs_hook=_without_duplicates, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("The body is not valid JSON.") from error
+    if not isinstance(value, dict):
+        raise BadInput("The body is not a JSON object.")
+    _check(value, 1)
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise BadInput("A key of the body is given twice.")
+    return value
+
+
+def _constant(name: str) -> Any:
+    raise BadInput(f"{name} is not JSON.")
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise BadInput(f"The body is nested deeper than {MAX_DEPTH}.")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check(key, depth + 1)
+            _check(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth + 1)
+    elif isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise BadInput("A text in the body is not valid Unicode.")
+    elif isinstance(value, int | float) and abs(value) > MAX_SAFE_INTEGER:
+        raise BadInput("A number in the body is too large.")

@@ -1,0 +1,74 @@
+"""What the routes work with; made once by `serve`, and by tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from flask import current_app
+
+from paas import logs
+from paas.errors import PaasError, Unavailable, from_json
+from paas.settings import Settings
+from paas.store import Store, poke
+from runtime.client import Spawner, SpawnerError
+from runtime.layout import Layout
+
+
+@dataclass
+class Context:
+    """Settings, store and spawner of one platform. `git_uid` is the uid that may assert user names."""
+
+    settings: Settings
+    store: Store
+    git_uid: int | None
+    _block_base: int | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.layout: Layout = self.settings.layout()
+        self.spawner = Spawner(self.layout.spawner_socket)
+
+    def poke(self) -> None:
+        """Tell converge to look again."""
+        poke(self.layout.converge_socket)
+
+    def tell(self, app_id: str, text: str) -> None:
+        """A `paas[api]` line in the app's log."""
+        logs.platform_line(self.layout, app_id, "api", text)
+
+    def block_base(self) -> int:
+        """Where the platform's block of user ids begins. Raises Unavailable while the spawner is away."""
+        with self._lock:
+            if self._block_base is None:
+                with spawner_errors():
+                    self._block_base = int(self.spawner.info()["block"]["id_base"])
+            return self._block_base
+
+
+@contextmanager
+def spawner_errors() -> Iterator[None]:
+    """The spawner's errors as the platform's."""
+    try:
+        yield
+    except SpawnerError as error:
+        raise translated(error) from error
+    except OSError as error:
+        raise Unavailable("The spawner does not answer.", "See: paas server:status") from error
+
+
+def translated(error: SpawnerError) -> PaasError:
+    """A spawner's error as one a person may see."""
+    return from_json({"code": error.code, "message": error.message, "hint": error.hint}, 503)
+
+
+def context() -> Context:
+    """The context of the application that serves this request."""
+    return cast(Context, current_app.extensions["paas"])
+
+
+def install(app: Any, value: Context) -> None:
+    app.extensions["paas"] = value

@@ -1,0 +1,62 @@
+"""Domains: host names beside the one an app has by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.bodies import body
+from paas.api.context import context
+from paas.api.shapes import domain_json
+from paas.errors import BadInput
+from paas.names import DomainName
+from paas.store import domains, events
+
+routes = Blueprint("domains", __name__)
+
+_MOST = 100
+
+
+@routes.get("/v1/apps/<app_name>/domains")
+@needs(Access.APP)
+def list_domains(app_name: str) -> dict[str, Any]:
+    where, app = context(), the_app()
+    with where.store.read() as tx:
+        shown = [domain_json(domain) for domain in domains.of_app(tx, app.id)]
+    return {"domains": shown, "own": where.settings.app_host(app.name)}
+
+
+@routes.post("/v1/apps/<app_name>/domains")
+@needs(Access.APP)
+def add(app_name: str) -> tuple[dict[str, Any], int]:
+    where, app, who = context(), the_app(), principal()
+    name: DomainName = body(required={"name": DomainName.parse})["name"]
+    platform = where.settings.domain
+    if name == platform or name.endswith("." + platform):
+        raise BadInput(
+            f"{name} lies in the platform's own domain.",
+            f"Names below {platform} are given by the apps' names.",
+        )
+    with where.store.write() as tx:
+        if len(domains.of_app(tx, app.id)) >= _MOST:
+            raise BadInput(f"{app.name} has {_MOST} domains already.", "Remove one first.")
+        domain = domains.add(tx, app.id, name)
+        events.add(tx, app.id, who.name, "domain.add", {"name": name})
+    where.poke()
+    where.tell(app.id, f"Add domain {name} by {who.name}")
+    return domain_json(domain), 201
+
+
+@routes.delete("/v1/apps/<app_name>/domains/<name>")
+@needs(Access.APP)
+def remove(app_name: str, name: str) -> dict[str, Any]:
+    where, app, who = context(), the_app(), principal()
+    domain = DomainName.parse(name)
+    with where.store.write() as tx:
+        domains.remove(tx, app.id, domain)
+        events.add(tx, app.id, who.name, "domain.remove", {"name": domain})
+    where.poke()
+    where.tell(app.id, f"Remove domain {domain} by {who.name}")
+    return {"name": domain}

@@ -1,0 +1,226 @@
+"""The formation: how many of each process, within which limits; stop and restart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from flask import Blueprint, Response
+
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.bodies import body as json_body
+from paas.api.bodies import dict_of, fields, raw_body, text, whole
+from paas.api.context import Context, context, spawner_errors
+from paas.api.deploys import deploy
+from paas.api.shapes import formation_json, image_of, limits_json, release_of
+from paas.api.streams import Cancelled, Emit, stream
+from paas.deploy import Change, follow_formation, restart
+from paas.errors import BadInput, Conflict, NotFound
+from paas.model import App, Image
+from paas.names import MAX_QUANTITY, InstanceName, ProcessType, check_limit, quantity, scalable, shown_limit
+from paas.store import Tx, apps, events, formations, instances
+
+routes = Blueprint("formation", __name__)
+
+RUN_TYPE = "run"
+
+
+@routes.get("/v1/apps/<app_name>/formation")
+@needs(Access.APP)
+def show(app_name: str) -> dict[str, Any]:
+    with context().store.read() as tx:
+        return {"formation": _formation(tx, the_app())}
+
+
+@routes.patch("/v1/apps/<app_name>/formation")
+@needs(Access.APP)
+def scale(app_name: str) -> Response:
+    where, app, who = context(), the_app(), principal()
+    changes = json_body(required={"changes": dict_of(scalable, _change, 100)})["changes"]
+    if not changes:
+        raise BadInput("No process type is named.", "Name at least one, like web=2.")
+    with where.store.write() as tx:
+        known = _types(_image(tx, app))
+        entries = formations.of_app(tx, app.id)
+        done = {}
+        for type, change in changes.items():
+            if type not in known:
+                raise _unknown_type(app, type, known)
+            before = entries[type].quantity if type in entries else 0
+            after = change["quantity"] if "quantity" in change else before + change["delta"]
+            if not 0 <= after <= MAX_QUANTITY:
+                raise BadInput(
+                    f"{type} cannot be scaled to {after}.", f"It must be from 0 to {MAX_QUANTITY}."
+                )
+            formations.set_quantity(tx, app.id, type, after)
+            done[str(type)] = after
+        events.add(tx, app.id, who.name, "formation.scale", {"quantities": done})
+    where.poke()
+    where.tell(
+        app.id, f"Scaled to {' '.join(f'{type}@{count}' for type, count in done.items())} by {who.name}"
+    )
+    return _converging(where, app, done)
+
+
+@routes.post("/v1/apps/<app_name>/restart")
+@needs(Access.APP)
+def restart_processes(app_name: str) -> Response:
+    where, app, who = context(), the_app(), principal()
+    type, number = _selection()
+    with where.store.read() as tx:
+        known = _types(_image(tx, app))
+        if type is not None and type not in known:
+            raise _unknown_type(app, type, known)
+        if number is not None and number > formations.of_app(tx, app.id)[type or ""].quantity:
+            raise NotFound(f"{app.name} has no {type}.{number}.", "See: paas ps")
+    restart(where.store, where.poke, app.id, actor=who.name, type=type, number=number)
+    what = "all processes" if type is None else type if number is None else f"{type}.{number}"
+    where.tell(app.id, f"Restart {what} by {who.name}")
+    return _converging(where, app, known if type is None else [type])
+
+
+@routes.post("/v1/apps/<app_name>/stop")
+@needs(Access.APP)
+def stop(app_name: str) -> Response:
+    """Stop a type (all without one) until it is scaled or restarted; or end one run by its name."""
+    where, app, who = context(), the_app(), principal()
+    type, number = _selection()
+    if number is not None:
+        return _stop_run(where, app, f"{type}.{number}", who.name)
+    with where.store.write() as tx:
+        known = _types(_image(tx, app))
+        if type is not None and type not in known:
+            raise _unknown_type(app, type, known)
+        types = list(known) if type is None else [type]
+        for each in types:
+            formations.ensure(tx, app.id, each, 0)
+            formations.set_stopped(tx, app.id, each, True)
+        events.add(tx, app.id, who.name, "formation.stop", {"types": types})
+    where.poke()
+    where.tell(app.id, f"Stop {', '.join(types)} by {who.name}")
+    return _converging(where, app, types)
+
+
+def _stop_run(where: Context, app: App, name: str, who: str) -> Response:
+    with where.store.read() as tx:
+        found = [i for i in instances.live_of(tx, app.id) if i.name == name]
+    if not found:
+        raise NotFound(f"{app.name} has no {name}.", "See: paas ps")
+    if found[0].kind != "run":
+        raise BadInput(f"{name} would be started again.", "Stop its type, or scale it down.")
+    with spawner_errors():
+        where.spawner.kill(found[0].runtime_id)
+    where.tell(app.id, f"Stop {name} by {who}")
+
+    def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
+        emit(f"{name} stopped")
+        return {"formation": _read_formation(where, app)}
+
+    return stream(work)
+
+
+@routes.get("/v1/apps/<app_name>/limits")
+@needs(Access.APP)
+def show_limits(app_name: str) -> dict[str, Any]:
+    with context().store.read() as tx:
+        return {"limits": _limits(tx, the_app())}
+
+
+@routes.patch("/v1/apps/<app_name>/limits")
+@needs(Access.APP)
+def set_limits(app_name: str) -> Response:
+    where, app, who = context(), the_app(), principal()
+    asked = {ProcessType.parse(type): _limit_changes(changes) for type, changes in raw_body().items()}
+    if not any(asked.values()):
+        raise BadInput("No limit is named.", "Name at least one, like memory=256M.")
+    with where.store.read() as tx:
+        known = [*_types(_image(tx, app)), "release", RUN_TYPE]
+        entries = formations.of_app(tx, app.id)
+    for type in asked:
+        if type not in known:
+            raise _unknown_type(app, type, known)
+    whole_limits = {
+        type: {**(entries[type].limits if type in entries else {}), **new} for type, new in asked.items()
+    }
+    words = [
+        f"{type} limits " + " ".join(f"{_WORDS[key]}={shown_limit(key, value)}" for key, value in new.items())
+        for type, new in asked.items()
+    ]
+    return deploy(
+        where,
+        app,
+        Change(limits=dict(whole_limits)),
+        who=who.name,
+        description="Set " + ", ".join(words),
+        result=lambda tx, after: {"limits": _limits(tx, after)},
+    )
+
+
+_WORDS = {"memory_bytes": "memory", "cpu_millis": "cpu", "pids": "pids"}
+
+
+def _limit_changes(value: Any) -> dict[str, int]:
+    if not isinstance(value, dict):
+        raise BadInput("The limits of a type are not an object.")
+    return {key: check_limit(key, number) for key, number in value.items()}
+
+
+def _change(value: Any) -> dict[str, int]:
+    if isinstance(value, dict) and "delta" in value:
+        return dict(fields({"delta": whole(-MAX_QUANTITY, MAX_QUANTITY)})(value))
+    return dict(fields({"quantity": quantity})(value))
+
+
+def _selection() -> tuple[str | None, int | None]:
+    data = json_body(optional={"type": scalable, "name": text})
+    if data["name"] is not None:
+        name = InstanceName.parse(data["name"])
+        if data["type"] not in (None, name.type):
+            raise BadInput("The type and the name disagree.")
+        return str(name.type), name.number
+    return data["type"], None
+
+
+def _image(tx: Tx, app: App) -> Image:
+    image = image_of(tx, release_of(tx, app))
+    if image is None:
+        raise Conflict(f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main")
+    return image
+
+
+def _types(image: Image) -> list[str]:
+    return [type for type in image.processes if type != "release"]
+
+
+def _unknown_type(app: App, type: str, known: Collection[str]) -> NotFound:
+    return NotFound(f"{app.name} has no process type {type}.", f"It has {', '.join(known) or 'none'}.")
+
+
+def _formation(tx: Tx, app: App) -> list[dict[str, Any]]:
+    return formation_json(formations.of_app(tx, app.id), image_of(tx, release_of(tx, app)))
+
+
+def _read_formation(where: Context, app: App) -> list[dict[str, Any]]:
+    with where.store.read() as tx:
+        after = apps.by_id(tx, app.id)
+        if after is None:
+            raise NotFound("The app was destroyed meanwhile.")
+        return _formation(tx, after)
+
+
+def _limits(tx: Tx, app: App) -> dict[str, dict[str, int]]:
+    entries = formations.of_app(tx, app.id)
+    image = image_of(tx, release_of(tx, app))
+    types = list(
+        dict.fromkeys([*(image.processes if image else ()), *(t for t, e in entries.items() if e.limits)])
+    )
+    return {type: limits_json(entries[type].limits if type in entries else {}) for type in types}
+
+
+def _converging(where: Context, app: App, types: Collection[str]) -> Response:
+    def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
+        for line in follow_formation(where.store, app.id, types, cancelled=cancelled):
+            emit(line)
+        return {"formation": _read_formation(where, app)}
+
+    return stream(work)

@@ -1,0 +1,128 @@
+"""What the git server asks: whose repository, and deploy this commit."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from flask import Blueprint, Response
+
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.apps import create_app
+from paas.api.bodies import body, fields, raw_body, text, whole
+from paas.api.context import Context, context
+from paas.api.streams import Cancelled, Emit, stream
+from paas.errors import BadInput, NotFound
+from paas.model import App
+from paas.names import AppName, shown
+from paas.store import apps, deployments
+
+routes = Blueprint("git", __name__)
+
+_DESTROY_LOOK_S = 0.5
+
+
+@routes.get("/v1/git")
+@needs(Access.GIT)
+def list_ids() -> dict[str, Any]:
+    """The ids of every app that has a repository."""
+    with context().store.read() as tx:
+        return {"apps": [app.id for app in apps.all(tx)]}
+
+
+@routes.get("/v1/git/<app_name>")
+@needs(Access.GIT_APP)
+def show(app_name: str) -> dict[str, Any]:
+    return _repository(context(), the_app())
+
+
+@routes.post("/v1/git/<app_name>")
+@needs(Access.GIT_USER)
+def create(app_name: str) -> tuple[dict[str, Any], int]:
+    """Make the app at its first push, or find it when the user may touch it."""
+    where, name = context(), AppName.parse(app_name)
+    raw_body()
+    with where.store.read() as tx:
+        app = apps.by_name(tx, name)
+    if app is not None and principal().may_touch(app):
+        return _repository(where, app), 200
+    return _repository(where, create_app(where, name)), 201
+
+
+def _repository(where: Context, app: App) -> dict[str, Any]:
+    with where.store.read() as tx:
+        live = deployments.pushed_commit(tx, app.id)
+    return {
+        "id": app.id,
+        "name": app.name,
+        "deploy_branch": app.deploy_branch,
+        "branches": list(dict.fromkeys([app.deploy_branch, "main", "master"]))
+        if app.deploy_branch in ("main", "master")
+        else [app.deploy_branch],
+        "live_commit": live,
+        "may_push": True,
+    }
+
+
+@routes.post("/v1/apps/<app_name>/pushes")
+@needs(Access.GIT_APP)
+def push(app_name: str) -> Response:
+    """Build and deploy an exported tree. Hanging up before the commit point cancels."""
+    from paas.push import PushRequest, run_push
+
+    where, app, who = context(), the_app(), principal()
+    data = body(required={"commit": _sha, "tree": _sha}, optional=_TOLD)
+    request = PushRequest(
+        commit=data["commit"],
+        tree=data["tree"],
+        branch=data["branch"] or app.deploy_branch,
+        subject=data["subject"] or "",
+        author=data["author"] or "",
+        actor=who.name,
+    )
+
+    def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
+        gone = _Gone(where, app, cancelled)
+        result = run_push(where, app, request, emit, gone)
+        if gone.destroyed:
+            raise NotFound("The app was destroyed meanwhile.")
+        return result.to_json()
+
+    return stream(work)
+
+
+class _Gone:
+    """Cancelled by a hang-up, or by the end of the app (looked for now and then)."""
+
+    def __init__(self, where: Context, app: App, cancelled: Cancelled) -> None:
+        self._where, self._app, self._cancelled = where, app, cancelled
+        self._looked = time.monotonic()
+        self.destroyed = False
+
+    def __call__(self) -> bool:
+        if not self.destroyed and time.monotonic() - self._looked > _DESTROY_LOOK_S:
+            self._looked = time.monotonic()
+            with self._where.store.read() as tx:
+                app = apps.by_id(tx, self._app.id)
+            self.destroyed = app is None or app.destroying
+        return self.destroyed or self._cancelled()
+
+
+def _sha(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{40}", value):
+        raise BadInput(f"{shown(value)} is not an object id.")
+    return value
+
+
+def _short(value: Any) -> str:
+    return text(value, 65536)[:200]
+
+
+_TOLD = {
+    "branch": _short,
+    "subject": _short,
+    "author": _short,
+    "files": whole(0, 10_000_000),
+    "options": fields({"nowait": bool}, needed=False),
+}

@@ -1,0 +1,133 @@
+"""What runs: every live instance, and the places of the formation where none does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from paas.api.access import Access, needs, the_app
+from paas.api.bodies import boolean, query
+from paas.api.context import Context, context
+from paas.api.shapes import image_of, limits_json, release_of
+from paas.model import App, FormationEntry, Image, Instance
+from paas.store import Tx, formations, images, instances, releases
+from runtime.client import SpawnerError
+
+routes = Blueprint("instances", __name__)
+
+_RECENT = 20
+
+
+@routes.get("/v1/apps/<app_name>/instances")
+@needs(Access.APP)
+def show(app_name: str) -> dict[str, Any]:
+    where, app = context(), the_app()
+    wants_stats = query({"stats": boolean})["stats"]
+    with where.store.read() as tx:
+        shown = _live(tx, app) + _vacant(tx, app)
+    shown.sort(key=lambda one: (one["kind"] != "process", one["type"] != "web", one["type"], one["number"]))
+    if wants_stats:
+        for one in shown:
+            one["stats"] = _stats(where, one["id"]) if one["id"] else None
+    return {"instances": shown}
+
+
+def _live(tx: Tx, app: App) -> list[dict[str, Any]]:
+    entries = formations.of_app(tx, app.id)
+    processes: dict[int | None, dict[str, str]] = {}
+    found = []
+    for instance in instances.live_of(tx, app.id):
+        if instance.kind == "build":
+            continue
+        number = instance.release_number
+        if number not in processes:
+            release = releases.get(tx, app.id, number) if number is not None else None
+            image = images.get(tx, app.id, release.image_digest) if release and release.image_digest else None
+            processes[number] = image.processes if image else {}
+        found.append(_instance_json(tx, instance, processes[number], entries.get(instance.type)))
+    return found
+
+
+def _instance_json(
+    tx: Tx, instance: Instance, processes: dict[str, str], entry: FormationEntry | None
+) -> dict[str, Any]:
+    argv = instance.detail.get("argv")
+    return {
+        "id": instance.runtime_id,
+        "name": instance.name,
+        "kind": instance.kind,
+        "type": instance.type,
+        "number": instance.number,
+        "state": instance.state,
+        "since": instance.state_at,
+        "release": instance.release_number,
+        "command": " ".join(argv) if isinstance(argv, list) else processes.get(instance.type, ""),
+        "address": instance.address,
+        "limits": limits_json(entry.limits if entry else {}),
+        "restarts": _restarts(tx, instance),
+        "cause": instance.cause,
+    }
+
+
+def _restarts(tx: Tx, instance: Instance) -> int:
+    """How often this place of this release has ended by itself."""
+    if instance.kind != "process":
+        return 0
+    slot = instances.recent_of_slot(tx, instance.app_id, instance.type, instance.number, _RECENT)
+    return sum(
+        1
+        for i in slot
+        if i.ended_at is not None and i.release_number == instance.release_number and crashed(i)
+    )
+
+
+def crashed(instance: Instance) -> bool:
+    """Did it end although nobody asked it to?"""
+    return instance.ended_at is not None and instance.cause not in ("", "stopped")
+
+
+def _vacant(tx: Tx, app: App) -> list[dict[str, Any]]:
+    """Wanted places without an instance: stopped, crashed and waiting for the next try, or about to start."""
+    image: Image | None = image_of(tx, release_of(tx, app))
+    if image is None:
+        return []
+    taken = {i.name for i in instances.live_of(tx, app.id)}
+    found = []
+    for type, entry in formations.of_app(tx, app.id).items():
+        if type == "release" or type not in image.processes:
+            continue
+        for number in range(1, entry.quantity + 1):
+            if f"{type}.{number}" in taken:
+                continue
+            last = next(iter(instances.recent_of_slot(tx, app.id, type, number, 1)), None)
+            found.append(_vacant_json(app, entry, number, image.processes[type], last))
+    return found
+
+
+def _vacant_json(
+    app: App, entry: FormationEntry, number: int, command: str, last: Instance | None
+) -> dict[str, Any]:
+    down = last is not None and crashed(last)
+    return {
+        "id": None,
+        "name": f"{entry.type}.{number}",
+        "kind": "process",
+        "type": entry.type,
+        "number": number,
+        "state": "stopped" if entry.stopped else "crashed" if down else "starting",
+        "since": last.state_at if last else app.created_at,
+        "release": app.release_number,
+        "command": command,
+        "address": None,
+        "limits": limits_json(entry.limits),
+        "restarts": 0,
+        "cause": last.cause if last and down and not entry.stopped else "",
+    }
+
+
+def _stats(where: Context, runtime_id: str) -> Any:
+    try:
+        return dict(where.spawner.stats(runtime_id))
+    except (SpawnerError, OSError):
+        return None

@@ -1,0 +1,115 @@
+"""Log lines of an app, and more as they come."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Response
+
+from paas.api.access import Access, needs, the_app
+from paas.api.bodies import boolean, query, whole
+from paas.api.context import context
+from paas.api.streams import line_stream
+from paas.errors import BadInput, Unavailable
+from paas.logs import Follower, Query, stamp, tail
+from paas.model import App
+from paas.names import InstanceName, ProcessType, release_number, shown
+from paas.store import Tx, instances
+
+routes = Blueprint("logs", __name__)
+
+DEFAULT_LINES = 100
+MAX_LINES = 10_000
+MAX_FOLLOWERS = 24
+_INTERVAL_S = 0.1
+_followers = threading.BoundedSemaphore(MAX_FOLLOWERS)
+
+
+@routes.get("/v1/apps/<app_name>/logs")
+@needs(Access.APP)
+def show(app_name: str) -> Response:
+    where, app = context(), the_app()
+    asked = query(
+        {
+            "lines": whole(0, MAX_LINES),
+            "type": ProcessType.parse,
+            "dyno": InstanceName.parse,
+            "source": _source,
+            "since": since,
+            "release": release_number,
+            "request": _request_id,
+            "follow": boolean,
+        }
+    )
+    with where.store.read() as tx:
+        wanted = _query(tx, app, asked)
+    count = DEFAULT_LINES if asked["lines"] is None else asked["lines"]
+    if not asked["follow"]:
+        lines = _decoded(tail(where.layout, app.id, wanted, count))
+        return Response(_ndjson(lines), mimetype="application/x-ndjson")
+    if not _followers.acquire(blocking=False):
+        raise Unavailable(
+            f"{MAX_FOLLOWERS} people follow logs already.", "Try again later, without -t meanwhile."
+        )
+    try:
+        follower = Follower(where.layout, app.id, wanted)
+        first = _decoded(tail(where.layout, app.id, wanted, count))
+    except BaseException:
+        _followers.release()
+        raise
+    response = line_stream(lambda: _decoded(follower.poll()), first, interval_s=_INTERVAL_S)
+    response.call_on_close(_followers.release)
+    return response
+
+
+def _query(tx: Tx, app: App, asked: dict[str, Any]) -> Query:
+    ids = None
+    if asked["release"] is not None:
+        ids = frozenset(instances.ids_of_release(tx, app.id, asked["release"]))
+    return Query(
+        type=asked["type"],
+        dyno=str(asked["dyno"]) if asked["dyno"] else None,
+        source=asked["source"],
+        since=asked["since"],
+        request=asked["request"],
+        instances=ids,
+    )
+
+
+def since(value: Any) -> str:
+    """A time as lines begin with: from `10m`, `2h`, or an ISO 8601 time (UTC unless it says otherwise)."""
+    ago = re.fullmatch(r"(\d{1,6})([smhd])", value)
+    if ago:
+        return stamp(time.time() - int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]])
+    try:
+        at = datetime.fromisoformat(value)
+        return stamp((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError, OSError):
+        raise BadInput(
+            f"{shown(value)} is not a time.", "It must be like 10m, 2h or 2026-08-04T21:53:15."
+        ) from None
+
+
+def _source(value: Any) -> str:
+    if value not in ("app", "paas", "router", "api"):
+        raise BadInput(f"{shown(value)} is not a log source.", "It must be app, paas, router or api.")
+    return str(value)
+
+
+def _request_id(value: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{8,200}", value):
+        raise BadInput(f"{shown(value)} is not a request id.")
+    return str(value)
+
+
+def _decoded(lines: list[bytes]) -> list[str]:
+    return [line.decode(errors="replace") for line in lines]
+
+
+def _ndjson(lines: list[str]) -> bytes:
+    return b"".join(json.dumps({"line": line}).encode() + b"\n" for line in lines)

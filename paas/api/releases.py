@@ -1,0 +1,103 @@
+"""Releases, rollback, builds."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from flask import Blueprint, Response
+
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.bodies import body, query, whole
+from paas.api.context import context
+from paas.api.deploys import deploy
+from paas.api.shapes import build_json, release_json
+from paas.deploy import Change, rollback_target
+from paas.errors import NotFound
+from paas.names import release_number
+from paas.store import builds, configs, images, releases
+
+routes = Blueprint("releases", __name__)
+
+_MAX_OUTPUT_BYTES = 16 * 1024 * 1024
+
+
+@routes.get("/v1/apps/<app_name>/releases")
+@needs(Access.APP)
+def list_releases(app_name: str) -> dict[str, Any]:
+    app = the_app()
+    limit = query({"limit": whole(1, 1000)})["limit"] or 20
+    with context().store.read() as tx:
+        shown = [release_json(release, app.release_number) for release in releases.of_app(tx, app.id, limit)]
+    return {"releases": shown, "current": app.release_number}
+
+
+@routes.get("/v1/apps/<app_name>/releases/<number>")
+@needs(Access.APP)
+def show(app_name: str, number: str) -> dict[str, Any]:
+    app = the_app()
+    with context().store.read() as tx:
+        release = releases.get(tx, app.id, release_number(number))
+        if release is None:
+            raise NotFound(f"{app.name} has no release {number}.", "See: paas releases")
+        image = images.get(tx, app.id, release.image_digest) if release.image_digest else None
+        names = sorted(configs.get(tx, app.id, release.config_number))
+    return {
+        **release_json(release, app.release_number),
+        "config_names": names,
+        "limits": release.limits,
+        "processes": image.processes if image else {},
+        "layers": list(image.layers) if image else [],
+        "size_bytes": image.size_bytes if image else None,
+        "stack": image.stack if image else app.stack,
+    }
+
+
+@routes.post("/v1/apps/<app_name>/rollback")
+@needs(Access.APP)
+def rollback(app_name: str) -> Response:
+    where, app, who = context(), the_app(), principal()
+    wanted = body(optional={"to": release_number})["to"]
+    with where.store.read() as tx:
+        target = rollback_target(tx, app, wanted)
+    return deploy(
+        where,
+        app,
+        Change(rollback_to=target.number),
+        who=who.name,
+        description=f"Rollback to v{target.number}",
+        result=lambda tx, after: {"to": target.number},
+    )
+
+
+@routes.get("/v1/apps/<app_name>/builds")
+@needs(Access.APP)
+def list_builds(app_name: str) -> dict[str, Any]:
+    limit = query({"limit": whole(1, 1000)})["limit"] or 20
+    with context().store.read() as tx:
+        return {"builds": [build_json(build) for build in builds.of_app(tx, the_app().id, limit)]}
+
+
+@routes.get("/v1/apps/<app_name>/builds/<int:number>")
+@needs(Access.APP)
+def show_build(app_name: str, number: int) -> dict[str, Any]:
+    app = the_app()
+    with context().store.read() as tx:
+        build = builds.get(tx, app.id, number) if number < 2**31 else None
+    if build is None:
+        raise NotFound(f"{app.name} has no build {number}.", "See: paas builds")
+    return build_json(build)
+
+
+@routes.get("/v1/apps/<app_name>/builds/<int:number>/output")
+@needs(Access.APP)
+def output(app_name: str, number: int) -> Response:
+    show_build(app_name, number)
+    path = context().layout.builds / the_app().id / f"{number}.log"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        raise NotFound(f"The output of build {number} is no longer kept.") from None
+    with open(fd, "rb") as file:
+        text = file.read(_MAX_OUTPUT_BYTES)
+    return Response(text, mimetype="text/plain")

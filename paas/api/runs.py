@@ -1,0 +1,151 @@
+"""One-off commands: start one, attach to it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+from flask import Blueprint, Response
+
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.bodies import body, boolean, dict_of, fields, list_of, text, whole
+from paas.api.context import Context, context, spawner_errors
+from paas.api.relay import connect, relay, wants_upgrade
+from paas.api.shapes import image_of, release_of
+from paas.errors import BadInput, Conflict, NotFound, PaasError, Unavailable
+from paas.model import App, Instance
+from paas.names import ConfigName, config_value, shown
+from paas.specs import run_spec
+from paas.store import configs, events, instances
+from runtime.spec import Terminal
+
+routes = Blueprint("runs", __name__)
+
+MAX_ATTACHED = 24
+_ATTACH_GRACE_S = 30.0
+_attached = threading.BoundedSemaphore(MAX_ATTACHED)
+_waiting: dict[int, threading.Timer] = {}
+
+
+@routes.post("/v1/apps/<app_name>/runs")
+@needs(Access.APP)
+def create(app_name: str) -> tuple[dict[str, Any], int]:
+    """Start a command of the serving release; without `detach` somebody must attach soon."""
+    where, app, who = context(), the_app(), principal()
+    data = body(
+        required={"command": list_of(lambda value: text(value, 128 * 1024), 1000)},
+        optional={
+            "terminal": fields({"rows": whole(1, 1000), "columns": whole(1, 1000), "term": _term}),
+            "detach": boolean,
+            "env": dict_of(ConfigName.parse, lambda value: config_value("the variable", value), 100),
+        },
+    )
+    command, detach, terminal = data["command"], bool(data["detach"]), data["terminal"]
+    if not command or not any(word.strip() for word in command):
+        raise BadInput("No command is given.", "Name one, like: paas run bash")
+    if sum(len(word.encode()) for word in command) > 100_000:
+        raise BadInput("The command is longer than 100000 bytes.")
+    if detach and terminal:
+        raise BadInput("A detached command has no terminal.")
+    env = dict(data["env"] or {})
+    if terminal:
+        env["TERM"] = terminal["term"]
+    size = Terminal(terminal["rows"], terminal["columns"]) if terminal else None
+    instance = _start(where, app, command, size=size, detach=detach, env=env, who=who.name)
+    where.tell(app.id, f"Starting process with command `{' '.join(command)}` by {who.name}")
+    if not detach:
+        _expect_client(where, instance)
+    return {"instance": instance.runtime_id, "name": instance.name}, 201
+
+
+def _start(
+    where: Context,
+    app: App,
+    command: list[str],
+    *,
+    size: Terminal | None,
+    detach: bool,
+    env: dict[str, str],
+    who: str,
+) -> Instance:
+    """Row first, then the container; a start that fails ends the row."""
+    base = where.block_base()
+    with where.store.write() as tx:
+        release = release_of(tx, app)
+        image = image_of(tx, release)
+        if release is None or image is None:
+            raise Conflict(
+                f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main"
+            )
+        detail = {"argv": command, "actor": who, "detach": detach}
+        instance = instances.create(
+            tx, app.id, kind="run", type="run", release_number=release.number, detail=detail
+        )
+        config = configs.get(tx, app.id, release.config_number)
+        events.add(tx, app.id, who, "run.start", {"instance": instance.runtime_id, "command": command[:20]})
+    spec = run_spec(
+        app, release, image, config, instance,
+        block_base=base, command=command, terminal=size, attach=not detach, env=env,
+    )  # fmt: skip
+    try:
+        with spawner_errors():
+            started = where.spawner.create(spec)
+    except PaasError as error:
+        with where.store.write() as tx:
+            instances.ended(tx, instance.id, cause=error.message)
+        where.poke()
+        raise
+    with where.store.write() as tx:
+        instances.started(tx, instance.id, address=started.address, detail={"pid": started.pid})
+    where.poke()
+    return instance
+
+
+@routes.get("/v1/apps/<app_name>/runs/<runtime_id>/attach")
+@needs(Access.APP)
+def attach(app_name: str, runtime_id: str) -> Response:
+    where, app = context(), the_app()
+    match = re.fullmatch(r"i([1-9][0-9]{0,14})", runtime_id)
+    if match is None:
+        raise NotFound(f"{app.name} has no {shown(runtime_id)}.")
+    with where.store.read() as tx:
+        instance = instances.get(tx, int(match[1]))
+    if instance.app_id != app.id or instance.kind != "run":
+        raise NotFound(f"There is no instance {runtime_id}.")
+    client = wants_upgrade()
+    if not _attached.acquire(blocking=False):
+        raise Unavailable(
+            f"{MAX_ATTACHED} commands are attached already.", "Use `paas run -d` and read its log."
+        )
+    try:
+        shim = connect(str(where.layout.run_instances / instance.runtime_id / "attach.sock"))
+        timer = _waiting.pop(instance.id, None)
+        if timer is not None:
+            timer.cancel()
+        return relay(client, shim)
+    finally:
+        _attached.release()
+
+
+def _expect_client(where: Context, instance: Instance) -> None:
+    """Kill a run that nobody attaches to: its client died between the two requests."""
+
+    def give_up() -> None:
+        if _waiting.pop(instance.id, None) is not None:
+            try:
+                with spawner_errors():
+                    where.spawner.kill(instance.runtime_id)
+            except PaasError:
+                return
+
+    timer = threading.Timer(_ATTACH_GRACE_S, give_up)
+    timer.daemon = True
+    _waiting[instance.id] = timer
+    timer.start()
+
+
+def _term(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", value):
+        raise BadInput(f"{shown(value)} is not a terminal type.", "It must be like xterm-256color.")
+    return value

@@ -1,0 +1,164 @@
+"""The api daemon: `python -P -m paas.api.serve --settings FILE`. One process, gunicorn's threaded worker inside.
+
+It listens on the unix socket, where the kernel says who asks, and on TCP, where a token does. Each has threads of
+its own, so that no visitor from the network can keep the server's own commands waiting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import pwd
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from paas.api.app import create_app
+from paas.api.context import Context
+from paas.errors import PaasError, Unavailable
+from paas.settings import Address, Settings
+from paas.store import Store
+
+LOCAL_THREADS = 48
+REMOTE_THREADS = 24
+_SLOW_CLIENT_S = 20
+_GIT_USER = "paas-git"
+
+
+class _Application(BaseApplication):  # type: ignore[misc]
+    """gunicorn's settings, and the application it is to serve."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        super().__init__()
+
+    def load_config(self) -> None:
+        chosen: dict[str, Any] = {
+            "worker_class": "gthread",
+            "threads": LOCAL_THREADS,
+            "worker_connections": 500,
+            "keepalive": 5,
+            "graceful_timeout": 2,
+            "limit_request_fields": 50,
+            "limit_request_field_size": 4096,
+            "forwarded_allow_ips": "",
+            "control_socket_disable": True,
+            "loglevel": "warning",
+            "umask": 0o007,
+        }
+        for name, value in chosen.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        return self._app
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]
+    """The threaded worker, with a second pool for connections from the network."""
+
+    def init_process(self) -> None:
+        self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
+        super().init_process()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(LOCAL_THREADS, "local")
+
+    def enqueue_req(self, conn: TConn) -> None:
+        pool = self.tpool
+        if conn.sock.family != socket.AF_UNIX:
+            pool = self._remote
+            if not conn.initialized:
+                _give_up_on_slow_clients(conn.sock)
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+
+def _give_up_on_slow_clients(sock: socket.socket) -> None:
+    """Neither a half-sent request nor an unread answer holds a thread for long (socket(7))."""
+    timeout = struct.pack("ll", _SLOW_CLIENT_S, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """Listen at `path`, replacing a socket that a dead daemon left. Everybody may connect: peers are checked."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        fresh.unlink(missing_ok=True)
+        sock.bind(str(fresh))
+        os.chmod(fresh, 0o666)
+        sock.listen(256)
+        os.replace(fresh, path)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be listened on: {error.strerror}.") from error
+    return sock
+
+
+def listen_tcp(address: Address) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        sock.bind((address.host, address.port))
+        sock.listen(256)
+    except OSError as error:
+        raise Unavailable(f"{address} cannot be listened on: {error.strerror}.") from error
+    return sock
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM, or until the parent is gone."""
+    layout = settings.layout()
+    context = Context(settings, Store.open(layout.database), _uid_of(_GIT_USER))
+    application = _Application(create_app(context))
+    listeners = [listen_unix(layout.api_socket), listen_tcp(settings.api)]
+    log = application.cfg.logger_class(application.cfg)
+    logging.getLogger("gunicorn.error").addFilter(_is_worth_a_line)
+    worker = _Worker(1, os.getppid(), listeners, application, 0, application.cfg, log)
+    print("api ready", file=sys.stderr, flush=True)
+    worker.init_process()
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """A client that was too slow is no event for the operator."""
+    return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
+
+
+def _uid_of(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="paas.api.serve")
+    parser.add_argument(
+        "--settings", required=True, metavar="FILE", help="what the server wrote for its daemons"
+    )
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="daemon=api level=%(levelname)s %(message)s"
+    )
+    try:
+        serve(Settings.read(arguments.settings))
+    except PaasError as error:
+        print(f"daemon=api level=ERROR {error.message} {error.hint}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)

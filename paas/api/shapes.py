@@ -1,0 +1,121 @@
+"""How nouns look as JSON. Times are unix seconds; see docs/api.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paas.model import App, Build, Domain, FormationEntry, Image, Key, Release, Token, User
+from paas.names import LIMITS
+from paas.settings import Settings
+from paas.store import Tx, domains, formations, images, releases, users
+from runtime.spec import Limits
+
+
+def release_of(tx: Tx, app: App) -> Release | None:
+    """The serving release."""
+    return releases.get(tx, app.id, app.release_number) if app.release_number else None
+
+
+def image_of(tx: Tx, release: Release | None) -> Image | None:
+    if release is None or release.image_digest is None:
+        return None
+    return images.get(tx, release.app_id, release.image_digest)
+
+
+def app_json(tx: Tx, app: App, settings: Settings) -> dict[str, Any]:
+    owner = users.by_id(tx, app.owner_id) if app.owner_id is not None else None
+    image = image_of(tx, release_of(tx, app))
+    return {
+        "id": app.id,
+        "name": app.name,
+        "owner": owner.name if owner else None,
+        "url": settings.url(settings.app_host(app.name)),
+        "git_url": settings.git_url(app.name),
+        "stack": app.stack,
+        "release": app.release_number,
+        "deploy_branch": app.deploy_branch,
+        "domains": [domain.name for domain in domains.of_app(tx, app.id)],
+        "created_at": app.created_at,
+        "size_bytes": image.size_bytes if image else None,
+        "processes": formation_json(formations.of_app(tx, app.id), image),
+    }
+
+
+def formation_json(entries: dict[str, FormationEntry], image: Image | None) -> list[dict[str, Any]]:
+    """The process types of the image (but `release`), web first."""
+    processes = {
+        type: command for type, command in (image.processes if image else {}).items() if type != "release"
+    }
+    return [
+        {
+            "type": type,
+            "command": processes[type],
+            "quantity": entries[type].quantity if type in entries else 0,
+            "stopped": type in entries and entries[type].stopped,
+            "limits": limits_json(entries[type].limits if type in entries else {}),
+        }
+        for type in sorted(processes, key=lambda type: (type != "web", type))
+    ]
+
+
+def limits_json(differing: dict[str, int]) -> dict[str, int]:
+    """The limits that people set, defaults included."""
+    plain = Limits()
+    return {key: int(differing.get(key, getattr(plain, key))) for key in LIMITS}
+
+
+def release_json(release: Release, current: int | None) -> dict[str, Any]:
+    return {
+        "number": release.number,
+        "version": f"v{release.number}",
+        "current": release.number == current,
+        "description": release.description,
+        "commit": release.commit,
+        "actor": release.actor,
+        "state": release.state,
+        "cause": release.cause,
+        "image": release.image_digest,
+        "created_at": release.created_at,
+    }
+
+
+def build_json(build: Build) -> dict[str, Any]:
+    return {
+        "number": build.number,
+        "commit": build.commit,
+        "tree": build.tree,
+        "actor": build.actor,
+        "status": build.status,
+        "cause": build.cause,
+        "image": build.image_digest,
+        "started_at": build.started_at,
+        "finished_at": build.finished_at,
+    }
+
+
+def domain_json(domain: Domain) -> dict[str, Any]:
+    return {"name": domain.name, "created_at": domain.created_at}
+
+
+def key_json(key: Key, user: User | None) -> dict[str, Any]:
+    return {
+        "fingerprint": key.fingerprint,
+        "user": user.name if user else None,
+        "type": key.public_key.split()[0],
+        "comment": key.comment,
+        "created_at": key.created_at,
+    }
+
+
+def token_json(token: Token, user: User | None) -> dict[str, Any]:
+    return {
+        "id": token.id,
+        "name": token.name,
+        "user": user.name if user else None,
+        "created_at": token.created_at,
+        "last_used_at": token.last_used_at,
+    }
+
+
+def user_json(user: User) -> dict[str, Any]:
+    return {"name": user.name, "role": user.role}
