@@ -253,6 +253,14 @@ class ExecImage:
         self.env = (ctypes.c_char_p * (len(env) + 1))(*env, None)
 
 
+_libc.syncfs.argtypes = (ctypes.c_int,)
+
+
+def syncfs(fd: int) -> None:
+    """Bring everything on the file system that `fd` lies on to the disk."""
+    _check(_libc.syncfs(fd), "syncfs")
+
+
 def execveat(fd: int, image: ExecImage) -> None:
     """Run the program that `fd` (O_PATH is enough) is open on. Returns only by raising."""
     _call(

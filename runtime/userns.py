@@ -38,8 +38,11 @@ class UserNamespaces:
             os.close(self._open.popitem()[1])
 
 
-def make(id_base: int, *, first: int = 0, count: int = ID_RANGE) -> int:
-    """A new user namespace in which ids `first`… are `id_base`…, and in which no further one can be made."""
+def make(id_base: int, *, first: int = 0, count: int = ID_RANGE, gid_base: int | None = None) -> int:
+    """A new user namespace in which ids `first`… are `id_base`…, and in which no further one can be made.
+
+    Groups are numbered from `gid_base` when that differs.
+    """
     ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
     go_r, go_w = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
@@ -50,8 +53,8 @@ def make(id_base: int, *, first: int = 0, count: int = ID_RANGE) -> int:
         os.close(go_r)
         if os.read(ready_r, 1) != b"u":
             raise OSError("no user namespace: the kernel refused unshare(CLONE_NEWUSER)")
-        for name in ("uid_map", "gid_map"):
-            _write(f"/proc/{pid}/{name}", f"{first} {id_base} {count}")
+        for name, base in (("uid_map", id_base), ("gid_map", id_base if gid_base is None else gid_base)):
+            _write(f"/proc/{pid}/{name}", f"{first} {base} {count}")
         os.write(go_w, b"m")
         if os.read(ready_r, 1) != b"n":
             raise OSError("the number of nested user namespaces cannot be limited")

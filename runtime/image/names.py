@@ -51,6 +51,11 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     return folder, name
 
 
+def join(folder: bytes, name: bytes) -> bytes:
+    """The inverse of `split`."""
+    return folder + b"/" + name if folder else name
+
+
 def hidden(name: bytes) -> bytes | None:
     """The name that a whiteout entry hides, None for an ordinary name. Raises BadArchive for a bad whiteout."""
     if not name.startswith(WHITEOUT):

@@ -1,0 +1,99 @@
+"""Removes trees that a tenant made: any depth, any width, nothing followed, no mount ever crossed.
+
+Two descriptors are open at any time, however deep the tree: the way back up is `..`, and it is checked to lead to
+the folder it came from.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+from runtime import syscalls
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BELOW = syscalls.RESOLVE_NO_XDEV | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_BENEATH
+_ATTEMPTS = 16
+
+
+def remove_tree(dirfd: int, name: str | bytes, *, tick: Callable[[], None] | None = None) -> None:
+    """Remove `name` in the folder `dirfd`, whatever it is; nothing there is no error.
+
+    `tick` is called now and then (about every thousand entries). Raises OSError, EXDEV when a mount is met
+    inside: nothing of what is mounted there is touched.
+    """
+    name = os.fsencode(name)
+    if name in (b"", b".", b"..") or b"/" in name:
+        raise ValueError(f"{name!r} is not a single name")
+    for _ in range(_ATTEMPTS):
+        try:
+            if not _unlink(dirfd, name):
+                _empty(dirfd, name, tick or (lambda: None))
+                os.rmdir(name, dir_fd=dirfd)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            continue
+        return
+    raise OSError(errno.ENOTEMPTY, "somebody keeps adding files", os.fsdecode(name))
+
+
+def _unlink(dirfd: int, name: bytes) -> bool:
+    """Remove anything but a folder; False for a folder."""
+    try:
+        os.unlink(name, dir_fd=dirfd)
+    except IsADirectoryError:
+        return False
+    return True
+
+
+def _empty(dirfd: int, name: bytes, tick: Callable[[], None]) -> None:
+    """Remove everything in a folder, depth first, going up by `..`."""
+    current = syscalls.openat2(dirfd, name, _FOLDER, resolve=_BELOW)
+    above: list[tuple[bytes, tuple[int, int], list[bytes]]] = []
+    try:
+        folders = _unlink_files(current, tick)
+        while True:
+            if folders:
+                name = folders.pop()
+                inner = syscalls.openat2(current, name, _FOLDER, resolve=_BELOW)
+                above.append((name, _identity(current), folders))
+                os.close(current)
+                current = inner
+                folders = _unlink_files(current, tick)
+            elif above:
+                name, identity, folders = above.pop()
+                outer = os.open(b"..", _FOLDER, dir_fd=current)
+                os.close(current)
+                current = outer
+                if _identity(current) != identity:
+                    raise OSError(
+                        errno.ESTALE, "the folder was moved while it was removed", os.fsdecode(name)
+                    )
+                os.rmdir(name, dir_fd=current)
+            else:
+                return
+    finally:
+        os.close(current)
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _unlink_files(fd: int, tick: Callable[[], None]) -> list[bytes]:
+    """Unlink all that is no folder; the names of the folders."""
+    folders = []
+    tick()
+    with os.scandir(fd) as entries:
+        for count, entry in enumerate(entries, 1):
+            name = os.fsencode(entry.name)
+            if entry.is_dir(follow_symlinks=False) or not _unlink(fd, name):
+                folders.append(name)
+            if count % 1000 == 0:
+                tick()
+    return folders

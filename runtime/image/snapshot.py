@@ -1,0 +1,181 @@
+"""Turns what a container wrote (the upper folder of its overlay) into a layer.
+
+The tree is hostile: it is walked by descriptor, nothing in it is followed, and only folders, regular files,
+links and overlayfs's own whiteouts are taken. Sockets, FIFOs and devices are left out, owners, times, set-id bits
+and extended attributes dropped; the order is that of the bytes of the names, so equal trees give equal layers.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+
+from runtime import syscalls
+from runtime.image import names
+from runtime.image.errors import BadTree
+from runtime.image.layerwriter import BENEATH, FOLDER, LayerWriter
+from runtime.image.names import shown
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+CHUNK = 1024 * 1024
+
+
+def snapshot(
+    upper_fd: int, paths: Collection[bytes], writer: LayerWriter, *, opaque: Collection[bytes] = ()
+) -> None:
+    """Copy `paths` (as in `names.normal`) of an upper folder into `writer` and finish it.
+
+    `opaque` are folders that hide their namesakes in lower layers; see `find_opaque`. A path that is not there is
+    no error. Raises BadTree for what cannot become part of a layer.
+    """
+    walk = _Walk(upper_fd, writer, frozenset(opaque))
+    for path in _outermost(paths):
+        walk.take(path)
+    writer.finish()
+
+
+def _outermost(paths: Collection[bytes]) -> list[bytes]:
+    """Sorted, without paths that lie below another one."""
+    return [
+        path for path in sorted(set(paths))
+        if not any(path != other and path.startswith(other + b"/") for other in paths)
+    ]  # fmt: skip
+
+
+class _Walk:
+    def __init__(self, upper_fd: int, writer: LayerWriter, opaque: frozenset[bytes]) -> None:
+        self._upper = upper_fd
+        self._writer = writer
+        self._opaque = opaque
+        self._first_names: dict[tuple[int, int], bytes] = {}
+
+    def take(self, path: bytes) -> None:
+        """One path and everything below it, iteratively: a tree may be deeper than Python's stack."""
+        folder, name = names.split(path)
+        try:
+            fd = syscalls.openat2(self._upper, folder or b".", FOLDER, resolve=BENEATH)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise BadTree(f"{shown(path)}: lies below a link") from error
+        stack: list[tuple[bytes, int, Iterator[bytes]]] = [(folder, fd, iter([name]))]
+        try:
+            while stack:
+                parent, fd, waiting = stack[-1]
+                name = next(waiting, b"")
+                if not name:
+                    os.close(stack.pop()[1])
+                    continue
+                below = self._entry(fd, parent, name)
+                if below is not None:
+                    stack.append(below)
+        finally:
+            for _, fd, _ in stack:
+                os.close(fd)
+
+    def _entry(self, fd: int, parent: bytes, name: bytes) -> tuple[bytes, int, Iterator[bytes]] | None:
+        path = names.join(parent, name)
+        try:
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFCHR and status.st_rdev == 0:
+            self._writer.whiteout(path)
+            return None
+        if kind not in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK):
+            return None
+        if name.startswith(names.WHITEOUT):
+            raise BadTree(f"{shown(path)}: names that begin with .wh. cannot be stored in an image")
+        names.check(path)
+        if kind == stat.S_IFDIR:
+            self._writer.directory(path, stat.S_IMODE(status.st_mode))
+            if path in self._opaque:
+                self._writer.hide_below(path)
+            below = _open(name, FOLDER, fd, path)
+            return path, below, iter(sorted(map(os.fsencode, os.listdir(below))))
+        if kind == stat.S_IFLNK:
+            self._writer.symlink(path, os.fsencode(os.readlink(name, dir_fd=fd)))
+        else:
+            self._file(fd, name, path, status)
+        return None
+
+    def _file(self, folder: int, name: bytes, path: bytes, status: os.stat_result) -> None:
+        identity = (status.st_dev, status.st_ino)
+        if status.st_nlink > 1:
+            first = self._first_names.setdefault(identity, path)
+            if first != path:
+                self._writer.hard_link(path, first)
+                return
+        fd = _open(name, _FILE, folder, path)
+        try:
+            now = os.fstat(fd)
+            if (now.st_dev, now.st_ino, now.st_size) != (*identity, status.st_size):
+                raise BadTree(f"{shown(path)}: changed while it was read")
+            self._writer.file(
+                path, stat.S_IMODE(status.st_mode), status.st_size, _content(fd, status.st_size, path)
+            )
+        finally:
+            os.close(fd)
+
+
+def _open(name: bytes, flags: int, folder: int, path: bytes) -> int:
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    except PermissionError as error:
+        raise BadTree(f"{shown(path)}: its owner may not read it; give it a mode of at least u+r") from error
+
+
+def _content(fd: int, size: int, path: bytes) -> Iterator[bytes]:
+    while size:
+        chunk = os.read(fd, min(size, CHUNK))
+        if not chunk:
+            raise BadTree(f"{shown(path)}: became shorter while it was read")
+        size -= len(chunk)
+        yield chunk
+
+
+def find_opaque(upper_fd: int, paths: Collection[bytes], lowers: Collection[int]) -> list[bytes]:
+    """Folders at and below `paths` that overlayfs made opaque and that exist in one of the layers `lowers`.
+
+    Needs CAP_SYS_ADMIN to see the attribute; reads only names and attributes. overlayfs marks every new folder,
+    so that those without a namesake below are of no interest.
+    """
+    found = []
+    waiting = [path for path in _outermost(paths) if any(_is_folder(lower, path) for lower in lowers)]
+    while waiting:
+        path = waiting.pop()
+        try:
+            fd = syscalls.openat2(upper_fd, path, FOLDER, resolve=BENEATH)
+        except OSError:
+            continue
+        try:
+            if _attribute(fd) == b"y":
+                found.append(path)
+                continue
+            with os.scandir(fd) as entries:
+                inside = [os.fsencode(e.name) for e in entries if e.is_dir(follow_symlinks=False)]
+        finally:
+            os.close(fd)
+        waiting += [
+            names.join(path, name)
+            for name in inside
+            if any(_is_folder(lower, names.join(path, name)) for lower in lowers)
+        ]
+    return sorted(found)
+
+
+def _is_folder(root_fd: int, path: bytes) -> bool:
+    try:
+        os.close(syscalls.openat2(root_fd, path, os.O_PATH | os.O_DIRECTORY, resolve=BENEATH))
+    except OSError:
+        return False
+    return True
+
+
+def _attribute(fd: int) -> bytes:
+    try:
+        return os.getxattr(fd, "trusted.overlay.opaque")
+    except OSError:
+        return b""

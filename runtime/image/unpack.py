@@ -1,0 +1,51 @@
+"""Turns a tar that a stranger made into a layer: a clean tree and a canonical tar of it.
+
+Every refusal is a BadArchive or TooLarge with one sentence; what was written until then lies in a staging folder
+that is thrown away.
+"""
+
+from __future__ import annotations
+
+from runtime.image import names
+from runtime.image.errors import BadArchive
+from runtime.image.layerwriter import LayerWriter
+from runtime.image.names import shown
+from runtime.image.tarreader import Entry, Read, TarReader
+
+
+def unpack(read: Read, writer: LayerWriter, *, whiteouts: bool = False) -> None:
+    """Copy an archive into `writer` and finish it. Without `whiteouts` a name that begins with `.wh.` is refused.
+
+    Devices, FIFOs, sparse files, `..`, absolute names, names twice and entries below links are refused; owners,
+    times, set-id bits and extended attributes are dropped.
+    """
+    reader = TarReader(read)
+    for entry in reader:
+        path = names.normal(entry.path)
+        if not path:
+            if entry.kind != "directory":
+                raise BadArchive(f"{shown(entry.path)}: the root of the archive is no folder")
+            continue
+        _add(entry, path, reader, writer, whiteouts)
+    writer.finish()
+
+
+def _add(entry: Entry, path: bytes, reader: TarReader, writer: LayerWriter, whiteouts: bool) -> None:
+    folder, name = names.split(path)
+    if any(part.startswith(names.WHITEOUT) for part in path.split(b"/")):
+        if not whiteouts or folder.startswith(names.WHITEOUT) or b"/" + names.WHITEOUT in folder:
+            raise BadArchive(f"{shown(path)}: names that begin with .wh. cannot be stored in an image")
+        if entry.kind != "file" or entry.size:
+            raise BadArchive(f"{shown(path)}: a whiteout that is no empty file")
+        if name == names.OPAQUE:
+            writer.hide_below(folder)
+        else:
+            writer.whiteout(names.join(folder, names.hidden(name) or name))
+    elif entry.kind == "directory":
+        writer.directory(path, entry.mode)
+    elif entry.kind == "file":
+        writer.file(path, entry.mode, entry.size, reader.content())
+    elif entry.kind == "symlink":
+        writer.symlink(path, entry.target)
+    else:
+        writer.hard_link(path, names.normal(entry.target))
