@@ -1,0 +1,143 @@
+"""`python -m router`: alone in front of some backends or a table file, or as one worker of the platform."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from router.control import load_table
+from router.worker import Worker, listen
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m router", description="HTTP/1.1 reverse proxy", allow_abbrev=False
+    )
+    alone = parser.add_argument_group("alone")
+    alone.add_argument("--listen", metavar="ADDR:PORT", help="where to accept clients")
+    alone.add_argument("--backends", metavar="ADDR:PORT,…", help="one pool of backends for any host")
+    alone.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    worker = parser.add_argument_group("as a worker")
+    worker.add_argument("--worker", type=int, metavar="N", help="index of this worker, in names of log files")
+    worker.add_argument(
+        "--listen-fd", type=int, action="append", metavar="FD", help="a listening socket that was passed"
+    )
+    both = parser.add_argument_group("both")
+    both.add_argument(
+        "--table", type=Path, metavar="FILE", help="route table; a worker keeps its last good one here"
+    )
+    both.add_argument(
+        "--control", type=Path, metavar="DIR", help="where to put the control socket worker-PID.sock"
+    )
+    both.add_argument("--log-dir", type=Path, metavar="DIR", help="where access logs go")
+    both.add_argument("--templates", type=Path, metavar="DIR", help="a folder with another error.html")
+    both.add_argument("--domain", metavar="NAME", help="the platform's domain, for messages only")
+    return parser
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`127.0.0.1:80` or `[::1]:80`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not 0 <= int(port) < 65536:
+        raise ValueError(f"{text!r} is not ADDR:PORT")
+    return host.strip("[]"), int(port)
+
+
+def table_of(backends: str) -> dict[str, Any]:
+    """A table that sends any host to these backends."""
+    pool = []
+    for number, text in enumerate(backends.split(","), 1):
+        host, port = parse_address(text)
+        pool.append({"id": text, "address": host, "port": port, "dyno": f"web.{number}"})
+    route = {"host": "*", "path": "/", "app": "app", "log": "app", "pool": "p", "flags": {}}
+    return {"generation": 0, "routes": [route], "pools": {"p": pool}}
+
+
+def run_workers(count: int, arguments: argparse.Namespace, table: Any) -> int:
+    """Fork `count` workers with a listener each (SO_REUSEPORT); restart what dies; end them on a signal."""
+    host, port = parse_address(arguments.listen)
+    sockets = [listen(host, port)]
+    sockets += [listen(host, sockets[0].getsockname()[1]) for _ in range(count - 1)]
+    pids: dict[int, int] = {}
+    stopping = False
+
+    def stop(number: int, frame: Any) -> None:
+        nonlocal stopping
+        stopping = True
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+
+    def start(index: int) -> None:
+        pid = os.fork()
+        if pid:
+            pids[pid] = index
+            return
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            serve(index, [sockets[index]], arguments, table)
+        finally:
+            os._exit(0)
+
+    for index in range(count):
+        start(index)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    while pids:
+        pid, _ = os.wait()
+        index = pids.pop(pid)
+        if not stopping:
+            print(f"router event=worker-died worker={index} pid={pid}", file=sys.stderr, flush=True)
+            start(index)
+    return 0
+
+
+def serve(number: int, listeners: list[socket.socket], arguments: argparse.Namespace, table: Any) -> None:
+    """Be one worker."""
+    Worker(
+        listeners=listeners,
+        number=number,
+        control=arguments.control,
+        table_file=arguments.table,
+        keep_table=arguments.worker is not None,
+        table=table,
+        log_dir=arguments.log_dir,
+        templates=arguments.templates,
+    ).run()
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parser()
+    arguments = options.parse_args(argv)
+    table = None
+    try:
+        if arguments.backends:
+            table = table_of(arguments.backends)
+        elif arguments.table is not None and arguments.worker is None:
+            table = load_table(arguments.table)
+            if table is None:
+                options.error(f"{arguments.table} is no table that can be read")
+        if arguments.worker is not None:
+            if not arguments.listen_fd:
+                options.error("--worker needs --listen-fd")
+            listeners = [socket.socket(fileno=fd) for fd in arguments.listen_fd]
+            serve(arguments.worker, listeners, arguments, table)
+            return 0
+        if not arguments.listen or (table is None and arguments.control is None):
+            options.error("--listen and one of --backends, --table, --control are needed")
+        if arguments.workers > 1:
+            return run_workers(arguments.workers, arguments, table)
+        serve(0, [listen(*parse_address(arguments.listen))], arguments, table)
+    except ValueError as error:
+        options.error(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The access log: entries are appended on the loop, formatted and written in batches, one ring of two files per app.
+
+`NAME.WORKER.0.log` and `NAME.WORKER.1.log` are used alternately: when the newer is full the older is truncated.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from router.errors import Failure
+from router.metrics import Metrics
+from router.table import Route
+
+RING_BYTES: Final = 8 * 1024 * 1024
+OPEN_RINGS: Final = 256
+UNKNOWN: Final = "_unknown"
+
+_UNSAFE = re.compile(rb"[^!#-\[\]-~ ]")
+
+
+class Entry(NamedTuple):
+    """One request that is over. Times in seconds; `connect_s` 0.0 for a connection that was open already."""
+
+    wall: float
+    method: bytes
+    target: bytes
+    host: bytes
+    request_id: bytes
+    forwarded: bytes
+    dyno: bytes
+    connect_s: float
+    service_s: float
+    status: int
+    body_bytes: int
+    failure: Failure | None
+    route: Route | None
+    scheme: bytes = b"http"
+
+
+def quote(text: bytes) -> bytes:
+    """Bytes that cannot end a quoted field or a line: everything else is %XX."""
+    return _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], text)
+
+
+def format_line(entry: Entry, stamp: bytes) -> bytes:
+    """One line of the log, with its newline."""
+    (
+        _,
+        method,
+        target,
+        host,
+        request_id,
+        forwarded,
+        dyno,
+        connect,
+        service,
+        status,
+        size,
+        failure,
+        _,
+        scheme,
+    ) = entry
+    if not target.isascii() or b'"' in target or b"\\" in target:
+        target = quote(target)
+    if b'"' in forwarded or b"\\" in forwarded or not forwarded.isascii():
+        forwarded = quote(forwarded)
+    kind = b"info" if failure is None or not failure.code else _error(failure)
+    return (
+        b'%b paas[router]: at=%b method=%b path="%b" host=%b request_id=%b fwd="%b" dyno=%b '
+        b"connect=%dms service=%dms status=%d bytes=%d protocol=%b\n"
+        % (stamp, kind, method, target, host, request_id, forwarded, dyno,
+           connect * 1000, service * 1000, status, size, scheme)
+    )  # fmt: skip
+
+
+def _error(failure: Failure) -> bytes:
+    return f'error code={failure.code} desc="{failure.log}"'.encode()
+
+
+def format_stamp(wall: float) -> bytes:
+    """`2026-08-04T21:53:15.123456+00:00`"""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="microseconds").encode()
+
+
+class Ring:
+    """Two files that are written in turn, `cap_bytes` each."""
+
+    def __init__(self, base: Path, cap_bytes: int) -> None:
+        self._paths = [base.with_name(f"{base.name}.{n}.log") for n in (0, 1)]
+        self._cap = cap_bytes
+        times = [path.stat().st_mtime_ns if path.exists() else 0 for path in self._paths]
+        self._turn = 1 if times[1] > times[0] else 0
+        self._open(0)
+
+    def _open(self, flags: int) -> None:
+        flags |= os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._paths[self._turn], flags, 0o640)
+        if os.fstat(self._fd).st_size == 0:
+            os.fchmod(self._fd, 0o640)
+        self._size = os.fstat(self._fd).st_size
+
+    def write(self, data: bytes) -> None:
+        if self._size and self._size + len(data) > self._cap:
+            os.close(self._fd)
+            self._turn ^= 1
+            self._open(os.O_TRUNC)
+        self._size += os.write(self._fd, data)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class AccessLog:
+    """Takes entries; `flush` counts and writes them. Without a folder they are only counted."""
+
+    def __init__(
+        self, folder: Path | None, worker: int, metrics: Metrics, cap_bytes: int = RING_BYTES
+    ) -> None:
+        self.entries: list[Entry] = []
+        self._folder = folder
+        self._worker = worker
+        self._metrics = metrics
+        self._cap = cap_bytes
+        self._rings: OrderedDict[str, Ring] = OrderedDict()
+        self._lost = 0
+
+    def flush(self) -> None:
+        """Format and write what has been gathered."""
+        entries = self.entries
+        if not entries:
+            return
+        self.entries = []
+        self._metrics.count(entries)
+        if self._folder is None:
+            return
+        lines: dict[str, list[bytes]] = {}
+        wall, stamp = 0.0, b""
+        for entry in entries:
+            if entry.wall != wall:
+                wall = entry.wall
+                stamp = format_stamp(wall)
+            name = entry.route.log if entry.route is not None else UNKNOWN
+            lines.setdefault(name, []).append(format_line(entry, stamp))
+        for name, texts in lines.items():
+            self._write(name, texts)
+
+    def _write(self, name: str, lines: Iterable[bytes]) -> None:
+        try:
+            self._ring(name).write(b"".join(lines))
+        except OSError as error:
+            if not self._lost:
+                print(f"router event=log-lost name={name} error={error}", file=sys.stderr, flush=True)
+            self._lost += 1
+            self._rings.pop(name, None)
+
+    def _ring(self, name: str) -> Ring:
+        ring = self._rings.get(name)
+        if ring is None:
+            assert self._folder is not None
+            ring = Ring(self._folder / f"{name}.{self._worker}", self._cap)
+            self._rings[name] = ring
+            if len(self._rings) > OPEN_RINGS:
+                self._rings.popitem(last=False)[1].close()
+        self._rings.move_to_end(name)
+        return ring
+
+    def close(self) -> None:
+        self.flush()
+        for ring in self._rings.values():
+            ring.close()
+        self._rings.clear()

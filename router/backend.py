@@ -1,0 +1,387 @@
+"""A connection to a backend: one answer at a time is read from it and passed on, then it rests in the pool."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from router import forward
+from router.chunked import BadChunk, ChunkReader, encode, encode_end
+from router.errors import FAILURES
+from router.lines import HEAD_END, BadHead, check_partial, strip_named
+from router.loop import IN, OUT
+from router.response import CHUNKED, MAX_RESPONSE_HEAD_BYTES, UNTIL_CLOSE, ResponseMeaning, StatusLine
+from router.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, SENT, Stream
+from router.tunnel import open_tunnel
+
+if TYPE_CHECKING:
+    from router.exchange import Exchange
+    from router.proxy import Proxy
+    from router.table import Backend
+
+MAX_INTERIM: Final = 16
+_HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE = range(4)
+
+
+class BackendConnection(Stream):
+    """`exchange` is None while it rests; `left` counts body bytes to come; `reused` says that it has answered before;
+    `idle_since` is when it came to rest, or when connecting began."""
+
+    __slots__ = (
+        "block",
+        "buffer",
+        "chunks",
+        "connecting",
+        "exchange",
+        "idle_since",
+        "interims",
+        "lasting",
+        "left",
+        "meaning",
+        "mode",
+        "owner",
+        "proxy",
+        "reused",
+        "watched",
+    )
+
+    def __init__(self, proxy: Proxy, fd: int, owner: Backend) -> None:
+        super().__init__(proxy.loop, fd, IN | OUT)
+        self.proxy = proxy
+        self.owner = owner
+        self.exchange: Exchange | None = None
+        self.mode = _HEAD
+        self.buffer = b""
+        self.block = b"\n"
+        self.meaning = ResponseMeaning()
+        self.left = 0
+        self.chunks: ChunkReader | None = None
+        self.connecting = True
+        self.reused = False
+        self.lasting = False
+        self.interims = 0
+        self.idle_since = proxy.loop.now
+        self.watched = True
+        proxy.loop.add(fd, self, self.mask)
+
+    # a request begins, a connection rests
+
+    def begin(self, exchange: Exchange, data: bytes) -> int:
+        """Send a request; its answer goes to `exchange`."""
+        self.exchange = exchange
+        self.mode = _HEAD
+        if self.connecting:
+            self.out = bytearray(data)
+            return PENDING
+        return self.send(data)
+
+    def rest(self, backend: Backend) -> None:
+        """Wait in the pool; an end of the connection is still seen."""
+        self.reused = True
+        self.idle_since = self.loop.now
+        if self.mask != IN:
+            self.watch(IN)
+        self.interims = 0
+        backend.idle.append(self)
+
+    def event(self, mask: int) -> None:
+        if self.connecting:
+            self._connected()
+            return
+        if mask & OUT and self.out:
+            self.flush()
+        if mask & ~OUT and self.fd >= 0:
+            if self.mask & IN:
+                self.readable()
+            elif self.watched:
+                self.watched = False  # a hang-up cannot be masked; what is unread is read on resume
+                self.loop.remove(self.fd)
+
+    def watch(self, mask: int) -> None:
+        if self.watched:
+            super().watch(mask)
+        elif self.fd >= 0:
+            self.mask = mask
+            self.watched = True
+            self.loop.add(self.fd, self, mask)
+
+    def _connected(self) -> None:
+        """Connecting came to an end: see which."""
+        sock = socket.socket(fileno=self.fd)
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        sock.detach()
+        self.connecting = False
+        exchange = self.exchange
+        if exchange is None:
+            self.close()
+            return
+        if number:
+            exchange.refused(number)
+            return
+        now = self.loop.now
+        exchange.connect_s = now - self.idle_since
+        exchange.active = now
+        if self.out:
+            self.flush()
+        else:
+            self.watch(IN)
+
+    def drained(self) -> None:
+        if self.exchange is not None:
+            self.exchange.upload_drained()
+
+    def lost(self) -> None:
+        """Writing failed: the answer, if there is one, is still to be read."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.unheard = True
+            self.watch(IN)
+
+    def abort(self) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.fail(FAILURES["platform"])
+        else:
+            self._discard()
+
+    # the answer
+
+    def readable(self) -> None:
+        if self.mode == _LENGTH and self.left > READ_BYTES:
+            self._relay_big()
+            return
+        try:
+            data = os.read(self.fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._ended(reset=True)
+            return
+        exchange = self.exchange
+        if exchange is None:
+            self._discard()
+        elif not data:
+            self._ended(reset=False)
+        elif self.mode == _HEAD:
+            try:
+                self._heads(exchange, data)
+            except BadHead:
+                self._bad(exchange)
+        else:
+            exchange.active = self.loop.now
+            self._body(exchange, data)
+
+    def _discard(self) -> None:
+        """An idle connection ended, or said something unasked: it is of no use."""
+        if self in self.owner.idle:
+            self.owner.idle.remove(self)
+        self.close()
+
+    def _bad(self, exchange: Exchange) -> None:
+        self.owner.failures += 1
+        exchange.fail(FAILURES["bad-response"])
+
+    def _heads(self, exchange: Exchange, data: bytes) -> None:
+        """Heads of the answer: any number of 1xx, then the final one. Raises BadHead."""
+        if self.buffer:
+            data = self.buffer + data
+            self.buffer = b""
+        while True:
+            end = data.find(HEAD_END)
+            if end < 0 or end > MAX_RESPONSE_HEAD_BYTES:
+                if len(data) > MAX_RESPONSE_HEAD_BYTES:
+                    raise BadHead("the head of the response is too long")
+                check_partial(data)
+                self.buffer = data
+                return
+            line_end = data.find(b"\r\n")
+            status: StatusLine = self.proxy.status_lines(data[:line_end])
+            block = data[line_end + 2 : end]
+            if block != self.block:
+                self.meaning = self.proxy.responses.read(block)
+                self.block = block
+            if status.code >= 200 or status.code == 101:
+                self._final(exchange, data, end, line_end, status)
+                return
+            self.interims += 1
+            if self.interims > MAX_INTERIM:
+                raise BadHead("too many interim responses")
+            if exchange.minor:
+                head = forward.interim(data[: end + 2], line_end, status, self.meaning)
+                if not exchange.client.deliver(head):
+                    return
+            data = data[end + 4 :]
+            if not data:
+                return
+
+    def _final(self, exchange: Exchange, data: bytes, end: int, line_end: int, status: StatusLine) -> None:
+        """The final head, and what has come of the body with it."""
+        meaning = self.meaning
+        length = meaning.length
+        code = status.code
+        if code == 101:
+            if not exchange.meaning.upgrade or meaning.upgrade != b"websocket" or exchange.uploading:
+                raise BadHead("101 was not asked for")
+            exchange.status = 101
+            open_tunnel(
+                self,
+                exchange,
+                forward.response_head(data[: end + 2], line_end, status, meaning),
+                data[end + 4 :],
+            )
+            return
+        if status.minor == 0 and length == CHUNKED:
+            raise BadHead("Transfer-Encoding in HTTP/1.0")
+        self.lasting = not meaning.close and (status.minor == 1 or meaning.keep_alive)
+        head = forward.response_head(data[: end + 2], line_end, status, meaning)
+        if exchange.method == b"HEAD" or code == 304:
+            length = 0
+        elif code == 204:
+            length = 0
+            head = strip_named(head, frozenset([b"content-length"]))
+        exchange.status = code
+        if exchange.uploading or self.proxy.draining or (exchange.client.ended and not exchange.client.buffer):
+            exchange.keep = False
+        rest = data[end + 4 :]
+        if length >= 0:
+            if exchange.keep and exchange.minor:
+                head += forward.END
+            else:
+                head += forward.response_end(keep=exchange.keep, minor=exchange.minor, chunked=False)
+            self._with_length(exchange, head, rest, length)
+            return
+        if not exchange.minor:
+            exchange.keep = False
+        head += forward.response_end(keep=exchange.keep, minor=exchange.minor, chunked=bool(exchange.minor))
+        exchange.active = self.loop.now
+        if length == CHUNKED:
+            self.mode = _CHUNKED
+            self.chunks = ChunkReader()
+        else:
+            assert length == UNTIL_CLOSE
+            self.mode = _UNTIL_CLOSE
+            self.lasting = False
+        if rest:
+            self._body(exchange, rest, head)
+        else:
+            self._deliver(exchange, head)
+
+    def _with_length(self, exchange: Exchange, head: bytes, rest: bytes, length: int) -> None:
+        size = len(rest)
+        if size >= length:
+            if size > length:
+                self.lasting = False
+                rest = rest[:length]
+            exchange.body_bytes = length
+            if exchange.client.send(head + rest) == BROKEN:
+                exchange.client.lost()
+            else:
+                exchange.finish(reusable=self.lasting)
+            return
+        self.mode = _LENGTH
+        self.left = length - size
+        exchange.body_bytes = size
+        exchange.active = self.loop.now
+        self._deliver(exchange, head + rest)
+
+    def _deliver(self, exchange: Exchange, data: bytes | memoryview) -> None:
+        """Pass on; a client that is slower stops the reading here."""
+        sent = exchange.client.send(data)
+        if sent == SENT:
+            return
+        if sent == PENDING:
+            self.pause()
+        else:
+            exchange.client.lost()
+
+    def _body(self, exchange: Exchange, data: bytes, head: bytes = b"") -> None:
+        """A part of the body; with the head in front when it has not gone out yet."""
+        if self.mode == _LENGTH:
+            if len(data) > self.left:
+                data = data[: self.left]
+                self.lasting = False
+            self.left -= len(data)
+            exchange.body_bytes += len(data)
+            if not self.left:
+                self._last(exchange, data)
+                return
+        elif self.mode == _CHUNKED:
+            chunks = self.chunks
+            assert chunks is not None
+            try:
+                data = chunks.feed(data)
+            except BadChunk:
+                if head:
+                    exchange.status = 0  # nothing has gone out yet: say that the answer was bad
+                self._bad(exchange)
+                return
+            exchange.body_bytes += len(data)
+            if exchange.minor:
+                data = encode(data)
+            if chunks.done:
+                if chunks.rest:
+                    self.lasting = False
+                if exchange.minor:
+                    data += encode_end(chunks.trailers)
+                self._last(exchange, head + data)
+                return
+        else:
+            exchange.body_bytes += len(data)
+            if exchange.minor:
+                data = encode(data)
+        data = head + data
+        if data:
+            self._deliver(exchange, data)
+
+    def _last(self, exchange: Exchange, data: bytes | memoryview) -> None:
+        if exchange.client.send(data) == BROKEN:
+            exchange.client.lost()
+        else:
+            exchange.finish(reusable=self.lasting)
+
+    def _relay_big(self) -> None:
+        """Much is still to come: move it through one big buffer without making objects of it."""
+        exchange = self.exchange
+        assert exchange is not None
+        try:
+            count = os.readv(self.fd, [BIG])
+        except BlockingIOError:
+            return
+        except OSError:
+            self._ended(reset=True)
+            return
+        if not count:
+            self._ended(reset=False)
+            return
+        if count > self.left:
+            count = self.left
+            self.lasting = False
+        exchange.active = self.loop.now
+        exchange.body_bytes += count
+        self.left -= count
+        if self.left:
+            self._deliver(exchange, BIG_VIEW[:count])
+        else:
+            self._last(exchange, BIG_VIEW[:count])
+
+    def _ended(self, *, reset: bool) -> None:
+        """The backend sends no more."""
+        exchange = self.exchange
+        if exchange is None:
+            self._discard()
+        elif self.mode == _HEAD:
+            if self.buffer:
+                self._bad(exchange)
+            elif self.reused and not self.interims:
+                exchange.stale()
+            elif self.interims:
+                exchange.fail(FAILURES["no-response"])
+            else:
+                exchange.unanswered()
+        elif self.mode == _UNTIL_CLOSE and not reset:
+            self.lasting = False
+            self._last(exchange, encode_end() if exchange.minor else b"")
+        else:
+            self.owner.failures += 1
+            exchange.fail(FAILURES["interrupted"])

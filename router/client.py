@@ -1,0 +1,319 @@
+"""A client's connection: heads become exchanges one after the other, bodies go up, what is pipelined waits."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from copy import copy
+from typing import TYPE_CHECKING, Final
+
+from router import forward
+from router.errors import FAILURES, of_status
+from router.exchange import Exchange
+from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, check_partial
+from router.request import RequestMeaning, parse_host, parse_request_line, split_target
+from router.stream import BROKEN, READ_BYTES, Stream
+
+if TYPE_CHECKING:
+    from router.proxy import Proxy
+    from router.tunnel import Tunnel
+
+PIPELINED_BYTES: Final = 64 * 1024
+LINGER_BYTES: Final = 4 * 1024 * 1024
+_RESET = struct.pack("ii", 1, 0)
+_NOTHING = RequestMeaning()
+
+
+class ClientConnection(Stream):
+    """`buffer` holds bytes after the current request, or an incomplete head; `ended` says that the client sends
+    no more (it may still read)."""
+
+    __slots__ = (
+        "active",
+        "address",
+        "block",
+        "buffer",
+        "ended",
+        "exchange",
+        "lines",
+        "lingering",
+        "meaning",
+        "proxy",
+        "received",
+        "serving",
+        "since",
+        "tunnel",
+    )
+
+    def __init__(self, proxy: Proxy, fd: int, address: bytes, port: int) -> None:
+        super().__init__(proxy.loop, fd)
+        self.proxy = proxy
+        self.address = address
+        self.lines = forward.client_lines(address, port)
+        self.buffer = b""
+        self.block = b"\n"
+        self.meaning = _NOTHING
+        self.exchange: Exchange | None = None
+        self.active = proxy.loop.now
+        """When it was last heard of."""
+        self.since = 0.0
+        """When an incomplete head began, or lingering."""
+        self.received = 0
+        """Bytes of the current request's body."""
+        self.ended = False
+        self.serving = False
+        self.lingering = 0
+        self.tunnel: Tunnel | None = None
+        proxy.clients.add(self)
+        proxy.loop.add(fd, self)
+
+    def readable(self) -> None:
+        try:
+            data = os.read(self.fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.lost()
+            return
+        self.active = self.loop.now
+        exchange = self.exchange
+        if not data:
+            self._end_of_input()
+        elif exchange is None:
+            if self.lingering:
+                self.lingering -= len(data)
+                if self.lingering <= 0:
+                    self.cut()
+            else:
+                self.serve(self.buffer + data if self.buffer else data)
+        elif exchange.uploading:
+            self.received += len(data)
+            exchange.upload(data)
+        else:
+            self.buffer += data
+            if len(self.buffer) >= PIPELINED_BYTES:
+                self.pause()
+
+    def _end_of_input(self) -> None:
+        self.ended = True
+        exchange = self.exchange
+        if exchange is None:
+            if self.out is None or self.lingering:
+                self.cut()
+            else:
+                self.pause()
+        elif exchange.uploading:
+            exchange.fail(FAILURES["client-gone"])
+        else:
+            exchange.keep = exchange.keep and bool(self.buffer)
+            self.pause()
+
+    def serve(self, data: bytes) -> None:
+        """Take requests from `data` until one is under way or more bytes are needed."""
+        self.serving = True
+        while data and self.exchange is None and self.fd >= 0:
+            self.buffer = b""
+            try:
+                complete = self._request(data)
+            except BadHead as error:
+                self._refuse(error)
+                break
+            if not complete:
+                break
+            if self.out or self.lingering:
+                break
+            data = self.buffer
+        self.serving = False
+
+    def _request(self, data: bytes) -> bool:
+        """Begin the exchange of the request at the start of `data`; False when its head is not complete."""
+        end = data.find(HEAD_END)
+        if data[:2] == CRLF:  # one empty line before a request is forgiven, RFC 9112 2.2
+            data = data[2:]
+            end = data.find(HEAD_END)
+        if end < 0 or end > MAX_HEAD_BYTES:
+            check_partial(data)
+            if not self.since:
+                self.since = self.loop.now
+            self.buffer = data
+            return False
+        self.since = 0.0
+        line_end = data.find(CRLF)
+        method, target, minor = parse_request_line(data[:line_end])
+        block = data[line_end + 2 : end]
+        if block != self.block:
+            self.meaning = self.proxy.requests.read(block)
+            self.block = block
+        meaning = self.meaning
+        head = data[: end + 2]
+        host = meaning.host
+        authority: bytes | None = None
+        if host is None and minor:
+            raise BadHead("no Host")
+        if target[0] != 47 or minor == 0:
+            method, target, head, authority, meaning = self._unusual(method, target, minor, head, meaning)
+            host = meaning.host
+        proxy = self.proxy
+        route = proxy.table.lookup(host or b"", target)
+        request_id = meaning.request_id or proxy.new_id()
+        exchange = self.exchange = Exchange(self, method, target, minor, meaning, request_id, route)
+        if len(data) > end + 4:
+            rest = data[end + 4 :]
+            self.received = len(rest)
+        else:
+            rest = b""
+            self.received = 0
+        if route is None:
+            self.buffer = rest
+            exchange.uploading = bool(meaning.length)
+            exchange.fail(FAILURES["unknown-host"])
+            return True
+        exchange.start(
+            forward.request_head(
+                head, meaning, self.lines, int(self.loop.wall * 1000), request_id, authority
+            ),
+            rest,
+        )
+        return True
+
+    def _unusual(
+        self, method: bytes, target: bytes, minor: int, head: bytes, meaning: RequestMeaning
+    ) -> tuple[bytes, bytes, bytes, bytes | None, RequestMeaning]:
+        """Absolute and asterisk forms, and HTTP/1.0: rewrite the request line, let an absolute target name the host."""
+        authority: bytes | None = None
+        if target[0] != 47:
+            authority, target = split_target(method, target)
+            if authority is not None:
+                host = parse_host(authority)
+                if host != meaning.host:
+                    meaning = copy(meaning)
+                    meaning.host = host
+        if minor == 0 and (meaning.chunked or meaning.expect):
+            if meaning.chunked:
+                raise BadHead("Transfer-Encoding in HTTP/1.0")
+            meaning = copy(meaning)
+            meaning.extra = meaning.extra.replace(b"Expect: 100-continue\r\n", b"")
+        if minor == 0 and meaning.upgrade:
+            raise BadHead("Upgrade in HTTP/1.0")
+        if minor == 0 and meaning.host is None:
+            authority = b""
+        head = b"%b %b HTTP/1.1\r\n%b" % (method, target, head[head.find(CRLF) + 2 :])
+        return method, target, head, authority, meaning
+
+    def _refuse(self, error: BadHead) -> None:
+        """Answer a head that is not passed on, and close: what follows it cannot be trusted."""
+        exchange = self.exchange = Exchange(self, b"-", b"-", 1, _NOTHING, b"", None)
+        exchange.fail(of_status(error.status), close=True)
+
+    # the end of an exchange, and of the connection
+
+    def finished(self, keep: bool) -> None:
+        """The exchange is over; go on with the next one or close."""
+        self.exchange = None
+        if not keep:
+            self.linger()
+        elif self.out is None:
+            self._next()
+
+    def _next(self) -> None:
+        if self.ended and not self.buffer:
+            self.cut()
+            return
+        if not self.mask & 1 and not self.ended:
+            self.resume()
+        if self.buffer and not self.serving:
+            self.serve(self.buffer)
+            if self.ended and self.exchange is None and self.out is None:
+                self.cut()
+
+    def drained(self) -> None:
+        self.active = self.loop.now
+        exchange = self.exchange
+        if self.lingering:
+            self.linger()
+        elif exchange is None:
+            self._next()
+        else:
+            exchange.active = self.loop.now
+            if exchange.connection is not None:
+                exchange.connection.resume()
+
+    def linger(self) -> None:
+        """Close without a reset that could overtake the answer: send FIN, read and discard for a moment."""
+        self.lingering = self.lingering or LINGER_BYTES
+        if self.out:
+            return
+        if self.ended:
+            self.cut()
+            return
+        self.since = self.loop.now
+        self.buffer = b""
+        sock = socket.socket(fileno=self.fd)
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.cut()
+        finally:
+            sock.detach()
+        if self.fd >= 0:
+            self.resume()
+
+    def lost(self) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.fail(FAILURES["client-gone"])
+        else:
+            self.cut()
+
+    def abort(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.close()
+            return
+        if self.exchange is not None:
+            self.exchange.let_go(reusable=False)
+        self.cut()
+
+    def cut(self, *, reset: bool = False) -> None:
+        """Close at once; with `reset` so that an answer without a length does not look complete."""
+        self.exchange = None
+        self.proxy.clients.discard(self)
+        if reset and self.fd >= 0:
+            sock = socket.socket(fileno=self.fd)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock.detach()
+        self.close()
+
+    def check(self, now: float) -> None:
+        """Once a second: what takes too long is ended."""
+        exchange = self.exchange
+        limits = self.proxy.limits
+        if self.tunnel is not None:
+            self.tunnel.check(now)
+        elif exchange is not None:
+            exchange.check(now)
+        elif self.lingering:
+            if (
+                (self.out is None
+                and now - self.since > limits.linger_s)
+                or now - self.active > limits.rolling_s
+            ):
+                self.cut()
+        elif self.out:
+            if now - self.active > limits.rolling_s:
+                self.cut()
+        elif self.since:
+            if now - self.since > limits.head_s:
+                self._refuse(BadHead("the head took too long", 408))
+        elif now - self.active > (limits.linger_s if self.proxy.draining else limits.keep_alive_s):
+            self.cut()
+        elif now - self.active > 5.0 and len(self.block) > 1:
+            self.block = b"\n"
+            self.meaning = _NOTHING
+
+    def deliver(self, data: bytes | memoryview) -> bool:
+        """Pass on a part of the response; False when the client is gone and the exchange has been ended."""
+        if self.send(data) == BROKEN:
+            self.lost()
+            return False
+        return True

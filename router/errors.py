@@ -1,0 +1,111 @@
+"""One table from failure to what the client sees: status, H-code, sentence. Pages are rendered at start."""
+
+from __future__ import annotations
+
+import html
+import string
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib import resources
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """`code` is an H-code that the field knows, or empty for a fault of the client; `log` its description in the
+    access log, `text` the sentence on the page."""
+
+    status: int
+    code: str
+    log: str
+    text: str
+
+
+_APP = "The application could not answer."
+
+FAILURES: dict[str, Failure] = {
+    "crashed": Failure(503, "H10", "App crashed", "The application has crashed."),
+    "first-byte": Failure(503, "H12", "Request timeout", "The application took too long to answer."),
+    "no-response": Failure(503, "H13", "Connection closed without response", _APP),
+    "no-web": Failure(503, "H14", "No web processes running", "The application is not running."),
+    "idle": Failure(503, "H15", "Idle connection", "The connection was idle for too long."),
+    "bad-response": Failure(502, "H17", "Poorly formatted HTTP response", _APP),
+    "interrupted": Failure(503, "H18", "Server Request Interrupted", _APP),
+    "connect-timeout": Failure(503, "H19", "Backend connection timeout", _APP),
+    "booting": Failure(503, "H20", "App boot timeout", "The application is still starting."),
+    "refused": Failure(503, "H21", "Backend connection refused", _APP),
+    "client-gone": Failure(499, "H27", "Client Request Interrupted", "The client went away."),
+    "maintenance": Failure(503, "H80", "Maintenance mode", "The application is down for maintenance."),
+    "blank": Failure(503, "H81", "Blank app", "Nothing has been deployed to this application yet."),
+    "platform": Failure(500, "H99", "Platform error", "Something went wrong on our side."),
+    "unknown-host": Failure(404, "", "No such app", "There is no application at this address."),
+    "bad-request": Failure(400, "", "Bad request", "The request could not be understood."),
+    "bad-method": Failure(405, "", "Method not allowed", "This method is not offered."),
+    "slow-request": Failure(408, "", "Request timeout", "The request took too long to arrive."),
+    "too-large": Failure(413, "", "Content too large", "The request body is too large."),
+    "long-target": Failure(414, "", "URI too long", "The address is too long."),
+    "expectation": Failure(417, "", "Expectation failed", "The expectation cannot be met."),
+    "long-head": Failure(431, "", "Header fields too large", "The request head is too large."),
+    "coding": Failure(501, "", "Not implemented", "This transfer coding is not offered."),
+    "version": Failure(505, "", "Version not supported", "Only HTTP/1.0 and HTTP/1.1 are spoken here."),
+}
+
+BY_CODE = {failure.code: failure for failure in FAILURES.values() if failure.code}
+"""H-code to failure, for routes that say how to fail."""
+
+_BY_STATUS = {f.status: f for f in FAILURES.values() if not f.code}
+
+
+def of_status(status: int) -> Failure:
+    """The failure for a refused request head."""
+    return _BY_STATUS.get(status, FAILURES["bad-request"])
+
+
+def reason(status: int) -> str:
+    """The reason phrase of a status."""
+    return "Client Closed Request" if status == 499 else HTTPStatus(status).phrase
+
+
+def load_template(folder: Path | None = None) -> string.Template:
+    """The error page: `error.html` of a folder, else of the package `templates`."""
+    if folder is not None:
+        return string.Template((folder / "error.html").read_text(encoding="utf-8"))
+    return string.Template(
+        (resources.files("templates") / "errors" / "error.html").read_text(encoding="utf-8")
+    )
+
+
+class Pages:
+    """The answers to failures, as bytes."""
+
+    def __init__(self, template: string.Template) -> None:
+        self._bodies = {failure: self._render(template, failure) for failure in FAILURES.values()}
+
+    @staticmethod
+    def _render(template: string.Template, failure: Failure) -> bytes:
+        fields = {
+            "status": str(failure.status),
+            "title": html.escape(reason(failure.status)),
+            "code": html.escape(failure.code),
+            "text": html.escape(failure.text),
+        }
+        return template.substitute(fields).encode()
+
+    def answer(
+        self, failure: Failure, request_id: bytes, *, close: bool, head_only: bool
+    ) -> tuple[bytes, int]:
+        """The whole response and the length of the body that it carries."""
+        body = self._bodies[failure]
+        head = (
+            f"HTTP/1.1 {failure.status} {reason(failure.status)}\r\n"
+            "Content-Type: text/html; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            "Cache-Control: no-store\r\n"
+        ).encode()
+        if request_id:
+            head += b"X-Request-Id: %b\r\n" % request_id
+        if close:
+            head += b"Connection: close\r\n"
+        if head_only:
+            return head + b"\r\n", 0
+        return head + b"\r\n" + body, len(body)

@@ -1,0 +1,343 @@
+"""One request and its answer: which backend gets it, what is tried again, how the body goes up, how it ends."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from router.access import Entry
+from router.choice import choose
+from router.chunked import BadChunk, ChunkReader, encode, encode_end
+from router.errors import FAILURES, Failure
+from router.stream import BROKEN, PENDING
+
+if TYPE_CHECKING:
+    from router.backend import BackendConnection
+    from router.client import ClientConnection
+    from router.request import RequestMeaning
+    from router.table import Backend, Route
+
+IDEMPOTENT: Final = frozenset(
+    [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE", b"PROPFIND", b"REPORT"]
+)
+REPLAY_BYTES: Final = 160 * 1024
+ATTEMPTS: Final = 4
+
+
+class Exchange:
+    """A request in flight. `replay` is everything sent to the backend so far, None when that became too much;
+    `status` 0 until the final response head has been passed on."""
+
+    __slots__ = (
+        "active",
+        "backend",
+        "body_bytes",
+        "chunks",
+        "client",
+        "connect_s",
+        "connection",
+        "failure",
+        "keep",
+        "left",
+        "meaning",
+        "method",
+        "minor",
+        "proxy",
+        "replay",
+        "request_id",
+        "retried",
+        "route",
+        "started",
+        "status",
+        "target",
+        "tried",
+        "unheard",
+        "uploading",
+    )
+
+    def __init__(
+        self,
+        client: ClientConnection,
+        method: bytes,
+        target: bytes,
+        minor: int,
+        meaning: RequestMeaning,
+        request_id: bytes,
+        route: Route | None,
+    ) -> None:
+        self.client = client
+        self.proxy = proxy = client.proxy
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.meaning = meaning
+        self.request_id = request_id
+        self.route = route
+        self.keep = not meaning.close if minor else meaning.keep_alive
+        if proxy.draining:
+            self.keep = False
+        self.started = self.active = proxy.loop.now
+        self.backend: Backend | None = None
+        self.connection: BackendConnection | None = None
+        self.replay: bytes | None = None
+        self.tried: tuple[Backend, ...] = ()
+        self.retried = False
+        self.unheard = False
+        """The backend takes no more of the body; its answer may still come."""
+        self.uploading = False
+        self.left = 0
+        self.chunks: ChunkReader | None = None
+        self.connect_s = 0.0
+        self.status = 0
+        self.body_bytes = 0
+        self.failure: Failure | None = None
+
+    # towards the backend
+
+    def start(self, head: bytes, rest: bytes) -> None:
+        """Send the request, with what has come of its body; `rest` beyond the body goes back to the client."""
+        meaning = self.meaning
+        if meaning.length:
+            self.uploading = True
+            if meaning.chunked:
+                self.chunks = ChunkReader()
+            else:
+                self.left = meaning.length
+            if rest:
+                try:
+                    head += self._take(rest)
+                except BadChunk:
+                    self.fail(FAILURES["bad-request"], close=True)
+                    return
+        elif rest:
+            self.client.buffer = rest
+        self.replay = head
+        self.dispatch()
+
+    def _take(self, data: bytes) -> bytes:
+        """The form in which these bytes of the body go to the backend. Raises BadChunk."""
+        if self.chunks is None:
+            if len(data) > self.left:
+                self.client.buffer = data[self.left :]
+                data = data[: self.left]
+            self.left -= len(data)
+            if not self.left:
+                self.uploading = False
+            return data
+        data = encode(self.chunks.feed(data))
+        if self.chunks.done:
+            self.uploading = False
+            self.client.buffer = self.chunks.rest
+            data += encode_end(self.chunks.trailers)
+        return data
+
+    def upload(self, data: bytes) -> None:
+        """More of the request body has come."""
+        self.active = self.proxy.loop.now
+        try:
+            data = self._take(data)
+        except BadChunk:
+            self.fail(FAILURES["bad-request"], close=True)
+            return
+        if self.replay is not None:
+            self.replay = self.replay + data if len(self.replay) + len(data) <= REPLAY_BYTES else None
+        if self.unheard or not data:
+            return
+        assert self.connection is not None
+        sent = self.connection.send(data)
+        if sent == PENDING and self.uploading:
+            self.client.pause()
+        elif sent == BROKEN:
+            self.unheard = True
+
+    def upload_drained(self) -> None:
+        """The backend has taken all that was pending: read on."""
+        self.active = self.proxy.loop.now
+        if self.uploading:
+            self.client.resume()
+
+    def dispatch(self) -> None:
+        """Give the request to a backend, over a pooled connection where there is one."""
+        route = self.route
+        assert route is not None
+        pool = route.pool
+        backend = choose(pool.ready, self.tried) if pool is not None else None
+        if backend is None:
+            self.fail(FAILURES["refused"] if self.tried else route.failure)
+            return
+        self._send_to(backend)
+
+    def _send_to(self, backend: Backend, *, fresh: bool = False) -> None:
+        self.backend = backend
+        backend.inflight += 1
+        backend.requests += 1
+        idle = backend.idle
+        connection: BackendConnection | None = None
+        if idle and not fresh:
+            connection = idle.pop()
+            if (
+                self.method not in IDEMPOTENT
+                and self.proxy.loop.now - connection.idle_since > self.proxy.limits.fresh_s
+            ):
+                connection.close()
+                connection = None
+        if connection is None:
+            try:
+                connection = self.proxy.connect(backend)
+            except OSError as error:
+                self.refused(error.errno or 0)
+                return
+        self.connection = connection
+        assert self.replay is not None
+        sent = connection.begin(self, self.replay)
+        if sent == PENDING and self.uploading:
+            self.client.pause()
+        elif sent == BROKEN:
+            if connection.reused:
+                self.stale(nothing_sent=True)
+            else:
+                self.unheard = True
+
+    # what may go wrong
+
+    def refused(self, number: int) -> None:
+        """No connection could be made: the backend sits out, another one gets the request."""
+        backend = self.backend
+        assert backend is not None
+        if number not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            self.proxy.eject(backend)
+        self.let_go(reusable=False)
+        self.tried += (backend,)
+        pool = self.route.pool if self.route is not None else None
+        if pool is not None and len(self.tried) < ATTEMPTS and choose(pool.ready, self.tried) is not None:
+            self.proxy.metrics.retries += 1
+            self.dispatch()
+        else:
+            self.fail(FAILURES["connect-timeout" if number == errno.ETIMEDOUT else "refused"])
+
+    def stale(self, *, nothing_sent: bool = False) -> None:
+        """A pooled connection ended before the first byte of an answer: once more, over a fresh one, where safe."""
+        backend = self.backend
+        assert backend is not None
+        safe = nothing_sent or self.method in IDEMPOTENT
+        self.let_go(reusable=False)
+        if self.retried or self.replay is None or not safe:
+            self.fail(FAILURES["no-response"])
+            return
+        self.retried = True
+        self.proxy.metrics.retries += 1
+        if backend.draining:
+            self.dispatch()
+        else:
+            self._send_to(backend, fresh=True)
+
+    def unanswered(self) -> None:
+        """A fresh connection ended before the first byte: another instance gets an idempotent request, once."""
+        backend = self.backend
+        assert backend is not None
+        backend.failures += 1
+        pool = self.route.pool if self.route is not None else None
+        self.let_go(reusable=False)
+        again = (
+            not self.retried and self.replay is not None and self.method in IDEMPOTENT and pool is not None
+        )
+        if again and pool is not None and choose(pool.ready, (backend,)) is not None:
+            self.retried = True
+            self.tried += (backend,)
+            self.proxy.metrics.retries += 1
+            self.dispatch()
+        else:
+            self.fail(FAILURES["no-response"])
+
+    def let_go(self, *, reusable: bool) -> None:
+        """Part from the backend: its connection goes back to the pool or is closed."""
+        connection, backend = self.connection, self.backend
+        if connection is not None:
+            self.connection = None
+            connection.exchange = None
+            if reusable and backend is not None and not backend.draining and not connection.out:
+                connection.rest(backend)
+            else:
+                connection.close()
+        if backend is not None:
+            self.backend = None
+            backend.inflight -= 1
+            if backend.draining and not backend.inflight:
+                self.proxy.drained(backend)
+
+    def fail(self, failure: Failure, *, close: bool = False) -> None:
+        """End with a failure: an error page if no response head has gone out, else a cut connection."""
+        client = self.client
+        dyno = self.backend.dyno if self.backend is not None else self.tried[-1].dyno if self.tried else b""
+        self.let_go(reusable=False)
+        self.failure = failure
+        if self.status or failure.status == 499:
+            self.status = 499 if failure.status == 499 else self.status
+            self.log(dyno)
+            client.cut(reset=not self.minor)
+            return
+        keep = self.keep and not self.uploading and not close and not client.ended
+        answer, self.body_bytes = self.proxy.pages.answer(
+            failure, self.request_id, close=not keep, head_only=self.method == b"HEAD"
+        )
+        self.status = failure.status
+        self.log(dyno)
+        if client.send(answer) == BROKEN:
+            client.cut()
+        else:
+            client.finished(keep)
+
+    # the end
+
+    def finish(self, *, reusable: bool) -> None:
+        """The response has been passed on entirely."""
+        backend = self.backend
+        assert backend is not None
+        complete = not self.uploading
+        self.log(backend.dyno)
+        self.let_go(reusable=reusable and complete and not self.unheard)
+        self.client.finished(self.keep and complete)
+
+    def end_tunnel(self) -> None:
+        """The tunnel that this exchange opened has been closed."""
+        self.log(self.backend.dyno if self.backend is not None else b"")
+        self.let_go(reusable=False)
+
+    def log(self, dyno: bytes) -> None:
+        """One entry for the access log."""
+        loop = self.proxy.loop
+        client, meaning = self.client, self.meaning
+        self.proxy.access.entries.append(
+            Entry(
+                loop.wall,
+                self.method,
+                self.target,
+                meaning.host or b"",
+                self.request_id,
+                meaning.forwarded_for + client.address if meaning.forwarded_for else client.address,
+                dyno,
+                self.connect_s,
+                loop.now - self.started,
+                self.status,
+                self.body_bytes,
+                self.failure,
+                self.route,
+            )
+        )
+
+    def check(self, now: float) -> None:
+        """Once a second: what takes longer than the limits allow fails."""
+        limits = self.proxy.limits
+        connection = self.connection
+        if connection is not None and connection.connecting:
+            if now - connection.idle_since > limits.connect_s:
+                self.refused(errno.ETIMEDOUT)
+        elif self.status:
+            if now - self.active > limits.rolling_s:
+                self.fail(FAILURES["client-gone" if self.client.out else "idle"])
+        elif self.uploading:
+            slow = now - self.started - limits.body_grace_s
+            if now - self.active > limits.rolling_s or self.client.received < slow * limits.body_bytes_per_s:
+                self.fail(FAILURES["slow-request"], close=True)
+        elif now - self.active > limits.first_byte_s:
+            self.fail(FAILURES["first-byte"])

@@ -1,0 +1,134 @@
+"""Header lines: each distinct line is judged once by a strict grammar, then known by its bytes.
+
+A head is understood in two steps. Every line is looked up: most mean nothing to a proxy (0: passed on as they
+came), a few are a `Line` that matters. Then the tuple of the lines that matter is looked up and gives the
+head's meaning. So strictness is paid once per distinct line and per distinct combination, not once per request.
+Grammar: RFC 9110 section 5, RFC 9112 sections 2-6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+MAX_LINE_BYTES: Final = 8192
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_LINES: Final = 100
+CACHED_LINE_BYTES: Final = 512
+CACHED_LINES: Final = 4096
+
+CRLF: Final = b"\r\n"
+HEAD_END: Final = b"\r\n\r\n"
+
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LONE = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
+
+Meaning = TypeVar("Meaning")
+
+
+class BadHead(Exception):
+    """A head that is not passed on. `status` is the answer when a client sent it (a backend's is always 502)."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Line:
+    """A header line that matters: its lower-case name, its parsed value, and whether it is passed on."""
+
+    __slots__ = ("cut", "name", "value")
+
+    def __init__(self, name: bytes, value: Any, line: bytes, keep: bool = False) -> None:
+        self.name = name
+        self.value = value
+        self.cut: bytes | None = None if keep else CRLF + line + CRLF
+        """What to replace by CRLF in the head to take the line out; None when it is passed on."""
+
+
+def split_field(line: bytes) -> tuple[bytes, bytes]:
+    """`(lower-case name, value without blanks around)` of one header line. Raises BadHead."""
+    if len(line) > MAX_LINE_BYTES:
+        raise BadHead("a header line is too long", 431)
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        raise BadHead("malformed header line")
+    return match[1].lower(), match[2].strip(b" \t")
+
+
+def parse_length(value: bytes) -> int:
+    """A Content-Length: digits and nothing else (RFC 9110 8.6); lists and signs are refused."""
+    if _LENGTH.fullmatch(value) is None:
+        raise BadHead("invalid Content-Length")
+    return int(value)
+
+
+def parse_tokens(value: bytes) -> frozenset[bytes]:
+    """The lower-case tokens of a comma separated list such as Connection's. Raises BadHead."""
+    tokens = [token.strip(b" \t") for token in value.lower().split(b",")]
+    tokens = [token for token in tokens if token]
+    if not all(_TOKEN.fullmatch(token) for token in tokens):
+        raise BadHead("malformed list of tokens")
+    return frozenset(tokens)
+
+
+def check_partial(data: bytes) -> None:
+    """Refuse a head that is not complete yet but can never become valid: too long, or with a lone CR or LF."""
+    if len(data) > MAX_HEAD_BYTES:
+        raise BadHead("the head is too long", 431)
+    if _LONE.search(data) is not None:
+        raise BadHead("a line ends in a bare CR or LF")
+
+
+def strip_named(head: bytes, names: frozenset[bytes]) -> bytes:
+    """The head (start line and lines, CRLF ended) without the header lines of these lower-case names."""
+    lines = head.split(CRLF)
+    kept = [line for line in lines[1:] if line.partition(b":")[0].lower() not in names]
+    return CRLF.join([lines[0], *kept])
+
+
+class Remembered(dict[Any, Any]):
+    """A bounded dict that computes what it misses; what was used lately survives a change of generation."""
+
+    def __init__(self, compute: Callable[[Any], Any], capacity: int) -> None:
+        super().__init__()
+        self._compute = compute
+        self._capacity = capacity
+        self._old: dict[Any, Any] = {}
+
+    def __missing__(self, key: Any) -> Any:
+        value = self._old.get(key)
+        if value is None:
+            value = self._compute(key)
+        if not isinstance(key, bytes) or len(key) <= CACHED_LINE_BYTES:
+            if len(self) >= self._capacity:
+                self._old = dict(self)
+                self.clear()
+            self[key] = value
+        return value
+
+
+class HeadReader(Generic[Meaning]):
+    """Gives the meaning of header blocks. `judge` turns one line into 0 or a Line, `understand` all Lines into
+    the meaning; both raise BadHead."""
+
+    def __init__(
+        self,
+        judge: Callable[[bytes], Line | int],
+        understand: Callable[[tuple[Line, ...]], Meaning],
+        capacity: int = CACHED_LINES,
+    ) -> None:
+        self._line = Remembered(judge, capacity).__getitem__
+        self._meaning = Remembered(understand, capacity).__getitem__
+
+    def read(self, block: bytes) -> Meaning:
+        """The meaning of a header block (between the start line and the blank line, without the last CRLF)."""
+        if not block:
+            return self._meaning(())  # type: ignore[no-any-return]
+        found = [*map(self._line, block.split(CRLF))]
+        if len(found) > MAX_LINES:
+            raise BadHead("too many header lines", 431)
+        return self._meaning(tuple(filter(None, found)))  # type: ignore[no-any-return]

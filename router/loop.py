@@ -1,0 +1,127 @@
+"""The event loop: one epoll, a list from descriptor to handler, a tick for everything that is timed.
+
+Level-triggered; each descriptor is registered once. A closed descriptor stays open until the batch of events is
+through, so that its number cannot mean another connection within the batch.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import traceback
+from collections.abc import Callable
+from time import monotonic, time
+from typing import Final, Protocol
+
+IN: Final = select.EPOLLIN
+OUT: Final = select.EPOLLOUT
+GONE: Final = select.EPOLLHUP | select.EPOLLERR
+BATCH: Final = 512
+
+
+class Handler(Protocol):
+    """What a descriptor's events go to."""
+
+    def readable(self) -> None:
+        """EPOLLIN and nothing else. May be called without need: a read that would block is no error."""
+
+    def event(self, mask: int) -> None:
+        """Any other set of events."""
+
+    def abort(self) -> None:
+        """A bug was met while handling an event: let go of everything."""
+
+
+class Nobody:
+    """Takes the events of descriptors that were closed in this batch."""
+
+    def readable(self) -> None: ...
+
+    def event(self, mask: int) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+NOBODY: Final = Nobody()
+
+
+class Loop:
+    """`now` is monotonic and `wall` unix time in seconds, read once per batch. `busy` says whether the tick has
+    anything to look at; without it the loop sleeps until an event comes."""
+
+    def __init__(self, tick: Callable[[float], None], tick_s: float = 1.0) -> None:
+        self.epoll = select.epoll()
+        self.handlers: list[Handler] = [NOBODY] * 1024
+        self.now = monotonic()
+        self.wall = time()
+        self.stopped = False
+        self.busy: Callable[[], bool] = lambda: True
+        self.after_batch: Callable[[], float] = lambda: tick_s
+        """Called after each batch; returns within how many seconds it wants to be called again."""
+        self._closing: list[int] = []
+        self._tick = tick
+        self._tick_s = tick_s
+        self._offset = time() - monotonic()
+
+    def add(self, fd: int, handler: Handler, mask: int = IN) -> None:
+        if fd >= len(self.handlers):
+            self.handlers.extend([NOBODY] * (fd + 1024 - len(self.handlers)))
+        self.handlers[fd] = handler
+        self.epoll.register(fd, mask)
+
+    def replace(self, fd: int, handler: Handler) -> None:
+        """Give the descriptor's events to another handler."""
+        self.handlers[fd] = handler
+
+    def remove(self, fd: int) -> None:
+        """Stop watching a descriptor without closing it."""
+        self.handlers[fd] = NOBODY
+        self.epoll.unregister(fd)
+
+    def close(self, fd: int) -> None:
+        """Close the descriptor when this batch is through; no event of it is handled any more."""
+        self.handlers[fd] = NOBODY
+        self._closing.append(fd)
+
+    def run(self) -> None:
+        """Handle events until `stopped`."""
+        poll = self.epoll.poll
+        handlers = self.handlers
+        next_tick = monotonic() + self._tick_s
+        wait = self._tick_s
+        while not self.stopped:
+            events = poll(wait if self.busy() else -1, BATCH)
+            self.now = now = monotonic()
+            self.wall = now + self._offset
+            for fd, mask in events:
+                try:
+                    if mask == 1:
+                        handlers[fd].readable()
+                    else:
+                        handlers[fd].event(mask)
+                except Exception:
+                    self._bug(fd)
+            self._close_all()
+            if now >= next_tick:
+                next_tick = now + self._tick_s
+                self._offset = time() - monotonic()
+                self._tick(now)
+                self._close_all()
+            wait = min(self.after_batch(), max(0.0, next_tick - now))
+        self._close_all()
+
+    def _close_all(self) -> None:
+        for fd in self._closing:
+            os.close(fd)
+        self._closing.clear()
+
+    def _bug(self, fd: int) -> None:
+        """A handler raised: say so, and end the one connection that met the bug."""
+        print("router event=bug", traceback.format_exc(), file=sys.stderr, flush=True)
+        handler = self.handlers[fd]
+        try:
+            handler.abort()
+        except Exception:
+            print("router event=bug", traceback.format_exc(), file=sys.stderr, flush=True)
+            self.close(fd)

@@ -1,0 +1,205 @@
+"""The state of one worker: the table, the backends by id, the line caches, the clients, the log; and its clock ticks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from router import request, response
+from router.access import AccessLog
+from router.backend import BackendConnection
+from router.errors import Pages, load_template
+from router.loop import Loop
+from router.metrics import Metrics
+from router.table import Backend, RouteTable, parse, read_generation
+
+if TYPE_CHECKING:
+    from router.client import ClientConnection
+
+FLUSH_ENTRIES: Final = 256
+FLUSH_S: Final = 0.1
+
+
+@dataclass
+class Limits:
+    """Times in seconds, sizes in bytes."""
+
+    connect_s: float = 5.0
+    first_byte_s: float = 30.0
+    rolling_s: float = 55.0
+    head_s: float = 10.0
+    keep_alive_s: float = 60.0
+    pool_idle_s: float = 4.0
+    """Below the keep-alive time of common servers (5 s), so that we close first."""
+    fresh_s: float = 1.0
+    """A request that must not be sent twice gets no pooled connection that has idled longer."""
+    eject_s: float = 5.0
+    linger_s: float = 2.0
+    drain_s: float = 30.0
+    body_grace_s: float = 30.0
+    body_bytes_per_s: int = 128
+    """A request body that is slower on average, after the grace, is given up."""
+
+
+class StaleTable(Exception):
+    """A table older than the one in force was offered."""
+
+
+class Proxy:
+    """What all connections of a worker share."""
+
+    def __init__(
+        self,
+        *,
+        worker: int = 0,
+        log_dir: Path | None = None,
+        templates: Path | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.worker = worker
+        self.limits = limits or Limits()
+        self.loop = Loop(self.tick)
+        self.loop.busy = self.busy
+        self.loop.after_batch = self.after_batch
+        self.table = RouteTable()
+        self.backends: dict[str, Backend] = {}
+        """Backends of the table, and removed ones that still have requests."""
+        self.requests = request.reader()
+        self.responses = response.reader()
+        self.status_lines = response.status_lines()
+        self.pages = Pages(load_template(templates))
+        self.metrics = Metrics()
+        self.access = AccessLog(log_dir, worker, self.metrics)
+        self.clients: set[ClientConnection] = set()
+        self.draining = False
+        self.drain_ends = 0.0
+        self.on_tick: list[Callable[[float], None]] = []
+        self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
+        """Told of `drained` and `refused` backends."""
+        self._flush_at = 0.0
+        self._seed = os.urandom(16).hex()
+        self._count = int.from_bytes(os.urandom(5), "big")
+        seed = self._seed
+        self._prefix = f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-a{seed[17:20]}-".encode()
+
+    def new_id(self) -> bytes:
+        """A request id in the form of a UUID: random per worker, counted within."""
+        self._count = count = (self._count + 1) & 0xFFFFFFFFFFFF
+        return b"%b%012x" % (self._prefix, count)
+
+    def connect(self, backend: Backend) -> BackendConnection:
+        """Begin to connect. Raises OSError when that fails at once."""
+        family = socket.AF_INET6 if ":" in backend.address else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        number = sock.connect_ex((backend.address, backend.port))
+        if number not in (0, errno.EINPROGRESS):
+            sock.close()
+            raise OSError(number, os.strerror(number))
+        return BackendConnection(self, sock.detach(), backend)
+
+    # the table
+
+    def set_table(self, document: Any) -> int:
+        """Put a table in force; returns its generation. Raises TableError, StaleTable."""
+        generation = read_generation(document)
+        if generation < self.table.generation:
+            raise StaleTable(f"generation {generation} is older than {self.table.generation}")
+        table = parse(document, self.backends)
+        before = self.backends
+        for pool in table.pools.values():
+            pool.refresh(self.loop.now)
+        self.table = table
+        self.backends = dict(table.backends)
+        for backend in before.values():
+            if self.backends.get(backend.id) is not backend:
+                backend.draining = True
+                if backend.inflight:
+                    self.backends.setdefault(backend.id, backend)
+            if backend.draining:
+                self.drain(backend)
+        for backend in table.backends.values():
+            if backend.draining and backend.id not in before:
+                self.drain(backend)
+        return table.generation
+
+    def drain(self, backend: Backend) -> None:
+        """Close what is idle, and tell at once when nothing is in flight."""
+        for connection in backend.idle:
+            connection.close()
+        backend.idle.clear()
+        if not backend.inflight:
+            self.drained(backend)
+
+    def drained(self, backend: Backend) -> None:
+        """A draining backend has no request left."""
+        if self.table.backends.get(backend.id, backend) is not backend:
+            return  # the id lives on at another address
+        if backend.id not in self.table.backends:
+            self.backends.pop(backend.id, None)
+        self.on_event({"event": "drained", "id": backend.id})
+
+    def eject(self, backend: Backend) -> None:
+        """The backend refused a connection: it sits out for a while."""
+        backend.failures += 1
+        backend.ejected_until = self.loop.now + self.limits.eject_s
+        self.metrics.ejections += 1
+        for pool in self.table.pools.values():
+            if backend in pool.backends:
+                pool.refresh(self.loop.now)
+        self.on_event({"event": "refused", "id": backend.id})
+
+    # time
+
+    def busy(self) -> bool:
+        """Whether anything has to be looked at without an event."""
+        return bool(self.clients or self.access.entries or self.draining) or any(
+            b.idle or b.ejected_until for b in self.backends.values()
+        )
+
+    def after_batch(self) -> float:
+        entries = self.access.entries
+        if not entries:
+            return 1.0
+        now = self.loop.now
+        if len(entries) >= FLUSH_ENTRIES or now >= self._flush_at:
+            self.access.flush()
+            self._flush_at = now + FLUSH_S
+            return 1.0
+        return self._flush_at - now
+
+    def tick(self, now: float) -> None:
+        """Once a second: time limits of clients, age of pooled connections, the end of ejections, of draining."""
+        for client in list(self.clients):
+            client.check(now)
+        oldest = now - self.limits.pool_idle_s
+        for backend in self.backends.values():
+            while backend.idle and backend.idle[0].idle_since < oldest:
+                backend.idle.pop(0).close()
+            if backend.ejected_until and backend.ejected_until <= now:
+                backend.ejected_until = 0.0
+                for pool in self.table.pools.values():
+                    if backend in pool.backends:
+                        pool.refresh(now)
+        for call in self.on_tick:
+            call(now)
+        if self.draining:
+            self._check_drain(now)
+
+    def start_drain(self) -> None:
+        """Accept no more (the worker has closed its listeners), finish what runs, then stop the loop."""
+        if not self.draining:
+            self.draining = True
+            self.drain_ends = self.loop.now + self.limits.drain_s
+
+    def _check_drain(self, now: float) -> None:
+        if now >= self.drain_ends:
+            for client in list(self.clients):
+                client.abort()
+        if not self.clients:
+            self.loop.stopped = True

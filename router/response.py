@@ -1,0 +1,106 @@
+"""Response heads: the status line, and what the header lines of a response mean to a proxy. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from router.lines import BadHead, HeadReader, Line, Remembered, parse_length, parse_tokens, split_field
+
+MAX_RESPONSE_HEAD_BYTES: Final = 64 * 1024
+UNTIL_CLOSE: Final = -1
+CHUNKED: Final = -2
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
+
+DROPPED: Final = frozenset((b"keep-alive proxy-connection te upgrade").split())
+PROTECTED: Final = frozenset((b"content-length transfer-encoding content-type set-cookie via").split())
+
+
+class StatusLine:
+    """`text` is the line as it is passed on, with its CRLF."""
+
+    __slots__ = ("code", "minor", "same", "text")
+
+    def __init__(self, code: int, minor: int, reason: bytes) -> None:
+        self.code = code
+        self.minor = minor
+        self.same = minor == 1
+        """Whether the line is passed on as it came."""
+        self.text = b"HTTP/1.1 %d %b\r\n" % (code, reason)
+
+
+class ResponseMeaning:
+    """What the header lines say. `length`: bytes of body, UNTIL_CLOSE or CHUNKED."""
+
+    __slots__ = ("close", "cuts", "keep_alive", "length", "nominated", "upgrade")
+
+    def __init__(self) -> None:
+        self.length = UNTIL_CLOSE
+        self.close = False
+        self.keep_alive = False
+        self.upgrade = b""
+        self.nominated: frozenset[bytes] = frozenset()
+        self.cuts: tuple[bytes, ...] = ()
+
+
+def parse_status_line(line: bytes) -> StatusLine:
+    """Raises BadHead for anything but `HTTP/1.x NNN reason`."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise BadHead("malformed status line")
+    return StatusLine(int(match[2]), match[1][0] - 48, match[3] or b"")
+
+
+def judge(line: bytes) -> Line | int:
+    """0 for a line that is passed on unread, else what it says. Raises BadHead."""
+    name, value = split_field(line)
+    if name == b"content-length":
+        return Line(name, parse_length(value), line, keep=line[15:] == b" %d" % int(value))
+    if name == b"transfer-encoding":
+        if value.lower() != b"chunked":
+            raise BadHead("a transfer coding other than chunked")
+        return Line(name, None, line)
+    if name == b"connection":
+        return Line(name, parse_tokens(value), line)
+    if name == b"upgrade":
+        return Line(name, value.lower(), line)
+    if name in DROPPED:
+        return Line(b"", None, line)
+    return 0
+
+
+def understand(lines: tuple[Line, ...]) -> ResponseMeaning:
+    """What these lines mean together. Raises BadHead for ambiguous framing."""
+    meaning = ResponseMeaning()
+    seen: set[bytes] = set()
+    tokens: frozenset[bytes] = frozenset()
+    for line in lines:
+        name = line.name
+        if name in (b"content-length", b"transfer-encoding"):
+            if seen & {b"content-length", b"transfer-encoding"}:
+                raise BadHead("ambiguous framing of the body")
+            if name == b"content-length" and line.cut is not None:
+                raise BadHead("a sloppy Content-Length")
+            meaning.length = line.value if name == b"content-length" else CHUNKED
+        elif name == b"connection":
+            tokens |= line.value
+        elif name == b"upgrade":
+            meaning.upgrade = line.value
+        seen.add(name)
+    meaning.close = b"close" in tokens
+    meaning.keep_alive = b"keep-alive" in tokens
+    meaning.nominated = tokens - {b"close", b"keep-alive", b"upgrade"} - PROTECTED
+    meaning.cuts = tuple(line.cut for line in lines if line.cut is not None)
+    return meaning
+
+
+def reader() -> HeadReader[ResponseMeaning]:
+    """A reader of response header blocks with a cache of its own."""
+    return HeadReader(judge, understand)
+
+
+def status_lines() -> Callable[[bytes], StatusLine]:
+    """`parse_status_line` with a bounded memory."""
+    return Remembered(parse_status_line, 256).__getitem__

@@ -1,0 +1,107 @@
+"""A non-blocking connection: reads on events, writes at once, keeps what a short write left over."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from router.loop import GONE, IN, OUT, Loop
+
+SENT: Final = 1
+PENDING: Final = 0
+BROKEN: Final = -1
+
+READ_BYTES: Final = 65536
+BIG: Final = bytearray(256 * 1024)
+"""One buffer for the whole process: what is read into it is written or copied before the next event."""
+BIG_VIEW: Final = memoryview(BIG)
+
+
+class Stream:
+    """The base of client, backend and tunnel connections. `fd` is -1 when closed; `out` holds unsent bytes."""
+
+    __slots__ = ("fd", "loop", "mask", "out")
+
+    def __init__(self, loop: Loop, fd: int, mask: int = IN) -> None:
+        self.loop = loop
+        self.fd = fd
+        self.mask = mask
+        self.out: bytearray | None = None
+
+    def readable(self) -> None:
+        raise NotImplementedError
+
+    def drained(self) -> None:
+        """Everything that was pending has been written."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """The peer is gone: a write failed, or an error or hang-up came while nothing was to be read."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        self.lost()
+
+    def event(self, mask: int) -> None:
+        if mask & OUT and self.out:
+            self.flush()
+        if mask & ~OUT and self.fd >= 0:
+            if self.mask & IN:
+                self.readable()
+            elif mask & GONE:
+                self.lost()
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Write now what the kernel takes. SENT, PENDING (the rest is kept and `drained` will be called), BROKEN."""
+        if self.out:
+            self.out += data
+            return PENDING
+        try:
+            count = os.write(self.fd, data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            return BROKEN
+        if count == len(data):
+            return SENT
+        self.out = bytearray(data[count:])
+        self.watch(self.mask | OUT)
+        return PENDING
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        out = self.out
+        assert out
+        try:
+            count = os.write(self.fd, out)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.out = None
+            self.lost()
+            return
+        if count < len(out):
+            del out[:count]
+            return
+        self.out = None
+        self.watch(self.mask & ~OUT)
+        self.drained()
+
+    def watch(self, mask: int) -> None:
+        """Change the set of events that are waited for."""
+        if mask != self.mask and self.fd >= 0:
+            self.mask = mask
+            self.loop.epoll.modify(self.fd, mask)
+
+    def pause(self) -> None:
+        """Read no more for now: whoever takes what is read is slower."""
+        self.watch(self.mask & ~IN)
+
+    def resume(self) -> None:
+        self.watch(self.mask | IN)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            self.loop.close(self.fd)
+            self.fd = -1
+            self.out = None

@@ -1,0 +1,224 @@
+"""The route table: hosts and path prefixes to pools of backends. Whole, replaced at once. Pure.
+
+Backends are kept by id across tables, so that their requests in flight stay counted while routes change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+from router.errors import BY_CODE, FAILURES, Failure
+
+
+class TableError(ValueError):
+    """The document is not a route table."""
+
+
+class Backend:
+    """One instance that answers requests. `inflight` counts requests that were given to it and are not over."""
+
+    __slots__ = (
+        "address",
+        "draining",
+        "dyno",
+        "ejected_until",
+        "failures",
+        "id",
+        "idle",
+        "inflight",
+        "port",
+        "requests",
+        "weight",
+    )
+
+    def __init__(self, id: str, address: str, port: int) -> None:
+        self.id = id
+        self.address = address
+        self.port = port
+        self.weight = 1
+        self.dyno = b""
+        self.draining = False
+        self.inflight = 0
+        self.requests = 0
+        self.failures = 0
+        self.ejected_until = 0.0
+        """Monotonic seconds; 0.0 when it takes requests."""
+        self.idle: list[Any] = []
+        """Open connections without a request, newest last; the connections' owner is the worker's loop."""
+
+    def __repr__(self) -> str:
+        return f"Backend({self.id} {self.address}:{self.port} inflight={self.inflight})"
+
+
+class Pool:
+    """The backends of a route. `ready` are those that may be chosen now."""
+
+    __slots__ = ("backends", "name", "ready")
+
+    def __init__(self, name: str, backends: list[Backend]) -> None:
+        self.name = name
+        self.backends = backends
+        self.ready: list[Backend] = []
+        self.refresh(0.0)
+
+    def refresh(self, now: float) -> None:
+        """Compute `ready` anew: neither draining nor sitting out; when all sit out, better one of them than none."""
+        serving = [b for b in self.backends if not b.draining]
+        self.ready = [b for b in serving if b.ejected_until <= now] or serving
+
+
+@dataclass(slots=True)
+class Route:
+    """Where the requests for one host and path prefix go. `failure` answers when there is no pool."""
+
+    host: bytes
+    path: bytes
+    app: str
+    log: str
+    pool: Pool | None
+    failure: Failure
+    flags: dict[str, Any]
+    counts: Any = None
+    """The app's counters, set by the worker."""
+
+
+@dataclass
+class RouteTable:
+    generation: int = 0
+    hosts: dict[bytes, Route | tuple[Route, ...]] = field(default_factory=dict)
+    """Exact names; `*.example.com` under `.example.com`; any host under `*`. Several routes: longest path first."""
+    has_wildcards: bool = False
+    pools: dict[str, Pool] = field(default_factory=dict)
+    backends: dict[str, Backend] = field(default_factory=dict)
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def lookup(self, host: bytes, target: bytes) -> Route | None:
+        """The route for a lower-case host name without port and a request target."""
+        entry = self.hosts.get(host)
+        if entry is None:
+            if not self.has_wildcards:
+                return None
+            entry = self._wildcard(host)
+            if entry is None:
+                return None
+        if type(entry) is Route:
+            return entry
+        return _by_path(entry, target)  # type: ignore[arg-type]
+
+    def _wildcard(self, host: bytes) -> Route | tuple[Route, ...] | None:
+        at = host.find(b".")
+        while at >= 0:
+            entry = self.hosts.get(host[at:])
+            if entry is not None:
+                return entry
+            at = host.find(b".", at + 1)
+        return self.hosts.get(b"*")
+
+    def routes(self) -> Iterator[Route]:
+        for entry in self.hosts.values():
+            if isinstance(entry, Route):
+                yield entry
+            else:
+                yield from entry
+
+
+def _by_path(routes: tuple[Route, ...], target: bytes) -> Route | None:
+    path = target.partition(b"?")[0]
+    for route in routes:
+        prefix = route.path
+        if prefix == b"/" or path == prefix or path.startswith(prefix + b"/"):
+            return route
+    return None
+
+
+def read_generation(document: Any) -> int:
+    """The generation of a document. Raises TableError."""
+    if not isinstance(document, dict) or not isinstance(document.get("generation"), int):
+        raise TableError("a table is an object with a generation")
+    return int(document["generation"])
+
+
+def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
+    """The table of a document. Backends of `known` are used again by id: call it only when the table will be used.
+
+    Raises TableError, before any backend of `known` has been changed.
+    """
+    table = RouteTable(generation=read_generation(document), document=document)
+    described = _read_backends(document.get("pools", {}))
+    routes = [_read_route(entry, described) for entry in _list(document.get("routes", []), "routes")]
+    for name, entries in described.items():
+        members = []
+        for entry in entries:
+            backend = table.backends.get(entry["id"]) or _update(entry, known)
+            table.backends[backend.id] = backend
+            members.append(backend)
+        table.pools[name] = Pool(name, members)
+    grouped: dict[bytes, list[Route]] = {}
+    for entry, route in routes:
+        route.pool = table.pools[entry["pool"]] if entry.get("pool") is not None else None
+        key = route.host[1:] if route.host.startswith(b"*.") else route.host
+        table.has_wildcards |= key[:1] in (b".", b"*")
+        grouped.setdefault(key, []).append(route)
+    for key, group in grouped.items():
+        group.sort(key=lambda r: len(r.path), reverse=True)
+        table.hosts[key] = group[0] if len(group) == 1 and group[0].path == b"/" else tuple(group)
+    return table
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise TableError(f"{what} is not a list")
+    return value
+
+
+def _read_backends(pools: Any) -> dict[str, list[dict[str, Any]]]:
+    if not isinstance(pools, dict):
+        raise TableError("pools is not an object")
+    for name, entries in pools.items():
+        for entry in _list(entries, f"pool {name}"):
+            if not isinstance(entry, dict):
+                raise TableError(f"pool {name}: a backend is not an object")
+            wrong = [key for key in ("id", "address") if not isinstance(entry.get(key), str)]
+            port = entry.get("port")
+            if wrong or not isinstance(port, int) or not 0 < port < 65536:
+                raise TableError(f"pool {name}: a backend needs id, address and port")
+            try:
+                ip_address(entry["address"])
+            except ValueError as error:
+                raise TableError(f"pool {name}: {error}") from error
+    return dict(pools)
+
+
+def _update(entry: dict[str, Any], known: dict[str, Backend]) -> Backend:
+    """The backend of this id with what the table now says of it; another address under an old id is a new one."""
+    backend = known.get(entry["id"])
+    if backend is None or (backend.address, backend.port) != (entry["address"], entry["port"]):
+        backend = Backend(entry["id"], entry["address"], entry["port"])
+    backend.weight = max(1, int(entry.get("weight", 1)))
+    backend.draining = bool(entry.get("draining", False))
+    backend.dyno = str(entry.get("dyno", "")).encode("ascii", "replace")
+    return backend
+
+
+def _read_route(entry: Any, pools: dict[str, Any]) -> tuple[dict[str, Any], Route]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("host"), str):
+        raise TableError("a route is an object with a host")
+    host, path, app = entry["host"].lower(), entry.get("path", "/"), str(entry.get("app", ""))
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise TableError(f"route {host}: the path does not begin with a slash")
+    if entry.get("pool") is not None and entry["pool"] not in pools:
+        raise TableError(f"route {host}: there is no pool {entry['pool']}")
+    flags = entry.get("flags") or {}
+    if not isinstance(flags, dict):
+        raise TableError(f"route {host}: flags is not an object")
+    failure = BY_CODE.get(flags.get("error", ""), FAILURES["no-web"])
+    log = str(entry.get("log") or app or "_unknown")
+    if "/" in log or log.startswith("."):
+        raise TableError(f"route {host}: {log!r} is no name for a log")
+    encoded = path.rstrip("/").encode("utf-8", "surrogateescape") or b"/"
+    return entry, Route(
+        host.encode("idna" if not host.isascii() else "ascii"), encoded, app, log, None, failure, flags
+    )

@@ -1,0 +1,178 @@
+"""One worker process: listeners, control socket, signals, and the loop until it has drained."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from router.client import ClientConnection
+from router.control import ControlServer, load_table
+from router.proxy import Limits, Proxy, StaleTable
+from router.table import TableError
+
+ACCEPT_BATCH: Final = 64
+RESERVED_FDS: Final = 512
+
+
+class Listener:
+    """Accepts clients while there are descriptors for them; pauses for a tick when there are none."""
+
+    def __init__(self, proxy: Proxy, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        self.proxy = proxy
+        self.socket = sock
+        self.port: int = sock.getsockname()[1]
+        self.paused = False
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._limit = max(64, soft - RESERVED_FDS if soft > 2 * RESERVED_FDS else soft // 2)
+        proxy.loop.add(sock.fileno(), self)
+        proxy.on_tick.append(self._tick)
+
+    def readable(self) -> None:
+        proxy, port = self.proxy, self.port
+        accept = self.socket._accept  # type: ignore[attr-defined]  # accept() would make a socket object
+        for _ in range(ACCEPT_BATCH):
+            if len(proxy.clients) >= self._limit:
+                self._pause("limit")
+                return
+            try:
+                fd, address = accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                self._pause(errno.errorcode[error.errno])
+                return
+            os.set_blocking(fd, False)
+            ClientConnection(proxy, fd, address[0].removeprefix("::ffff:").encode(), port)
+
+    def event(self, mask: int) -> None:
+        self.readable()
+
+    def abort(self) -> None:
+        """A bug in accepting one connection must not end the listener."""
+
+    def _pause(self, why: str) -> None:
+        print(
+            f"router event=accept-paused reason={why} clients={len(self.proxy.clients)}",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.paused = True
+        self.proxy.loop.remove(self.socket.fileno())
+
+    def _tick(self, now: float) -> None:
+        if self.paused and self.socket.fileno() >= 0:
+            self.paused = False
+            self.proxy.loop.add(self.socket.fileno(), self)
+
+    def close(self) -> None:
+        if not self.paused:
+            self.proxy.loop.remove(self.socket.fileno())
+        self.proxy.on_tick.remove(self._tick)
+        self.socket.close()
+
+
+class Worker:
+    """Wires a Proxy to the world. SIGTERM drains, a second one ends at once."""
+
+    def __init__(
+        self,
+        *,
+        listeners: list[socket.socket],
+        number: int = 0,
+        control: Path | None = None,
+        table_file: Path | None = None,
+        keep_table: bool = False,
+        table: Any = None,
+        log_dir: Path | None = None,
+        templates: Path | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        raise_descriptor_limit()
+        self.proxy = Proxy(worker=number, log_dir=log_dir, templates=templates, limits=limits)
+        self.control = ControlServer(self.proxy, control, table_file if keep_table else None, self.drain)
+        if table is None and table_file is not None:
+            table = load_table(table_file)
+        if table is not None:
+            self._load(table)
+        self.listeners = [Listener(self.proxy, sock) for sock in listeners]
+
+    def _load(self, table: Any) -> None:
+        try:
+            self.proxy.set_table(table)
+        except (TableError, StaleTable) as error:
+            print(f"router event=bad-table error={json.dumps(str(error))}", file=sys.stderr, flush=True)
+
+    def drain(self) -> None:
+        """Accept no more; finish what runs; end."""
+        for listener in self.listeners:
+            listener.close()
+        self.listeners.clear()
+        self.proxy.start_drain()
+
+    def run(self) -> None:
+        """Serve until drained."""
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self.proxy.loop.add(reading, _Signals(self, reading))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        try:
+            self.proxy.loop.run()
+        finally:
+            self.proxy.access.close()
+            self.control.close()
+            signal.set_wakeup_fd(-1)
+
+
+class _Signals:
+    """Signal numbers as bytes of a pipe: they are handled like any other event."""
+
+    def __init__(self, worker: Worker, fd: int) -> None:
+        self._worker = worker
+        self._fd = fd
+
+    def readable(self) -> None:
+        for number in os.read(self._fd, 64):
+            if number in (signal.SIGTERM, signal.SIGINT):
+                if self._worker.proxy.draining:
+                    self._worker.proxy.loop.stopped = True
+                else:
+                    self._worker.drain()
+
+    def event(self, mask: int) -> None:
+        self.readable()
+
+    def abort(self) -> None: ...
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as the hard limit allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def listen(host: str, port: int, *, backlog: int = 4096) -> socket.socket:
+    """A listening TCP socket that several workers can have one each of (SO_REUSEPORT)."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind((host, port))
+    sock.listen(backlog)
+    return sock
