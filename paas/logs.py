@@ -13,7 +13,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -136,36 +136,44 @@ class Follower:
 
 
 @dataclass
-class _File:
+class _Old:
+    """A file that may go: emptied if its writer keeps it `open`, else deleted."""
+
     path: Path
     size: int
     mtime: float
-    live: bool = field(default=False)
+    open: bool
 
 
 def enforce_cap(layout: Layout, app_id: str, cap_bytes: int, live: Collection[str]) -> int:
-    """Delete the app's oldest log files until all its logs take at most `cap_bytes`; bytes freed.
+    """Remove the app's oldest log files until all its logs take at most `cap_bytes`; bytes freed.
 
-    `live` are the runtime ids that still write: of theirs and of the router's only the older half of a ring goes.
+    `live` are the runtime ids that still write: of theirs, of the router's and of the platform's the newer file stays.
     """
-    files = []
+    total, old = 0, []
     for paths in _streams(layout, app_id, Query()).values():
-        found = [_File(path, status.st_size, status.st_mtime) for path in paths if (status := _status(path))]
-        found.sort(key=lambda file: file.mtime)
-        if found:
-            ring = _RING.fullmatch(found[-1].path.name)
-            found[-1].live = ring is None or ring[1] in live
-        files += found
-    total, freed = sum(file.size for file in files), 0
-    for file in sorted(files, key=lambda file: file.mtime):
+        paths.sort(key=_first_stamp)
+        ring = _RING.fullmatch(paths[-1].name)
+        writing = ring is None or ring[1] in live
+        for path in paths:
+            status = _status(path)
+            if status is None:
+                continue
+            total += status.st_size
+            if not (writing and path == paths[-1]) and (status.st_size or not writing):
+                old.append(_Old(path, status.st_size, status.st_mtime, writing and ring is not None))
+    freed = 0
+    for file in sorted(old, key=lambda file: file.mtime):
         if total - freed <= cap_bytes:
             break
-        if not file.live:
-            try:
+        try:
+            if file.open:
+                os.truncate(file.path, 0)
+            else:
                 file.path.unlink()
-            except OSError:
-                continue
-            freed += file.size
+        except OSError:
+            continue
+        freed += file.size
     return freed
 
 

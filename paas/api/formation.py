@@ -139,7 +139,7 @@ def set_limits(app_name: str) -> Response:
     for type in asked:
         if type not in known:
             raise _unknown_type(app, type, known)
-    whole_limits = {
+    whole_limits: dict[str, dict[str, int]] = {
         type: {**(entries[type].limits if type in entries else {}), **new} for type, new in asked.items()
     }
     words = [
@@ -149,7 +149,7 @@ def set_limits(app_name: str) -> Response:
     return deploy(
         where,
         app,
-        Change(limits=dict(whole_limits)),
+        Change(limits=whole_limits),
         who=who.name,
         description="Set " + ", ".join(words),
         result=lambda tx, after: {"limits": _limits(tx, after)},
