@@ -8,11 +8,9 @@ it hashes and stores, and a short answer of numbers and names.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import os
 import re
-import secrets
 import select
 import signal
 import time
@@ -24,6 +22,7 @@ from pathlib import Path
 from runtime import syscalls, userns
 from runtime.confine import Bounds, User, box_user, confine
 from runtime.image import errors, names
+from runtime.image.blobs import NewBlob, sweep_blobs
 from runtime.image.errors import BadArchive, ImageError, NotFound, TooLarge
 from runtime.image.layers import Layer, LayerStore
 from runtime.image.layerwriter import BENEATH, FOLDER, LayerWriter, Limits, set_opaque
@@ -113,7 +112,7 @@ def run_repair(layout: Layout, worker: Worker) -> list[tuple[str, bool]]:
     """
     store = stores(layout)
     store.sweep()
-    _sweep_blobs(layout)
+    sweep_blobs(layout.images)
     outcome = []
     for layer in store.doubtful():
         store.remove(layer.digest)
@@ -172,7 +171,7 @@ def _produce(
     store = stores(layout)
     with ExitStack() as stack:
         staging = stack.enter_context(store.staging())
-        blob = stack.enter_context(_Blob(layout.images))
+        blob = stack.enter_context(NewBlob(layout.images))
         view = {"tree": _mapped(staging / "tree", worker.userns_fd)}
         stack.callback(os.close, view["tree"])
         for name, fd in (read or {}).items():
@@ -304,66 +303,3 @@ def _work(work: Callable[[LayerWriter], None], limits: Limits, tar: int, answer:
     while text:
         text = text[os.write(answer, text) :]
     os._exit(0)
-
-
-class _Blob:
-    """A blob in the making, in the image layout of a less privileged user; hashed while it is written."""
-
-    def __init__(self, images: Path) -> None:
-        self._folder = _blob_folder(images)
-        self._name = f".new-{secrets.token_hex(8)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self._name, flags, 0o644, dir_fd=self._folder)
-        self._hash = hashlib.sha256()
-        self.size_bytes = 0
-
-    def __enter__(self) -> _Blob:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self._name, dir_fd=self._folder)
-        os.close(self._fd)
-        os.close(self._folder)
-
-    def write(self, data: bytes) -> None:
-        self._hash.update(data)
-        self.size_bytes += len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-    def publish(self) -> str:
-        """Bring the blob to the disk under its digest; returns that."""
-        owner = os.fstat(self._folder)
-        os.fchown(self._fd, owner.st_uid, owner.st_gid)
-        os.fsync(self._fd)
-        name = self._hash.hexdigest()
-        os.rename(self._name, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        os.fsync(self._folder)
-        return f"sha256:{name}"
-
-
-def _blob_folder(images: Path) -> int:
-    """`images/blobs/sha256`, made when missing, owned like `images`; no link on the way is followed."""
-    current = os.open(images, FOLDER)
-    owner = os.fstat(current)
-    for name in ("blobs", "sha256"):
-        with suppress(FileExistsError):
-            os.mkdir(name, 0o2755, dir_fd=current)
-            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=current, follow_symlinks=False)
-        inner = os.open(name, FOLDER, dir_fd=current)
-        os.close(current)
-        current = inner
-    return current
-
-
-def _sweep_blobs(layout: Layout) -> None:
-    """Remove half-written blobs of a killed process."""
-    folder = _blob_folder(layout.images)
-    try:
-        for name in os.listdir(folder):
-            if name.startswith(".new-"):
-                os.unlink(name, dir_fd=folder)
-    finally:
-        os.close(folder)

@@ -1,0 +1,280 @@
+"""An OCI image layout (image-spec, image-layout.md): blobs by digest, manifests, and tags in `index.json`.
+
+Needs no privilege: the folder belongs to the control plane. Layer blobs are put there by the spawner; this module
+writes the small JSON ones, and forgets what nothing refers to. Every file appears by fsync and rename; writers of
+`index.json` take turns by a file lock that dies with its holder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.image.errors import Damaged, NotFound
+from runtime.image.names import digest_hex
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+REF_NAME = "org.opencontainers.image.ref.name"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_MAX_JSON = 4 * 1024 * 1024
+_EPOCH = "1980-01-01T00:00:00Z"
+YOUNG_S = 3600.0
+"""How long a blob that nothing refers to is kept: a build in progress may be about to refer to it."""
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image as read back. `layers` are digests, lowest first; `config` the OCI image configuration."""
+
+    digest: str
+    layers: tuple[str, ...]
+    config: dict[str, Any]
+    size_bytes: int
+
+
+class ImageStore:
+    """The image layout of one home. `stacks` is where blobs of base layers are found and linked from."""
+
+    def __init__(self, images: Path, stacks: Path) -> None:
+        self.folder = images
+        self._blobs = images / "blobs" / "sha256"
+        self._stacks = stacks
+
+    def prepare(self) -> None:
+        """Make what an image layout needs; harmless when it is there."""
+        self._blobs.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "oci-layout").exists():
+            _write(self.folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        with self._locked():
+            if not (self.folder / "index.json").exists():
+                self._write_index([])
+
+    def write(
+        self,
+        layers: Collection[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        processes: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        tag: str | None = None,
+    ) -> str:
+        """Write config and manifest of an image of `layers` (digests, lowest first); returns the manifest's digest.
+
+        The same arguments give the same digest. `processes` (type → command) become labels, and the one called
+        `web` the command. Raises NotFound when a layer's blob is missing.
+        """
+        self.prepare()
+        described = [{"mediaType": LAYER, "digest": digest, "size": self._size(digest)} for digest in layers]
+        config = self._put(_config(layers, env or {}, processes or {}, labels or {}))
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, **config},
+            "layers": described,
+        }
+        digest = str(self._put(manifest)["digest"])
+        if tag is not None:
+            self.tag(tag, digest)
+        return digest
+
+    def read(self, digest: str) -> StoredImage:
+        """An image by the digest of its manifest, verified. Raises NotFound, Damaged."""
+        manifest = self._json(digest)
+        try:
+            layers = tuple(layer["digest"] for layer in manifest["layers"])
+            size = sum(layer["size"] for layer in manifest["layers"])
+            config = self._json(manifest["config"]["digest"])
+        except (KeyError, TypeError) as error:
+            raise Damaged(f"{digest} is no image manifest") from error
+        return StoredImage(digest, layers, config, size)
+
+    def tag(self, name: str, digest: str) -> None:
+        """Name an image, `hello:v7`; a name given again moves."""
+        size = self._size(digest)
+        with self._locked():
+            entries = [entry for entry in self._entries() if _name(entry) != name]
+            annotations = {REF_NAME: name}
+            entries.append(
+                {"mediaType": MANIFEST, "digest": digest, "size": size, "annotations": annotations}
+            )
+            self._write_index(entries)
+
+    def untag(self, keep: Callable[[str], bool]) -> None:
+        """Forget every name for which `keep` is false."""
+        with self._locked():
+            entries = self._entries()
+            kept = [entry for entry in entries if keep(_name(entry))]
+            if kept != entries:
+                self._write_index(kept)
+
+    def tags(self) -> dict[str, str]:
+        """Name → digest of the manifest."""
+        return {_name(entry): str(entry["digest"]) for entry in self._entries()}
+
+    def collect(self, keep: Collection[str] = (), *, young_s: float = YOUNG_S) -> tuple[set[str], int]:
+        """Remove blobs that no tag and no image of `keep` (digests of manifests) leads to.
+
+        Blobs younger than `young_s` stay. Returns the digests that are still referred to, and the bytes freed.
+        An image that is damaged or gone refers to nothing.
+        """
+        with self._locked():
+            referred = self._referred({*keep, *self.tags().values()})
+            freed = 0
+            oldest = time.time() - young_s
+            for entry in os.scandir(self._blobs):
+                digest = f"sha256:{entry.name}"
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    if digest not in referred and max(status.st_mtime, status.st_ctime) < oldest:
+                        os.unlink(entry.path)
+                        freed += status.st_size
+        return referred, freed
+
+    def verify(self, digest: str) -> None:
+        """Read a blob and compare it with its digest. Raises NotFound, Damaged."""
+        found = hashlib.sha256()
+        with self._open(digest) as file:
+            while chunk := file.read(1 << 20):
+                found.update(chunk)
+        if found.hexdigest() != digest_hex(digest):
+            raise Damaged(f"blob {digest} is damaged")
+
+    def _referred(self, manifests: set[str]) -> set[str]:
+        referred = set()
+        for digest in manifests:
+            referred.add(digest)
+            with suppress(NotFound, Damaged):
+                manifest = self._json(digest)
+                referred.add(str(manifest["config"]["digest"]))
+                referred.update(str(layer["digest"]) for layer in manifest["layers"])
+        return referred
+
+    def _put(self, value: object) -> dict[str, Any]:
+        data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+        name = hashlib.sha256(data).hexdigest()
+        path = self._blobs / name
+        if path.exists():
+            os.utime(path)
+        else:
+            _write(path, data)
+        return {"digest": f"sha256:{name}", "size": len(data)}
+
+    def _json(self, digest: str) -> dict[str, Any]:
+        with self._open(digest) as file:
+            data = file.read(_MAX_JSON)
+        if hashlib.sha256(data).hexdigest() != digest_hex(digest):
+            raise Damaged(f"blob {digest} is damaged")
+        value = json.loads(data)
+        if not isinstance(value, dict):
+            raise Damaged(f"blob {digest} is no JSON object")
+        return value
+
+    def _open(self, digest: str) -> Any:
+        try:
+            return (self._blobs / digest_hex(digest)).open("rb")
+        except FileNotFoundError:
+            raise NotFound(f"blob {digest} is not in {self.folder}") from None
+
+    def _size(self, digest: str) -> int:
+        """Size of a blob, which is linked from the stacks when it is not here yet."""
+        name = digest_hex(digest)
+        path = self._blobs / name
+        with suppress(FileNotFoundError):
+            return path.stat().st_size
+        source = self._stacks / "blobs" / "sha256" / name
+        try:
+            size = source.stat().st_size
+            path.unlink(missing_ok=True)
+            path.symlink_to(source)
+        except FileNotFoundError:
+            raise NotFound(f"blob {digest} is neither in {self.folder} nor in {self._stacks}") from None
+        except FileExistsError:
+            pass
+        return size
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / ".lock").open("a") as file:
+            _belong(file.fileno(), self.folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _entries(self) -> list[dict[str, Any]]:
+        try:
+            manifests: list[dict[str, Any]] = json.loads((self.folder / "index.json").read_bytes())[
+                "manifests"
+            ]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError) as error:
+            raise Damaged(f"{self.folder}/index.json is damaged") from error
+        return manifests
+
+    def _write_index(self, entries: list[dict[str, Any]]) -> None:
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
+        _write(self.folder / "index.json", json.dumps(index, separators=(",", ":")).encode())
+
+
+def _config(
+    layers: Collection[str], env: Mapping[str, str], processes: Mapping[str, str], labels: Mapping[str, str]
+) -> dict[str, Any]:
+    """An image configuration (image-spec, config.md) that says no more than its arguments."""
+    settings: dict[str, Any] = {
+        "User": "1000:1000",
+        "WorkingDir": "/app",
+        "Env": [f"{name}={value}" for name, value in sorted(env.items())],
+        "Labels": {**labels, **{f"paas.process.{name}": command for name, command in processes.items()}},
+    }
+    if "web" in processes:
+        settings["Cmd"] = ["bash", "-c", processes["web"]]
+    return {
+        "created": _EPOCH,
+        "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
+        "os": "linux",
+        "config": settings,
+        "rootfs": {"type": "layers", "diff_ids": list(layers)},
+        "history": [{"created": _EPOCH, "created_by": "paas"} for _ in layers],
+    }
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return str((entry.get("annotations") or {}).get(REF_NAME, ""))
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".new-{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            _belong(file.fileno(), path.parent)
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _belong(fd: int, folder: Path) -> None:
+    """Root may write here too; the file is the folder's owner's all the same."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(fd, owner.st_uid, owner.st_gid)
