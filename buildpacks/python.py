@@ -184,11 +184,13 @@ def _with_settings(tree: Tree, *inputs: str) -> tuple[str, ...]:
 def _from_requirements(tree: Tree, warnings: tuple[str, ...]) -> _Dependencies:
     found = read_requirements(tree)
     hashes = " --require-hashes" if found.hashed else ""
+    secret = any("${" in read_text(tree, path) for path in found.files)
     step = _install_step(
         f"{_INSTALL}{hashes} -r requirements.txt\n",
         _with_settings(tree, *found.files),
         source=bool(found.local),
-        shared=found.hashed and not found.local,
+        config=secret,
+        shared=found.hashed and not found.local and not secret,
     )
     if found.unpinned:
         shown = ", ".join(found.unpinned[:4]) + (" …" if len(found.unpinned) > 4 else "")

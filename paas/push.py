@@ -1,0 +1,323 @@
+"""A push after its objects have arrived: build, release, and the answer that is true."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from paas.build import Described, build_image, describe
+from paas.buildstep import Output, Platform, spawner_failure
+from paas.deploy import Change, follow, open_deployment
+from paas.errors import BadInput, BuildFailed, Cancelled, PaasError
+from paas.model import App, Image
+from paas.source import SourceTree
+from paas.store import Tx, builds, configs, events, formations, releases
+from runtime import stack as stacks
+from runtime.client import SpawnerError
+from runtime.stack import Stack
+
+HEARTBEAT_S = 10.0
+POLL_S = 0.1
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+@dataclass(frozen=True)
+class PushRequest:
+    """What the git daemon says of a push."""
+
+    commit: str
+    tree: str
+    actor: str
+    branch: str = "main"
+    subject: str = ""
+    author: str = ""
+    wait: bool = True
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], actor: str) -> PushRequest:
+        """Raises BadInput for what is no push."""
+        texts = {name: data.get(name, "") for name in ("commit", "tree", "branch", "subject", "author")}
+        for name, text in texts.items():
+            if not isinstance(text, str):
+                raise BadInput(f"{name} is not text.")
+        for name in ("commit", "tree"):
+            if not _COMMIT.fullmatch(texts[name]):
+                raise BadInput(f"{name} is not an object id of 40 or 64 hexadecimal digits.")
+        return cls(actor=actor, wait=data.get("wait", True) is not False, **texts)
+
+
+@dataclass(frozen=True)
+class PushResult:
+    release: int
+    build: int
+    image_digest: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"release": self.release, "build": self.build, "image": self.image_digest}
+
+
+def holder(pid: int | None = None) -> str:
+    """What a build row names as its process: `BOOT_ID PID START_TICKS`."""
+    pid = pid or os.getpid()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {pid} {_start_ticks(pid)}"
+
+
+def holder_alive(text: str) -> bool:
+    """Whether the process that `holder` named still runs."""
+    try:
+        _, pid, _ = text.split()
+        return holder(int(pid)) == text
+    except (ValueError, OSError):
+        return False
+
+
+def _start_ticks(pid: int) -> str:
+    """Field 22 of /proc/PID/stat (proc(5)); the name before it may hold spaces and parentheses."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def run_push(
+    platform: Platform,
+    app: App,
+    request: PushRequest,
+    out: Callable[[str], None],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> PushResult:
+    """Build the exported tree and deploy it; lines of the push grammar go to `out` as they come.
+
+    Returns when the new release serves. Raises PaasError otherwise; then the old release is as it was.
+    """
+    with platform.store.write() as tx:
+        build = builds.start(
+            tx, app.id, commit=request.commit, tree=request.tree, actor=request.actor, holder=holder()
+        )
+        events.add(
+            tx, app.id, request.actor, "build.start", {"build": build.number, "commit": request.commit}
+        )
+    with _open_log(platform.layout.builds / app.id, build.number) as log:
+        said = _Said(out, log)
+        status, cause, digest = "failed", "internal error", None
+        try:
+            output = Output(said.line, said.idle, cancelled)
+            image, described, config = _build(platform, app, build.number, request, output)
+            status, cause, digest = "succeeded", "", image.digest
+        except PaasError as error:
+            status = "cancelled" if isinstance(error, Cancelled) else "failed"
+            cause = error.cause or error.message
+            said.failure(error)
+            raise
+        finally:
+            with platform.store.write() as tx:
+                builds.finish(tx, app.id, build.number, status, cause=cause, image_digest=digest)
+        number = _release(platform, app, request, image, described, config, said, cancelled)
+    return PushResult(number, build.number, image.digest)
+
+
+class _Said:
+    """Lines go to the pusher and to the build's log; ten seconds of silence are worth a line."""
+
+    def __init__(self, out: Callable[[str], None], log: IO[str]) -> None:
+        self._out, self._log = out, log
+        self._last = self._began = time.monotonic()
+        self._step = "the build"
+
+    def line(self, text: str) -> None:
+        self._last = time.monotonic()
+        if text.startswith("-----> "):
+            self._step, self._began = text[7:].split(":")[0], self._last
+        self.record(text)
+        self._out(text)
+
+    def idle(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= HEARTBEAT_S:
+            self._last = now
+            self._out(f"       … {self._step} ({now - self._began:.0f} s)")
+
+    def warning(self, text: str) -> None:
+        self.line(f" !     {text}")
+
+    def record(self, text: str) -> None:
+        self._log.write(text + "\n")
+        self._log.flush()
+
+    def failure(self, error: PaasError) -> None:
+        """The log tells how the build ended; the pusher is told by the caller."""
+        prefix = f"{error.cause}: " if error.cause else ""
+        for text in (prefix + error.message, error.hint):
+            if text:
+                self.record(f" !     {text}")
+
+
+def _open_log(folder: Path, number: int) -> IO[str]:
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    descriptor = os.open(
+        folder / f"{number}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640
+    )
+    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+
+
+def _build(
+    platform: Platform, app: App, number: int, request: PushRequest, output: Output
+) -> tuple[Image, Described, dict[str, str]]:
+    output.line(f"-----> Building {app.name} from {request.commit[:7]} on stack {app.stack}")
+    stack = _stack(platform, app.stack, output)
+    tree = SourceTree.open(platform.layout.sources, request.tree)
+    described = describe(tree)
+    plan = described.plan
+    output.line(f"-----> {plan.language} app detected ({plan.detected})")
+    for note in plan.notes:
+        output.line(f"       {note}")
+    for warning in (*plan.warnings, *described.manifest.warnings):
+        output.line(f" !     {warning}")
+    with platform.store.read() as tx:
+        config = _config(tx, app)
+    wanted = wanted_vars(described, config, first=app.release_number is None)
+    image = build_image(platform, app, number, tree, described, {**config, **wanted}, stack, output)
+    _say_processes(described, output.line)
+    return image, described, wanted
+
+
+def _say_processes(described: Described, line: Callable[[str], None]) -> None:
+    line("-----> Discovering process types")
+    if described.declared:
+        line(f"       Procfile declares types -> {', '.join(described.declared)}")
+    defaults = [name for name in described.processes if name not in described.declared]
+    if defaults:
+        line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
+    if "web" not in described.processes:
+        line(" !     No web process: the app gets no HTTP requests")
+
+
+def _config(tx: Tx, app: App) -> dict[str, str]:
+    """The config vars that the new release will have."""
+    number = app.config_number
+    if app.release_number is not None:
+        release = releases.get(tx, app.id, app.release_number)
+        number = release.config_number if release else number
+    return dict(configs.get(tx, app.id, number)) if number else {}
+
+
+def wanted_vars(described: Described, config: Mapping[str, str], *, first: bool) -> dict[str, str]:
+    """The config vars that app.json gives an app at its first release.
+
+    Raises BadInput naming the required ones that nobody has set.
+    """
+    wanted, missing = {}, []
+    for name, var in described.manifest.env.items():
+        if name in config:
+            continue
+        if var.generator == "secret" and first:
+            wanted[name] = secrets.token_hex(32)
+        elif var.value is not None and first:
+            wanted[name] = var.value
+        elif var.required and var.value is None and not var.generator:
+            missing.append(name)
+    if missing:
+        raise BadInput(
+            f"app.json requires config vars that are not set: {', '.join(missing)}.",
+            f"paas config:set {' '.join(f'{name}=…' for name in missing)}",
+            cause="config vars are missing",
+        )
+    return wanted
+
+
+def _release(
+    platform: Platform,
+    app: App,
+    request: PushRequest,
+    image: Image,
+    described: Described,
+    config: dict[str, str],
+    said: _Said,
+    cancelled: Callable[[], bool],
+) -> int:
+    if cancelled():
+        raise Cancelled("The push was cancelled.", cause="cancelled")
+    with platform.store.read() as tx:
+        known = formations.of_app(tx, app.id)
+    limits = {
+        name: wish.limits
+        for name, wish in described.manifest.formation.items()
+        if wish.limits and name in image.processes and name not in known and name != "release"
+    }
+    change = Change(image_digest=image.digest, commit=request.commit, set_vars=config, limits=limits)
+    release, deployment = open_deployment(
+        platform.store,
+        platform.poke,
+        app.id,
+        change,
+        actor=request.actor,
+        description=f"Deploy {request.commit[:7]}",
+        push=True,
+        on_wait=said.warning,
+        **({} if request.wait else {"wait_s": 0.0}),
+    )
+    if deployment is None:
+        raise BuildFailed("The release has no image.", cause="internal error")
+    try:
+        for line in follow(platform.store, deployment.id, cancelled=cancelled, poke=platform.poke):
+            said.line(line)
+    except PaasError as error:
+        said.failure(error)
+        raise
+    return release.number
+
+
+def _stack(platform: Platform, name: str, output: Output) -> Stack:
+    """The app's stack, made now when the machine has none yet."""
+    found = stacks.load(platform.layout.stacks, name)
+    if found is not None:
+        return found
+    output.line(f"-----> Making stack {name}: once for this machine, about half a minute")
+    failed: list[Exception] = []
+
+    def make() -> None:
+        try:
+            platform.spawner.ensure_stack(name)
+        except (SpawnerError, OSError) as error:
+            failed.append(error)
+
+    worker = threading.Thread(target=make, daemon=True)
+    worker.start()
+    progress = _Tail(platform.layout.spawner_socket.parent / f"stack-{name}.log")
+    while worker.is_alive():
+        worker.join(POLL_S)
+        for text in progress.lines():
+            output.line(f"       {text}")
+        output.idle()
+        if output.cancelled():
+            raise Cancelled("The push was cancelled; the stack is still being made.", cause="cancelled")
+    if failed:
+        raise spawner_failure(failed[0])
+    found = stacks.load(platform.layout.stacks, name)
+    if found is None:
+        raise BuildFailed(f"Stack {name} could not be made.", "See: paas stacks", cause="no stack")
+    return found
+
+
+class _Tail:
+    """New whole lines of a growing file, from where it ended when we began."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._rest = path, ""
+        self._at = path.stat().st_size if path.exists() else 0
+
+    def lines(self) -> list[str]:
+        try:
+            with open(self._path, encoding="utf-8", errors="replace") as file:
+                file.seek(min(self._at, os.fstat(file.fileno()).st_size))
+                text = file.read()
+                self._at = file.tell()
+        except FileNotFoundError:
+            return []
+        *whole, self._rest = (self._rest + text).split("\n")
+        return [line for line in whole if line.strip()]

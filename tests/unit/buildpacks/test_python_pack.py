@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import pytest
+
+from buildpacks.plan import BuildRefused, Plan
+from buildpacks.python import plan
+from buildpacks.pyversion import check_requires_python
+from buildpacks.requirements import read_requirements
+from harness.sources import DictTree
+
+
+def planned(files: dict[str, str | bytes]) -> Plan:
+    return plan(DictTree(files))
+
+
+def steps(result: Plan) -> list[str]:
+    return [step.name for step in result.steps]
+
+
+LOCK = """
+version = 1
+[[package]]
+name = "app"
+version = "0"
+source = { virtual = "." }
+[package.metadata]
+requires-dist = [{ name = "flask", specifier = ">=3" }, { name = "x", marker = "extra == 'dev'" }]
+[[package]]
+name = "flask"
+version = "3.0.0"
+source = { registry = "https://pypi.org/simple" }
+"""
+PROJECT = '[project]\nname = "app"\nversion = "0"\ndependencies = ["Flask>=3"]\n'
+
+
+def test_requirements_are_installed_from_that_file_alone() -> None:
+    result = planned({"requirements.txt": "flask==3.0\n", "app.py": "app = 1\n"})
+    (step,) = result.steps
+    assert step.inputs == ("requirements.txt",)
+    assert step.outputs == ("/app/.venv",)
+    assert not step.source
+    assert not step.shared
+    assert "uv" in step.tools
+    assert result.path == ("/app/.venv/bin",)
+
+
+def test_code_does_not_change_what_is_installed() -> None:
+    one = planned({"requirements.txt": "flask==3.0\n", "app.py": "a"})
+    two = planned({"requirements.txt": "flask==3.0\n", "app.py": "b"})
+    assert one.steps == two.steps
+
+
+def test_included_files_are_inputs() -> None:
+    result = planned(
+        {
+            "requirements.txt": "-r base/prod.txt\n-c limits.txt\nx==1 # why\n",
+            "base/prod.txt": "-r more.txt\nflask==3\n",
+            "base/more.txt": "gunicorn==2\n",
+            "limits.txt": "django<5\n",
+        }
+    )
+    assert set(result.steps[0].inputs) == {"requirements.txt", "base/prod.txt", "base/more.txt", "limits.txt"}
+    assert steps(result) == ["dependencies"]
+
+
+def test_layer_is_shared_between_apps_only_when_every_package_is_pinned_by_digest() -> None:
+    hashed = "flask==3.0 \\\n  --hash=sha256:aa\nx==1 --hash=sha256:bb\n"
+    step = planned({"requirements.txt": hashed}).steps[0]
+    assert step.shared
+    assert "--require-hashes" in step.script
+    assert not planned({"requirements.txt": hashed + "y==1\n"}).steps[0].shared
+    assert not planned({"requirements.txt": ""}).steps[0].shared
+
+
+def test_local_package_needs_the_source() -> None:
+    for line in ("-e .", "./lib", "thing @ file:lib", "--editable=./lib", "lib/thing-1.0.whl"):
+        step = planned({"requirements.txt": line + "\n"}).steps[0]
+        assert step.source, line
+        assert not step.shared
+
+
+def test_unpinned_names_are_told() -> None:
+    result = planned({"requirements.txt": "flask\ngunicorn>=20\nx==1\ngit+https://example.com/y#egg=y\n"})
+    assert any("flask, gunicorn" in warning for warning in result.warnings)
+
+
+def test_variables_in_requirements_bring_the_config_vars_in() -> None:
+    text = "--extra-index-url https://${TOKEN}@example.com/simple\nx==1\n"
+    step = planned({"requirements.txt": text}).steps[0]
+    assert step.config
+    assert not step.shared
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"requirements.txt": "-r nowhere.txt\n"},
+            "requirements.txt line 1: nowhere.txt is not in the repository",
+        ),
+        ({"requirements.txt": "\n-r ../up.txt\n"}, "line 2: ../up.txt lies outside"),
+        ({"requirements.txt": "-r /etc/passwd\n"}, "lies outside"),
+        ({"requirements.txt": "flask==1\n<<<<<<< HEAD\n"}, 'line 2: "<<<<<<< HEAD" is not a requirement'),
+        ({"requirements.txt": b"\xff\xfef\x00"}, "UTF-16"),
+        ({"requirements.txt": b"flask\n\xff\n"}, "line 2 is not UTF-8"),
+        ({"requirements.txt": "", "uv.lock": ""}, "both say what to install"),
+        ({"poetry.lock": "", "pyproject.toml": "[tool.poetry]"}, "poetry.lock alone"),
+        ({"Pipfile": ""}, "Pipfile alone"),
+        ({"setup.py": ""}, "setup.py alone"),
+        ({"manage.py": ""}, "no file says what to install"),
+        ({"uv.lock": LOCK}, "without pyproject.toml"),
+        ({"pyproject.toml": "[project\n"}, "pyproject.toml: "),
+        ({"pyproject.toml": "[tool.ruff]\n"}, "no [project] table"),
+        ({"pyproject.toml": "[project]\nname='x'\ndependencies='y'\n"}, "not a list"),
+        ({"pyproject.toml": PROJECT.replace("Flask", "Django"), "uv.lock": LOCK}, "uv.lock does not fit"),
+        ({"pyproject.toml": PROJECT + 'requires-python = ">=3.12"\n'}, 'requires Python ">=3.12"'),
+        ({"requirements.txt": "", ".python-version": "3.12\n"}, "asks for Python 3.12"),
+        ({"requirements.txt": "", "runtime.txt": "python-3.6.6"}, "asks for Python 3.6.6"),
+        ({"requirements.txt": "", ".python-version": "pypy3.10\n"}, '"pypy3.10" is not a Python version'),
+        ({"requirements.txt": "", ".python-version": "3.11\n3.12\n"}, "has 2 version lines"),
+        ({"requirements.txt": "", ".python-version": "\n"}, "has 0 version lines"),
+    ],
+)
+def test_what_cannot_be_installed_is_refused_clearly(files: dict[str, str | bytes], said: str) -> None:
+    with pytest.raises(BuildRefused) as caught:
+        planned(files)
+    assert said in caught.value.message
+
+
+def test_files_that_include_each_other_are_read_once() -> None:
+    found = read_requirements(
+        DictTree({"requirements.txt": "-r a.txt\nx==1", "a.txt": "-r requirements.txt\ny==1"})
+    )
+    assert found.files == ["requirements.txt", "a.txt"]
+    assert found.names == {"x", "y"}
+
+
+@pytest.mark.parametrize(
+    "text", ["3.11", "3.11.4", "3", "python-3.11.2", '"3.11"', "# pinned\n3.11\n", "3.11.*"]
+)
+def test_the_stacks_python_is_accepted_however_it_is_written(text: str) -> None:
+    result = planned({"requirements.txt": "", ".python-version": text})
+    assert result.notes == ("Using Python 3.11 (from .python-version)",)
+    assert bool(result.warnings) == ("3.11.4" in text)
+
+
+def test_python_version_counts_before_runtime_txt() -> None:
+    files = {"requirements.txt": "", ".python-version": "3.11", "runtime.txt": "python-2.7"}
+    assert "from .python-version" in planned(files).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("specifier", "fits"),
+    [
+        (">=3.9", True), (">=3.11", True), ("<4,>=3.8", True), ("~=3.9", True), ("~=3.11.0", True), ("==3.11.*", True),
+        ("==3.11.2", True), ("!=3.11.1", True), ("<=3.11.2", True), (">3.10", True), ("", True),
+        (">=3.12", False), ("<3.11", False), ("==3.10.*", False), ("!=3.11.*", False), ("~=3.10.0", False),
+        (">3.11.2", False), ("==3.11", False),
+    ],
+)  # fmt: skip
+def test_requires_python_is_compared_as_pip_does(specifier: str, fits: bool) -> None:
+    if fits:
+        check_requires_python(specifier, "pyproject.toml")
+    else:
+        with pytest.raises(BuildRefused):
+            check_requires_python(specifier, "pyproject.toml")
+
+
+def test_lock_is_installed_with_its_digests() -> None:
+    result = planned({"pyproject.toml": PROJECT, "uv.lock": LOCK})
+    (step,) = result.steps
+    assert step.inputs == ("pyproject.toml", "uv.lock")
+    assert "--require-hashes" in step.script
+    assert step.shared
+    assert result.detected == "uv.lock"
+
+
+def test_project_with_a_build_system_is_installed_over_its_source() -> None:
+    built = PROJECT + '[build-system]\nrequires = ["hatchling"]\n'
+    result = planned({"pyproject.toml": built})
+    assert steps(result) == ["dependencies", "project"]
+    assert result.steps[1].after_source
+    assert result.steps[1].onto == ("dependencies",)
+    assert steps(planned({"pyproject.toml": built + "[tool.uv]\npackage = false\n"})) == ["dependencies"]
+
+
+def test_django_collects_its_static_files_over_the_source_with_the_config() -> None:
+    result = planned({"requirements.txt": "Django==5.0\n", "manage.py": ""})
+    step = result.steps[-1]
+    assert step.name == "collectstatic"
+    assert step.after_source and step.config and step.source
+    assert step.outputs == ("/app",)
+    assert steps(planned({"requirements.txt": "flask==3\n", "manage.py": ""})) == ["dependencies"]
+
+
+@pytest.mark.parametrize(
+    ("files", "web"),
+    [
+        ({"requirements.txt": "gunicorn==1", "app.py": "from flask import Flask\napp = Flask(__name__)\n"}, "gunicorn app:app"),
+        ({"requirements.txt": "gunicorn==1", "wsgi.py": "application: X = make()\n"}, "gunicorn wsgi:application"),
+        ({"requirements.txt": "gunicorn==1", "main.py": "def create_app():\n  pass\n"}, "gunicorn 'main:create_app()'"),
+        ({"requirements.txt": "uvicorn==1", "main.py": "from fastapi import FastAPI\napp = FastAPI()\n"},
+         "uvicorn main:app --host 0.0.0.0 --port $PORT"),
+        ({"requirements.txt": "gunicorn==1\ndjango==5",
+          "manage.py": "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')"}, "gunicorn shop.wsgi"),
+        ({"requirements.txt": "gunicorn==1", "app.py": "print(1)\n"}, None),
+        ({"requirements.txt": "gunicorn==1", "app.py": b"\xff\xfe"}, None),
+    ],
+)  # fmt: skip
+def test_web_command_is_found_in_the_code(files: dict[str, str | bytes], web: str | None) -> None:
+    assert planned(files).default_processes.get("web") == web
+
+
+def test_missing_server_is_named() -> None:
+    result = planned({"requirements.txt": "flask==3", "app.py": "app = 1\n"})
+    assert result.default_processes == {}
+    assert "add gunicorn to serve app:app" in result.warnings[-1]
