@@ -94,6 +94,8 @@ def conclusive(boot: Boot, subject: Subject, timeout_s: float) -> DeployFailed |
 def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> DeployFailed:
     """Why a container ended, from the runtime's exit record. `during` is `during boot` or the like."""
     status, number = exit.get("status"), exit.get("signal")
+    if not number and status is not None and 128 < status <= 128 + signal.SIGRTMAX:
+        number = status - 128
     suffix = f" {during}" if during else ""
     if exit.get("wall_exceeded"):
         limit = f" after {subject.limits.wall_s:.0f} s" if subject.limits.wall_s else ""

@@ -33,6 +33,7 @@ STOPPED = "stopped"
 class Start:
     """Insert the row, then ask the spawner."""
 
+    app_id: str
     kind: str
     type: str
     number: int
@@ -285,7 +286,7 @@ def _start(plan: Plan, state: AppState, slot: Slot, now: float) -> bool:
     if delay and 0 <= since < delay:
         plan.wake_in(delay - since)
         return False
-    plan.actions.append(Start("process", slot[0], slot[1], state.release.number))
+    plan.actions.append(Start(state.app.id, "process", slot[0], slot[1], state.release.number))
     return True
 
 

@@ -83,11 +83,8 @@ def _starting_lines(state: AppState) -> tuple[str, ...]:
 def _releasing(plan: Plan, state: AppState, deployment: Deployment) -> None:
     runs = [i for i in state.tried if i.kind == "release"]
     if not runs:
-        plan.actions.append(
-            Start(
-                "release", RELEASE_TYPE, deployment.release_number, deployment.release_number, deployment.id
-            )
-        )
+        number = deployment.release_number
+        plan.actions.append(Start(state.app.id, "release", RELEASE_TYPE, number, number, deployment.id))
         return
     last = runs[-1]
     if last.ended_at is None:
@@ -109,11 +106,13 @@ def _starting(
         if instance.kind == "process" and error is not None:
             plan.actions.append(Advance(deployment.id, "failed", error=error))
             return
-    candidates = _candidates(state)
+    app_id, candidates = state.app.id, _candidates(state)
     wanted = state.wanted(state.new_image)
     for kind, number in wanted:
         if (kind, number) not in candidates:
-            plan.actions.append(Start("process", kind, number, deployment.release_number, deployment.id))
+            plan.actions.append(
+                Start(app_id, "process", kind, number, deployment.release_number, deployment.id)
+            )
     if all(slot in candidates and candidates[slot].state == "up" for slot in wanted):
         plan.actions.append(Advance(deployment.id, "switching"))
     longest = boot_timeout_s + CONVERGE_SLACK_S

@@ -162,7 +162,7 @@ class Routers:
         for worker in self._workers.values():
             counters = worker.requests.get(app) or {}
             requests += int(counters.get("total", 0))
-            failed += int(counters.get("failed_switch", 0))
+            failed += int(counters.get("failed", 0))
         return Traffic(requests, failed)
 
     def close(self) -> None:

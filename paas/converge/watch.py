@@ -8,27 +8,20 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from paas import diagnosis
+from paas.converge.link import SpawnerDown, Stats
 from paas.converge.probe import BootProbe, LivenessProbe, Outcome
 from paas.converge.reactor import Reactor, Timer
 from paas.errors import DeployFailed
 from paas.health import SETTLE_S, Answer, Check, boot_check, liveness_check
 from paas.model import App, Image, Instance, Release
 from paas.specs import limits_of
+from runtime.client import SpawnerError
 
 SAMPLE_S = 0.5
 
 
-@dataclass(frozen=True)
-class Stats:
-    """One sample. `pids` are the processes of the container, by host id."""
-
-    pids: frozenset[int]
-    oom_kills: int
-    peak_memory_bytes: int
-
-
 class Sampler(Protocol):
-    """What the kernel says of a container. Both raise OSError-like errors when it is gone."""
+    """What the kernel says of a container. Both raise SpawnerDown or SpawnerError when it cannot be asked."""
 
     def sockets(self, runtime_id: str) -> tuple[tuple[str, int], ...]: ...
 
@@ -165,9 +158,7 @@ class Watch:
             self.failed[instance.id] = diagnosis.stopped_living(subject, what)
             self.changed()
 
-        self._lives[instance.id] = LivenessProbe(
-            self.reactor, instance.address, check, candidate.host, failed
-        )
+        return LivenessProbe(self.reactor, instance.address, check, candidate.host, failed)
 
     def _subject(self, candidate: Candidate, port: int, lines: tuple[str, ...] = ()) -> diagnosis.Subject:
         instance = candidate.instance
@@ -193,9 +184,7 @@ class Watch:
         id, now = boot.instance.runtime_id, time.monotonic()
         try:
             sockets, stats = self.sampler.sockets(id), self.sampler.stats(id)
-        except Exception as error:
-            if not isinstance(error, OSError) and not hasattr(error, "code"):
-                raise
+        except (SpawnerDown, SpawnerError):
             return
         listening = diagnosis.accepts(sockets, boot.check.port, boot.instance.address)
         boot.sockets = sockets

@@ -85,20 +85,22 @@ class Ages:
     ends nor prolongs anything. A row first seen after a restart is as old as the wall clock says, within reason."""
 
     def __init__(self) -> None:
-        self._since: dict[tuple[str, int, str], float] = {}
+        self._since: dict[tuple[str, int], tuple[str, float]] = {}
 
     def see(self, rows: list[tuple[str, int, str, float]], *, now: float, wall: float) -> None:
         """`rows`: (kind, id, state, entered at, wall time). Forgets rows that are not among them."""
-        since: dict[tuple[str, int, str], float] = {}
+        since: dict[tuple[str, int], tuple[str, float]] = {}
         for kind, id, state, entered_at in rows:
-            key = (kind, id, state)
-            known = self._since.get(key)
-            since[key] = known if known is not None else now - min(max(0.0, wall - entered_at), 3600.0)
+            known = self._since.get((kind, id))
+            if known is None or known[0] != state:
+                known = (state, now - min(max(0.0, wall - entered_at), 3600.0))
+            since[(kind, id)] = known
         self._since = since
 
-    def of(self, kind: str, id: int, state: str, now: float | None = None) -> float:
-        since = self._since.get((kind, id, state))
-        return 0.0 if since is None else (time.monotonic() if now is None else now) - since
+    def of(self, kind: str, id: int) -> float:
+        """Seconds in the present state; 0 for a row never seen."""
+        known = self._since.get((kind, id))
+        return 0.0 if known is None else time.monotonic() - known[1]
 
 
 def read_world(tx: Tx, domain: str) -> list[AppState]:

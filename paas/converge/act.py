@@ -1,0 +1,324 @@
+"""Performing what the plan says: rows first, then the spawner, then a line in the app's log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from paas import diagnosis, logs
+from paas.converge.link import Link, SpawnerDown
+from paas.converge.plan import Action, Advance, Drain, Fail, Kill, MarkUp, Reap, RemoveApp, Start, Stop
+from paas.diagnosis import Subject
+from paas.errors import DeployFailed
+from paas.lifecycle import WrongTransition
+from paas.model import App, Image, Instance, Release
+from paas.specs import RELEASE_TYPE, WEB, WEB_PORT, limits_of, process_spec, release_spec
+from paas.store import Store, Tx, apps, configs, deployments, events, images, instances, releases
+from runtime.client import SpawnerError
+from runtime.layout import Layout
+from runtime.spec import ContainerSpec
+
+log = logging.getLogger("converge.act")
+
+SHOWN_LINE_CHARACTERS = 500
+
+
+class Performer:
+    """The loop's hands. Every method may be repeated: rows say what has been done already."""
+
+    def __init__(
+        self,
+        store: Store,
+        link: Link,
+        layout: Layout,
+        *,
+        release_timeout_s: float,
+        starting: Callable[[Instance], None] = lambda instance: None,
+        advanced: Callable[[Advance], None] = lambda action: None,
+        remove_app: Callable[[str], None] = lambda app_id: None,
+    ) -> None:
+        self._store, self._link, self._layout = store, link, layout
+        self._release_timeout_s, self._starting = release_timeout_s, starting
+        self._advanced, self._remove_app = advanced, remove_app
+        self._killed: set[int] = set()
+
+    def perform(self, action: Action) -> None:
+        """Raises SpawnerDown when the spawner is away: the rows then say what is left to do."""
+        log.info("action=%s", action)
+        try:
+            match action:
+                case Start():
+                    self._start(action)
+                case MarkUp():
+                    self._mark_up(action)
+                case Fail():
+                    self._fail(action)
+                case Drain():
+                    with self._store.write() as tx:
+                        instances.set_state(tx, action.id, "draining")
+                case Stop():
+                    self._stop(action)
+                case Kill():
+                    self._kill(action)
+                case Reap():
+                    self._reap(action)
+                case Advance():
+                    self._advance(action)
+                case RemoveApp():
+                    self._remove_app(action.app_id)
+        except WrongTransition as error:
+            log.warning("action=%s overtaken reason=%s", action, error)
+
+    def last_lines(self, instance: Instance) -> tuple[str, ...]:
+        """The messages of the last lines the instance printed."""
+        query = logs.Query(source="app", instances=frozenset([instance.runtime_id]))
+        found = logs.tail(self._layout, instance.app_id, query, diagnosis.LOG_LINES)
+        return tuple(_message(line)[:SHOWN_LINE_CHARACTERS] for line in found)
+
+    def say(self, instance: Instance, text: str) -> None:
+        """A `paas[web.1]: …` line."""
+        logs.platform_line(self._layout, instance.app_id, instance.name, text)
+
+    def _start(self, action: Start) -> None:
+        with self._store.write() as tx:
+            rows = self._rows_for(tx, action)
+            if rows is None:
+                return
+            app, release, image, config = rows
+            instance = instances.create(
+                tx,
+                app.id,
+                kind=action.kind,
+                type=action.type,
+                number=action.number,
+                release_number=action.release_number,
+                deployment_id=action.deployment_id,
+                restart_token=app.restart_token,
+            )
+        self._starting(instance)
+        self.say(instance, f"Starting process with command `{image.processes[action.type]}`")
+        try:
+            spec = self._spec(app, release, image, config, instance)
+            with self._link.calling():
+                started = self._link.client.create(spec)
+        except (SpawnerError, ValueError) as error:
+            message = error.message if isinstance(error, SpawnerError) else str(error)
+            hint = error.hint if isinstance(error, SpawnerError) else ""
+            subject = self._subject(instance, release)
+            self._not_started(instance, diagnosis.not_started(subject, message, hint))
+            return
+        self._link.started(instance.runtime_id)
+        with self._store.write() as tx:
+            port = WEB_PORT if instance.type == WEB else None
+            instances.started(tx, instance.id, address=started.address, port=port)
+
+    def _rows_for(self, tx: Tx, action: Start) -> tuple[App, Release, Image, dict[str, str]] | None:
+        """The rows a new instance is made of, read in the transaction that makes it; None if they are gone."""
+        app = apps.by_id(tx, action.app_id)
+        release = releases.get(tx, app.id, action.release_number) if app else None
+        if app is None or release is None or release.image_digest is None:
+            return None
+        image = images.get(tx, app.id, release.image_digest)
+        if image is None or action.type not in image.processes:
+            return None
+        return app, release, image, configs.get(tx, app.id, release.config_number)
+
+    def _spec(
+        self, app: App, release: Release, image: Image, config: dict[str, str], instance: Instance
+    ) -> ContainerSpec:
+        base = self._link.block_base
+        if instance.kind == RELEASE_TYPE:
+            wall = self._release_timeout_s
+            return release_spec(app, release, image, config, instance, block_base=base, wall_s=wall)
+        return process_spec(app, release, image, config, instance, block_base=base)
+
+    def _not_started(self, instance: Instance, error: DeployFailed) -> None:
+        with self._store.write() as tx:
+            instances.add_detail(tx, instance.id, {"diagnosis": error.to_json()})
+            instances.ended(tx, instance.id, cause=error.cause)
+        self.say(instance, error.message)
+        self._delete(instance)
+
+    def _mark_up(self, action: MarkUp) -> None:
+        with self._store.write() as tx:
+            instance = instances.healthy(tx, action.id)
+            if instance.deployment_id is not None and instance.kind == "process":
+                deployment = deployments.get(tx, instance.deployment_id)
+                if deployment.finished_at is None:
+                    for line in _up_lines(instance, action.note):
+                        deployments.add_line(tx, deployment.id, line)
+        self.say(instance, "State changed from starting to up")
+        if action.note:
+            self.say(instance, f"Warning: {action.note}")
+
+    def _fail(self, action: Fail) -> None:
+        with self._store.write() as tx:
+            before = instances.get(tx, action.id)
+            instances.add_detail(tx, action.id, {"diagnosis": action.error.to_json()})
+            instance = instances.set_state(tx, action.id, "stopping")
+        code = "Error R10 (Boot timeout): " if action.error.cause.startswith("never") else ""
+        self.say(instance, code + action.error.message)
+        self.say(instance, f"State changed from {before.state} to crashed")
+        with self._link.calling():
+            self._link.client.kill(instance.runtime_id)
+
+    def _stop(self, action: Stop) -> None:
+        with self._store.write() as tx:
+            if action.why:
+                instances.add_detail(tx, action.id, {"why": action.why})
+            instance = instances.set_state(tx, action.id, "stopping")
+        if (self._link.containers or {}).get(instance.runtime_id) == "running":
+            self.say(instance, "Stopping all processes with SIGTERM")
+            with self._link.calling():
+                self._link.client.signal(instance.runtime_id, "TERM", all=True)
+
+    def _kill(self, action: Kill) -> None:
+        with self._store.read() as tx:
+            instance = instances.get(tx, action.id)
+        if action.id not in self._killed:
+            self._killed.add(action.id)
+            self.say(instance, "Error R12 (Exit timeout): did not stop after SIGTERM, killed with SIGKILL")
+        with self._link.calling():
+            self._link.client.kill(instance.runtime_id)
+
+    def _reap(self, action: Reap) -> None:
+        with self._store.read() as tx:
+            instance = instances.get(tx, action.id)
+            number = instance.release_number
+            release = releases.get(tx, instance.app_id, number) if number is not None else None
+        seen = self._link.seen.get(instance.runtime_id)
+        exit = None if action.lost or seen is None else _exit_record(seen.exit)
+        error = self._why_ended(instance, release, exit, lost=action.lost)
+        detail: dict[str, Any] = {}
+        if error is not None and "diagnosis" not in instance.detail and not instance.detail.get("why"):
+            detail = {"why": error.cause} if action.lost else {"diagnosis": error.to_json()}
+        cause = _cause(instance, error)
+        with self._store.write() as tx:
+            if detail:
+                instances.add_detail(tx, instance.id, detail)
+            instances.ended(tx, instance.id, cause=cause, exit=exit)
+            if detail.get("diagnosis") and instance.kind == "process":
+                events.add(
+                    tx, instance.app_id, "paas", "instance.crash", {"instance": instance.name, "cause": cause}
+                )
+        self._killed.discard(instance.id)
+        self._say_ended(instance, exit, error)
+        self._delete(instance)
+
+    def _why_ended(
+        self, instance: Instance, release: Release | None, exit: dict[str, Any] | None, *, lost: bool
+    ) -> DeployFailed | None:
+        """The diagnosis of an end; None for one that was as it should be."""
+        if lost:
+            return diagnosis.lost(self._subject(instance, release))
+        status = (exit or {}).get("status")
+        if instance.kind != "process" and status == 0:
+            return None
+        if instance.detail.get("why"):
+            return None
+        during = "during boot" if instance.state == "starting" and instance.kind == "process" else ""
+        subject = self._subject(instance, release, self.last_lines(instance))
+        return diagnosis.exited(subject, exit or {}, during=during)
+
+    def _say_ended(self, instance: Instance, exit: dict[str, Any] | None, error: DeployFailed | None) -> None:
+        if exit is not None and exit.get("signal"):
+            self.say(instance, f"Process ended by signal {exit['signal']}")
+        elif exit is not None:
+            self.say(instance, f"Process exited with status {exit.get('status')}")
+        if (
+            error is not None
+            and instance.kind == "process"
+            and instance.state in ("starting", "up", "draining")
+        ):
+            self.say(instance, f"State changed from {instance.state} to crashed ({error.cause})")
+        elif instance.state == "stopping" and instance.kind == "process":
+            self.say(instance, "State changed from stopping to stopped")
+
+    def _advance(self, action: Advance) -> None:
+        with self._store.write() as tx:
+            deployment = deployments.get(tx, action.deployment_id)
+            for line in action.lines:
+                deployments.add_line(tx, deployment.id, line)
+            deployment = deployments.advance(tx, deployment.id, action.state, action.error)
+            if action.state in ("draining", "failed", "cancelled"):
+                verb = "succeeded" if action.state == "draining" else action.state
+                detail = {
+                    "release": deployment.release_number,
+                    "cause": (action.error or {}).get("cause", ""),
+                }
+                events.add(tx, deployment.app_id, "paas", f"release.{verb}", detail)
+        if action.state in ("draining", "failed", "cancelled"):
+            what = {"draining": "serves", "failed": "failed", "cancelled": "was cancelled"}[action.state]
+            cause = f": {(action.error or {}).get('message', '')}" if action.state == "failed" else ""
+            text = f"Release v{deployment.release_number} {what}{cause}"
+            logs.platform_line(self._layout, deployment.app_id, "deploy", text)
+        self._advanced(action)
+
+    def _subject(self, instance: Instance, release: Release | None, lines: tuple[str, ...] = ()) -> Subject:
+        return Subject(
+            name=instance.name if instance.kind != RELEASE_TYPE else "The release command",
+            type=instance.type,
+            limits=limits_of(release, instance.type),
+            lines=lines,
+        )
+
+    def _delete(self, instance: Instance) -> None:
+        with self._link.calling():
+            self._link.client.delete(instance.runtime_id)
+        self._link.deleted(instance.runtime_id)
+
+    def take_addresses(self, addresses: Mapping[int, str]) -> int:
+        """Write what the spawner knows of adopted containers on their rows; how many."""
+        if addresses:
+            with self._store.write() as tx:
+                for id, address in addresses.items():
+                    port = WEB_PORT if instances.get(tx, id).type == WEB else None
+                    instances.started(tx, id, address=address, port=port)
+        return len(addresses)
+
+    def remove_orphan(self, runtime_id: str) -> None:
+        """A container that no row speaks of. Raises SpawnerDown."""
+        log.warning("orphan container=%s removed", runtime_id)
+        try:
+            with self._link.calling():
+                self._link.client.delete(runtime_id)
+        except SpawnerError as error:
+            log.error("orphan container=%s reason=%s", runtime_id, error.message)
+            return
+        self._link.deleted(runtime_id)
+
+
+def _cause(instance: Instance, error: DeployFailed | None) -> str:
+    found = instance.detail.get("diagnosis")
+    if isinstance(found, dict):
+        return str(found.get("cause", ""))
+    why = instance.detail.get("why")
+    if why:
+        return str(why)
+    return error.cause if error is not None else ""
+
+
+def _up_lines(instance: Instance, note: str) -> list[str]:
+    took = max(0.0, (instance.healthy_at or instance.created_at) - instance.created_at)
+    lines = [
+        f"       {instance.name} up" + (f" (healthy after {took:.2f} s)" if instance.type == WEB else "")
+    ]
+    if note:
+        lines.append(f" !     {instance.name}: {note}; the release goes on, as any answer counts")
+    return lines
+
+
+def _exit_record(exit: Any) -> dict[str, Any] | None:
+    if exit is None or isinstance(exit, dict):
+        return exit
+    return asdict(exit) if is_dataclass(exit) and not isinstance(exit, type) else dict(exit.__dict__)
+
+
+def _message(line: bytes) -> str:
+    """The text behind `TIME source[dyno]: `."""
+    return line.partition(b"]: ")[2].decode("utf-8", "replace")
+
+
+__all__ = ["Performer", "SpawnerDown"]

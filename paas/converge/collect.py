@@ -1,0 +1,284 @@
+"""Housekeeping: what no row speaks of any more is removed. A thread of its own, since removal may take long.
+
+Everything here is reachability: what must stay is computed from rows read *after* the listing of what is there,
+and nothing shared is removed while a build runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from paas import logs
+from paas.errors import PaasError
+from paas.model import Instance, Release
+from paas.settings import Settings
+from paas.store import Store, Tx, apps, builds, deployments, images, instances, layer_keys, poke, releases
+from runtime.client import SpawnerError
+
+log = logging.getLogger("converge.collect")
+
+EVERY_S = 900.0
+SOON_S = 2.0
+KEEP_BUILDS = 50
+KEEP_INSTANCES = 200
+KEEP_DEPLOYMENTS = 50
+SOURCE_AGE_S = 86400.0
+LAYER_KEY_AGE_S = 7 * 86400.0
+IMAGE_AGE_S = 3600.0
+"""An image without a release is a push between its build and its release transaction, or a failed one."""
+
+
+class LayerClient(Protocol):
+    """What housekeeping uses of `runtime.client.Spawner`."""
+
+    def layers(self) -> list[Any]: ...
+    def remove_layer(self, digest: str) -> None: ...
+    def remove_app(self, app_id: str) -> None: ...
+
+
+class Collector:
+    """`collect_soon` and `remove_app` only queue; the thread does the work and pokes the loop when it matters."""
+
+    def __init__(self, settings: Settings, store: Store, client: LayerClient, poke_path: Path) -> None:
+        self._settings, self._layout = settings, settings.layout()
+        self._store, self._client, self._poke_path = store, client, poke_path
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._removing: set[str] = set()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="collect", daemon=True)
+        self._thread.start()
+        self.collect_soon()
+
+    def stop(self) -> None:
+        self._queue.put(None)
+
+    def collect_soon(self) -> None:
+        self._queue.put("")
+
+    def remove_app(self, app_id: str) -> None:
+        """Remove everything of an app that is being destroyed and has no instance left; then its row."""
+        if app_id not in self._removing:
+            self._removing.add(app_id)
+            self._queue.put(app_id)
+
+    def _run(self) -> None:
+        due = time.monotonic() + SOON_S
+        while True:
+            try:
+                job = self._queue.get(timeout=max(0.0, due - time.monotonic()))
+            except queue.Empty:
+                job = ""
+                due = time.monotonic()
+            if job is None:
+                return
+            try:
+                if job:
+                    self._destroy(job)
+                    due = min(due, time.monotonic() + SOON_S)
+                elif time.monotonic() >= due:
+                    self.collect()
+                    due = time.monotonic() + EVERY_S
+                else:
+                    due = min(due, time.monotonic() + SOON_S)
+            except (SpawnerError, PaasError, OSError) as error:
+                log.warning("housekeeping job=%r reason=%s", job, error)
+                due = time.monotonic() + 10 * SOON_S
+                self._removing.discard(job)
+
+    def _destroy(self, app_id: str) -> None:
+        log.info("app=%s removing", app_id)
+        self._client.remove_app(app_id)
+        _remove_files(self._layout.builds / app_id)
+        logs.remove_router_files(self._layout, app_id)
+        with self._store.write() as tx:
+            _forget_layers(tx, app_id)
+            apps.delete(tx, app_id)
+        self._removing.discard(app_id)
+        poke(self._poke_path)
+        log.info("app=%s removed", app_id)
+
+    def collect(self) -> None:
+        """One pass over everything. Raises SpawnerError, PaasError, OSError; the next pass goes on."""
+        with self._store.write() as tx:
+            _end_dead_builds(tx)
+        with self._store.read() as tx:
+            found = [(app.id, [i.runtime_id for i in instances.live_of(tx, app.id)]) for app in apps.all(tx)]
+        for app_id, live in found:
+            self._collect_app(app_id, live)
+        self._collect_sources()
+        self._collect_layers()
+        self._collect_blobs()
+
+    def _collect_app(self, app_id: str, live: list[str]) -> None:
+        with self._store.write() as tx:
+            gone = _forget_images(tx, app_id, self._settings.keep_releases, time.time())
+            instances.prune(tx, app_id, KEEP_INSTANCES)
+            deployments.prune(tx, app_id, KEEP_DEPLOYMENTS)
+            old_builds = builds.of_app(tx, app_id, 100_000)[KEEP_BUILDS:]
+            for build in old_builds:
+                if build.status != "running":
+                    builds.delete(tx, app_id, build.number)
+        for build in old_builds:
+            with suppress(FileNotFoundError):
+                (self._layout.builds / app_id / f"{build.number}.log").unlink()
+        freed = logs.enforce_cap(self._layout, app_id, self._settings.log_cap_bytes, live)
+        if gone or freed:
+            log.info("app=%s images=%d log_bytes=%d collected", app_id, len(gone), freed)
+
+    def _collect_sources(self) -> None:
+        """Trees that a killed git daemon left; a push removes its own."""
+        for entry in _listed(self._layout.sources):
+            with suppress(OSError):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > SOURCE_AGE_S:
+                    os.unlink(entry.path)
+
+    def _collect_layers(self) -> None:
+        there = [layer.digest for layer in self._client.layers()]
+        with self._store.write() as tx:
+            if builds.running(tx):
+                return
+            used = {digest for image in images.all(tx) for digest in image.layers}
+            horizon = time.time() - LAYER_KEY_AGE_S
+            for key in layer_keys.all(tx):
+                if key.digest in used or (key.used_at > horizon and _has_apps(tx)):
+                    used.add(key.digest)
+                else:
+                    layer_keys.delete(tx, key.key)
+        for digest in there:
+            if digest not in used and not self._building():
+                self._client.remove_layer(digest)
+                log.info("layer=%s collected", digest)
+
+    def _collect_blobs(self) -> None:
+        """Blobs of the image layout that neither an image nor a kept layer names."""
+        blobs = _listed(self._layout.images / "blobs" / "sha256")
+        layers = {layer.digest for layer in self._client.layers()}
+        with self._store.read() as tx:
+            if builds.running(tx):
+                return
+            manifests = {image.digest for image in images.all(tx)}
+            used = layers | manifests | {digest for image in images.all(tx) for digest in image.layers}
+        for manifest in manifests:
+            used |= self._named_by(manifest)
+        self._trim_index(manifests)
+        for entry in blobs:
+            if f"sha256:{entry.name}" not in used and len(entry.name) == 64 and not self._building():
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+    def _named_by(self, manifest: str) -> set[str]:
+        """Config and layers of a manifest blob."""
+        path = self._layout.images / "blobs" / "sha256" / manifest.removeprefix("sha256:")
+        try:
+            data = json.loads(path.read_bytes())
+            return {data["config"]["digest"], *(layer["digest"] for layer in data["layers"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("manifest=%s unreadable reason=%s", manifest, error)
+            return set()
+
+    def _trim_index(self, manifests: set[str]) -> None:
+        """Take collected manifests out of `index.json`."""
+        path = self._layout.images / "index.json"
+        try:
+            index = json.loads(path.read_bytes())
+            kept = [entry for entry in index["manifests"] if entry["digest"] in manifests]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if len(kept) == len(index["manifests"]) or self._building():
+            return
+        fresh = path.with_name(".index.json.collect")
+        with open(fresh, "w", encoding="utf-8") as file:
+            json.dump({**index, "manifests": kept}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+
+    def _building(self) -> bool:
+        with self._store.read() as tx:
+            return bool(builds.running(tx))
+
+
+def orphaned_builds(tx: Tx, live: Iterable[Instance]) -> frozenset[int]:
+    """Build instances whose build has ended or whose building process has died."""
+    found = set()
+    for instance in live:
+        if instance.kind != "build":
+            continue
+        number = instance.detail.get("build")
+        build = builds.get(tx, instance.app_id, number) if isinstance(number, int) else None
+        if build is None or build.status != "running" or not _alive(build.holder):
+            found.add(instance.id)
+    return frozenset(found)
+
+
+def kept_images(history: list[Release], serving: int | None, keep: int) -> set[str]:
+    """Digests of the images of the last `keep` succeeded releases (newest first), of the serving one, and of
+    those that have not ended. Pure."""
+    succeeded = [r for r in history if r.state == "succeeded" and r.image_digest is not None]
+    kept = succeeded[:keep] + [r for r in history if r.state == "pending" or r.number == serving]
+    return {r.image_digest for r in kept if r.image_digest is not None}
+
+
+def _forget_images(tx: Tx, app_id: str, keep: int, now: float) -> list[str]:
+    app = apps.by_id(tx, app_id)
+    if app is None:
+        return []
+    kept = kept_images(releases.of_app(tx, app_id, 1_000_000), app.release_number, keep)
+    gone = [digest for digest in images.added_before(tx, app_id, now - IMAGE_AGE_S) if digest not in kept]
+    for digest in gone:
+        releases.forget_image(tx, app_id, digest)
+        images.delete(tx, app_id, digest)
+    return gone
+
+
+def _forget_layers(tx: Tx, app_id: str) -> None:
+    """Forget the layers that only this app's images are made of, so that they are collected with it."""
+    all_images = images.all(tx)
+    own = {digest for image in all_images if image.app_id == app_id for digest in image.layers}
+    own -= {digest for image in all_images if image.app_id != app_id for digest in image.layers}
+    for key in layer_keys.all(tx):
+        if key.digest in own:
+            layer_keys.delete(tx, key.key)
+
+
+def _end_dead_builds(tx: Tx) -> None:
+    for build in builds.running(tx):
+        if not _alive(build.holder):
+            builds.finish(tx, build.app_id, build.number, "failed", cause="interrupted")
+
+
+def _alive(holder: str) -> bool:
+    from paas.push import holder_alive
+
+    return holder_alive(holder)
+
+
+def _has_apps(tx: Tx) -> bool:
+    return bool(apps.all(tx))
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _remove_files(folder: Path) -> None:
+    """A folder of plain files that the platform wrote itself."""
+    for entry in _listed(folder):
+        os.unlink(entry.path)
+    with suppress(FileNotFoundError):
+        os.rmdir(folder)

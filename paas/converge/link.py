@@ -1,0 +1,180 @@
+"""The spawner, seen from converge: what runs, kept current by its event stream, and calls that notice its absence."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from paas.converge.reactor import READ, Reactor
+from runtime.client import SpawnerError
+from runtime.frames import FrameError, JsonDecoder
+from runtime.spec import ContainerSpec
+
+log = logging.getLogger("converge.link")
+
+RETRY_S = 0.2
+RELIST_S = 60.0
+"""Events say what ended; a list once a minute repairs what an event lost."""
+
+
+class SpawnerDown(Exception):
+    """The spawner does not answer; everything is looked at again when it does."""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """One sample. `pids` are the processes of the container, by host id."""
+
+    pids: frozenset[int]
+    oom_kills: int
+    peak_memory_bytes: int
+
+
+class Seen(Protocol):
+    """A container as the spawner lists it."""
+
+    id: str
+    state: str
+    address: str | None
+    exit: Any
+
+
+class Client(Protocol):
+    """What converge uses of `runtime.client.Spawner`."""
+
+    def create(self, spec: ContainerSpec) -> Any: ...
+    def signal(self, id: str, signal: str, *, all: bool = False) -> None: ...
+    def kill(self, id: str) -> None: ...
+    def delete(self, id: str) -> Any: ...
+    def list(self) -> builtins.list[Any]: ...
+    def sockets(self, id: str) -> builtins.list[Any]: ...
+    def stats(self, id: str) -> dict[str, Any]: ...
+    def watch(self) -> socket.socket: ...
+    def info(self) -> dict[str, Any]: ...
+    def layers(self) -> builtins.list[Any]: ...
+    def remove_layer(self, digest: str) -> None: ...
+    def remove_app(self, app_id: str) -> None: ...
+
+
+class Link:
+    """`containers` (runtime id -> state) is None while the spawner is away. `changed` is called for every event."""
+
+    def __init__(self, reactor: Reactor, client: Client, changed: Callable[[], None]) -> None:
+        self._reactor, self.client, self._changed = reactor, client, changed
+        self.seen: dict[str, Seen] = {}
+        self.containers: dict[str, str] | None = None
+        self.block_base = 0
+        self.oomed: list[str] = []
+        self._watch: socket.socket | None = None
+        self._decoder = JsonDecoder()
+        self._tried_at, self._listed_at = -RETRY_S, 0.0
+        self._stale = True
+
+    def refresh(self) -> bool:
+        """Connect if need be, list if something ended; whether the spawner is there. Cheap when all is known."""
+        now = time.monotonic()
+        if self._watch is None:
+            if now - self._tried_at < RETRY_S:
+                return False
+            self._tried_at = now
+            try:
+                self._connect()
+            except SpawnerDown as error:
+                log.warning("spawner unavailable reason=%s", error)
+                self._lose()
+                return False
+        if self._stale or now - self._listed_at > RELIST_S:
+            try:
+                with self.calling():
+                    found = self.client.list()
+            except SpawnerDown:
+                return False
+            self.seen = {item.id: item for item in found}
+            self.containers = {item.id: item.state for item in found}
+            self._stale, self._listed_at = False, now
+        return True
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Around a call: a spawner that is gone becomes SpawnerDown, a refusal stays SpawnerError."""
+        try:
+            yield
+        except OSError as error:
+            self._lose()
+            raise SpawnerDown(str(error)) from error
+        except SpawnerError as error:
+            if error.code == "unavailable":
+                self._lose()
+                raise SpawnerDown(error.message) from error
+            raise
+
+    def expire(self, older_than_s: float) -> None:
+        """List again soon: somebody else has started something."""
+        if time.monotonic() - self._listed_at > older_than_s:
+            self._stale = True
+
+    def started(self, id: str) -> None:
+        if self.containers is not None:
+            self.containers[id] = "running"
+
+    def deleted(self, id: str) -> None:
+        self.seen.pop(id, None)
+        if self.containers is not None:
+            self.containers.pop(id, None)
+
+    def sockets(self, id: str) -> tuple[tuple[str, int], ...]:
+        """Listening TCP sockets inside. Raises SpawnerDown or SpawnerError."""
+        with self.calling():
+            return tuple((item.address, item.port) for item in self.client.sockets(id))
+
+    def stats(self, id: str) -> Stats:
+        """Raises SpawnerDown or SpawnerError."""
+        with self.calling():
+            found = self.client.stats(id)
+        return Stats(
+            frozenset(found["processes"]), int(found["oom_kills"]), int(found["peak_memory_bytes"] or 0)
+        )
+
+    def close(self) -> None:
+        self._lose()
+
+    def _connect(self) -> None:
+        with self.calling():
+            self.block_base = int(self.client.info()["block"]["id_base"])
+            self._watch = self.client.watch()
+        self._watch.setblocking(False)
+        self._decoder = JsonDecoder()
+        self._stale = True
+        self._reactor.watch(self._watch, READ, self._event)
+
+    def _event(self) -> None:
+        assert self._watch is not None
+        try:
+            data = self._watch.recv(1 << 16)
+            messages = self._decoder.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, FrameError):
+            data, messages = b"", []
+        if not data:
+            log.warning("spawner gone")
+            self._lose()
+        for message in messages:
+            if isinstance(message, dict) and message.get("event") == "oom":
+                self.oomed.append(str(message.get("id")))
+            if isinstance(message, dict) and message.get("event") == "exit":
+                self._stale = True
+        self._changed()
+
+    def _lose(self) -> None:
+        if self._watch is not None:
+            self._reactor.forget(self._watch)
+            self._watch.close()
+            self._watch = None
+        self.containers = None
