@@ -1,0 +1,1 @@
+raise RuntimeError("the settings are missing")
