@@ -1,0 +1,197 @@
+"""Who may do what: SSH keys, tokens, users, and the login of this client."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from paas.cli import output
+from paas.cli.base import client, command, json_option, over_ssh
+from paas.client import Client, login_path, part, read_login, remote
+from paas.errors import BadInput, NotFound
+
+_KEY_BYTES = 64 * 1024
+
+
+@command("keys")
+@json_option
+def keys(as_json: bool) -> None:
+    """List SSH keys that may push."""
+    found = client().get("/keys")["keys"]
+    if as_json:
+        return output.print_json(found)
+    output.heading("SSH keys")
+    output.table([item["user"] or "", item["fingerprint"], item["type"], item["comment"]] for item in found)
+
+
+@command("keys:add")
+@click.argument("file", required=False)
+@click.option("--name", "user", metavar="USER", help="Whose key it is; a new user is made. Else your own.")
+def keys_add(file: str | None, user: str | None) -> None:
+    """Add an SSH key from a .pub file, or from standard input with «-». The first user is the administrator."""
+    body = {"public_key": read_key(file), **({"user": user} if user else {})}
+    with output.Progress("Adding the SSH key") as progress:
+        added = client().post("/keys", body)
+        role = ", the administrator" if added.get("role") == "admin" else ""
+        progress.done(f"done, for {added['user']}{role}")
+    output.result(added["fingerprint"])
+
+
+def read_key(file: str | None) -> str:
+    """The text of a public key file. Raises BadInput, NotFound."""
+    if file == "-" or (file is None and over_ssh()):
+        return sys.stdin.read(_KEY_BYTES)
+    if over_ssh():
+        raise BadInput("Over ssh a key is read from standard input.", "ssh paas@HOST keys:add - < key.pub")
+    path = Path(file) if file else _own_key()
+    try:
+        with path.open("rb") as opened:
+            data = opened.read(_KEY_BYTES)
+    except OSError as error:
+        raise NotFound(f"{path} cannot be read: {error.strerror}.") from error
+    if b"PRIVATE KEY" in data:
+        raise BadInput(f"{path} holds a private key, which must not leave this machine.", f"Use {path}.pub.")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise BadInput(f"{path} is not a public key file.") from None
+
+
+def _own_key() -> Path:
+    for name in ("id_ed25519", "id_ecdsa", "id_rsa"):
+        path = Path.home() / ".ssh" / f"{name}.pub"
+        if path.exists():
+            return path
+    raise NotFound(
+        "There is no public key in ~/.ssh.", "Name a file, or make one with: ssh-keygen -t ed25519"
+    )
+
+
+@command("keys:remove")
+@click.argument("fingerprint")
+def keys_remove(fingerprint: str) -> None:
+    """Remove an SSH key by its fingerprint."""
+    with output.Progress("Removing the SSH key") as progress:
+        client().delete(f"/keys/{part(fingerprint)}")
+        progress.done()
+
+
+@command("tokens")
+@json_option
+def tokens(as_json: bool) -> None:
+    """List API tokens."""
+    found = client().get("/tokens")["tokens"]
+    if as_json:
+        return output.print_json(found)
+    output.heading("Tokens")
+    output.table(
+        [
+            str(item["id"]),
+            item["name"],
+            item["user"] or "",
+            f"last used {output.moment(item['last_used_at'])}",
+        ]
+        for item in found
+    )
+
+
+@command("tokens:create")
+@click.argument("name")
+@click.option("--user", metavar="USER", help="Whose token it is; else your own.")
+@json_option
+def tokens_create(name: str, user: str | None, as_json: bool) -> None:
+    """Make a token for `paas login`; it is shown once."""
+    with output.Progress(f"Creating token {output.plain(name)}") as progress:
+        made = client().post("/tokens", {"name": name, **({"user": user} if user else {})})
+        progress.done(f"done, for {made['user']}")
+    if as_json:
+        output.print_json(made)
+    else:
+        output.result(made["token"])
+
+
+@command("tokens:revoke")
+@click.argument("token", metavar="NAME|ID")
+def tokens_revoke(token: str) -> None:
+    """Revoke a token by its name or number."""
+    with output.Progress(f"Revoking {output.plain(token)}") as progress:
+        client().delete(f"/tokens/{part(token)}")
+        progress.done()
+
+
+@command("users")
+@json_option
+def users(as_json: bool) -> None:
+    """List users."""
+    found = client().get("/users")["users"]
+    if as_json:
+        return output.print_json(found)
+    output.heading("Users")
+    output.table([item["name"], item["role"]] for item in found)
+
+
+@command("users:add")
+@click.argument("name")
+@click.option("--admin", is_flag=True, help="May do everything.")
+def users_add(name: str, admin: bool) -> None:
+    """Add a user; keys and tokens are added to it by name."""
+    with output.Progress(f"Adding user {output.plain(name)}") as progress:
+        user = client().post("/users", {"name": name, **({"role": "admin"} if admin else {})})
+        progress.done(f"done, {user['role']}")
+
+
+@command("whoami")
+@json_option
+def whoami(as_json: bool) -> None:
+    """Say who you are to the platform."""
+    api = client()
+    who = api.get("/whoami")
+    if as_json:
+        return output.print_json({**who, "platform": api.target.name})
+    output.note(f"on {api.target.name}" + (", administrator" if who["admin"] else ""))
+    output.result(who["user"])
+
+
+@command("login")
+@click.argument("url")
+@click.option(
+    "--token", metavar="TOKEN", help="The token; else it is asked for, or read from standard input."
+)
+def login(url: str, token: str | None) -> None:
+    """Use a platform elsewhere, with a token that `paas tokens:create` made there."""
+    if token is None:
+        token = (
+            click.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+        )
+    token = str(token).strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise BadInput("This is not a token.", "Make one on the server with: paas tokens:create NAME")
+    with output.Progress(f"Logging in to {output.plain(url)}") as progress:
+        who = Client(remote(url, token)).get("/whoami")
+        _save_login(url, token)
+        progress.done(f"done, you are {who['user']}")
+
+
+def _save_login(url: str, token: str) -> None:
+    path = login_path(os.environ)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name("login.json.new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump({"url": url, "token": token}, file)
+        temporary.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}.") from error
+
+
+@command("logout")
+def logout() -> None:
+    """Forget the platform elsewhere; the token stays valid until it is revoked."""
+    login = read_login(os.environ)
+    login_path(os.environ).unlink(missing_ok=True)
+    output.note(f"Logged out of {login['url']}." if login else "You were not logged in.")

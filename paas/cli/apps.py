@@ -1,0 +1,168 @@
+"""Apps: create, list, show, rename, destroy, open."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import click
+
+from paas.cli import output
+from paas.cli.base import alias, app_option, app_path, client, command, json_option, over_ssh, remote_url
+from paas.errors import BadInput
+
+REMOTE = "paas"
+
+
+@command("create")
+@click.argument("name", required=False)
+@click.option("--no-remote", is_flag=True, help="Do not add the git remote «paas».")
+@json_option
+def create(name: str | None, no_remote: bool, as_json: bool) -> None:
+    """Create an app, and the git remote «paas» in this repository. Without a name one is made up."""
+    with output.Progress(f"Creating {name or 'app'}") as progress:
+        app = client().post("/apps", {"name": name} if name else {})
+        progress.done("done" if name else f"done, {app['name']}")
+    if not no_remote and not over_ssh():
+        _add_remote(app["git_url"])
+    if as_json:
+        output.print_json(app)
+    else:
+        output.result(f"{app['url']} | {app['git_url']}")
+
+
+alias("apps:create", create)
+
+
+def _add_remote(url: str) -> None:
+    if not _git("rev-parse", "--is-inside-work-tree"):
+        return
+    present = remote_url()
+    if present and present != url:
+        output.warn(f"The git remote {REMOTE} leads to {present}; it was left as it is.")
+        output.warn(f"To change it: git remote set-url {REMOTE} {url}")
+    elif not present and _git("remote", "add", REMOTE, url):
+        output.note(f"Git remote {REMOTE} added. Push with: git push {REMOTE} main")
+
+
+def _git(*words: str) -> bool:
+    try:
+        return subprocess.run(["git", *words], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+@command("apps")
+@json_option
+def apps(as_json: bool) -> None:
+    """List your apps."""
+    found = client().get("/apps")["apps"]
+    if as_json:
+        return output.print_json(found)
+    output.heading("Apps")
+    output.result()
+    output.table([app["name"], _version(app), app["url"], app["owner"] or ""] for app in found)
+
+
+@command("apps:info")
+@app_option
+@json_option
+def apps_info(app: str, as_json: bool) -> None:
+    """Show an app: its addresses, release, processes."""
+    info = client().get(app_path(app))
+    if as_json:
+        return output.print_json(info)
+    output.heading(info["name"])
+    processes = " ".join(f"{item['type']}={item['quantity']}" for item in info["processes"])
+    output.pairs(
+        {
+            "URL": info["url"],
+            "Domains": " ".join(info["domains"]) or "none",
+            "Git": info["git_url"],
+            "Deploys": info["deploy_branch"],
+            "Release": _version(info),
+            "Processes": processes or "none",
+            "Image": output.size(info.get("size_bytes")),
+            "Stack": info["stack"],
+            "Owner": info["owner"] or "nobody",
+            "Created": output.moment(info["created_at"]),
+            "Id": info["id"],
+        }
+    )
+
+
+@command("apps:rename")
+@click.argument("name")
+@app_option
+def apps_rename(name: str, app: str) -> None:
+    """Give an app another name; its address and git address change with it."""
+    with output.Progress(f"Renaming {app} to {name}") as progress:
+        info = client().patch(app_path(app), {"name": name})
+        progress.done()
+    if not over_ssh() and remote_url().removesuffix(".git").endswith(f"/{app}"):
+        _git("remote", "set-url", REMOTE, info["git_url"])
+        output.note(f"Git remote {REMOTE} updated.")
+    output.result(f"{info['url']} | {info['git_url']}")
+
+
+@command("apps:branch")
+@click.argument("branch", required=False)
+@app_option
+def apps_branch(branch: str | None, app: str) -> None:
+    """Show or set the branch whose pushes are deployed."""
+    if branch is None:
+        return output.result(client().get(app_path(app))["deploy_branch"])
+    with output.Progress(f"Deploying {app} from {output.plain(branch)}") as progress:
+        client().patch(app_path(app), {"deploy_branch": branch})
+        progress.done()
+
+
+@command("apps:destroy")
+@app_option
+@click.option("--confirm", metavar="APP", help="The app's name, instead of typing it when asked.")
+def apps_destroy(app: str, confirm: str | None) -> None:
+    """Destroy an app with everything it owns: releases, images, volumes, logs, repository."""
+    api = client()
+    info = api.get(app_path(app))
+    if confirm is None:
+        confirm = typed_confirmation(
+            f"This destroys {app} with its releases, volumes, logs and repository.", info["name"]
+        )
+    if confirm != info["name"]:
+        raise BadInput(
+            f"{output.plain(confirm)} is not {info['name']}: nothing was destroyed.",
+            f"Confirm with: --confirm {info['name']}",
+        )
+    with output.Progress(f"Destroying {app}") as progress:
+        answer: dict[str, Any] = api.delete(app_path(app), {"confirm": confirm})
+        progress.done("done" if answer.get("destroyed", True) else "the last parts are being removed")
+
+
+def typed_confirmation(consequence: str, expected: str) -> str:
+    """Say what will happen, and read the name that confirms it. Raises BadInput when nobody types."""
+    output.warn(consequence)
+    sys.stderr.write(f" !     Type {expected} to go on: ")
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        output.note("")
+        raise BadInput("Not confirmed: nothing was done.", f"Confirm with: --confirm {expected}")
+    return line.strip()
+
+
+alias("destroy", apps_destroy)
+
+
+@command("open")
+@app_option
+def open_(app: str) -> None:
+    """Open an app in the browser; prints its address."""
+    url = client().get(app_path(app))["url"]
+    output.result(url)
+    if sys.stdout.isatty():
+        click.launch(url)
+
+
+def _version(app: dict[str, Any]) -> str:
+    return f"v{app['release']}" if app["release"] else "not deployed"

@@ -1,0 +1,81 @@
+"""Builds: list, show, and what they printed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from paas.cli import output
+from paas.cli.base import app_option, app_path, client, command, json_option
+from paas.errors import NotFound
+
+
+@command("builds")
+@app_option
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
+@json_option
+def builds(app: str, limit: int, as_json: bool) -> None:
+    """List builds, newest first."""
+    found = client().get(app_path(app, "builds"), limit=limit)["builds"]
+    if as_json:
+        return output.print_json(found)
+    output.heading(f"{app} Builds")
+    output.result()
+    now = time.time()
+    output.table(
+        [
+            str(item["number"]),
+            item["commit"][:8],
+            _outcome(item),
+            item["actor"],
+            output.moment(item["started_at"], now),
+        ]
+        for item in found
+    )
+
+
+def _outcome(build: dict[str, Any]) -> str:
+    took = f" in {build['finished_at'] - build['started_at']:.1f} s" if build["finished_at"] else ""
+    return f"{build['status']}{': ' if build['cause'] else ''}{build['cause']}{took}"
+
+
+@command("builds:info")
+@click.argument("number", type=click.IntRange(1), required=False)
+@app_option
+@json_option
+def builds_info(number: int | None, app: str, as_json: bool) -> None:
+    """Show a build, by default the newest."""
+    api = client()
+    info = api.get(app_path(app, "builds", number or _newest(api, app)))
+    if as_json:
+        return output.print_json(info)
+    output.heading(f"{app} Build {info['number']}")
+    output.pairs(
+        {
+            "Commit": info["commit"],
+            "Tree": info["tree"],
+            "By": info["actor"],
+            "Outcome": _outcome(info),
+            "Image": info["image"] or "none",
+            "Started": output.moment(info["started_at"]),
+        }
+    )
+
+
+@command("builds:output")
+@click.argument("number", type=click.IntRange(1), required=False)
+@app_option
+def builds_output(number: int | None, app: str) -> None:
+    """Print what a build printed, by default the newest."""
+    api = client()
+    text = api.text(app_path(app, "builds", number or _newest(api, app), "output"))
+    output.result(text.rstrip("\n"))
+
+
+def _newest(api: Any, app: str) -> int:
+    found = api.get(app_path(app, "builds"), limit=1)["builds"]
+    if not found:
+        raise NotFound(f"{app} was never built.", "Push it: git push paas main")
+    return int(found[0]["number"])

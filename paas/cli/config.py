@@ -1,0 +1,89 @@
+"""Config vars: show, set, unset. One command is one release."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from paas.cli import output
+from paas.cli.base import app_option, app_path, client, command, json_option, run_stream
+from paas.errors import BadInput, NotFound
+from paas.names import ConfigName, config_value, release_number, shown
+
+
+@command("config")
+@app_option
+@click.option("-s", "--shell", is_flag=True, help="Print lines that a shell can read.")
+@click.option("--release", metavar="vN", help="As it was in that release.")
+@json_option
+def config(app: str, shell: bool, release: str | None, as_json: bool) -> None:
+    """Show the config vars."""
+    number = release_number(release) if release else None
+    values: dict[str, str] = client().get(app_path(app, "config"), release=number)["vars"]
+    values = dict(sorted(values.items()))
+    if as_json:
+        return output.print_json(values)
+    if not shell:
+        output.heading(f"{app} Config Vars" + (f" of {release}" if release else ""))
+        return output.pairs(values)
+    for name, value in values.items():
+        output.result(f"{name}={shlex.quote(value)}")
+
+
+@command("config:get")
+@click.argument("name")
+@app_option
+@click.option("-s", "--shell", is_flag=True, help="Print a line that a shell can read.")
+@json_option
+def config_get(name: str, app: str, shell: bool, as_json: bool) -> None:
+    """Print the value of one config var."""
+    values = client().get(app_path(app, "config"))["vars"]
+    if name not in values:
+        raise NotFound(f"{output.plain(name)} is not set.", "See: paas config")
+    if as_json:
+        output.print_json({name: values[name]})
+    else:
+        output.result(f"{name}={shlex.quote(values[name])}" if shell else values[name])
+
+
+@command("config:set")
+@click.argument("words", metavar="NAME=VALUE...", nargs=-1, required=True)
+@app_option
+def config_set(words: tuple[str, ...], app: str) -> None:
+    """Set config vars: one new release, one rolling restart."""
+    values = parse_pairs(words)
+    result = _change(app, f"Setting {output.words(list(values))}", {"set": values})
+    shown_values = result.get("vars", values)
+    output.pairs({name: shown_values.get(name, value) for name, value in sorted(values.items())})
+
+
+@command("config:unset")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@app_option
+def config_unset(names: tuple[str, ...], app: str) -> None:
+    """Remove config vars: one new release, one rolling restart."""
+    _change(
+        app, f"Unsetting {output.words(list(dict.fromkeys(names)))}", {"unset": list(dict.fromkeys(names))}
+    )
+
+
+def parse_pairs(words: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=VALUE` words as they were typed; the value is everything behind the first `=`. Raises BadInput."""
+    values: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise BadInput(f"{shown(word)} is not NAME=VALUE.", "Quote values with spaces: NAME='two words'")
+        ConfigName.parse(name)
+        if name in values:
+            raise BadInput(f"{name} is given twice.")
+        values[name] = config_value(name, value)
+    return values
+
+
+def _change(app: str, doing: str, body: dict[str, object]) -> dict[str, dict[str, str]]:
+    with output.Progress(f"{doing} and restarting {app}") as progress:
+        result = run_stream(progress, client().stream("PATCH", app_path(app, "config"), body))
+        progress.done(f"done, {result['release']['version']}")
+    return result

@@ -1,0 +1,87 @@
+"""Logs: what the app, the platform and the router say, in one stream."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from paas.cli import output
+from paas.cli.base import app_option, app_path, client, command, json_option
+from paas.names import release_number
+
+SOURCES = ("app", "paas", "router", "api")
+_COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
+
+
+@command("logs")
+@app_option
+@click.option("-t", "--tail", is_flag=True, help="Follow: show lines as they come.")
+@click.option(
+    "-n", "--num", type=click.IntRange(0, 10_000), default=100, show_default=True, help="How many lines."
+)
+@click.option("-p", "--ps", "type", metavar="TYPE", help="Only this process type.")
+@click.option("-d", "--dyno", metavar="NAME", help="Only this process, as web.1.")
+@click.option("-s", "--source", type=click.Choice(SOURCES), help="Only lines from there.")
+@click.option("--since", metavar="TIME", help="Not before: 10m, 2h, or 2026-08-04T21:53:15.")
+@click.option("--request", metavar="ID", help="Only lines with this request id.")
+@click.option("--release", metavar="vN", help="Only processes of this release.")
+@click.option("--no-colour", "--no-color", is_flag=True, help="Plain text on a terminal, too.")
+@json_option
+def logs(
+    app: str,
+    tail: bool,
+    num: int,
+    type: str | None,
+    dyno: str | None,
+    source: str | None,
+    since: str | None,
+    request: str | None,
+    release: str | None,
+    no_colour: bool,
+    as_json: bool,
+) -> None:
+    """Show the newest log lines; -t follows."""
+    messages = client().stream(
+        "GET",
+        app_path(app, "logs"),
+        lines=num,
+        type=type,
+        dyno=dyno,
+        source=source,
+        since=since,
+        request=request,
+        release=release_number(release) if release else None,
+        follow=True if tail else None,
+    )
+    colour = sys.stdout.isatty() and not no_colour
+    try:
+        for message in messages:
+            line = message["line"]
+            if as_json:
+                output.print_json_line(split_line(line))
+            else:
+                output.result(coloured(line) if colour else line)
+            if tail:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        if not tail:
+            raise
+
+
+def split_line(line: str) -> dict[str, str]:
+    """The parts of a log line: `at`, `source`, `dyno`, `message`."""
+    at, _, rest = line.partition(" ")
+    head, _, message = rest.partition(": ")
+    source, _, dyno = head.rstrip("]").partition("[")
+    return {"at": at, "source": source, "dyno": dyno, "message": message}
+
+
+def coloured(line: str) -> str:
+    """The head of a line in the colour of its process."""
+    head, separator, message = line.partition(": ")
+    if not separator:
+        return line
+    process = head.partition(" ")[2]
+    colour = _COLOURS[sum(process.encode()) % len(_COLOURS)]
+    return f"\x1b[{colour}m{head}{separator}\x1b[0m{message}"

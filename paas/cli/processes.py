@@ -1,0 +1,165 @@
+"""What runs: list, scale, restart, stop; and the limits of each process type."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from paas.cli import output
+from paas.cli.base import alias, app_option, app_path, client, command, json_option, run_stream
+from paas.errors import BadInput
+from paas.names import LIMITS, ProcessType, ScaleWord, limit_word, shown_limit
+
+
+@command("ps")
+@app_option
+@click.option("--stats", is_flag=True, help="Also show memory, cpu time and processes.")
+@json_option
+def ps(app: str, stats: bool, as_json: bool) -> None:
+    """List what runs."""
+    found = client().get(app_path(app, "instances"), stats=stats or None)["instances"]
+    if as_json:
+        return output.print_json(found)
+    if not found:
+        output.note(f"Nothing runs in {app}.")
+    for line in ps_lines(found, time.time(), stats=stats):
+        output.result(line)
+
+
+def ps_lines(found: list[dict[str, Any]], now: float, *, stats: bool = False) -> list[str]:
+    """The listing, grouped by type in the order given."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for item in found:
+        groups.setdefault((item["kind"], item["type"]), []).append(item)
+    lines: list[str] = []
+    for (kind, type), members in groups.items():
+        if lines:
+            lines.append("")
+        lines += [f"=== {_group_title(kind, type, members)}", ""]
+        lines += [_instance_line(kind, item, now, stats) for item in members]
+    return lines
+
+
+def _group_title(kind: str, type: str, members: list[dict[str, Any]]) -> str:
+    if kind == "run":
+        return f"run: one-off processes ({len(members)})"
+    limits = members[0]["limits"]
+    memory, cpu = (
+        shown_limit("memory_bytes", limits["memory_bytes"]),
+        shown_limit("cpu_millis", limits["cpu_millis"]),
+    )
+    return f"{type} ({memory}, {cpu} cpu): {output.one_line(members[0]['command'])} ({len(members)})"
+
+
+def _instance_line(kind: str, item: dict[str, Any], now: float, stats: bool) -> str:
+    line = f"{item['name']}: {item['state']} {output.moment(item['since'], now)}"
+    if kind == "run":
+        line += f": {output.one_line(item['command'])}"
+    if item.get("restarts"):
+        line += f", {item['restarts']} restart{'s' if item['restarts'] > 1 else ''}"
+    if item.get("cause"):
+        line += f", {item['cause']}"
+    used = item.get("stats")
+    if stats and used:
+        memory = (
+            f"{used['memory_bytes'] / (1 << 20):.1f} MiB (peak {used['peak_memory_bytes'] / (1 << 20):.1f})"
+        )
+        line += f"  {memory}, cpu {used['cpu_usec'] / 1e6:.1f} s, {used['pids']} pids"
+    return line
+
+
+@command("scale")
+@click.argument("words", metavar="[TYPE=N|TYPE+N|TYPE-N]...", nargs=-1)
+@app_option
+@json_option
+def scale(words: tuple[str, ...], app: str, as_json: bool) -> None:
+    """Say how many of each process should run; without words show it."""
+    api = client()
+    if not words:
+        formation = api.get(app_path(app, "formation"))["formation"]
+        return _show_formation(formation, as_json)
+    changes = {}
+    for word in words:
+        parsed = ScaleWord.parse(word)
+        if parsed.type in changes:
+            raise BadInput(f"{parsed.type} is given twice.")
+        changes[parsed.type] = {"delta" if parsed.delta else "quantity": parsed.amount}
+    with output.Progress(f"Scaling {app}") as progress:
+        messages = api.stream("PATCH", app_path(app, "formation"), {"changes": changes})
+        formation = run_stream(progress, messages, details=True)["formation"]
+        now = [f"{item['type']} at {item['quantity']}" for item in formation if item["type"] in changes]
+        progress.done(f"done, now running {', '.join(now)}")
+    if as_json:
+        output.print_json(formation)
+
+
+alias("ps:scale", scale)
+
+
+def _show_formation(formation: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        output.print_json(formation)
+    else:
+        output.result(" ".join(f"{item['type']}={item['quantity']}" for item in formation))
+
+
+@command("ps:restart")
+@click.argument("which", metavar="[TYPE|web.1]", required=False)
+@app_option
+def ps_restart(which: str | None, app: str) -> None:
+    """Restart all processes, those of a type, or one; stopped ones start again."""
+    _act(app, "restart", "Restarting", which)
+
+
+alias("restart", ps_restart)
+
+
+@command("ps:stop")
+@click.argument("which", metavar="[TYPE|run.1]", required=False)
+@app_option
+def ps_stop(which: str | None, app: str) -> None:
+    """Stop processes until they are scaled or restarted; or end one run."""
+    _act(app, "stop", "Stopping", which)
+
+
+def _act(app: str, verb: str, doing: str, which: str | None) -> None:
+    body = {} if which is None else {"name" if "." in which else "type": which}
+    what = f"{output.plain(which)} of {app}" if which else app
+    with output.Progress(f"{doing} {what}") as progress:
+        run_stream(progress, client().stream("POST", app_path(app, verb), body), details=True)
+        progress.done()
+
+
+@command("limits")
+@app_option
+@json_option
+def limits(app: str, as_json: bool) -> None:
+    """Show memory, cpu and process limits of each type."""
+    found = client().get(app_path(app, "limits"))["limits"]
+    if as_json:
+        return output.print_json(found)
+    output.heading(f"{app} Limits")
+    output.table([type, *limit_words(values)] for type, values in found.items())
+
+
+def limit_words(values: dict[str, int]) -> list[str]:
+    """`memory=512M`, `cpu=1`, `pids=256`: as `limits:set` takes them."""
+    return [
+        f"{word}={shown_limit(key, values[key])}" for key, (_, _, word, _) in LIMITS.items() if key in values
+    ]
+
+
+@command("limits:set")
+@click.argument("type")
+@click.argument("words", metavar="[memory=256M] [cpu=0.5] [pids=100]", nargs=-1, required=True)
+@app_option
+def limits_set(type: str, words: tuple[str, ...], app: str) -> None:
+    """Limit a process type: one new release, one rolling restart."""
+    changes = dict(limit_word(word) for word in words)
+    with output.Progress(f"Setting {ProcessType.parse(type)} limits and restarting {app}") as progress:
+        messages = client().stream("PATCH", app_path(app, "limits"), {type: changes})
+        result = run_stream(progress, messages)
+        progress.done(f"done, {result['release']['version']}" if "release" in result else "done")
+    output.result(" ".join([type, *limit_words(result.get("limits", {}).get(type, changes))]))

@@ -1,0 +1,55 @@
+"""Writes `docs/cli.md` from the commands themselves: `python -m paas.cli.reference > docs/cli.md`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+import click
+
+from paas.cli.main import MODULES, Commands, paas
+
+_INTRODUCTION = """\
+# Commands
+
+This page is made from the program by `make docs`; every command also has `--help`.
+
+- `-a/--app APP` names the app; without it `PAAS_APP` counts, then the git remote `paas` of the working directory.
+- `--json` is on every command that prints data. Progress goes to stderr, results to stdout.
+- Exit status: 0 done, 1 error, 2 wrong usage, 127 unknown command, 130 cancelled; `run` ends with the command's own.
+- The client talks to the platform of `PAAS_HOME`, else to the one of `paas login`, else to `/var/lib/paas` on this machine.
+- Over SSH the same commands need no client: `ssh -p 2222 paas@HOST ps -a hello`. Those of «server» and «login» do not.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    assert isinstance(paas, Commands)
+    context = click.Context(paas, info_name="paas")
+    sections = [_INTRODUCTION]
+    for module, names in MODULES.items():
+        sections.append(f"## {module.capitalize()}\n")
+        for name in names:
+            found = paas.get_command(context, name)
+            assert found is not None
+            sections.append(_entry(found, click.Context(found, info_name=name, parent=context)))
+    return "\n".join(sections)
+
+
+def _entry(command: click.Command, context: click.Context) -> str:
+    usage = " ".join([f"paas {command.name}", *command.collect_usage_pieces(context)])
+    lines = [f"### `{command.name}`", "", "```", usage, "```", "", inspect.cleandoc(command.help or ""), ""]
+    options = [record for option in command.params if (record := option.get_help_record(context))]
+    if options:
+        lines += ["| option | meaning |", "|---|---|"]
+        lines += [f"| `{_cell(flags)}` | {_cell(meaning)} |" for flags, meaning in options]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

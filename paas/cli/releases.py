@@ -1,0 +1,83 @@
+"""Releases: list, show, roll back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from paas.cli import output
+from paas.cli.base import alias, app_option, app_path, client, command, json_option, run_stream
+from paas.cli.processes import limit_words
+from paas.names import release_number
+
+
+@command("releases")
+@app_option
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
+@json_option
+def releases(app: str, limit: int, as_json: bool) -> None:
+    """List releases, newest first."""
+    answer = client().get(app_path(app, "releases"), limit=limit)
+    if as_json:
+        return output.print_json(answer["releases"])
+    current = f" - Current: v{answer['current']}" if answer["current"] else ""
+    output.heading(f"{app} Releases{current}")
+    output.result()
+    now = time.time()
+    output.table(
+        [item["version"], _described(item), item["actor"], output.moment(item["created_at"], now)]
+        for item in answer["releases"]
+    )
+
+
+def _described(release: dict[str, Any]) -> str:
+    state = "" if release["state"] == "succeeded" else f" ({release['state']})"
+    return f"{release['description']}{state}"
+
+
+@command("releases:info")
+@click.argument("version", metavar="[vN]", required=False)
+@app_option
+@json_option
+def releases_info(version: str | None, app: str, as_json: bool) -> None:
+    """Show a release, by default the one that serves."""
+    api = client()
+    number = release_number(version) if version else api.get(app_path(app))["release"]
+    info = api.get(app_path(app, "releases", number or 1))
+    if as_json:
+        return output.print_json(info)
+    output.heading(f"{app} Release {info['version']}" + (" (current)" if info["current"] else ""))
+    output.pairs(
+        {
+            "Change": info["description"],
+            "By": info["actor"],
+            "When": output.moment(info["created_at"]),
+            "State": info["state"] + (f", {info['cause']}" if info["cause"] else ""),
+            "Commit": info["commit"] or "none",
+            "Image": f"{info['image']} ({output.size(info['size_bytes'])})" if info["image"] else "none",
+            "Stack": info["stack"],
+            "Config": " ".join(info["config_names"]) or "none",
+        }
+    )
+    for type, command_line in info["processes"].items():
+        limits = " ".join(limit_words(info["limits"].get(type, {})))
+        output.result(f"  {type}: {output.one_line(command_line)}" + (f" ({limits})" if limits else ""))
+
+
+@command("rollback")
+@click.argument("version", metavar="[vN]", required=False)
+@app_option
+def rollback(version: str | None, app: str) -> None:
+    """Make a new release of an old one's image and config, by default the one before."""
+    target = release_number(version) if version else None
+    what = f"v{target}" if target else "the release before"
+    with output.Progress(f"Rolling back {app} to {what}") as progress:
+        body = {"to": target} if target else {}
+        result = run_stream(progress, client().stream("POST", app_path(app, "rollback"), body))
+        told = "" if target else f" (from v{result['to']})"
+        progress.done(f"done, {result['release']['version']}{told}")
+
+
+alias("releases:rollback", rollback)

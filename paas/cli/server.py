@@ -1,0 +1,120 @@
+"""The platform on this machine: run it, look at its daemons, check the machine, take it away."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paas.cli import output
+from paas.cli.apps import typed_confirmation
+from paas.cli.base import command, json_option, over_ssh
+from paas.errors import BadInput, Forbidden, NotFound
+from paas.settings import OPTIONS, Settings, load
+
+
+def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A flag for each setting that has one; they arrive as `flags`, by the setting's name."""
+    for option in reversed(OPTIONS):
+        if option.metavar:
+            help = f"{option.sentence}  [{option.variable}; default {option.default}]"
+            function = click.option(f"--{option.name}", option.attribute, metavar=option.metavar, help=help)(
+                function
+            )
+    return function
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    if over_ssh():
+        raise Forbidden("This command is for the machine that the platform is on.")
+    names = {option.attribute: option.name for option in OPTIONS}
+    return load({names[key]: value for key, value in flags.items()}, os.environ)
+
+
+@command("server")
+@setting_options
+@click.option("--stop-apps", is_flag=True, help="Stop the apps, too, when the server stops.")
+def server(stop_apps: bool, **flags: Any) -> int:
+    """Run the platform in the foreground until Ctrl-C. Apps keep running after it."""
+    settings = _settings(flags)
+    from paas.server import run
+
+    return run(settings, stop_apps=stop_apps)
+
+
+@command("server:status")
+@click.option("--home", metavar="DIR", help="Which platform  [PAAS_HOME; default /var/lib/paas].")
+@json_option
+def server_status(home: str | None, as_json: bool) -> int:
+    """Show the daemons: pid, user, what they listen on. Status 1 if the server does not run."""
+    path = _layout(home).run / "status.json"
+    try:
+        status = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise NotFound("The server does not run.", "Start it with: paas server") from None
+    for daemon in [status, *status["daemons"]]:
+        daemon["running"] = _runs(daemon.get("pid"))
+    if as_json:
+        output.print_json(status)
+    else:
+        rows = [["NAME", "PID", "USER", "UP", "LISTENS"]]
+        rows += [_row(daemon) for daemon in status["daemons"]]
+        output.table(rows)
+        if not status["running"]:
+            output.warn(f"The server (pid {status.get('pid')}) is gone. Start it again with: paas server")
+    return 0 if status["running"] else 1
+
+
+def _row(daemon: dict[str, Any]) -> list[str]:
+    pid = str(daemon["pid"] or "-") if daemon["running"] else "down"
+    since = daemon.get("started_at")
+    up = output.ago(time.time() - since).removesuffix(" ago").removeprefix("~ ") if since else "-"
+    return [daemon["name"], pid, daemon["user"], up, str(daemon["listens"])]
+
+
+def _runs(pid: object) -> bool:
+    return isinstance(pid, int) and pid > 0 and Path(f"/proc/{pid}").exists()
+
+
+def _layout(home: str | None) -> Any:
+    settings = _settings({"home": home})
+    try:
+        return settings.layout()
+    except OSError:
+        raise NotFound(
+            f"{settings.home} is not a platform's home.", "Set PAAS_HOME, or use --home DIR."
+        ) from None
+
+
+@command("server:uninstall")
+@click.option("--home", metavar="DIR", help="Which platform  [PAAS_HOME; default /var/lib/paas].")
+@click.option("--confirm", metavar="DIR", help="The home's path, instead of typing it when asked.")
+def server_uninstall(home: str | None, confirm: str | None) -> None:
+    """Remove a platform from this machine with all its apps and their data."""
+    layout = _layout(home)
+    path = str(layout.home)
+    if confirm is None:
+        confirm = typed_confirmation(f"This removes every app of {path} and all data.", path)
+    if confirm != path:
+        raise BadInput(f"{output.plain(confirm)} is not {path}: nothing was removed.")
+    from paas.uninstall import uninstall
+
+    with output.Progress(f"Removing {path}") as progress:
+        uninstall(layout)
+        progress.done()
+
+
+@command("doctor")
+@setting_options
+@json_option
+def doctor(as_json: bool, **flags: Any) -> int:
+    """Check this machine for what a platform needs, and say what to do about each thing."""
+    settings = _settings(flags)
+    from paas.doctor import main
+
+    return main(settings, as_json=as_json)

@@ -1,0 +1,312 @@
+"""The API's client: HTTP/1.1 over the server's unix socket or over TCP with a token.
+
+One connection a request, small enough to read, and quick to import: a command spends most of its time starting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from paas.errors import NotFound, PaasError, Unavailable, from_json
+
+DEFAULT_HOME = "/var/lib/paas"
+_CONNECT_TIMEOUT_S = 10.0
+_SILENCE_S = 120.0
+"""A stream pings every second; a destroyed app may take half a minute to answer."""
+_PIECE = 64 * 1024
+_HEAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the API is. `path` is a unix socket's, else `host` and `port` count."""
+
+    name: str
+    path: str = ""
+    host: str = "localhost"
+    port: int = 80
+    tls: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def connect(self) -> socket.socket:
+        """Raises Unavailable with what to do about it."""
+        try:
+            if self.path:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.settimeout(_CONNECT_TIMEOUT_S)
+                sock.connect(self.path)
+            else:
+                sock = socket.create_connection((self.host, self.port), _CONNECT_TIMEOUT_S)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock = self._secured(sock)
+        except OSError as error:
+            hint = (
+                "Is it running? See: paas server:status"
+                if self.path
+                else "Check the address and the network."
+            )
+            reason = error.strerror or str(error)
+            raise Unavailable(f"The platform at {self.name} does not answer: {reason}.", hint) from error
+        sock.settimeout(_SILENCE_S)
+        return sock
+
+    def _secured(self, sock: socket.socket) -> socket.socket:
+        if not self.tls:
+            return sock
+        import ssl
+
+        return ssl.create_default_context().wrap_socket(sock, server_hostname=self.host)
+
+
+def find_target(environ: Mapping[str, str]) -> Target:
+    """The platform to talk to: `PAAS_HOME`, else the one logged in to, else /var/lib/paas of this machine.
+
+    Raises NotFound when there is none.
+    """
+    if environ.get("PAAS_HOME"):
+        return _local(Path(environ["PAAS_HOME"]), environ)
+    login = read_login(environ)
+    if login is not None:
+        return remote(login["url"], login["token"])
+    home = Path(DEFAULT_HOME)
+    if (home / "id").exists():
+        return _local(home, environ)
+    raise NotFound(
+        "There is no platform on this machine, and you are not logged in to another.",
+        "Start one with `paas server`, set PAAS_HOME, or use `paas login URL`.",
+    )
+
+
+def _local(home: Path, environ: Mapping[str, str]) -> Target:
+    try:
+        identity = (home / "id").read_text().strip()
+    except OSError as error:
+        raise NotFound(
+            f"{home} is not a platform's home: {error.strerror}.", "Set PAAS_HOME to one."
+        ) from error
+    user = environ.get("PAAS_SSH_USER")
+    path = f"/run/paas/{identity}/api/api.sock"
+    return Target(str(home), path=path, headers={"X-Paas-User": user} if user else {})
+
+
+def remote(url: str, token: str) -> Target:
+    """A platform elsewhere. Raises PaasError when `url` is none."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise PaasError(f"{url!r} is not an address.", "It must be like https://paas.example.com:8081.")
+    tls = parts.scheme == "https"
+    headers = {"Authorization": f"Bearer {token}"}
+    return Target(url, host=parts.hostname, port=port or (443 if tls else 80), tls=tls, headers=headers)
+
+
+def login_path(environ: Mapping[str, str]) -> Path:
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/root", ".config")
+    return Path(base) / "paas" / "login.json"
+
+
+def read_login(environ: Mapping[str, str]) -> dict[str, str] | None:
+    """`{url, token}` as `paas login` left it, or None."""
+    if environ.get("PAAS_SSH_USER"):
+        return None
+    try:
+        data = json.loads(login_path(environ).read_text())
+        return {"url": str(data["url"]), "token": str(data["token"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Client:
+    """Requests to one platform. Paths are given without `/v1` and with their parts already joined."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def get(self, path: str, **query: object) -> Any:
+        """The JSON answer. Raises PaasError, as all methods do."""
+        return self._call("GET", path, None, query)
+
+    def text(self, path: str) -> str:
+        """An answer that is plain text."""
+        with _Exchange(self.target, "GET", _path(path, {}), None) as exchange:
+            exchange.check()
+            return exchange.body().decode("utf-8", "replace")
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self._call("POST", path, body, {})
+
+    def patch(self, path: str, body: Any) -> Any:
+        return self._call("PATCH", path, body, {})
+
+    def delete(self, path: str, body: Any = None) -> Any:
+        return self._call("DELETE", path, body, {})
+
+    def stream(self, method: str, path: str, body: Any = None, **query: object) -> Iterator[dict[str, Any]]:
+        """The objects of an NDJSON answer but its pings. Closing the iterator hangs up, which cancels a deploy.
+
+        The last object has `done` and `result`; an error in its place is raised.
+        """
+        with _Exchange(self.target, method, _path(path, query), body) as exchange:
+            exchange.check()
+            for line in exchange.lines():
+                message = json.loads(line)
+                if "ping" in message:
+                    continue
+                if message.get("error"):
+                    raise from_json(message["error"])
+                yield message
+
+    def upgrade(self, path: str) -> tuple[socket.socket, bytes]:
+        """Become an attached stream: the connection, and what came after the head already."""
+        exchange = _Exchange(self.target, "GET", _path(path, {}), None, upgrade="paas-attach")
+        if exchange.status != 101:
+            with exchange:
+                exchange.check()
+            raise Unavailable("The platform did not attach to the process.")
+        return exchange.detach()
+
+    def _call(self, method: str, path: str, body: Any, query: Mapping[str, object]) -> Any:
+        with _Exchange(self.target, method, _path(path, query), body) as exchange:
+            exchange.check()
+            data = exchange.body()
+        try:
+            return json.loads(data) if data else None
+        except ValueError as error:
+            raise Unavailable(f"The platform at {self.target.name} did not answer in JSON.") from error
+
+
+def part(text: object) -> str:
+    """A name as one part of a path, whatever it contains."""
+    return quote(str(text), safe="")
+
+
+def _path(path: str, query: Mapping[str, object]) -> str:
+    given = {key: value for key, value in query.items() if value is not None}
+    words = {key: str(int(value)) if isinstance(value, bool) else str(value) for key, value in given.items()}
+    return f"/v1{path}" + (f"?{urlencode(words)}" if words else "")
+
+
+class _Exchange:
+    """One request and its answer (RFC 9112). A context manager that closes the connection."""
+
+    def __init__(self, target: Target, method: str, path: str, body: Any, *, upgrade: str = "") -> None:
+        self._target = target
+        self._socket = target.connect()
+        self._buffer = b""
+        try:
+            self._send(method, path, body, upgrade)
+            self.status, self._headers = self._head()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> _Exchange:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._socket.close()
+
+    def detach(self) -> tuple[socket.socket, bytes]:
+        return self._socket, self._buffer
+
+    def check(self) -> None:
+        """Raise the error that an answer of 4xx or 5xx carries."""
+        if self.status < 400:
+            return
+        try:
+            raise from_json(json.loads(self.body())["error"], self.status)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Unavailable(f"The platform at {self._target.name} answered {self.status}.") from None
+
+    def body(self) -> bytes:
+        return b"".join(self._pieces())
+
+    def lines(self) -> Iterator[bytes]:
+        rest = b""
+        for piece in self._pieces():
+            *whole, rest = (rest + piece).split(b"\n")
+            yield from (line for line in whole if line)
+
+    def _send(self, method: str, path: str, body: Any, upgrade: str) -> None:
+        headers = {"Host": self._target.host, "User-Agent": "paas", "Accept": "application/json"}
+        headers |= {"Connection": "Upgrade", "Upgrade": upgrade} if upgrade else {"Connection": "close"}
+        data = b""
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers |= {"Content-Type": "application/json"}
+        if method != "GET":
+            headers["Content-Length"] = str(len(data))
+        headers |= self._target.headers
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            "",
+            "",
+        ]
+        try:
+            self._socket.sendall("\r\n".join(lines).encode("latin-1", "replace") + data)
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def _head(self) -> tuple[int, dict[str, str]]:
+        while b"\r\n\r\n" not in self._buffer:
+            if len(self._buffer) > _HEAD_BYTES or not self._fill():
+                raise self._broken()
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        first, *rest = head.decode("latin-1").split("\r\n")
+        words = first.split(" ", 2)
+        if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
+            raise Unavailable(f"What answers at {self._target.name} does not speak HTTP.")
+        pairs = (line.partition(":") for line in rest)
+        return int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+    def _pieces(self) -> Iterator[bytes]:
+        if self._headers.get("transfer-encoding", "").lower() == "chunked":
+            yield from self._chunks()
+        elif "content-length" in self._headers:
+            yield self._exactly(int(self._headers["content-length"]))
+        else:
+            while self._buffer or self._fill():
+                piece, self._buffer = self._buffer, b""
+                yield piece
+
+    def _chunks(self) -> Iterator[bytes]:
+        while True:
+            while b"\r\n" not in self._buffer:
+                if not self._fill():
+                    raise self._broken()
+            size, _, self._buffer = self._buffer.partition(b"\r\n")
+            length = int(size.split(b";")[0], 16)
+            if length == 0:
+                return
+            piece = self._exactly(length + 2)
+            yield piece[:-2]
+
+    def _exactly(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            if not self._fill():
+                raise self._broken()
+        piece, self._buffer = self._buffer[:count], self._buffer[count:]
+        return piece
+
+    def _fill(self) -> bool:
+        try:
+            piece = self._socket.recv(_PIECE)
+        except OSError as error:
+            raise self._broken(error) from error
+        self._buffer += piece
+        return bool(piece)
+
+    def _broken(self, error: OSError | None = None) -> Unavailable:
+        reason = (error.strerror or str(error)) if error else "it hung up"
+        return Unavailable(f"The connection to the platform at {self._target.name} broke: {reason}.")
