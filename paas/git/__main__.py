@@ -1,0 +1,50 @@
+"""`python -P -m paas.git --settings FILE --listen-fd N`: the SSH front, on a socket that the supervisor bound."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+
+from paas.errors import PaasError
+from paas.git import hostkey, progress
+from paas.git.api import Api
+from paas.git.housekeeping import housekeep, sweep_left_overs
+from paas.git.jobs import Office
+from paas.git.limits import Limits
+from paas.git.push import Places
+from paas.git.repository import Repositories
+from paas.git.serve import Desk, Server, settle
+from paas.git.sources import Sources
+from paas.git.transport import silence_library
+from paas.settings import Settings
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m paas.git", allow_abbrev=False)
+    parser.add_argument("--settings", required=True, help="what the supervisor wrote for its daemons")
+    parser.add_argument("--listen-fd", required=True, type=int, help="a bound TCP socket")
+    options = parser.parse_args()
+    silence_library()
+    try:
+        server = _server(Settings.read(options.settings), options.listen_fd)
+    except PaasError as error:
+        print("\n".join(progress.failure(error)), file=sys.stderr)
+        return error.exit_status
+    settle()
+    server.serve()
+    return 0
+
+
+def _server(settings: Settings, listen_fd: int) -> Server:
+    layout = settings.layout()
+    limits = Limits(pack_bytes=settings.push_limit_bytes, source_bytes=settings.source_limit_bytes)
+    places = Places(Repositories(layout.repos), Sources(layout.sources), limits)
+    desk = Desk(Office(layout.home, layout.api_socket, places), hostkey.load_or_make(layout.secrets / "ssh"))
+    api = Api(layout.api_socket)
+    sweep_left_overs(places)
+    return Server(socket.socket(fileno=listen_fd), desk, lambda: housekeep(places, api))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

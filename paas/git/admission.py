@@ -1,0 +1,98 @@
+"""Who gets in when many knock: bounds before login, by source. Pure; the accept loop performs what it decides.
+
+A connection first waits (no process, one descriptor) until its version line is here, then starts (a process, not
+logged in), then is open. When a stage is full, the oldest of the source that has most there makes room, so that a
+flood from one place does not lock out the others.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from paas.git.limits import Limits
+
+T = TypeVar("T", bound=Hashable)
+
+
+def source_of(address: str) -> str:
+    """What counts as one source: an IPv4 address, an IPv6 /64."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+@dataclass(frozen=True)
+class Guest(Generic[T]):
+    """A connection at some stage; `since` is monotonic seconds."""
+
+    key: T
+    source: str
+    since: float
+
+
+class Stage(Generic[T]):
+    """At most `total` connections, at most `per_source` of one source, each for at most `patience_s`."""
+
+    def __init__(self, total: int, per_source: int, patience_s: float) -> None:
+        self._total = total
+        self._per_source = per_source
+        self._patience_s = patience_s
+        self._guests: dict[T, Guest[T]] = {}
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._guests
+
+    def room_for(self, source: str) -> bool:
+        """Whether this source may have one more here at all."""
+        return self._count()[source] < self._per_source
+
+    def add(self, key: T, source: str, now: float) -> T | None:
+        """Take one in; who must go for it, if somebody must."""
+        leaving = self._to_evict() if len(self._guests) >= self._total else None
+        if leaving is not None:
+            self.remove(leaving)
+        self._guests[key] = Guest(key, source, now)
+        return leaving
+
+    def remove(self, key: T) -> str | None:
+        """Forget one; its source."""
+        guest = self._guests.pop(key, None)
+        return guest.source if guest else None
+
+    def overdue(self, now: float) -> list[T]:
+        return [guest.key for guest in self._guests.values() if now - guest.since > self._patience_s]
+
+    def next_due(self) -> float | None:
+        """When the first becomes overdue, in monotonic seconds."""
+        return min((guest.since for guest in self._guests.values()), default=None)
+
+    def keys(self) -> Iterable[T]:
+        return list(self._guests)
+
+    def _count(self) -> Counter[str]:
+        return Counter(guest.source for guest in self._guests.values())
+
+    def _to_evict(self) -> T:
+        heaviest = self._count().most_common(1)[0][0]
+        return next(guest.key for guest in self._guests.values() if guest.source == heaviest)
+
+
+def waiting_stage(limits: Limits) -> Stage[int]:
+    """Keys are descriptors."""
+    return Stage(limits.waiting, limits.waiting_per_source, limits.greeting_s)
+
+
+def starting_stage(limits: Limits) -> Stage[int]:
+    """Keys are process ids."""
+    return Stage(limits.starting, limits.starting_per_source, limits.login_s)

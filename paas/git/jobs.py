@@ -1,0 +1,139 @@
+"""One command of one client: a process of its own, whose standard streams are the client's channel."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import termios
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from paas.errors import NotFound, PaasError
+from paas.git import commands, progress, receive
+from paas.git.api import Api
+from paas.git.commands import CliCommand, GitCommand
+from paas.git.push import Places, Push, current_heads
+from paas.git.upload import become_upload_pack
+from paas.git.wire import Hangup, Wire, hang_up_on_signal
+from runtime import syscalls
+
+GIT_ERROR = 128
+USAGE_ERROR = 2
+
+GREETING = (
+    "Hello {user}! You are known here, and there is no shell.",
+    "Push an app:    git push ssh://paas@HOST:PORT/APP main",
+    "Run a command:  ssh -p PORT paas@HOST ps -a APP",
+)
+
+
+@dataclass(frozen=True)
+class Office:
+    """What every job needs to know of its platform."""
+
+    home: Path
+    api_socket: Path
+    places: Places
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the client asked for. `command` None: a shell; `terminal` is its TERM, None without a pty."""
+
+    user: str
+    command: bytes | None
+    terminal: str | None = None
+
+    def encode(self) -> bytes:
+        """Bytes for `decode`: a line of JSON, then the command as it came."""
+        head = json.dumps([self.user, self.terminal, self.command is not None]).encode()
+        return head + b"\n" + (self.command or b"")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Job:
+        head, _, command = data.partition(b"\n")
+        user, terminal, asked = json.loads(head)
+        return cls(user, command if asked else None, terminal)
+
+
+def enter(job: Job, office: Office, streams: list[int], parent: int) -> int:
+    """Run the job in this forked process; its exit status. `streams`: a pty, or stdin, stdout, stderr."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return GIT_ERROR
+    os.setsid()
+    if len(streams) == 1:
+        fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
+        streams = streams * 3
+    log = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+    syscalls.close_all_except((log,))
+    try:
+        return run(job, office)
+    except Hangup:
+        return 129
+    except Exception as error:
+        if not isinstance(error, PaasError):
+            os.write(log, traceback.format_exc().encode("utf-8", "replace"))
+            error = PaasError("Internal error.", "The operator finds it in the git daemon's log.")
+        _tell(progress.failure(error))
+        return GIT_ERROR if _is_git(job) else USAGE_ERROR
+
+
+def run(job: Job, office: Office) -> int:
+    """Do what the client asked for. Raises PaasError, Hangup."""
+    if job.command is None:
+        _tell([line.format(user=job.user) for line in GREETING])
+        return 0
+    asked = commands.parse(job.command, office.places.limits.command_bytes)
+    if isinstance(asked, CliCommand):
+        become_cli(asked, job, office)
+    assert isinstance(asked, GitCommand)
+    hang_up_on_signal()
+    api = Api(office.api_socket, job.user)
+    if asked.service == "upload-pack":
+        fetch(asked, api, office)
+    wire = Wire(0, 1, office.places.limits.write_s)
+    push = Push(wire, office.places, api, job.user, asked.app)
+    return receive.serve(push)
+
+
+def become_cli(asked: CliCommand, job: Job, office: Office) -> None:
+    """Turn this process into the CLI: argument vector, no shell, nothing of the client's environment."""
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/nonexistent",
+        "LANG": "C.UTF-8",
+        "PAAS_HOME": str(office.home),
+        "PAAS_SSH_USER": job.user,
+    }
+    if job.terminal is not None:
+        environ["TERM"] = commands.terminal_name(job.terminal)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "paas.cli.main", *asked.words], environ)
+
+
+def fetch(asked: GitCommand, api: Api, office: Office) -> None:
+    """Turn this process into git upload-pack of the app's repository. Raises NotFound."""
+    app = api.repository(asked.app)
+    if app is None:
+        raise NotFound(f"There is no app {asked.app}.", "`paas apps` lists those you may see.")
+    repository = office.places.repositories.of(app.id)
+    current_heads(office.places.repositories, app, "fetch")
+    if not repository.exists():
+        raise NotFound(f"Nothing has been pushed to {asked.app} yet.")
+    become_upload_pack(repository, os.getppid())
+
+
+def _is_git(job: Job) -> bool:
+    return job.command is not None and job.command.lstrip().startswith(b"git")
+
+
+def _tell(lines: list[str]) -> None:
+    os.write(2, "".join(line + "\n" for line in lines).encode("utf-8", "replace"))

@@ -1,0 +1,42 @@
+"""What one connection and one push may cost. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the git daemon; sizes in bytes, times in seconds."""
+
+    pack_bytes: int = 256 * MIB
+    source_bytes: int = 1024 * MIB
+    files: int = 200_000
+    objects: int = 1_000_000
+    receive_s: float = 900.0
+    index_cpu_s: int = 300
+    index_memory_bytes: int = 2048 * MIB
+    export_s: float = 120.0
+    command_bytes: int = 128 * 1024
+    ref_commands: int = 1000
+    write_s: float = 60.0
+
+    login_s: float = 20.0
+    greeting_s: float = 10.0
+    waiting: int = 512
+    waiting_per_source: int = 64
+    starting: int = 32
+    starting_per_source: int = 12
+    connections: int = 128
+    sessions: int = 8
+
+
+def human(size: float) -> str:
+    """A number of bytes as people say it: `61.2 MB`."""
+    for unit in ("bytes", "KB", "MB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GB"

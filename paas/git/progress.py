@@ -1,0 +1,73 @@
+"""Lines for the person who pushes: tenant text made harmless, errors in the grammar of a push.
+
+Pure. A build prints what it likes; on the pusher's terminal it must neither move the cursor nor pose as git
+(CVE-2024-52005).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from paas.errors import PaasError
+
+MAX_LINE_CHARACTERS = 2000
+WIDTH = 92
+
+_ESCAPE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]?"
+)
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def harmless(text: str) -> str:
+    """One line without escape sequences, control and direction characters; tabs stay; cut when very long.
+
+    >>> harmless("\\x1b[31mred\\x1b[0m\\rremote: ok")
+    'redremote: ok'
+    """
+    plain = _CONTROL.sub("", _ESCAPE.sub("", text))
+    plain = plain.encode("utf-8", "replace").decode()
+    return plain if len(plain) <= MAX_LINE_CHARACTERS else plain[:MAX_LINE_CHARACTERS] + " …"
+
+
+def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
+    """The words of `text` in lines of at most WIDTH columns; a longer word gets a line of its own."""
+    line, prefix = "", first
+    for word in text.split():
+        if line and len(prefix) + len(line) + 1 + len(word) > WIDTH:
+            yield prefix + line
+            line, prefix = word, rest
+        else:
+            line = f"{line} {word}" if line else word
+    yield prefix + line
+
+
+def warning(text: str) -> list[str]:
+    """` !     text`, wrapped."""
+    return list(wrapped(harmless(text), " !     ", " !     "))
+
+
+def failure(error: PaasError) -> list[str]:
+    """Cause first, then the evidence, what to do, and the log lines."""
+    message = error.message
+    if error.cause and not message.lower().startswith(error.cause.lower()):
+        message = f"{error.cause[:1].upper()}{error.cause[1:]}: {message}"
+    lines = warning(message)
+    for sentence in error.hint.splitlines():
+        lines += warning(sentence)
+    return lines + ["       " + harmless(line) for line in error.lines]
+
+
+def rejected(why: str) -> list[str]:
+    """The last line of a push that changed nothing."""
+    text = harmless(why).rstrip(".")
+    return warning(f"Push rejected: {text}.")
+
+
+def elapsed(seconds: float) -> str:
+    """`42 s`, `3 min 5 s`"""
+    whole = int(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"

@@ -1,0 +1,325 @@
+"""What a push means: the commit checked, exported, deployed by the api, and only then the ref moved."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paas.errors import BadInput, Conflict, Forbidden, NotFound, PaasError, Unavailable, from_json
+from paas.git import children, export, policy, progress
+from paas.git.api import Api, AppRepository, Pushed
+from paas.git.children import Finished, hangups_held
+from paas.git.limits import Limits, human
+from paas.git.policy import RefCommand
+from paas.git.receive import ReceivePack, Refused
+from paas.git.repository import ZERO, AppLock, Repositories, Repository
+from paas.git.sources import Sources
+from paas.git.wire import Wire
+
+NEW_APP_BRANCHES = ("main", "master")
+
+_LENIENT = "zeroPaddedFilemode,badTimezone,missingSpaceBeforeDate,missingSpaceBeforeEmail,badFilemode"
+"""What git's fsck finds in old histories that harms nobody: modes are made plain when a tree is exported."""
+
+_STRICT = "--strict=" + ",".join(f"{name}=ignore" for name in _LENIENT.split(","))
+_SIGXCPU, _SIGXFSZ = -24, -25
+_SETTLE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a platform keeps what the git daemon owns, and the bounds of a push."""
+
+    repositories: Repositories
+    sources: Sources
+    limits: Limits
+
+
+class Push(ReceivePack):
+    """One push by `user` to the app called `name`, which it may create."""
+
+    def __init__(self, wire: Wire, places: Places, api: Api, user: str, name: str) -> None:
+        super().__init__(wire, places.limits.ref_commands)
+        self._places = places
+        self._api = api
+        self._user = user
+        self._name = name
+        self._app: AppRepository | None = None
+        self._nowait = False
+
+    # before the pack
+    def heads(self) -> dict[str, str]:
+        self._app = self._api.repository(self._name)
+        if self._app is None:
+            return {}
+        if not self._app.may_push:
+            raise Forbidden(f"{self._user} may not push to {self._name}.")
+        return current_heads(self._places.repositories, self._app, self._user)
+
+    def accept(self, commands: list[RefCommand], options: list[str], *, shallow: bool) -> RefCommand:
+        self._nowait = policy.check_options(options)
+        branches = _branches(self._app)
+        return policy.check(commands, app=self._name, branches=branches, shallow=shallow)
+
+    # the push
+    def deploy(self, command: RefCommand) -> None:
+        with contextlib.ExitStack() as held:
+            base = None
+            if self._app is not None:
+                base = self._places.repositories.of(self._app.id)
+                self._take_turn(self._app, held)
+            quarantine = held.enter_context(self._places.repositories.quarantine(base))
+            objects = self._receive(quarantine)
+            told = self._export(quarantine, base, command, held)
+            if self._app is None:
+                self._app = self._api.create(self._name)
+                self._take_turn(self._app, held)
+            repository = self._places.repositories.of(self._app.id)
+            if self._is_live(repository, quarantine, command):
+                return
+            if objects:
+                with hangups_held():
+                    repository.take_in(quarantine)
+            self._release(command, told)
+            self._move_ref(repository, command)
+
+    def _take_turn(self, app: AppRepository, held: contextlib.ExitStack) -> None:
+        """Wait for the app's lock, then bring the ref up to date. Raises Conflict with `-o nowait`."""
+        lock = self._places.repositories.lock(app.id)
+        if not lock.acquire(self._user):
+            self._wait(lock)
+        held.callback(lock.release)
+        fresh = self._api.repository(app.name)
+        if fresh is None or fresh.id != app.id:
+            raise NotFound(f"The app {app.name} is gone.", "It was destroyed or renamed meanwhile.")
+        self._app = fresh
+        repository = self._places.repositories.of(fresh.id)
+        repository.make()
+        derive_ref(repository, fresh)
+
+    def _wait(self, lock: AppLock) -> None:
+        holder = lock.holder()
+        who = "Another push"
+        if holder is not None:
+            since = time.strftime("%H:%M:%S", time.localtime(holder.since))
+            who = f"A push by {progress.harmless(holder.user)} since {since}"
+        if self._nowait:
+            raise Conflict(f"{who} is at work on {self._name}.", "Push again when it is done.", cause="busy")
+        self.voice.say(
+            *progress.wrapped(f"{who} is at work on {self._name}; waiting for it", "-----> ", "       ")
+        )
+        self.voice.doing("waiting")
+        while not lock.acquire(self._user):
+            time.sleep(0.1)
+            self.voice.tick()
+
+    def _receive(self, quarantine: Path) -> int:
+        """Index and check the pack in quarantine; how many objects it holds. Raises Refused."""
+        limits = self._places.limits
+        head = self.wire.read(12)
+        if len(head) < 12 or head[:4] != b"PACK" or head[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
+            raise Refused(BadInput("The client sent no pack."), unpack="not a pack")
+        version, count = struct.unpack(">II", head[4:])
+        if count > limits.objects:
+            self.wire.drain(limits.pack_bytes, limits.write_s)
+            raise Refused(
+                BadInput(f"The push has {count} objects; {limits.objects} are allowed."), unpack="too large"
+            )
+        self.voice.doing("receiving")
+        words = ["index-pack", "--stdin", "--fix-thin", f"--pack_header={version},{count}", _STRICT]
+        words.append(f"--max-input-size={limits.pack_bytes}")
+        base = () if self._app is None else (self._places.repositories.of(self._app.id).path,)
+        finished = children.run(
+            children.git(quarantine, *words),
+            bounds=children.bounds(
+                read=base,
+                write=(quarantine,),
+                memory_bytes=limits.index_memory_bytes,
+                file_bytes=2 * limits.pack_bytes + (64 << 20),
+                cpu_s=limits.index_cpu_s,
+            ),
+            timeout_s=limits.receive_s,
+            stdin=self.wire.source,
+            tick=self.voice.tick,
+        )
+        if not finished.ok:
+            error = unpack_error(finished, limits)
+            self.voice.say(*progress.warning(error.message))
+            self.wire.drain(16 * limits.pack_bytes, limits.write_s)
+            raise Refused(error, unpack="index-pack failed")
+        return int(count)
+
+    def _export(
+        self, quarantine: Path, base: Repository | None, command: RefCommand, held: contextlib.ExitStack
+    ) -> dict[str, Any]:
+        """Check that the commit is whole, and make its source. Raises Refused, PaasError."""
+        limits, sources = self._places.limits, self._places.sources
+        read = (quarantine,) if base is None else (quarantine, base.path)
+        known = [f"^{commit}" for commit in (base.heads().values() if base else ())]
+        words = ["rev-list", "--objects", "--quiet", command.new, *known, "--"]
+        self.voice.doing("checking the commit")
+        whole = children.run(
+            children.git(quarantine, *words),
+            bounds=children.bounds(read=read, cpu_s=limits.index_cpu_s),
+            timeout_s=limits.export_s,
+            tick=self.voice.tick,
+        )
+        if not whole.ok:
+            raise Refused(BadInput("The push lacks objects that its commit needs.", whole.last_words()))
+        for _ in range(3):
+            finished = children.run(
+                lambda: export.export_in_child(quarantine, command.new, sources.path, limits),
+                bounds=children.bounds(read=read, write=(sources.path,), file_bytes=2 * limits.source_bytes),
+                timeout_s=limits.export_s,
+                tick=self.voice.tick,
+            )
+            told = export_answer(finished)
+            if sources.hold(told["tree"], held):
+                return told
+        raise Unavailable("The source vanished while it was being made.", "Push again.")
+
+    def _is_live(self, repository: Repository, quarantine: Path, command: RefCommand) -> bool:
+        """Whether somebody has brought this very commit live meanwhile. Raises Conflict when another is."""
+        claimed = None if command.old == ZERO else command.old
+        current = repository.heads().get(command.branch)
+        if current == claimed or current is None:
+            return False
+        if current == command.new:
+            self.voice.say(f"=====> {command.new[:7]} is live already")
+            return True
+        ahead = children.run(
+            children.git(quarantine, "merge-base", "--is-ancestor", current, command.new),
+            bounds=children.bounds(read=(quarantine, repository.path)),
+            timeout_s=self._places.limits.export_s,
+        )
+        if ahead.ok:
+            return False
+        raise Conflict(
+            f"{current[:7]} went live meanwhile, and this push does not contain it.",
+            "Fetch and merge it first: git pull REMOTE " + command.branch,
+            cause="fetch first",
+        )
+
+    def _release(self, command: RefCommand, told: dict[str, Any]) -> None:
+        """Have the commit deployed; return when it serves. Raises PaasError when it does not."""
+        assert self._app is not None
+        for link in told["outside"][:5]:
+            self.voice.say(*progress.warning(f"The link {link} points out of the app's folder."))
+        request = {
+            "commit": command.new,
+            "tree": told["tree"],
+            "branch": command.branch,
+            "subject": told["subject"],
+            "author": told["author"],
+            "files": told["files"],
+            "options": {"nowait": self._nowait},
+        }
+        self.voice.doing("at work")
+        try:
+            outcome = self._follow(request)
+        except Unavailable:
+            if self._went_live(command.new):
+                return
+            raise
+        if outcome.error is not None:
+            raise outcome.error
+
+    def _follow(self, request: dict[str, Any]) -> Pushed:
+        stream = self._api.push(self._name, request)
+        try:
+            for line in stream:
+                if line is not None:
+                    self.voice.say(progress.harmless(line))
+                self.voice.tick()
+        finally:
+            stream.close()
+        assert stream.outcome is not None
+        return stream.outcome
+
+    def _went_live(self, commit: str) -> bool:
+        """Ask again after the api broke off: it may have come back, and the deployment have ended well."""
+        deadline = time.monotonic() + _SETTLE_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(PaasError):
+                app = self._api.repository(self._name)
+                if app is not None and app.live_commit == commit:
+                    return True
+            time.sleep(0.5)
+        return False
+
+    def _move_ref(self, repository: Repository, command: RefCommand) -> None:
+        with hangups_held():
+            current = repository.heads().get(command.branch)
+            if not repository.compare_and_swap(command.branch, current, command.new):
+                raise Unavailable(
+                    "The commit is live, but the branch could not be moved.", "The next push repairs that."
+                )
+
+
+def _branches(app: AppRepository | None) -> tuple[str, ...]:
+    if app is None:
+        return NEW_APP_BRANCHES
+    return (app.deploy_branch, *(branch for branch in app.branches if branch != app.deploy_branch))
+
+
+def current_heads(repositories: Repositories, app: AppRepository, user: str) -> dict[str, str]:
+    """The app's branches, brought up to date unless a push is at work on them."""
+    repository = repositories.of(app.id)
+    lock = repositories.lock(app.id)
+    if lock.acquire(user):
+        try:
+            repository.make()
+            derive_ref(repository, app)
+        finally:
+            lock.release()
+    return repository.heads() if repository.exists() else {}
+
+
+def derive_ref(repository: Repository, app: AppRepository) -> None:
+    """Set the deploy branch to the commit that serves; the caller holds the app's lock."""
+    heads = repository.heads()
+    branch = next((name for name in heads if name in app.branches), app.deploy_branch)
+    if app.live_commit is None:
+        repository.set_head(branch, None)
+    elif heads != {branch: app.live_commit}:
+        there = children.run(
+            children.git(repository.path, "cat-file", "-e", f"{app.live_commit}^{{commit}}"),
+            bounds=children.bounds(read=(repository.path,)),
+            timeout_s=30,
+        )
+        repository.set_head(branch, app.live_commit if there.ok else None)
+
+
+def export_answer(finished: Finished) -> dict[str, Any]:
+    """What the exporter told. Raises BadInput with its sentence, or one about the bounds it met."""
+    if finished.timed_out or finished.status in (_SIGXCPU, _SIGXFSZ):
+        raise BadInput("The commit takes too long to unpack, or unpacks to too much.")
+    try:
+        answer = json.loads(finished.stdout)
+    except ValueError:
+        raise BadInput("The commit's files cannot be read.", finished.last_words()) from None
+    if "error" in answer:
+        raise from_json(answer["error"])
+    return dict(answer)
+
+
+def unpack_error(finished: Finished, limits: Limits) -> BadInput:
+    """Why `git index-pack` refused a pack, in one sentence."""
+    said = finished.stderr.decode("utf-8", "replace")
+    if "exceeds maximum allowed size" in said or finished.status == _SIGXFSZ:
+        return BadInput(
+            f"The push is larger than {human(limits.pack_bytes)}.", "Keep large files out of the repository."
+        )
+    if finished.timed_out:
+        return BadInput(f"The push took longer than {progress.elapsed(limits.receive_s)}.")
+    if finished.status < 0 or "out of memory" in said or "mmap failed" in said:
+        return BadInput("The push takes too much time or memory to unpack.", "An object in it is too large.")
+    for line in said.splitlines():
+        if line.startswith("error: object "):
+            return BadInput(f"An object is broken: {progress.harmless(line)[14:200]}.", "See `git fsck`.")
+    return BadInput(f"The pack cannot be read: {progress.harmless(finished.last_words())[:200]}.")

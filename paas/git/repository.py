@@ -1,0 +1,280 @@
+"""Repositories on disk: one bare repository per app id, its lock, the quarantine of a push, the ref that is derived.
+
+Only the git daemon writes here, and only under the app's lock; no lock outlives its holder (flock(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+APP_ID = re.compile(r"a[0-9a-f]{10}")
+OBJECT_ID = re.compile(r"[0-9a-f]{40}")
+ZERO = "0" * 40
+REPACK_AT = 20
+
+_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = false\n"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who is at work on an app since when (seconds since 1970)."""
+
+    user: str
+    since: float
+
+
+class AppLock:
+    """One push of an app at a time, over all connections. The file says who; the kernel says whether."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, user: str) -> bool:
+        """Take the lock if it is free."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        if not same_file(descriptor, self._path):
+            os.close(descriptor)
+            return self.acquire(user)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"user": user, "since": time.time()}).encode(), 0)
+        self._descriptor = descriptor
+        return True
+
+    def holder(self) -> Holder | None:
+        """Who held the lock last; None when that was never written."""
+        try:
+            data = json.loads(self._path.read_text())
+            return Holder(str(data["user"]), float(data["since"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def same_file(descriptor: int, path: Path) -> bool:
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+class Repository:
+    """The bare repository at `path`; what changes it wants the app's lock held."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def objects(self) -> Path:
+        return self.path / "objects"
+
+    def exists(self) -> bool:
+        return (self.path / "HEAD").is_file()
+
+    def make(self) -> None:
+        """Make it, complete or not at all."""
+        if self.exists():
+            return
+        fresh = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
+        make_bare(fresh)
+        try:
+            os.rename(fresh, self.path)
+        except OSError:
+            remove_folder(fresh)
+            if not self.exists():
+                raise
+
+    def heads(self) -> dict[str, str]:
+        """Branch → commit."""
+        top = self.path / "refs" / "heads"
+        found = {}
+        for folder, _, names in os.walk(top):
+            for name in names:
+                path = Path(folder, name)
+                commit = path.read_text().strip()
+                if not name.endswith(".lock") and OBJECT_ID.fullmatch(commit):
+                    found[str(path.relative_to(top))] = commit
+        return found
+
+    def set_head(self, branch: str, commit: str | None) -> None:
+        """Make `branch` the only one, at `commit`; None: there is none."""
+        for other in self.heads():
+            if other != branch or commit is None:
+                self._ref(other).unlink(missing_ok=True)
+        if commit is not None:
+            path = self._ref(branch)
+            self._clear_way(path)
+            self._replace(path, commit + "\n")
+            self._replace(self.path / "HEAD", f"ref: refs/heads/{branch}\n")
+
+    def compare_and_swap(self, branch: str, old: str | None, new: str) -> bool:
+        """Move the branch if it is where the caller believes (None: absent); says whether it moved."""
+        if self.heads().get(branch) != old:
+            return False
+        self.set_head(branch, new)
+        return self.heads().get(branch) == new
+
+    def take_in(self, quarantine: Path) -> None:
+        """Move a checked pack here. An index comes last: without it a pack is not seen."""
+        source, target = quarantine / "objects" / "pack", self.objects / "pack"
+        for name in sorted(os.listdir(source), key=lambda name: (name.endswith(".idx"), name)):
+            os.rename(source / name, target / name)
+        sync_folder(target)
+
+    def packs(self) -> int:
+        return sum(name.endswith(".pack") for name in os.listdir(self.objects / "pack"))
+
+    def _ref(self, branch: str) -> Path:
+        return self.path / "refs" / "heads" / branch
+
+    def _replace(self, path: Path, text: str) -> None:
+        """Whole or not at all, also after a power cut."""
+        fresh = self.path / f".new-{secrets.token_hex(4)}"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, text.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(fresh, path)
+        sync_folder(path.parent)
+
+    def _clear_way(self, path: Path) -> None:
+        """`a` is in the way of `a/b`, and an empty folder `a` in that of `a`."""
+        top = self.path / "refs" / "heads"
+        for ancestor in reversed(path.relative_to(top).parents[:-1]):
+            if (top / ancestor).is_file():
+                (top / ancestor).unlink()
+        if path.is_dir():
+            remove_folder(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+class Repositories:
+    """All repositories of a platform, below `repos/`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / "incoming"
+
+    def of(self, app_id: str) -> Repository:
+        return Repository(self.root / f"{_checked(app_id)}.git")
+
+    def lock(self, app_id: str) -> AppLock:
+        return AppLock(self.root / f"{_checked(app_id)}.lock")
+
+    @contextlib.contextmanager
+    def quarantine(self, base: Repository | None) -> Iterator[Path]:
+        """A repository of its own for one push, which sees the objects of `base`; gone at the end."""
+        self.incoming.mkdir(mode=0o700, exist_ok=True)
+        path = self.incoming / secrets.token_hex(8)
+        path.mkdir(mode=0o700)
+        alive = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            make_bare(path)
+            if base is not None and base.exists():
+                (path / "objects" / "info" / "alternates").write_text(f"{base.objects}\n")
+            yield path
+        finally:
+            remove_folder(path)
+            os.close(alive)
+
+    def sweep_incoming(self, min_age_s: float = 60) -> int:
+        """Remove quarantines whose push is dead; how many."""
+        removed = 0
+        for entry in os.scandir(self.incoming) if self.incoming.is_dir() else ():
+            if time.time() - entry.stat().st_mtime < min_age_s:
+                continue
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_folder(Path(entry.path))
+                removed += 1
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(descriptor)
+        return removed
+
+    def remove_unknown(self, known: set[str]) -> list[str]:
+        """Remove the repositories of apps that are gone, unless somebody is at work on them; their ids."""
+        removed = []
+        present = {name.split(".")[0] for name in os.listdir(self.root) if name.endswith((".git", ".lock"))}
+        for app_id in sorted(present - known):
+            if not APP_ID.fullmatch(app_id):
+                continue
+            lock = self.lock(app_id)
+            if not lock.acquire("clean-up"):
+                continue
+            try:
+                if self.of(app_id).path.exists():
+                    remove_folder(self.of(app_id).path)
+                    removed.append(app_id)
+                (self.root / f"{app_id}.lock").unlink()
+            finally:
+                lock.release()
+        return removed
+
+    def app_ids(self) -> list[str]:
+        names = sorted(os.listdir(self.root))
+        return [name[:-4] for name in names if name.endswith(".git") and APP_ID.fullmatch(name[:-4])]
+
+
+def _checked(app_id: str) -> str:
+    if not APP_ID.fullmatch(app_id):
+        raise ValueError(f"not an app id: {app_id!r}")
+    return app_id
+
+
+def make_bare(path: Path) -> None:
+    """An empty bare repository, without hooks, description or templates."""
+    for folder in ("objects/pack", "objects/info", "refs/heads"):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    (path / "config").write_text(_CONFIG)
+    (path / "HEAD").write_text("ref: refs/heads/main\n")
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder whose entries git or this daemon named; what vanishes meanwhile is no matter."""
+    for folder, folders, names in os.walk(path, topdown=False):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
+        for name in folders:
+            inner = os.path.join(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(inner) if os.path.islink(inner) else os.rmdir(inner)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(path)
