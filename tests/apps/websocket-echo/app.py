@@ -10,10 +10,10 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
-    headers = dict(
-        (name.strip().lower(), value.strip())
+    headers = {
+        name.strip().lower(): value.strip()
         for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
-    )
+    }
     key = headers.get(b"sec-websocket-key")
     if key is None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\necho\n")
@@ -39,11 +39,16 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         plain = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
         opcode = first & 0x0F
         answer = 0x0A if opcode == 0x09 else opcode
-        length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
-        writer.write(bytes([0x80 | answer]) + length + plain)
+        writer.write(bytes([0x80 | answer]) + length_of(size) + plain)
         await writer.drain()
         if opcode == 0x08:
             return
+
+
+def length_of(size: int) -> bytes:
+    if size < 126:
+        return bytes([size])
+    return b"\x7e" + size.to_bytes(2, "big") if size < 65536 else b"\x7f" + size.to_bytes(8, "big")
 
 
 async def main() -> None:
