@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -128,11 +129,12 @@ def _build(recipe: Recipe, stacks: Path, work: Path, say: Say) -> Stack:
     say(f"Packing the run layer ({size / 1e6:.0f} MB)")
     run = publish(root, stacks)
     say(f"Adding the build layer: {', '.join(recipe.build)}")
-    upper, packages = _build_layer(recipe, stacks / "layers" / run.removeprefix("sha256:"), work, apt, say)
+    lower = stacks / "layers" / run.removeprefix("sha256:")
+    upper, packages = _build_layer(recipe, lower, work, apt, say)
     debian.clean(upper, recipe.suite)
     upper_size = debian.normalise(upper, began)
     say(f"Packing the build layer ({upper_size / 1e6:.0f} MB)")
-    build = publish(upper, stacks)
+    build = publish(upper, stacks, lower)
     stack = Stack(
         recipe.name, (run,), (run, build), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         size + upper_size, packages,
@@ -163,15 +165,15 @@ def _build_layer(
     return upper, tuple(listing.splitlines())
 
 
-def publish(tree: Path, stacks: Path) -> str:
-    """Move a finished tree into the store as a layer, with its tar as a blob; returns `sha256:HEX`."""
+def publish(tree: Path, stacks: Path, lower: Path | None = None) -> str:
+    """Move a finished tree into the store as a layer, with its tar as a blob; returns `sha256:HEX`.
+
+    With `lower` the tree is an overlay's upper folder over it: what it hides there is written as `.wh.` files.
+    """
     blob = tree.with_suffix(".tar")
-    with blob.open("wb") as file, subprocess.Popen(
-        ["tar", "--sort=name", "--numeric-owner", "--format=gnu", "--one-file-system", "-C", str(tree), "-cf", "-", "."],
-        stdout=subprocess.PIPE,
-    ) as tar:  # fmt: skip
+    digest = hashlib.sha256()
+    with blob.open("wb") as file, subprocess.Popen(_tar(tree, lower), stdout=subprocess.PIPE) as tar:
         assert tar.stdout is not None
-        digest = hashlib.sha256()
         while chunk := tar.stdout.read(1 << 20):
             digest.update(chunk)
             file.write(chunk)
@@ -189,6 +191,44 @@ def publish(tree: Path, stacks: Path) -> str:
     for folder in (stacks / "layers", stacks / "blobs/sha256"):
         _sync_folder(folder)
     return f"sha256:{name}"
+
+
+def _tar(tree: Path, lower: Path | None) -> list[str]:
+    """The tar command of a layer; GNU tar is several times faster than any Python."""
+    command = ["tar", "--sort=name", "--numeric-owner", "--format=gnu", "--one-file-system", "-cf", "-"]
+    devices, marks = _hidden(tree, lower) if lower else ([], [])
+    if not marks:
+        return [*command, "-C", str(tree), "."]
+    side = tree.with_suffix(".hidden")
+    for mark in marks:
+        (side / mark).parent.mkdir(parents=True, exist_ok=True)
+        (side / mark).touch()
+        os.utime(side / mark, (debian.FAKE_EPOCH, debian.FAKE_EPOCH))
+    excluded, listed = tree.with_suffix(".excluded"), tree.with_suffix(".marks")
+    excluded.write_bytes(b"".join(b"./%s\n" % os.fsencode(path) for path in devices))
+    listed.write_bytes(b"".join(b"./%s\0" % os.fsencode(path) for path in marks))
+    return [
+        *command, "--anchored", "--no-wildcards", f"--exclude-from={excluded}", "-C", str(tree), ".",
+        "-C", str(side), "--no-recursion", "--null", f"--files-from={listed}",
+    ]  # fmt: skip
+
+
+def _hidden(tree: Path, lower: Path) -> tuple[list[str], list[str]]:
+    """What an upper folder hides of `lower`: its whiteout devices, and the `.wh.` names of the same meaning."""
+    devices, marks = [], []
+    for folder, folders, files in os.walk(tree):
+        inside = os.path.relpath(folder, tree)
+        for name in sorted(files):
+            status = os.lstat(os.path.join(folder, name))
+            if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+                devices.append(os.path.normpath(os.path.join(inside, name)))
+                marks.append(os.path.normpath(os.path.join(inside, f".wh.{name}")))
+        for name in sorted(folders):
+            path = os.path.join(folder, name)
+            opaque = not os.path.islink(path) and "trusted.overlay.opaque" in os.listxattr(path)
+            if opaque and (lower / inside / name).is_dir():
+                marks.append(os.path.normpath(os.path.join(inside, name, ".wh..wh..opq")))
+    return devices, marks
 
 
 def _add_app_user(root: Path) -> None:
