@@ -1,0 +1,112 @@
+"""Slow or dangerous work in a child of its own: the spawner forks it, serves on, and answers when it is done.
+
+The function runs in the child and returns a JSON object; what it raises becomes the error. It does its own
+confinement, since what it must be able to do differs.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from runtime import syscalls as sc
+from runtime.loop import Loop
+
+Work = Callable[[], dict[str, Any]]
+Done = Callable[[dict[str, Any]], None]
+_LOW_PRIORITY = 10
+
+
+@dataclass
+class _Job:
+    name: str
+    pid: int
+    pidfd: int
+    pipe: int
+    done: Done
+    output: bytearray
+    timed_out: bool = False
+
+
+class Jobs:
+    """The children at work. `keep` are descriptors a child may inherit besides its own."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._jobs: dict[int, _Job] = {}
+
+    def start(
+        self, name: str, work: Work, done: Done, *, timeout_s: float, keep: tuple[int, ...] = ()
+    ) -> None:
+        """Fork; `done` gets an answer of the spawner's protocol, later."""
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            _work(work, theirs, keep)
+        os.close(theirs)
+        job = _Job(name, pid, os.pidfd_open(pid), ours, done, bytearray())
+        self._jobs[pid] = job
+        self._loop.watch(ours, lambda _: self._read(job))
+        self._loop.after(timeout_s, lambda: self._overdue(job))
+
+    def _read(self, job: _Job) -> None:
+        data = os.read(job.pipe, 65536)
+        job.output += data
+        if data and len(job.output) <= 1 << 20:
+            return
+        self._loop.forget(job.pipe)
+        os.close(job.pipe)
+        signal.pidfd_send_signal(job.pidfd, signal.SIGKILL)
+        _, status = os.waitpid(job.pid, 0)
+        os.close(job.pidfd)
+        del self._jobs[job.pid]
+        job.done(_answer(job, status))
+
+    def _overdue(self, job: _Job) -> None:
+        if self._jobs.get(job.pid) is job:
+            job.timed_out = True
+            signal.pidfd_send_signal(job.pidfd, signal.SIGKILL)
+
+
+def _answer(job: _Job, status: int) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(bytes(job.output))
+        return answer
+    except ValueError:
+        pass
+    if job.timed_out:
+        return failure("timed_out", f"{job.name} took too long and was ended")
+    code = os.waitstatus_to_exitcode(status)
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with status {code}"
+    return failure("job_failed", f"{job.name} {how} before it had an answer")
+
+
+def failure(code: str, message: str, hint: str = "") -> dict[str, Any]:
+    """A refusal, as the protocol has it."""
+    return {"ok": False, "error": {"code": code, "message": message, "hint": hint}}
+
+
+def _work(work: Work, pipe: int, keep: tuple[int, ...]) -> NoReturn:
+    try:
+        gc.disable()
+        os.setsid()
+        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        sc.close_all_except((pipe, *keep))
+        os.setpriority(os.PRIO_PROCESS, 0, _LOW_PRIORITY)
+        try:
+            answer = {"ok": True, **work()}
+        except Exception as error:
+            code = str(getattr(error, "code", "job_failed"))
+            answer = failure(code, str(error) or type(error).__name__, str(getattr(error, "hint", "")))
+        data = memoryview(json.dumps(answer).encode())
+        while data:
+            data = data[os.write(pipe, data) :]
+    finally:
+        os._exit(0)

@@ -1,0 +1,64 @@
+"""Who a process is: pid, start time and boot, so that a pid used again is never taken for its predecessor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+_START_TIME = 19
+"""Index of `starttime` in the fields after the command name (proc_pid_stat(5), field 22)."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process for ever: `start_ticks` is its start in clock ticks since boot `boot_id`."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+def boot_id() -> str:
+    """The kernel's name for the time since the machine was started."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def start_ticks(pid: int) -> int:
+    """When a process started, in clock ticks since boot. Raises ProcessLookupError."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except FileNotFoundError:
+        raise ProcessLookupError(pid) from None
+    return int(stat[stat.rindex(b")") + 2 :].split()[_START_TIME])
+
+
+def identify(pid: int, boot: str) -> Identity:
+    return Identity(pid, start_ticks(pid), boot)
+
+
+def open_pidfd(identity: Identity, boot: str) -> int | None:
+    """A pidfd of exactly this process; None if it has ended, even if its pid lives on as another's."""
+    if identity.boot_id != boot:
+        return None
+    try:
+        pidfd = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return None
+    try:
+        if start_ticks(identity.pid) == identity.start_ticks:
+            return pidfd
+    except ProcessLookupError:
+        pass
+    os.close(pidfd)
+    return None
+
+
+def signal_pidfd(pidfd: int, number: int) -> bool:
+    """Signal a process; False if it has ended."""
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,330 @@
+"""The spawner: root, single-threaded, the only process that makes containers. `python -P -m runtime.spawner`.
+
+It serves one unix socket to root and the control plane's user, and knows nothing of apps. It may be killed at any
+moment: containers run on under their shims, and the next spawner finds them again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import pwd
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime import blocks, cgroup, process, seccomp, verbs
+from runtime import syscalls as sc
+from runtime.container import ContainerError, Platform
+from runtime.frames import FrameError, JsonDecoder, encode_json
+from runtime.instances import Instances
+from runtime.jobs import Jobs, failure
+from runtime.layout import Layout
+from runtime.loop import Loop
+from runtime.net import Network, NetworkError, RulesError, drain
+from runtime.spec import SpecError
+from runtime.userns import UserNamespaces
+
+INIT_PATHS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/libexec/catatonit/catatonit")
+_RULES_SETTLE_S = 0.3
+_RULES_EVERY_S = 60.0
+_MOST_UNSENT = 8 * 1024 * 1024
+
+
+class StartError(Exception):
+    """The spawner cannot start; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    home: Path
+    stacks: Path
+    allow_bind: tuple[Path, ...] = ()
+    user: str = "paas"
+
+    @classmethod
+    def parse(cls, words: list[str]) -> Options:
+        """Raises StartError."""
+        known: dict[str, list[str]] = {"--home": [], "--stacks": [], "--allow-bind": [], "--user": []}
+        for name, value in zip(words[::2], words[1::2], strict=False):
+            if name not in known:
+                raise StartError(f"unknown option {name}; known: {', '.join(known)}")
+            known[name].append(value)
+        if len(words) % 2 or not known["--home"] or not known["--stacks"]:
+            raise StartError("usage: --home DIR --stacks DIR [--allow-bind PATH]… [--user NAME]")
+        return cls(
+            home=Path(known["--home"][-1]).absolute(),
+            stacks=Path(known["--stacks"][-1]).absolute(),
+            allow_bind=tuple(Path(path).resolve() for path in known["--allow-bind"]),
+            user=(known["--user"] or ["paas"])[-1],
+        )
+
+
+@dataclass
+class _Connection:
+    sock: socket.socket
+    decoder: JsonDecoder = field(default_factory=JsonDecoder)
+    out: bytearray = field(default_factory=bytearray)
+    watching: bool = False
+    closed: bool = False
+
+
+class Server:
+    """The socket and its connections. Requests of one connection are answered one after the other."""
+
+    def __init__(self, loop: Loop, listener: socket.socket, users: set[int]) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._users = users
+        self._connections: dict[int, _Connection] = {}
+        self.verbs: verbs.Verbs | None = None
+
+    def start(self) -> None:
+        self._listener.setblocking(False)
+        self._loop.watch(self._listener.fileno(), lambda _: self._accept())
+
+    def event(self, kind: str, instance_id: str) -> None:
+        for connection in list(self._connections.values()):
+            if connection.watching:
+                self._send(connection, {"event": kind, "id": instance_id})
+
+    def _accept(self) -> None:
+        with suppress(BlockingIOError):
+            sock, _ = self._listener.accept()
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            _, uid, _ = struct.unpack("iII", credentials)
+            if uid not in self._users:
+                sock.close()
+                return
+            sock.setblocking(False)
+            connection = _Connection(sock)
+            self._connections[sock.fileno()] = connection
+            self._loop.watch(sock.fileno(), lambda events: self._ready(connection, events))
+
+    def _ready(self, connection: _Connection, events: int) -> None:
+        if events & select.EPOLLOUT:
+            self._flush(connection)
+        if events & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) and not connection.closed:
+            try:
+                data = connection.sock.recv(65536)
+                messages = connection.decoder.feed(data)
+            except BlockingIOError:
+                return
+            except (OSError, FrameError):
+                data, messages = b"", []
+            for message in messages:
+                self._request(connection, message)
+            if not data:
+                self._close(connection)
+
+    def _request(self, connection: _Connection, message: Any) -> None:
+        assert self.verbs is not None
+        if isinstance(message, dict) and message.get("verb") == "watch":
+            connection.watching = True
+            self._send(connection, {"ok": True})
+            return
+        try:
+            self.verbs.handle(message, lambda answer: self._send(connection, answer))
+        except ContainerError as error:
+            self._send(connection, failure(error.code, error.message, error.hint))
+        except SpecError as error:
+            self._send(connection, failure("bad_spec", str(error)))
+        except (OSError, cgroup.CgroupError, NetworkError, RulesError) as error:
+            self._send(connection, failure("failed", str(error)))
+        except Exception:
+            traceback.print_exc()
+            self._send(connection, failure("internal", "internal error of the spawner; see its output"))
+
+    def _send(self, connection: _Connection, message: dict[str, Any]) -> None:
+        if connection.closed:
+            return
+        connection.out += encode_json(message)
+        self._flush(connection)
+
+    def _flush(self, connection: _Connection) -> None:
+        try:
+            while connection.out:
+                del connection.out[: connection.sock.send(memoryview(connection.out)[:262144])]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close(connection)
+            return
+        if len(connection.out) > _MOST_UNSENT:
+            self._close(connection)
+            return
+        events = select.EPOLLIN | (select.EPOLLOUT if connection.out else 0)
+        self._loop.watch(connection.sock.fileno(), lambda events: self._ready(connection, events), events)
+
+    def _close(self, connection: _Connection) -> None:
+        if not connection.closed:
+            connection.closed = True
+            self._loop.forget(connection.sock.fileno())
+            del self._connections[connection.sock.fileno()]
+            connection.sock.close()
+
+
+def run(options: Options) -> None:
+    """Serve for ever. Raises StartError."""
+    layout = _prepare_folders(options)
+    lock = _lock(layout)
+    sc.unshare(sc.CLONE_NEWNS)
+    sc.mount("none", "/", None, sc.MS_REC | sc.MS_SLAVE)
+    user = _account(options.user)
+    log = _account("paas-log")
+    cgroups = cgroup.detect(layout.id)
+    block = _claim(layout)
+    network = Network(layout.id, block.network)
+    network.prepare()
+    platform = Platform(
+        layout=layout,
+        cgroups=cgroups,
+        network=network,
+        userns=UserNamespaces(),
+        init=_open_init(),
+        seccomp=seccomp.compile_filter(),
+        stage=_make(layout.run / "stage", 0, 0o700),
+        boot_id=process.boot_id(),
+        log_user=log.pw_uid,
+        log_group=log.pw_gid,
+        attach_group=user.pw_gid,
+        allow_bind=options.allow_bind,
+    )
+    loop = Loop()
+    server = Server(loop, _listen(layout, user.pw_gid), {0, user.pw_uid})
+    instances = Instances(platform, loop, server.event)
+    server.verbs = verbs.Verbs(platform, instances, Jobs(loop), block)
+    adopted = instances.recover()
+    _guard_rules(loop, network)
+    server.start()
+    server.verbs.empty_trash()
+    server.verbs.repair_layers()
+    gc.collect()
+    gc.freeze()
+    print(
+        f"spawner ready home={layout.home} id={layout.id} adopted={len(adopted)}", file=sys.stderr, flush=True
+    )
+    while lock >= 0:
+        loop.turn()
+
+
+def _guard_rules(loop: Loop, network: Network) -> None:
+    """Put the network's rules back when anybody changes them, and look once a minute in any case."""
+    watch = network.watch()
+    due: list[bool] = []
+
+    def reapply() -> None:
+        due.clear()
+        try:
+            if network.reapply():
+                print("network rules restored", file=sys.stderr, flush=True)
+        except (RulesError, OSError) as error:
+            print(f"network rules not restored: {error}", file=sys.stderr, flush=True)
+
+    def changed(_: int) -> None:
+        drain(watch)
+        if not due:
+            due.append(True)
+            loop.after(_RULES_SETTLE_S, reapply)
+
+    def periodic() -> None:
+        reapply()
+        loop.after(_RULES_EVERY_S, periodic)
+
+    loop.watch(watch.fileno(), changed)
+    loop.after(_RULES_EVERY_S, periodic)
+
+
+def _prepare_folders(options: Options) -> Layout:
+    try:
+        identity = (options.home / "id").read_text().strip()
+    except OSError as error:
+        raise StartError(f"{options.home / 'id'}: {error.strerror}; the server makes it") from error
+    layout = Layout(options.home, options.stacks, identity)
+    group = _account(options.user).pw_gid
+    _make(layout.run.parent, 0, 0o755)
+    _make(layout.run, 0, 0o755)
+    _make(layout.spawner_socket.parent, group, 0o750)
+    _make(layout.run_instances, group, 0o750)
+    for folder in (layout.layers, layout.instances, layout.volumes, layout.caches):
+        _make(folder, 0, 0o700)
+    _make(layout.logs, 0, 0o755)
+    return layout
+
+
+def _make(path: Path, group: int, mode: int) -> Path:
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    os.chown(path, 0, group)
+    path.chmod(mode)
+    return path
+
+
+def _account(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise StartError(f"there is no user {name}; make it with: useradd --system {name}") from None
+
+
+def _lock(layout: Layout) -> int:
+    fd = os.open(layout.spawner_socket.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StartError(f"another spawner runs for {layout.home}") from None
+    return fd
+
+
+def _claim(layout: Layout) -> blocks.Block:
+    from runtime.net import links
+    from runtime.net.netlink import Netlink
+
+    with Netlink() as netlink:
+        routes = [route.destination for route in links.routes(netlink)]
+    return blocks.claim(layout, routes=routes)
+
+
+def _open_init() -> int:
+    for path in INIT_PATHS:
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    raise StartError("catatonit, the init program of containers, is not installed: apt-get install catatonit")
+
+
+def _listen(layout: Layout, group: int) -> socket.socket:
+    path = layout.spawner_socket
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(os.fspath(path))
+    os.chown(path, 0, group)
+    path.chmod(0o660)
+    listener.listen(128)
+    return listener
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; the exit status."""
+    os.umask(0o022)
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        run(Options.parse(sys.argv[1:] if words is None else words))
+    except (StartError, blocks.BlockError, cgroup.CgroupError, NetworkError, RulesError, OSError) as error:
+        print(f"spawner: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
