@@ -293,7 +293,7 @@ def _stop_instances(layout: Layout, grace_s: float) -> None:
     try:
         running = [item.id for item in spawner.list() if item.state == "running"]
         for identity in running:
-            spawner.signal(identity, "TERM", everyone=True)
+            spawner.signal(identity, "TERM", all=True)
         deadline = time.monotonic() + grace_s
         while running and time.monotonic() < deadline:
             running = [item.id for item in spawner.list() if item.state == "running"]
