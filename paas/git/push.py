@@ -217,7 +217,7 @@ class Push(ReceivePack):
             "subject": told["subject"],
             "author": told["author"],
             "files": told["files"],
-            "options": {"nowait": self._nowait},
+            "nowait": self._nowait,
         }
         self.voice.doing("at work")
         try:
