@@ -52,7 +52,7 @@ class Collector:
         self._settings, self._layout = settings, settings.layout()
         self._store, self._client, self._poke_path = store, client, poke_path
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._removing: set[str] = set()
+        self._removing: frozenset[str] = frozenset()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -69,8 +69,13 @@ class Collector:
     def remove_app(self, app_id: str) -> None:
         """Remove everything of an app that is being destroyed and has no instance left; then its row."""
         if app_id not in self._removing:
-            self._removing.add(app_id)
+            self._removing |= {app_id}
             self._queue.put(app_id)
+
+    @property
+    def removing(self) -> frozenset[str]:
+        """Apps that are queued for removal or gone; an id is never used again."""
+        return self._removing
 
     def _run(self) -> None:
         due = time.monotonic() + SOON_S
@@ -94,7 +99,7 @@ class Collector:
             except (SpawnerError, PaasError, OSError) as error:
                 log.warning("housekeeping job=%r reason=%s", job, error)
                 due = time.monotonic() + 10 * SOON_S
-                self._removing.discard(job)
+                self._removing -= {job or ""}
 
     def _destroy(self, app_id: str) -> None:
         log.info("app=%s removing", app_id)
@@ -104,7 +109,6 @@ class Collector:
         with self._store.write() as tx:
             _forget_layers(tx, app_id)
             apps.delete(tx, app_id)
-        self._removing.discard(app_id)
         poke(self._poke_path)
         log.info("app=%s removed", app_id)
 

@@ -173,6 +173,7 @@ class Loop:
             drained=self._routers.drained,
             acked=self._routers.acked,
             orphaned=self._orphaned,
+            removing=self._collector.removing,
             age_s=self._age_s,
             step_age_s=self._step_age_s,
         )

@@ -221,7 +221,7 @@ def _destroy(plan: Plan, state: AppState, facts: Facts) -> None:
         elif facts.age_s(instance.id) >= DESTROY_STOP_S:
             plan.actions.append(Kill(instance.id))
         plan.wake_in(DESTROY_STOP_S)
-    if not state.live:
+    if not state.live and state.app.id not in facts.removing:
         plan.actions.append(RemoveApp(state.app.id))
 
 

@@ -67,7 +67,8 @@ class Facts:
     """What was seen, not stored: lost when the loop restarts, and found again.
 
     `containers` is runtime id -> running, exited or broken, None until the spawner has told. `acked`: every
-    router worker has the table of the rows as they are.
+    router worker has the table of the rows as they are. `orphaned` are instances of builds whose builder is dead,
+    `removing` apps whose remains are being removed.
     """
 
     containers: dict[str, str] | None = None
@@ -76,6 +77,7 @@ class Facts:
     drained: frozenset[str] = frozenset()
     acked: bool = False
     orphaned: frozenset[int] = frozenset()
+    removing: frozenset[str] = frozenset()
     age_s: Callable[[int], float] = lambda id: 0.0
     step_age_s: Callable[[int], float] = lambda id: 0.0
 

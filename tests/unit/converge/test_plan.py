@@ -217,6 +217,7 @@ def test_destroying_stops_everything_then_removes_the_app() -> None:
     slow = instance(1, state="stopping")
     assert actions(state(slow, app=app), facts(slow, age_s=lambda id: 6.0)) == [Kill(1)]
     assert actions(state(app=app), facts()) == [RemoveApp("a1")]
+    assert actions(state(app=app), facts(removing=frozenset(["a1"]))) == []
 
 
 def test_the_first_restart_is_immediate_and_later_ones_back_off_to_five_minutes() -> None:
