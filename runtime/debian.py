@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.image.removal import remove_path
+
 Say = Callable[[str], None]
 
 PUBLIC_MIRROR = "http://deb.debian.org/debian"
@@ -230,8 +232,8 @@ def clean(tree: Path, suite: str) -> None:
     """Take out of a tree (a root, or an overlay's upper folder) whatever belongs to the build, not to Debian."""
     for name in _EMPTIED:
         if (tree / name).is_dir() and not (tree / name).is_symlink():
-            for entry in os.scandir(tree / name):
-                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+            for entry in list((tree / name).iterdir()):
+                remove_path(entry)
     for path in (tree / "var/log").rglob("*"):
         if not path.is_dir() or path.is_symlink():
             path.unlink()

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from runtime import debian
 from runtime.debian import Say, StackError
+from runtime.image.removal import remove_path
 
 DEFAULT_STACKS = Path("/var/cache/paas/stacks")
 APP_LINES = {
@@ -114,7 +114,7 @@ def create(name: str, stacks: Path, say: Say) -> Stack:
         try:
             return _build(recipe, stacks, work, say)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            remove_path(work)
 
 
 def _build(recipe: Recipe, stacks: Path, work: Path, say: Say) -> Stack:
@@ -253,7 +253,7 @@ def _locked(stacks: Path, say: Say) -> Iterator[None]:
 
 def _fresh(parent: Path) -> Path:
     """A new work folder; what a killed builder left is removed (the lock is held)."""
-    shutil.rmtree(parent, ignore_errors=True)
+    remove_path(parent)
     parent.mkdir(mode=0o755)
     path = Path(tempfile.mkdtemp(dir=parent))
     path.chmod(0o755)

@@ -7,9 +7,7 @@ one, files are made with O_EXCL, changed by descriptor and named by rename.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,8 +19,10 @@ class NewBlob:
     """A blob in the making, in the image layout of a less privileged user; hashed while it is written."""
 
     def __init__(self, images: Path) -> None:
+        import hashlib  # here, since its library is a tenth of an idle spawner
+
         self._folder = blob_folder(images)
-        self._name = f"{_NEW}{secrets.token_hex(8)}"
+        self._name = f"{_NEW}{os.urandom(8).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(self._name, flags, 0o644, dir_fd=self._folder)
         self._hash = hashlib.sha256()

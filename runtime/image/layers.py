@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -78,7 +77,7 @@ class LayerStore:
         """A new folder below the store holding an empty `tree` that belongs to the app user; removed at the end."""
         parent = self.folder / _NEW
         parent.mkdir(mode=0o700, exist_ok=True)
-        name = secrets.token_hex(8)
+        name = os.urandom(8).hex()
         (parent / name).mkdir(mode=0o700)
         tree = parent / name / "tree"
         tree.mkdir(mode=0o700)
@@ -109,7 +108,7 @@ class LayerStore:
         (self.folder / f"{name}.json").unlink(missing_ok=True)
         parent = self.folder / _NEW
         parent.mkdir(mode=0o700, exist_ok=True)
-        target = f"gone-{secrets.token_hex(8)}"
+        target = f"gone-{os.urandom(8).hex()}"
         with suppress(FileNotFoundError):
             (self.folder / name).rename(parent / target)
             self._discard(target)
@@ -150,6 +149,6 @@ class LayerStore:
 
     def _describe(self, layer: Layer) -> None:
         path = self.folder / f"{digest_hex(layer.digest)}.json"
-        temporary = path.with_suffix(f".json.{secrets.token_hex(4)}")
+        temporary = path.with_suffix(f".json.{os.urandom(4).hex()}")
         temporary.write_text(json.dumps(asdict(layer)))
         temporary.rename(path)

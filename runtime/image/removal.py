@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from runtime import syscalls
 
@@ -39,6 +40,15 @@ def remove_tree(dirfd: int, name: str | bytes, *, tick: Callable[[], None] | Non
             continue
         return
     raise OSError(errno.ENOTEMPTY, "somebody keeps adding files", os.fsdecode(name))
+
+
+def remove_path(path: Path) -> None:
+    """`remove_tree` for a path whose folder nobody else can change."""
+    folder = os.open(path.parent, _FOLDER)
+    try:
+        remove_tree(folder, path.name)
+    finally:
+        os.close(folder)
 
 
 def _unlink(dirfd: int, name: bytes) -> bool:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -255,7 +254,7 @@ def _name(entry: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".new-{secrets.token_hex(8)}")
+    temporary = path.with_name(f".new-{os.urandom(8).hex()}")
     try:
         with temporary.open("xb") as file:
             file.write(data)
