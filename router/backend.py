@@ -241,7 +241,11 @@ class BackendConnection(Stream):
             length = 0
             head = strip_named(head, frozenset([b"content-length"]))
         exchange.status = code
-        if exchange.uploading or self.proxy.draining or (exchange.client.ended and not exchange.client.buffer):
+        if (
+            exchange.uploading
+            or self.proxy.draining
+            or (exchange.client.ended and not exchange.client.buffer)
+        ):
             exchange.keep = False
         rest = data[end + 4 :]
         if length >= 0:

@@ -294,10 +294,8 @@ class ClientConnection(Stream):
             exchange.check(now)
         elif self.lingering:
             if (
-                (self.out is None
-                and now - self.since > limits.linger_s)
-                or now - self.active > limits.rolling_s
-            ):
+                self.out is None and now - self.since > limits.linger_s
+            ) or now - self.active > limits.rolling_s:
                 self.cut()
         elif self.out:
             if now - self.active > limits.rolling_s:

@@ -80,10 +80,7 @@ class ControlConnection(Stream):
             self.lost()
             return
         for message in messages:
-            answer = self.control.answer(self, message)
-            self.tell(answer)
-            for id in answer.get("drained", ()):
-                self.tell({"event": "drained", "id": id})
+            self.control.serve(self, message)
 
     def _http(self, data: bytes) -> None:
         self.decoder.buffer += data
@@ -123,6 +120,8 @@ class ControlServer:
         self.proxy = proxy
         self.loop: Loop = proxy.loop
         self.subscribers: set[ControlConnection] = set()
+        self._answering = False
+        self._held: list[dict[str, Any]] = []
         self._table_file = table_file
         self._start_drain = start_drain
         self._path = folder / f"worker-{os.getpid()}.sock" if folder is not None else None
@@ -204,8 +203,25 @@ class ControlServer:
         }
 
     def _publish(self, event: dict[str, Any]) -> None:
+        if self._answering:
+            self._held.append(event)
+            return
         for subscriber in list(self.subscribers):
             subscriber.tell(event)
+
+    def serve(self, peer: ControlConnection, message: Any) -> None:
+        """Answer a message; events that it caused follow the answer."""
+        self._answering = True
+        try:
+            answer = self.answer(peer, message)
+        finally:
+            self._answering = False
+        peer.tell(answer)
+        for id in answer.get("drained", ()):
+            peer.tell({"event": "drained", "id": id})
+        held, self._held = self._held, []
+        for event in held:
+            self._publish(event)
 
 
 def save_table(path: Path, document: Any) -> None:

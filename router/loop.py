@@ -50,10 +50,13 @@ class Loop:
     """`now` is monotonic and `wall` unix time in seconds, read once per batch. `busy` says whether the tick has
     anything to look at; without it the loop sleeps until an event comes."""
 
-    def __init__(self, tick: Callable[[float], None], tick_s: float = 1.0) -> None:
+    def __init__(
+        self, tick: Callable[[float], None], tick_s: float = 1.0, clock: Callable[[], float] = monotonic
+    ) -> None:
         self.epoll = select.epoll()
         self.handlers: list[Handler] = [NOBODY] * 1024
-        self.now = monotonic()
+        self._clock = clock
+        self.now = clock()
         self.wall = time()
         self.stopped = False
         self.busy: Callable[[], bool] = lambda: True
@@ -62,7 +65,8 @@ class Loop:
         self._closing: list[int] = []
         self._tick = tick
         self._tick_s = tick_s
-        self._offset = time() - monotonic()
+        self._offset = time() - clock()
+        self._next_tick = self.now + tick_s
 
     def add(self, fd: int, handler: Handler, mask: int = IN) -> None:
         if fd >= len(self.handlers):
@@ -86,30 +90,33 @@ class Loop:
 
     def run(self) -> None:
         """Handle events until `stopped`."""
-        poll = self.epoll.poll
-        handlers = self.handlers
-        next_tick = monotonic() + self._tick_s
         wait = self._tick_s
         while not self.stopped:
-            events = poll(wait if self.busy() else -1, BATCH)
-            self.now = now = monotonic()
-            self.wall = now + self._offset
-            for fd, mask in events:
-                try:
-                    if mask == 1:
-                        handlers[fd].readable()
-                    else:
-                        handlers[fd].event(mask)
-                except Exception:
-                    self._bug(fd)
-            self._close_all()
-            if now >= next_tick:
-                next_tick = now + self._tick_s
-                self._offset = time() - monotonic()
-                self._tick(now)
-                self._close_all()
-            wait = min(self.after_batch(), max(0.0, next_tick - now))
+            wait = self.step(wait if self.busy() else -1)
         self._close_all()
+
+    def step(self, wait: float) -> float:
+        """Wait for events at most so many seconds (-1: for ever), handle them; returns how long to wait next."""
+        handlers = self.handlers
+        events = self.epoll.poll(wait, BATCH)
+        self.now = now = self._clock()
+        self.wall = now + self._offset
+        for fd, mask in events:
+            try:
+                if mask == 1:
+                    handlers[fd].readable()
+                else:
+                    handlers[fd].event(mask)
+            except Exception:
+                self._bug(fd)
+        if self._closing:
+            self._close_all()
+        if now >= self._next_tick:
+            self._next_tick = now + self._tick_s
+            self._offset = time() - self._clock()
+            self._tick(now)
+            self._close_all()
+        return min(self.after_batch(), max(0.0, self._next_tick - now))
 
     def _close_all(self) -> None:
         for fd in self._closing:

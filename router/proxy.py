@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from router import request, response
@@ -60,10 +61,11 @@ class Proxy:
         log_dir: Path | None = None,
         templates: Path | None = None,
         limits: Limits | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.worker = worker
         self.limits = limits or Limits()
-        self.loop = Loop(self.tick)
+        self.loop = Loop(self.tick, clock=clock)
         self.loop.busy = self.busy
         self.loop.after_batch = self.after_batch
         self.table = RouteTable()

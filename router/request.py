@@ -9,8 +9,12 @@ from router.lines import CRLF, BadHead, HeadReader, Line, parse_length, parse_to
 
 MAX_TARGET_BYTES: Final = 8192
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])")
-_OTHER_VERSION = re.compile(rb"[!-~]+ [\x21-\x7e\x80-\xff]+ HTTP/[0-9]\.[0-9]")
+_REQUEST_LINE = re.compile(
+    rb"(?!CONNECT )([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])"
+)
+_OTHER_VERSION = re.compile(rb"[A-Z]{1,32} [\x21-\x7e\x80-\xff]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
+_CONNECT = re.compile(rb"CONNECT [\x21-\x7e]+ HTTP/1\.[01]")
+_CODING = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::([0-9]{0,5}))?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)([^#]*)")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._+/=-]{20,200}")
@@ -74,6 +78,8 @@ def parse_request_line(line: bytes) -> tuple[bytes, bytes, int]:
     if match is None:
         if _OTHER_VERSION.fullmatch(line) is not None:
             raise BadHead("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
+        if _CONNECT.fullmatch(line) is not None:
+            raise BadHead("CONNECT is not offered", 405)
         raise BadHead("malformed request line")
     target = match[2]
     if len(target) > MAX_TARGET_BYTES:
@@ -83,8 +89,6 @@ def parse_request_line(line: bytes) -> tuple[bytes, bytes, int]:
 
 def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes]:
     """`(authority or None, origin form)` of a target that does not begin with a slash (RFC 9112 3.2)."""
-    if method == b"CONNECT":
-        raise BadHead("CONNECT is not offered", 405)
     if target == b"*" and method == b"OPTIONS":
         return None, target
     match = _ABSOLUTE.fullmatch(target)
@@ -117,9 +121,8 @@ def judge(line: bytes) -> Line | int:
         return Line(name, length, line, keep=line[15:] == b" %d" % length)
     if name == b"transfer-encoding":
         if value.lower() != b"chunked":
-            raise BadHead(
-                "a transfer coding other than chunked", 501 if b"chunked" not in value.lower() else 400
-            )
+            unknown = _CODING.fullmatch(value.lower()) is not None and b"chunked" not in value.lower()
+            raise BadHead("a transfer coding other than chunked", 501 if unknown else 400)
         return Line(name, None, line)
     if name == b"connection":
         return Line(name, parse_tokens(value), line)

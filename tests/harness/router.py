@@ -1,0 +1,202 @@
+"""A whole router in one thread without time: clients and backends are ends of socket pairs, the clock is a number.
+
+`rig.run()` handles events until nothing happens any more, so a test says: send these bytes, run, look what the
+backend got, answer, run, look what the client got.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+from typing import Any
+
+from router.backend import BackendConnection
+from router.client import ClientConnection
+from router.proxy import Limits, Proxy
+from router.table import Backend
+
+ADDRESS = b"192.0.2.7"
+PORT = 8080
+
+
+class End:
+    """The test's end of a connection. `got` gathers what was received; `closed` is set at the end of input,
+    `reset` when it came as an error."""
+
+    def __init__(self, rig: Rig, sock: socket.socket, backend: str = "") -> None:
+        self.rig = rig
+        self.sock = sock
+        self.backend = backend
+        self.got = b""
+        self.closed = False
+        self.reset = False
+
+    def send(self, data: bytes) -> None:
+        """Send and let the router work."""
+        view = memoryview(data)
+        while view:
+            try:
+                count = self.sock.send(view)
+            except BlockingIOError:
+                self.rig.run()
+                continue
+            view = view[count:]
+        self.rig.run()
+
+    def read(self) -> bytes:
+        """Everything received so far."""
+        while not self.closed:
+            try:
+                data = self.sock.recv(1 << 20)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                self.closed = self.reset = True
+                break
+            if not data:
+                self.closed = True
+            self.got += data
+        return self.got
+
+    def take(self) -> bytes:
+        """What was received since the last call."""
+        data = self.read()
+        self.got = b""
+        return data
+
+    def finish(self) -> None:
+        """Send no more (a half-close)."""
+        self.sock.shutdown(socket.SHUT_WR)
+        self.rig.run()
+
+    def close(self) -> None:
+        self.sock.close()
+        self.rig.run()
+
+
+class Rig:
+    """One Proxy. `dialled` are the connections that it opened, in order; `refusing` maps backend ids to errnos."""
+
+    def __init__(self, backends: tuple[str, ...] = ("i1",), **flags: Any) -> None:
+        self.now = 1000.0
+        self.proxy = Proxy(limits=Limits(), clock=lambda: self.now)
+        self.proxy.access.flush = lambda: None  # type: ignore[method-assign]  # entries stay to be looked at
+        self.proxy.connect = self._connect  # type: ignore[method-assign]
+        self.events: list[dict[str, Any]] = []
+        self.proxy.on_event = self.events.append
+        self.dialled: list[End] = []
+        self.refusing: dict[str, int] = {}
+        self.ends: list[End] = []
+        self.generation = 0
+        self.set_table(backends, **flags)
+
+    def set_table(self, backends: tuple[str, ...], draining: tuple[str, ...] = (), **flags: Any) -> None:
+        """A table with one route for app.test over these backends (`web.1`, `web.2` …)."""
+        self.generation += 1
+        pool = [
+            {
+                "id": id,
+                "address": "192.0.2.9",
+                "port": 5000,
+                "dyno": f"web.{number}",
+                "draining": id in draining,
+            }
+            for number, id in enumerate(backends, 1)
+        ]
+        route = {
+            "host": "app.test",
+            "app": "app",
+            "log": "a0",
+            "pool": "p" if backends else None,
+            "flags": flags,
+        }
+        self.proxy.set_table({"generation": self.generation, "routes": [route], "pools": {"p": pool}})
+
+    def client(self) -> End:
+        """A new client."""
+        end, fd = self._pair()
+        ClientConnection(self.proxy, fd, ADDRESS, PORT)
+        return end
+
+    def _connect(self, backend: Backend) -> BackendConnection:
+        if backend.id in self.refusing:
+            raise OSError(self.refusing[backend.id], "refused")
+        end, fd = self._pair()
+        end.backend = backend.id
+        self.dialled.append(end)
+        return BackendConnection(self.proxy, fd, backend)
+
+    def _pair(self) -> tuple[End, int]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        end = End(self, ours)
+        self.ends.append(end)
+        return end, theirs.detach()
+
+    def run(self) -> None:
+        """Handle events until there are none."""
+        loop = self.proxy.loop
+        for _ in range(10_000):
+            before = loop.epoll.poll(0, 1)
+            loop.step(0)
+            if not before:
+                return
+        raise AssertionError("the router does not come to rest")
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, a second at a time."""
+        while seconds > 0:
+            self.now += min(1.0, seconds)
+            seconds -= 1.0
+            self.run()
+
+    @property
+    def backend(self) -> End:
+        """The newest connection to a backend."""
+        return self.dialled[-1]
+
+    def log(self) -> list[Any]:
+        """Entries of the access log since the last call."""
+        entries, self.proxy.access.entries = self.proxy.access.entries, []
+        return entries
+
+    def close(self) -> None:
+        for end in self.ends:
+            end.sock.close()
+        with contextlib.suppress(AssertionError):
+            self.run()
+        self.proxy.loop.epoll.close()
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+REFUSED = errno.ECONNREFUSED
+
+_VARYING = re.compile(
+    rb"(X-Request-Start: )\d{13}|(X-Request-Id: )[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}"
+)
+
+
+def settle(head: bytes) -> bytes:
+    """Bytes at the backend with what differs from request to request replaced: milliseconds, generated ids."""
+    return _VARYING.sub(lambda match: (match[1] or match[2]) + (b"MS" if match[1] else b"ID"), head)
+
+
+def unescape(text: bytes) -> bytes:
+    r"""The bytes of a corpus file: newlines of the file are nothing, `\r \n \t \0 \xHH \\` mean a byte, lines that
+    begin with `## ` are remarks, `{NxC}` is N times the character C."""
+    lines = [line for line in text.split(b"\n") if not line.startswith(b"## ")]
+    data = re.sub(rb"\{(\d+)x(.)\}", lambda match: match[2] * int(match[1]), b"".join(lines))
+    named = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
+
+    def one(match: re.Match[bytes]) -> bytes:
+        code = match[1]
+        return bytes([int(code[1:], 16)]) if code[:1] == b"x" else named[code]
+
+    return re.sub(rb"\\(x[0-9A-Fa-f]{2}|[rnt0\\])", one, data)
