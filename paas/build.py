@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,9 +141,13 @@ class _Builder:
         env = {"PATH": ":".join((*plan.path, BASE_ENV["PATH"])), "HOME": "/app", **plan.env}
         manifest = described.manifest.to_json()
         digest = self.store.write(
-            digests, env=env, processes=described.processes, labels={"paas.language": plan.language}
+            digests,
+            env=env,
+            processes=described.processes,
+            labels={"paas.language": plan.language},
+            tag=f"{self.app.id}.{self.number}",
         )
-        size = self.stack.size_bytes + sum(layer.size_bytes for layer in app_layers)
+        size = self.store.read(digest).size_bytes
         image = Image(self.app.id, digest, digests, env, described.processes, manifest, self.stack.name, size)
         with self.platform.store.write() as tx:
             images.add(tx, image)
@@ -168,9 +174,19 @@ class _Builder:
         """The layer made for this key, when both the row and the layer are there."""
         with self.platform.store.read() as tx:
             row = layer_keys.get(tx, key)
-        if row is None or (row.digest and not self.store.has(row.digest)):
+        if row is None or (row.digest and not self._present(row.digest)):
             return None
         return Made(row.digest, row.size_bytes, 0)
+
+    def _present(self, digest: str) -> bool:
+        """Whether the layer's blob is here; it counts as young from now on, so that no clean-up takes it."""
+        name = digest.removeprefix("sha256:")
+        blob = self.platform.layout.images / "blobs" / "sha256" / name
+        if not blob.exists():
+            return False
+        with suppress(OSError):
+            os.utime(blob)
+        return True
 
     def _keep(self, key: str, made: Made) -> None:
         with self.platform.store.write() as tx:

@@ -102,7 +102,7 @@ class Output:
         self.recent.append(text)
         before, self.taken = self.taken, self.taken + len(text) + 1
         if self.taken <= MAX_OUTPUT_BYTES:
-            self.line("       " + text)
+            self.line(("       " + text).rstrip())
         elif before <= MAX_OUTPUT_BYTES:
             self.line(f" !     More than {MAX_OUTPUT_BYTES // MIB} MiB of output: the rest is not shown")
 

@@ -1,0 +1,115 @@
+"""A spawner and a store of their own for tests of builds: no api, no git, no router."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.platform import ROOT, STACKS
+from harness.sources import export
+from paas import accounts, registry
+from paas.build import Described, build_image, describe
+from paas.buildstep import Output
+from paas.model import App, Image
+from paas.settings import Settings, load
+from paas.source import SourceTree
+from paas.store import Store, apps, builds
+from runtime import stack as stacks
+from runtime.client import Spawner
+from runtime.layout import Layout
+
+
+@dataclass
+class BuildPlatform:
+    """What `paas.build` calls a platform."""
+
+    settings: Settings
+    store: Store
+    layout: Layout
+    spawner: Spawner
+    lines: list[str]
+
+    def poke(self) -> None:
+        pass
+
+    def block_base(self) -> int:
+        return int(self.spawner.info()["block"]["id_base"])
+
+    def app(self, name: str) -> App:
+        with self.store.write() as tx:
+            app = apps.create(tx, name, None)
+        self.spawner.create_app(app.id)
+        return app
+
+    def build(
+        self,
+        app: App,
+        files: dict[str, str | bytes],
+        *,
+        config: dict[str, str] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Image:
+        """Export the files and build them; what the pusher sees is in `lines` afterwards."""
+        tree = SourceTree.open(self.layout.sources, export(files, self.layout.sources))
+        self.lines.clear()
+        described: Described = describe(tree)
+        stack = stacks.load(self.layout.stacks, app.stack)
+        assert stack is not None
+        with self.store.write() as tx:
+            row = builds.start(tx, app.id, commit="0" * 40, tree=tree.tree, actor="test", holder="test 0 0")
+        output = Output(self.lines.append, cancelled=cancelled)
+        try:
+            return build_image(self, app, row.number, tree, described, config or {}, stack, output)
+        finally:
+            with self.store.write() as tx:
+                builds.finish(tx, app.id, row.number, "succeeded")
+
+
+@contextmanager
+def build_platform(home: Path, environ: dict[str, str] | None = None, **flags: str) -> Iterator[BuildPlatform]:
+    """A running spawner on `home`; ended at the end, with everything it made."""
+    accounts.ensure_accounts()
+    identity = accounts.ensure_identity(home)
+    settings = load({"home": str(home), "stacks": str(STACKS)}, environ or {}, None)
+    settings = Settings.from_json({**settings.to_json(), "id": identity, **flags})
+    layout = settings.layout()
+    accounts.ensure_folders(accounts.durable_folders(layout) + accounts.run_folders(layout))
+    command = [sys.executable, "-P", "-m", "runtime.spawner", "--home", str(home), "--stacks", str(STACKS)]
+    for path in registry.host_binds(settings):
+        command += ["--allow-bind", path]
+    with open(home / "spawner.log", "wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        spawner = Spawner(layout.spawner_socket)
+        deadline = time.monotonic() + 20
+        while not _answers(spawner):
+            assert process.poll() is None, (home / "spawner.log").read_text()
+            assert time.monotonic() < deadline, (home / "spawner.log").read_text()
+            time.sleep(0.02)
+        store = Store.open(layout.database)
+        yield BuildPlatform(settings, store, layout, spawner, [])
+        for seen in spawner.list():
+            spawner.delete(seen.id)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(spawner: Spawner) -> bool:
+    from runtime.client import SpawnerError
+
+    try:
+        spawner.info()
+    except SpawnerError:
+        return False
+    return True
+
+
+def cpu_seconds() -> float:
+    return sum(os.times()[:4])
