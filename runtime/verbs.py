@@ -15,6 +15,7 @@ from runtime import container, sockets, sources
 from runtime import syscalls as sc
 from runtime.blocks import Block
 from runtime.container import ContainerError, Instance, Platform
+from runtime.image import produce
 from runtime.instances import Instances
 from runtime.jobs import Jobs, Work
 from runtime.process import signal_pidfd
@@ -150,8 +151,6 @@ class Verbs:
         base, userns = instance.id_base, self._platform.userns.get(instance.id_base)
 
         def work() -> Answer:
-            from runtime.image import produce
-
             made = produce.run_snapshot(layout, instance.id, paths, layers, produce.app_worker(base, userns))
             return _layer(made)
 
@@ -164,8 +163,6 @@ class Verbs:
         layout = self._platform.layout
 
         def work() -> Answer:
-            from runtime.image import produce
-
             return _layer(produce.run_unpack(layout, tar, produce.box_worker()))
 
         self._layer_job("unpack", work, reply)
@@ -174,8 +171,6 @@ class Verbs:
         layout = self._platform.layout
 
         def work() -> Answer:
-            from runtime.image import produce
-
             found = produce.stores(layout).all()
             return {"layers": [{"digest": one.digest, "size_bytes": one.size_bytes} for one in found]}
 
@@ -191,8 +186,6 @@ class Verbs:
         layout = self._platform.layout
 
         def work() -> Answer:
-            from runtime.image import produce
-
             produce.stores(layout).remove(digest)
             return {}
 
@@ -227,8 +220,6 @@ class Verbs:
         layout = self._platform.layout
 
         def work() -> Answer:
-            from runtime.image import produce
-
             produce.run_repair(layout, produce.box_worker())
             return {}
 
