@@ -12,7 +12,7 @@ from pathlib import Path
 
 from paas.errors import Conflict, NotFound, PaasError
 from runtime import blocks, cgroup, net
-from runtime.image.layers import remove_tree
+from runtime.image.removal import remove_path
 from runtime.layout import Layout
 
 WORKERS_S = 5.0
@@ -73,11 +73,7 @@ def _is_worker(pid: int, layout: Layout) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            remove_tree(parent, path.name)
-        finally:
-            os.close(parent)
-    else:
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
+    else:
+        remove_path(path)
