@@ -68,8 +68,11 @@ class Target:
 def find_target(environ: Mapping[str, str]) -> Target:
     """The platform to talk to: `PAAS_HOME`, else the one logged in to, else /var/lib/paas of this machine.
 
+    `PAAS_SOCKET`, which the SSH server sets, says where the socket is when the home cannot be seen.
     Raises NotFound when there is none.
     """
+    if environ.get("PAAS_SOCKET"):
+        return _on_socket(environ.get("PAAS_HOME") or environ["PAAS_SOCKET"], environ["PAAS_SOCKET"], environ)
     if environ.get("PAAS_HOME"):
         return _local(Path(environ["PAAS_HOME"]), environ)
     login = read_login(environ)
@@ -91,9 +94,12 @@ def _local(home: Path, environ: Mapping[str, str]) -> Target:
         raise NotFound(
             f"{home} is not a platform's home: {error.strerror}.", "Set PAAS_HOME to one."
         ) from error
+    return _on_socket(str(home), f"/run/paas/{identity}/api/api.sock", environ)
+
+
+def _on_socket(name: str, path: str, environ: Mapping[str, str]) -> Target:
     user = environ.get("PAAS_SSH_USER")
-    path = f"/run/paas/{identity}/api/api.sock"
-    return Target(str(home), path=path, headers={"X-Paas-User": user} if user else {})
+    return Target(name, path=path, headers={"X-Paas-User": user} if user else {})
 
 
 def remote(url: str, token: str) -> Target:

@@ -110,6 +110,7 @@ def become_cli(asked: CliCommand, job: Job, office: Office) -> None:
         "HOME": "/nonexistent",
         "LANG": "C.UTF-8",
         "PAAS_HOME": str(office.home),
+        "PAAS_SOCKET": str(office.api_socket),
         "PAAS_SSH_USER": job.user,
     }
     if job.terminal is not None:
