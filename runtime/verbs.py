@@ -16,6 +16,7 @@ from runtime import syscalls as sc
 from runtime.blocks import Block
 from runtime.container import ContainerError, Instance, Platform
 from runtime.image import produce
+from runtime.image.blobs import link_stack_blobs
 from runtime.instances import Instances
 from runtime.jobs import Jobs, Work
 from runtime.process import signal_pidfd
@@ -283,6 +284,7 @@ class Verbs:
                 os.write(fd, f"{line}\n".encode())
 
             made = stack.create(name, layout.stacks, say)
+            link_stack_blobs(layout.stacks, layout.images)
             return {"name": made.name}
 
         self._jobs.start("stack", work, reply, timeout_s=_STACK_S)

@@ -22,7 +22,7 @@ from pathlib import Path
 from runtime import syscalls, userns
 from runtime.confine import Bounds, User, box_user, confine
 from runtime.image import errors, names
-from runtime.image.blobs import NewBlob, sweep_blobs
+from runtime.image.blobs import NewBlob, link_stack_blobs, sweep_blobs
 from runtime.image.errors import BadArchive, ImageError, NotFound, TooLarge
 from runtime.image.layers import Layer, LayerStore
 from runtime.image.layerwriter import BENEATH, FOLDER, LayerWriter, Limits, set_opaque
@@ -106,13 +106,15 @@ def run_snapshot(
 
 
 def run_repair(layout: Layout, worker: Worker) -> list[tuple[str, bool]]:
-    """After a start: sweep leftovers; make layers that a power cut may have damaged again from their blobs.
+    """After a start: sweep leftovers, link the stacks' blobs, bring new layers to the disk; make those again from
+    their blobs that a power cut may have damaged.
 
     Returns (digest, repaired) of those; one whose blob is damaged too is removed.
     """
     store = stores(layout)
     store.sweep()
     sweep_blobs(layout.images)
+    link_stack_blobs(layout.stacks, layout.images)
     outcome = []
     for layer in store.doubtful():
         store.remove(layer.digest)
