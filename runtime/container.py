@@ -179,21 +179,22 @@ def _create(platform: Platform, spec: ContainerSpec, undo: ExitStack) -> Instanc
             shim.run(prepared)
         undo.callback(_end_shim, shim_pid)
         theirs.close()
-        pid = _start(control, shim_pid, group, network, endpoint)
+        init_pid = _joined(control, shim_pid, group)
         instance = Instance(
             id=spec.id,
             log=spec.log,
             id_base=spec.id_base,
-            process=process.identify(pid, platform.boot_id),
+            process=process.identify(init_pid, platform.boot_id),
             shim=process.identify(shim_pid, platform.boot_id),
             started_at=time.time(),
             address=None if endpoint is None else str(endpoint.address),
             allow=spec.allow,
             layers=spec.layers,
-            pidfd=os.pidfd_open(pid),
+            pidfd=os.pidfd_open(init_pid),
             shim_pidfd=os.pidfd_open(shim_pid),
         )
         undo.callback(instance.close)
+        _go(control, init_pid, network, endpoint)
         write_state(folder, instance.to_json())
         return instance
 
@@ -247,14 +248,17 @@ def _listener(platform: Platform, spec: ContainerSpec, folder: Path, ours: ExitS
     return listener
 
 
-def _start(
-    control: socket.socket, shim_pid: int, group: Group, network: Network | None, endpoint: Endpoint | None
-) -> int:
-    """The spawner's part of the handshake: join the groups, attach the link, say go. Returns the host's pid."""
+def _joined(control: socket.socket, shim_pid: int, group: Group) -> int:
+    """First half of the handshake: the new process, which waits, joins its groups. Returns its pid."""
     control.settimeout(HANDSHAKE_S)
     group.join(shim_pid, shim=True)
     pid = int(_answer(control)["pid"])
     group.join(pid)
+    return pid
+
+
+def _go(control: socket.socket, pid: int, network: Network | None, endpoint: Endpoint | None) -> None:
+    """Second half: attach the link, say go, hear that the program runs."""
     if network is not None and endpoint is not None:
         netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -263,7 +267,6 @@ def _start(
             os.close(netns)
     control.send(launch.GO)
     _answer(control)
-    return pid
 
 
 def _answer(control: socket.socket) -> dict[str, Any]:

@@ -165,6 +165,7 @@ class Instances:
             with suppress(OSError):
                 (folder / "exit.json").write_text(json.dumps(record))
         self._exits[instance.id] = record
+        self._count_oom(instance.id)
         self._forget_oom(instance.id)
         self._event("exit", instance.id)
         if instance.id in self._deleting:
