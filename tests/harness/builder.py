@@ -72,7 +72,9 @@ class BuildPlatform:
 
 
 @contextmanager
-def build_platform(home: Path, environ: dict[str, str] | None = None, **flags: str) -> Iterator[BuildPlatform]:
+def build_platform(
+    home: Path, environ: dict[str, str] | None = None, **flags: str
+) -> Iterator[BuildPlatform]:
     """A running spawner on `home`; ended at the end, with everything it made."""
     accounts.ensure_accounts()
     identity = accounts.ensure_identity(home)
