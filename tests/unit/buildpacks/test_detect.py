@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from harness.sources import DictTree
 
 from buildpacks.detect import choose
 from buildpacks.plan import BuildRefused
-from harness.sources import DictTree
 
 PACKAGE = '{"scripts": {"start": "node a.js"}}'
 

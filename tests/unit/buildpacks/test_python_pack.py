@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from harness.sources import DictTree
 
 from buildpacks.plan import BuildRefused, Plan
 from buildpacks.python import plan
 from buildpacks.pyversion import check_requires_python
 from buildpacks.requirements import read_requirements
-from harness.sources import DictTree
 
 
 def planned(files: dict[str, str | bytes]) -> Plan:
