@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
@@ -10,12 +9,12 @@ from flask import Blueprint, Response
 
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.apps import create_app
-from paas.api.bodies import body, fields, raw_body, text, whole
+from paas.api.bodies import body, boolean, raw_body, text, whole
 from paas.api.context import Context, context
 from paas.api.streams import Cancelled, Emit, stream
-from paas.errors import BadInput, NotFound
+from paas.errors import NotFound
 from paas.model import App
-from paas.names import AppName, shown
+from paas.names import AppName
 from paas.store import apps, deployments
 
 routes = Blueprint("git", __name__)
@@ -72,15 +71,9 @@ def push(app_name: str) -> Response:
     from paas.push import PushRequest, run_push
 
     where, app, who = context(), the_app(), principal()
-    data = body(required={"commit": _sha, "tree": _sha}, optional=_TOLD)
-    request = PushRequest(
-        commit=data["commit"],
-        tree=data["tree"],
-        branch=data["branch"] or app.deploy_branch,
-        subject=data["subject"] or "",
-        author=data["author"] or "",
-        actor=who.name,
-    )
+    told = body(required={"commit": text, "tree": text}, optional=_TOLD)
+    given = {key: value for key, value in told.items() if value is not None}
+    request = PushRequest.parse({**given, "wait": not told["nowait"]}, who.name)
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         gone = _Gone(where, app, cancelled)
@@ -109,12 +102,6 @@ class _Gone:
         return self.destroyed or self._cancelled()
 
 
-def _sha(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{40}", value):
-        raise BadInput(f"{shown(value)} is not an object id.")
-    return value
-
-
 def _short(value: Any) -> str:
     return text(value, 65536)[:200]
 
@@ -124,5 +111,6 @@ _TOLD = {
     "subject": _short,
     "author": _short,
     "files": whole(0, 10_000_000),
-    "options": fields({"nowait": bool}, needed=False),
+    "bytes": whole(0, 1 << 50),
+    "nowait": boolean,
 }

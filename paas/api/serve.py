@@ -121,7 +121,8 @@ def serve(settings: Settings) -> None:
     layout = settings.layout()
     context = Context(settings, Store.open(layout.database), _uid_of(_GIT_USER))
     application = _Application(create_app(context))
-    listeners = [listen_unix(layout.api_socket), listen_tcp(settings.api)]
+    remote = listen_tcp(settings.api)
+    listeners = [listen_unix(layout.api_socket), remote]
     log = application.cfg.logger_class(application.cfg)
     logging.getLogger("gunicorn.error").addFilter(_is_worth_a_line)
     worker = _Worker(1, os.getppid(), listeners, application, 0, application.cfg, log)

@@ -79,7 +79,7 @@ def _run(work: Work, sock: socket.socket | None) -> Iterator[bytes]:
         put(end)
 
     threading.Thread(target=body, name="stream", daemon=True).start()
-    spoke = time.monotonic()
+    spoke = time.monotonic() - PING_S + _LOOK_S / 2  # the head of the answer leaves with the first bytes
     try:
         while True:
             try:
@@ -103,7 +103,7 @@ def _run(work: Work, sock: socket.socket | None) -> Iterator[bytes]:
 def _poll(
     poll: Callable[[], list[str]], lines: list[str], interval_s: float, sock: socket.socket | None
 ) -> Iterator[bytes]:
-    spoke = time.monotonic()
+    spoke = time.monotonic() - PING_S
     while True:
         if lines:
             yield b"".join(_encoded({"line": text}) for text in lines)
