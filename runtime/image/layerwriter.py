@@ -86,7 +86,7 @@ class LayerWriter:
         """Another name for a regular file that this layer holds already."""
         folder, name = self._admit(path)
         target_folder, target_name = names.split(target)
-        source = self._open(target_folder, path)
+        source = self._open(target_folder)
         try:
             status = os.stat(target_name, dir_fd=source, follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
@@ -149,10 +149,10 @@ class LayerWriter:
         if path == self._folder_path:
             return self._folder_fd
         try:
-            fd = self._open(path, path)
+            fd = self._open(path)
         except FileNotFoundError:
             self._make_parents(path)
-            fd = self._open(path, path)
+            fd = self._open(path)
         self._leave()
         self._folder_path, self._folder_fd = path, fd
         return fd
@@ -165,12 +165,12 @@ class LayerWriter:
             if folder not in self._folders:
                 self.directory(folder, 0o755)
 
-    def _open(self, folder: bytes, wanted: bytes) -> int:
+    def _open(self, folder: bytes) -> int:
         try:
             return syscalls.openat2(self._root, folder or b".", FOLDER, resolve=BENEATH)
         except OSError as error:
             if error.errno in _LEADS_ASTRAY:
-                raise BadArchive(f"{shown(wanted)}: lies below a link or a file") from error
+                raise BadArchive(f"{shown(folder)}: a link or a file, where a folder is needed") from error
             raise
 
     def _leave(self) -> None:

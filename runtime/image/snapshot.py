@@ -55,10 +55,10 @@ class _Walk:
         folder, name = names.split(path)
         try:
             fd = syscalls.openat2(self._upper, folder or b".", FOLDER, resolve=BENEATH)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return
         except OSError as error:
-            raise BadTree(f"{shown(path)}: lies below a link") from error
+            raise BadTree(f"{shown(path)}: lies below a link or a file") from error
         stack: list[tuple[bytes, int, Iterator[bytes]]] = [(folder, fd, iter([name]))]
         try:
             while stack:

@@ -1,0 +1,478 @@
+"""Layers on the real kernel: confined children, mapped owners, overlayfs, power cuts, other people's tools."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runtime import syscalls, userns
+from runtime.confine import User
+from runtime.image import produce
+from runtime.image.errors import BadTree, ImageError, NotFound, TooLarge
+from runtime.image.layers import LayerStore
+from runtime.image.layerwriter import Limits
+from runtime.image.store import ImageStore
+from runtime.image.tarwriter import LAYER_MTIME, TarWriter
+from runtime.layout import Layout
+
+BASE = 65536 * 7000
+PAAS = 64900
+BOX = User(64901, 64902)
+
+
+@dataclass(frozen=True)
+class Home:
+    layout: Layout
+    box: produce.Worker
+    app: produce.Worker
+
+    @property
+    def store(self) -> LayerStore:
+        return produce.stores(self.layout)
+
+    def source(self, name: str, *files: tuple[bytes, bytes]) -> str:
+        stream = io.BytesIO()
+        tar = TarWriter(stream.write)
+        tar.directory(b"app")
+        for path, content in files:
+            tar.file(path, 0o644, len(content), [content])
+        tar.finish()
+        (self.layout.sources / name).write_bytes(stream.getvalue())
+        return name
+
+    def upper(self, name: str = "i1") -> Path:
+        path = self.layout.instances / name / "upper"
+        path.mkdir(parents=True)
+        return path
+
+    def blob(self, digest: str) -> Path:
+        return self.layout.images / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+    def leftovers(self) -> list[str]:
+        new = [*self.layout.layers.glob(".new/*"), *self.layout.images.glob("blobs/sha256/.new-*")]
+        return [str(path) for path in new]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    layout = Layout(tmp_path / "home", tmp_path / "stacks", "c0ffee")
+    for folder in (layout.sources, layout.images, layout.layers, layout.instances):
+        folder.mkdir(parents=True, mode=0o700)
+    os.chown(layout.images, PAAS, PAAS)
+    box = produce.box_worker(BOX)
+    app = produce.app_worker(BASE, userns.make(BASE))
+    yield Home(layout, box, app)
+    assert Home(layout, box, app).leftovers() == []
+    os.close(box.userns_fd)
+    os.close(app.userns_fd)
+
+
+def give(path: Path, owner: int = BASE + 1000) -> None:
+    """Make a tree an app's."""
+    os.lchown(path, owner, owner)
+    if path.is_dir() and not path.is_symlink():
+        for inner in path.iterdir():
+            give(inner, owner)
+
+
+def modes(tree: Path) -> dict[str, tuple[str, int, int, int]]:
+    found = {}
+    for path in sorted(tree.rglob("*")):
+        s = path.lstat()
+        found[str(path.relative_to(tree))] = (stat.filemode(s.st_mode), s.st_uid, s.st_gid, int(s.st_mtime))
+    return found
+
+
+# archives
+
+
+def test_archive_becomes_a_layer_owned_by_the_app_user(home: Home) -> None:
+    made = produce.run_unpack(
+        home.layout, home.source("a.tar", (b"app/x", b"1"), (b"app/d/y", b"2")), home.box
+    )
+    assert made is not None and made.files == 4
+    tree = home.store.path(made.digest)
+    assert modes(tree) == {
+        "app": ("drwxr-xr-x", 1000, 1000, LAYER_MTIME),
+        "app/d": ("drwxr-xr-x", 1000, 1000, LAYER_MTIME),
+        "app/d/y": ("-rw-r--r--", 1000, 1000, LAYER_MTIME),
+        "app/x": ("-rw-r--r--", 1000, 1000, LAYER_MTIME),
+    }
+    root = tree.stat()
+    assert (root.st_uid, stat.S_IMODE(root.st_mode)) == (0, 0o755)
+    blob = home.blob(made.digest)
+    assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+    assert (blob.stat().st_uid, blob.stat().st_gid, blob.stat().st_size) == (PAAS, PAAS, made.size_bytes)
+
+
+def test_same_archive_again_is_the_same_layer(home: Home) -> None:
+    name = home.source("a.tar", (b"app/x", b"1"))
+    first = produce.run_unpack(home.layout, name, home.box)
+    again = produce.run_unpack(home.layout, name, home.box)
+    assert first is not None and again == first
+    assert [layer.digest for layer in home.store.all()] == [first.digest]
+
+
+def test_empty_archive_is_no_layer(home: Home) -> None:
+    (home.layout.sources / "e.tar").write_bytes(bytes(1024))
+    assert produce.run_unpack(home.layout, "e.tar", home.box) is None
+    assert home.store.all() == [] and os.listdir(home.layout.images / "blobs" / "sha256") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../id", "a/b.tar", "missing.tar", ".tar", "link.tar", "fifo.tar", "folder.tar"]
+)
+def test_only_a_regular_file_among_the_sources_is_read(home: Home, name: str) -> None:
+    sources = home.layout.sources
+    (sources / "link.tar").symlink_to("/etc/passwd")
+    (sources / "folder.tar").mkdir()
+    os.mkfifo(sources / "fifo.tar")
+    with pytest.raises(NotFound):
+        produce.run_unpack(home.layout, name, home.box)
+
+
+def test_hostile_archive_leaves_nothing_behind(home: Home) -> None:
+    with tarfile.open(home.layout.sources / "h.tar", "w") as tar:
+        for name, kind, target in (
+            ("a", tarfile.REGTYPE, ""),
+            ("b", tarfile.SYMTYPE, "/etc"),
+            ("b/x", tarfile.REGTYPE, ""),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    with pytest.raises(ImageError, match="b: a link or a file") as caught:
+        produce.run_unpack(home.layout, "h.tar", home.box)
+    assert caught.value.code == "bad_archive"
+    assert home.store.all() == [] and not (Path("/etc") / "x").exists()
+
+
+def test_limit_on_bytes_holds_in_the_child(home: Home) -> None:
+    name = home.source("big.tar", (b"app/big", bytes(3 << 20)))
+    with pytest.raises(TooLarge):
+        produce.run_unpack(home.layout, name, home.box, Limits(size_bytes=1 << 20))
+
+
+# snapshots
+
+
+def test_snapshot_takes_files_and_drops_everything_dangerous(home: Home) -> None:
+    upper = home.upper()
+    app = upper / "app"
+    app.mkdir()
+    (app / "out").mkdir()
+    (app / "out/plain").write_text("x")
+    (app / "out/tool").write_text("#!")
+    (app / "out/link").symlink_to("/etc/shadow")
+    os.link(app / "out/plain", app / "out/same")
+    os.mkfifo(app / "out/fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(app / "out/socket"))
+    os.mknod(app / "out/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.mknod(app / "out/gone", stat.S_IFCHR | 0o600, 0)
+    (app / "elsewhere").write_text("not asked for")
+    os.setxattr(app / "out/plain", "user.note", b"x")
+    os.setxattr(app / "out", "trusted.overlay.redirect", b"/etc")
+    give(upper)
+    (app / "out/tool").chmod(0o6755)
+    made = produce.run_snapshot(home.layout, "i1", ["/app/out"], [], home.app)
+    assert made is not None
+    tree = home.store.path(made.digest)
+    assert modes(tree) == {
+        "app": ("drwxr-xr-x", 1000, 1000, LAYER_MTIME),
+        "app/out": ("drwxr-xr-x", 1000, 1000, LAYER_MTIME),
+        "app/out/gone": ("crw-------", 1000, 1000, LAYER_MTIME),
+        "app/out/link": ("lrwxrwxrwx", 1000, 1000, LAYER_MTIME),
+        "app/out/plain": ("-rw-r--r--", 1000, 1000, LAYER_MTIME),
+        "app/out/same": ("-rw-r--r--", 1000, 1000, LAYER_MTIME),
+        "app/out/tool": ("-rwxr-xr-x", 1000, 1000, LAYER_MTIME),
+    }
+    assert (tree / "app/out/plain").stat().st_ino == (tree / "app/out/same").stat().st_ino
+    assert not any(os.listxattr(path, follow_symlinks=False) for path in tree.rglob("*"))
+    with tarfile.open(home.blob(made.digest)) as tar:
+        assert "app/out/.wh.gone" in tar.getnames() and "app/out/gone" not in tar.getnames()
+
+
+def test_order_of_creation_and_times_do_not_change_the_digest(home: Home) -> None:
+    names = [f"n{number}" for number in range(40)]
+    digests = []
+    for instance, order in (("i1", names), ("i2", names[::-1])):
+        folder = home.upper(instance) / "app/deps"
+        folder.mkdir(parents=True)
+        for name in order:
+            (folder / name).write_text(name)
+            os.utime(folder / name, (time.time() - len(digests) * 1000,) * 2)
+        give(folder.parent)
+        made = produce.run_snapshot(home.layout, instance, ["/app/deps"], [], home.app)
+        assert made is not None
+        digests.append(made.digest)
+    assert digests[0] == digests[1]
+
+
+def test_nothing_written_is_no_layer(home: Home) -> None:
+    home.upper()
+    assert produce.run_snapshot(home.layout, "i1", ["/app/.venv"], [], home.app) is None
+
+
+def test_unreadable_file_is_named(home: Home) -> None:
+    folder = home.upper() / "app/d"
+    folder.mkdir(parents=True)
+    (folder / "locked").write_text("x")
+    give(folder.parent)
+    (folder / "locked").chmod(0)
+    with pytest.raises(BadTree, match="app/d/locked"):
+        produce.run_snapshot(home.layout, "i1", ["/app/d"], [], home.app)
+
+
+def test_file_of_the_host_is_out_of_reach(home: Home, tmp_path: Path) -> None:
+    """An upper folder whose way to the path is a link, and a hard link to a file only root may read."""
+    secret = tmp_path / "secret"
+    secret.write_text("root only")
+    secret.chmod(0o600)
+    upper = home.upper()
+    (upper / "app").symlink_to("/etc")
+    with pytest.raises(BadTree):
+        produce.run_snapshot(home.layout, "i1", ["/app/passwd"], [], home.app)
+    other = home.upper("i2")
+    (other / "app").mkdir()
+    give(other / "app")
+    os.link(secret, other / "app/stolen")
+    with pytest.raises(BadTree, match="stolen"):
+        produce.run_snapshot(home.layout, "i2", ["/app/stolen"], [], home.app)
+
+
+def test_sparse_terabyte_is_refused_at_once(home: Home) -> None:
+    folder = home.upper() / "app"
+    folder.mkdir()
+    with (folder / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    give(folder)
+    with pytest.raises(TooLarge):
+        produce.run_snapshot(home.layout, "i1", ["/app"], [], home.app)
+
+
+@pytest.mark.parametrize("name", [b".wh.x", b".wh..wh..opq"])
+def test_name_that_an_image_cannot_hold_is_refused(home: Home, name: bytes) -> None:
+    folder = home.upper() / "app"
+    folder.mkdir()
+    (folder / os.fsdecode(name)).write_text("x")
+    give(folder)
+    with pytest.raises(BadTree, match=r"\.wh\."):
+        produce.run_snapshot(home.layout, "i1", ["/app"], [], home.app)
+
+
+def test_layer_over_its_base_shows_what_the_container_saw(home: Home) -> None:
+    """Change a tree through overlayfs, take the layer, stack it, compare."""
+    files = ((b"app/keep", b"1"), (b"app/gone", b"2"), (b"app/dir/old", b"3"), (b"app/dir2/stays", b"4"))
+    base = produce.run_unpack(home.layout, home.source("base.tar", *files), home.box)
+    assert base is not None
+    lower, upper = home.store.path(base.digest), home.upper()
+    work, merged = home.layout.instances / "work", home.layout.instances / "merged"
+    for folder in (work, merged):
+        folder.mkdir()
+    options = f"lowerdir={lower},upperdir={upper},workdir={work},redirect_dir=off,metacopy=off"
+    syscalls.mount("overlay", str(merged), "overlay", 0, options)
+    try:
+        (merged / "app/gone").unlink()
+        (merged / "app/keep").write_text("changed")
+        shutil.rmtree(merged / "app/dir")
+        (merged / "app/dir").mkdir()
+        (merged / "app/dir/new").write_text("new")
+        (merged / "app/dir2/more").write_text("more")
+        (merged / "app/fresh").mkdir()
+        give(merged / "app")
+        seen = {path: path_kind(merged / path) for path in listing(merged)}
+    finally:
+        syscalls.umount2(str(merged), syscalls.MNT_DETACH)
+    made = produce.run_snapshot(home.layout, "i1", ["/app"], [base.digest], home.app)
+    assert made is not None
+    with tarfile.open(home.blob(made.digest)) as tar:
+        marks = [name for name in tar.getnames() if ".wh." in name]
+    assert marks == ["app/dir/.wh..wh..opq", "app/.wh.gone"]
+    options = f"lowerdir={home.store.path(made.digest)}:{lower},redirect_dir=off,metacopy=off"
+    syscalls.mount("overlay", str(merged), "overlay", syscalls.MS_RDONLY, options)
+    try:
+        assert {path: path_kind(merged / path) for path in listing(merged)} == seen
+    finally:
+        syscalls.umount2(str(merged), syscalls.MNT_DETACH)
+
+
+def listing(tree: Path) -> list[str]:
+    return sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
+
+
+def path_kind(path: Path) -> str:
+    return "folder" if path.is_dir() else path.read_text()
+
+
+# the store, its crashes and its repair
+
+
+def test_removed_layer_is_gone_and_removing_it_again_is_no_error(home: Home) -> None:
+    made = produce.run_unpack(home.layout, home.source("a.tar", (b"app/x", b"1")), home.box)
+    assert made is not None
+    for _ in range(2):
+        home.store.remove(made.digest)
+    with pytest.raises(NotFound):
+        home.store.path(made.digest)
+    assert [name for name in os.listdir(home.layout.layers) if name != ".new"] == []
+
+
+def pretend_power_cut(home: Home, digest: str) -> None:
+    """Let a layer look as if an earlier boot had made it and never brought it to the disk."""
+    path = home.layout.layers / f"{digest.removeprefix('sha256:')}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "unsynced_boot": "an-earlier-boot"}))
+
+
+def test_layer_damaged_by_a_power_cut_is_made_again_from_its_blob(home: Home) -> None:
+    made = produce.run_unpack(home.layout, home.source("a.tar", (b"app/x", b"important")), home.box)
+    assert made is not None
+    (home.store.path(made.digest) / "app/x").write_bytes(b"")
+    pretend_power_cut(home, made.digest)
+    assert produce.run_repair(home.layout, home.box) == [(made.digest, True)]
+    assert (home.store.path(made.digest) / "app/x").read_text() == "important"
+    assert produce.run_repair(home.layout, home.box) == []
+
+
+def test_whiteouts_and_opaque_folders_survive_the_repair(home: Home) -> None:
+    files = ((b"app/d/old", b"1"), (b"app/gone", b"2"))
+    base = produce.run_unpack(home.layout, home.source("base.tar", *files), home.box)
+    assert base is not None
+    upper = home.upper()
+    (upper / "app/d").mkdir(parents=True)
+    os.setxattr(upper / "app/d", "trusted.overlay.opaque", b"y")
+    os.mknod(upper / "app/gone", stat.S_IFCHR, 0)
+    give(upper)
+    made = produce.run_snapshot(home.layout, "i1", ["/app"], [base.digest], home.app)
+    assert made is not None
+    for _ in range(2):
+        tree = home.store.path(made.digest)
+        assert os.getxattr(tree / "app/d", "trusted.overlay.opaque") == b"y"
+        assert stat.S_ISCHR((tree / "app/gone").lstat().st_mode)
+        pretend_power_cut(home, made.digest)
+        assert produce.run_repair(home.layout, home.box) == [(made.digest, True)]
+
+
+def test_layer_whose_blob_is_damaged_too_is_removed(home: Home) -> None:
+    made = produce.run_unpack(home.layout, home.source("a.tar", (b"app/x", b"1")), home.box)
+    assert made is not None
+    blob = home.blob(made.digest)
+    blob.write_bytes(blob.read_bytes().replace(b"app/x", b"app/y"))
+    pretend_power_cut(home, made.digest)
+    assert produce.run_repair(home.layout, home.box) == [(made.digest, False)]
+    assert home.store.all() == []
+
+
+def test_killed_at_any_time_the_next_start_sweeps_and_nothing_half_made_is_seen(home: Home) -> None:
+    files = [(b"app/f%d" % number, bytes(2000)) for number in range(300)]
+    name = home.source("many.tar", *files)
+    for step in range(12):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                produce.run_unpack(home.layout, name, home.box)
+            finally:
+                os._exit(0)
+        time.sleep(0.004 * step)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        wait_for_no_user(BOX.uid)
+        produce.run_repair(home.layout, home.box)
+        assert home.leftovers() == []
+        for layer in home.store.all():
+            assert len(os.listdir(home.store.path(layer.digest) / "app")) == 300
+            assert home.blob(layer.digest).stat().st_size == layer.size_bytes
+            home.store.remove(layer.digest)
+
+
+def wait_for_no_user(uid: int) -> None:
+    """Until no process of that user is left: the child dies with its parent, but a moment later."""
+    while any(owner(entry) == uid for entry in os.listdir("/proc") if entry.isdigit()):
+        time.sleep(0.001)
+
+
+def owner(pid: str) -> int:
+    """The user of a process; -1 for one that has ended, whether or not it has been waited for."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return -1
+    return -1 if "\nState:\tZ" in status else int(status.partition("\nUid:\t")[2].split()[0])
+
+
+# images as others read them
+
+
+@pytest.mark.skipif(
+    not shutil.which("skopeo") or not shutil.which("umoci"), reason="skopeo, umoci not installed"
+)
+def test_skopeo_and_umoci_read_the_image(home: Home, tmp_path: Path) -> None:
+    long = b"app/" + b"d" * 90 + b"/" + "é".encode() * 60
+    base = produce.run_unpack(home.layout, home.source("a.tar", (b"app/x", b"1"), (long, b"2")), home.box)
+    upper = home.upper()
+    (upper / "app").mkdir()
+    os.mknod(upper / "app/x", stat.S_IFCHR, 0)
+    (upper / "app/new").write_text("3")
+    give(upper)
+    assert base is not None
+    top = produce.run_snapshot(home.layout, "i1", ["/app/x", "/app/new"], [base.digest], home.app)
+    assert top is not None
+    store = ImageStore(home.layout.images, home.layout.stacks)
+    env = {"A": "b=c d", "PATH": "/usr/bin"}
+    digest = store.write((base.digest, top.digest), env=env, processes={"web": "run me"}, tag="hello:v7")
+    images = home.layout.images
+    seen = json.loads(subprocess.check_output(["skopeo", "inspect", f"oci:{images}:hello:v7"]))
+    assert seen["Digest"] == digest and seen["Layers"] == [base.digest, top.digest]
+    assert seen["Env"] == ["A=b=c d", "PATH=/usr/bin"] and seen["Labels"] == {"paas.process.web": "run me"}
+    copy = tmp_path / "copy"
+    subprocess.run(["skopeo", "copy", "-q", f"oci:{images}:hello:v7", f"oci:{copy}:x"], check=True)
+    out = tmp_path / "rootfs"
+    subprocess.run(["umoci", "raw", "unpack", "--image", f"{images}:hello:v7", str(out)], check=True)
+    assert listing(out) == ["app", "app/" + "d" * 90, long.decode(), "app/new"]
+    assert (out / long.decode()).read_text() == "2"
+
+
+def test_collection_keeps_what_a_tag_or_the_caller_refers_to(home: Home) -> None:
+    layers = []
+    for number in range(3):
+        made = produce.run_unpack(
+            home.layout, home.source(f"l{number}.tar", (b"app/f", b"%d" % number)), home.box
+        )
+        assert made is not None
+        layers.append(made.digest)
+    store = ImageStore(home.layout.images, home.layout.stacks)
+    tagged = store.write(layers[:1], tag="a:v1")
+    kept = store.write(layers[1:2], env={"N": "1"})
+    lost = store.write(layers[2:], env={"N": "2"})
+    assert store.collect([kept])[1] == 0
+    referred, freed = store.collect([kept], young_s=-1)
+    assert freed > 0 and {tagged, kept, *layers[:2]} <= referred
+    assert store.read(tagged).layers == tuple(layers[:1]) and store.read(kept).layers == tuple(layers[1:2])
+    for digest in (lost, layers[2]):
+        with pytest.raises(NotFound):
+            store.verify(digest)
+    store.untag(lambda name: name != "a:v1")
+    store.collect(young_s=-1)
+    assert store.tags() == {} and os.listdir(home.layout.images / "blobs" / "sha256") == []
+
+
+def test_files_of_the_layout_belong_to_its_owner(home: Home) -> None:
+    made = produce.run_unpack(home.layout, home.source("a.tar", (b"app/f", b"1")), home.box)
+    assert made is not None
+    ImageStore(home.layout.images, home.layout.stacks).write((made.digest,), tag="a:v1")
+    owners = {path.lstat().st_uid for path in home.layout.images.rglob("*") if path.is_file()}
+    assert owners == {PAAS}
