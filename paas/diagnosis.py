@@ -17,6 +17,8 @@ CRASH_LOOP_DEATHS = 5
 CRASH_LOOP_S = 3.0
 OOM_LOOP_KILLS = 3
 LOG_LINES = 20
+EVIDENCE_LINES = 80
+"""Lines to read for a diagnosis, which shows the last 20 that matter."""
 
 _ANY_ADDRESS = ("0.0.0.0", "::", "*")
 
@@ -112,6 +114,8 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
     if status is None:
         return lost(subject)
     hint = "Its last output is below." if subject.lines else "It printed nothing."
+    if any("Worker failed to boot" in line for line in subject.lines):
+        hint = "A worker process failed to boot; its error is below."
     if status == 0:
         hint = f"A {subject.type} process must keep running; put one-off work into `paas run` or `release:`."
     return _error(
@@ -192,8 +196,17 @@ def _not_found(subject: Subject, status: int) -> DeployFailed:
     return _error(subject, "command not found", f"{subject.name}: command not found: {word}.", hint)
 
 
+def relevant_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The last lines, without the traceback of a server that only reports that its worker failed."""
+    if lines and "HaltServer" in lines[-1]:
+        for index in range(len(lines) - 1, -1, -1):
+            if lines[index].startswith("Traceback "):
+                return lines[:index][-LOG_LINES:] or lines[-LOG_LINES:]
+    return lines[-LOG_LINES:]
+
+
 def _error(subject: Subject, cause: str, message: str, hint: str) -> DeployFailed:
-    return DeployFailed(message, hint, cause=cause, lines=subject.lines[-LOG_LINES:])
+    return DeployFailed(message, hint, cause=cause, lines=relevant_lines(subject.lines))
 
 
 def _signal_name(number: int) -> str:

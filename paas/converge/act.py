@@ -9,7 +9,19 @@ from typing import Any
 
 from paas import diagnosis, logs
 from paas.converge.link import Link, SpawnerDown
-from paas.converge.plan import Action, Advance, Drain, Fail, Kill, MarkUp, Reap, RemoveApp, Start, Stop
+from paas.converge.plan import (
+    Action,
+    Advance,
+    Drain,
+    Fail,
+    Kill,
+    MarkUp,
+    Reap,
+    RemoveApp,
+    Start,
+    Stop,
+    Terminate,
+)
 from paas.diagnosis import Subject
 from paas.errors import DeployFailed
 from paas.lifecycle import WrongTransition
@@ -43,6 +55,7 @@ class Performer:
         self._release_timeout_s, self._starting = release_timeout_s, starting
         self._advanced, self._remove_app = advanced, remove_app
         self._killed: set[int] = set()
+        self._signalled: set[int] = set()
 
     def perform(self, action: Action) -> None:
         """Raises SpawnerDown when the spawner is away: the rows then say what is left to do."""
@@ -60,6 +73,8 @@ class Performer:
                         instances.set_state(tx, action.id, "draining")
                 case Stop():
                     self._stop(action)
+                case Terminate():
+                    self._terminate(action)
                 case Kill():
                     self._kill(action)
                 case Reap():
@@ -71,10 +86,15 @@ class Performer:
         except WrongTransition as error:
             log.warning("action=%s overtaken reason=%s", action, error)
 
+    @property
+    def signalled(self) -> frozenset[int]:
+        """Instances that this loop has told to end."""
+        return frozenset(self._signalled)
+
     def last_lines(self, instance: Instance) -> tuple[str, ...]:
         """The messages of the last lines the instance printed."""
         query = logs.Query(source="app", instances=frozenset([instance.runtime_id]))
-        found = logs.tail(self._layout, instance.app_id, query, diagnosis.LOG_LINES)
+        found = logs.tail(self._layout, instance.app_id, query, diagnosis.EVIDENCE_LINES)
         return tuple(_message(line)[:SHOWN_LINE_CHARACTERS] for line in found)
 
     def say(self, instance: Instance, text: str) -> None:
@@ -161,6 +181,7 @@ class Performer:
         code = "Error R10 (Boot timeout): " if action.error.cause.startswith("never") else ""
         self.say(instance, code + action.error.message)
         self.say(instance, f"State changed from {before.state} to crashed")
+        self._signalled.add(instance.id)
         with self._link.calling():
             self._link.client.kill(instance.runtime_id)
 
@@ -168,11 +189,15 @@ class Performer:
         with self._store.write() as tx:
             if action.why:
                 instances.add_detail(tx, action.id, {"why": action.why})
-            instance = instances.set_state(tx, action.id, "stopping")
-        if (self._link.containers or {}).get(instance.runtime_id) == "running":
-            self.say(instance, "Stopping all processes with SIGTERM")
-            with self._link.calling():
-                self._link.client.signal(instance.runtime_id, "TERM", all=True)
+            instances.set_state(tx, action.id, "stopping")
+
+    def _terminate(self, action: Terminate) -> None:
+        with self._store.read() as tx:
+            instance = instances.get(tx, action.id)
+        with self._link.calling():
+            self._link.client.signal(instance.runtime_id, "TERM", all=True)
+        self._signalled.add(action.id)
+        self.say(instance, "Stopping all processes with SIGTERM")
 
     def _kill(self, action: Kill) -> None:
         with self._store.read() as tx:
@@ -204,6 +229,7 @@ class Performer:
                     tx, instance.app_id, "paas", "instance.crash", {"instance": instance.name, "cause": cause}
                 )
         self._killed.discard(instance.id)
+        self._signalled.discard(instance.id)
         self._say_ended(instance, exit, error)
         self._delete(instance)
 
@@ -233,7 +259,9 @@ class Performer:
             and instance.state in ("starting", "up", "draining")
         ):
             self.say(instance, f"State changed from {instance.state} to crashed ({error.cause})")
-        elif instance.state == "stopping" and instance.kind == "process":
+        elif (
+            instance.state == "stopping" and instance.kind == "process" and "diagnosis" not in instance.detail
+        ):
             self.say(instance, "State changed from stopping to stopped")
 
     def _advance(self, action: Advance) -> None:

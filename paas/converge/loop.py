@@ -174,6 +174,7 @@ class Loop:
             acked=self._routers.acked,
             orphaned=self._orphaned,
             removing=self._collector.removing,
+            signalled=self._performer.signalled,
             age_s=self._age_s,
             step_age_s=self._step_age_s,
         )

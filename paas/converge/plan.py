@@ -64,10 +64,17 @@ class Drain:
 
 @dataclass(frozen=True)
 class Stop:
-    """SIGTERM to all its processes; `why` becomes the cause on the row."""
+    """It is to end: on the row, with `why` as the cause. The signal follows from the row."""
 
     id: int
     why: str = STOPPED
+
+
+@dataclass(frozen=True)
+class Terminate:
+    """SIGTERM to all processes of what is stopping."""
+
+    id: int
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class RemoveApp:
     app_id: str
 
 
-Action = Start | MarkUp | Fail | Drain | Stop | Kill | Reap | Advance | RemoveApp
+Action = Start | MarkUp | Fail | Drain | Stop | Terminate | Kill | Reap | Advance | RemoveApp
 
 
 @dataclass(frozen=True)
@@ -184,7 +191,9 @@ def _follow_container(plan: Plan, instance: Instance, facts: Facts, timeouts: Ti
     elif container != "running":
         _follow_exited(plan, instance, age)
     elif instance.state == "stopping":
-        if age >= timeouts.stop_s:
+        if instance.id not in facts.signalled:
+            plan.actions.append(Terminate(instance.id))
+        elif age >= timeouts.stop_s:
             plan.actions.append(Kill(instance.id))
         plan.wake_in(max(1.0, timeouts.stop_s - age))
     elif instance.state == "draining":

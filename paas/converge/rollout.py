@@ -165,7 +165,9 @@ def _draining(
         elif old is not None:
             change += f", v{old} drained in {waited:.1f} s"
         took = f"{max(0.0, now - deployment.created_at):.1f} s"
-        told = f" · {traffic.requests} requests during the switch, {traffic.failed} failed" if traffic else ""
+        told = ""
+        if old is not None and traffic is not None:
+            told = f" · {traffic.requests} requests during the switch, {traffic.failed} failed"
         lines = [change, f"       {url} is live · {took}{told}"]
     plan.actions.append(Advance(deployment.id, "succeeded", tuple(lines)))
 

@@ -68,7 +68,7 @@ class Facts:
 
     `containers` is runtime id -> running, exited or broken, None until the spawner has told. `acked`: every
     router worker has the table of the rows as they are. `orphaned` are instances of builds whose builder is dead,
-    `removing` apps whose remains are being removed.
+    `removing` apps whose remains are being removed, `signalled` what has had its SIGTERM from this loop.
     """
 
     containers: dict[str, str] | None = None
@@ -78,6 +78,7 @@ class Facts:
     acked: bool = False
     orphaned: frozenset[int] = frozenset()
     removing: frozenset[str] = frozenset()
+    signalled: frozenset[int] = frozenset()
     age_s: Callable[[int], float] = lambda id: 0.0
     step_age_s: Callable[[int], float] = lambda id: 0.0
 

@@ -116,5 +116,9 @@ class FakeSpawner:
             raise SpawnerError("unavailable", "away")
 
     def _tell(self, event: dict[str, str]) -> None:
-        for sock in self._watchers:
-            sock.sendall(encode_json(event))
+        for sock in list(self._watchers):
+            try:
+                sock.sendall(encode_json(event))
+            except OSError:
+                sock.close()
+                self._watchers.remove(sock)

@@ -14,6 +14,7 @@ from paas.converge.plan import (
     RemoveApp,
     Start,
     Stop,
+    Terminate,
     Timeouts,
     plan_app,
     restart_delay_s,
@@ -174,8 +175,15 @@ def test_draining_ends_when_the_router_says_so_or_after_the_timeout() -> None:
 def test_what_ignores_sigterm_is_killed_after_the_timeout() -> None:
     web = instance(1, state="stopping")
     none = formation(web=0)
-    assert actions(state(web, formation=none), facts(web, age_s=lambda id: 29.0)) == []
-    assert actions(state(web, formation=none), facts(web, age_s=lambda id: 30.0)) == [Kill(1)]
+    told = frozenset([1])
+    assert actions(state(web, formation=none), facts(web, signalled=told, age_s=lambda id: 29.0)) == []
+    assert actions(state(web, formation=none), facts(web, signalled=told, age_s=lambda id: 30.0)) == [Kill(1)]
+
+
+def test_a_restarted_loop_repeats_the_signal_that_may_not_have_been_sent() -> None:
+    web = instance(1, state="stopping")
+    none = formation(web=0)
+    assert actions(state(web, formation=none), facts(web, age_s=lambda id: 99.0)) == [Terminate(1)]
 
 
 def test_a_rolling_restart_replaces_one_of_three_at_a_time_and_never_goes_below() -> None:
@@ -215,7 +223,8 @@ def test_destroying_stops_everything_then_removes_the_app() -> None:
         Stop(2, why="app destroyed"),
     ]
     slow = instance(1, state="stopping")
-    assert actions(state(slow, app=app), facts(slow, age_s=lambda id: 6.0)) == [Kill(1)]
+    seen = facts(slow, signalled=frozenset([1]), age_s=lambda id: 6.0)
+    assert actions(state(slow, app=app), seen) == [Kill(1)]
     assert actions(state(app=app), facts()) == [RemoveApp("a1")]
     assert actions(state(app=app), facts(removing=frozenset(["a1"]))) == []
 
