@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -90,6 +89,8 @@ def app_of_remote(url: str) -> str | None:
 
 def remote_url() -> str:
     """The address of the git remote `paas` here; empty without git, a repository or a remote."""
+    import subprocess
+
     try:
         done = subprocess.run(
             ["git", "config", "--get", "remote.paas.url"], capture_output=True, text=True, check=False

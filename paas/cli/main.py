@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -85,6 +84,8 @@ class UnknownCommand(PaasError):
 
 def nearest(word: str) -> str | None:
     """The command that was probably meant."""
+    import difflib
+
     found = difflib.get_close_matches(word, _BY_COMMAND, 1, 0.6)
     return found[0] if found else None
 
