@@ -107,26 +107,28 @@ class Follower:
 
     def __init__(self, layout: Layout, app_id: str, query: Query) -> None:
         self._layout, self._app_id, self._query = layout, app_id, query
-        self._offsets: dict[Path, tuple[int, int]] = {}
-        for path in self._files():
-            status = _status(path)
-            if status is not None:
-                self._offsets[path] = (status.st_ino, _last_line_end(path, status.st_size))
+        self._offsets = {
+            status.st_ino: _last_line_end(path, status.st_size)
+            for path in self._files()
+            if (status := _status(path)) is not None
+        }
 
     def poll(self) -> list[bytes]:
         """Whole lines that came meanwhile, in the order of time. Reads nothing when no file has grown."""
         lines: list[bytes] = []
+        offsets = {}
         for path in self._files():
             status = _status(path)
             if status is None:
                 continue
-            inode, offset = self._offsets.get(path, (status.st_ino, 0))
-            if inode != status.st_ino or status.st_size < offset:
+            offset = self._offsets.get(status.st_ino, 0)
+            if status.st_size < offset:
                 offset = 0
             if status.st_size > offset:
                 fresh, offset = _lines_from(path, offset)
                 lines += [line for line in fresh if self._query.wants(line)]
-            self._offsets[path] = (status.st_ino, offset)
+            offsets[status.st_ino] = offset
+        self._offsets = offsets
         lines.sort(key=lambda line: line[:_STAMP])
         return lines
 
