@@ -38,24 +38,28 @@ def check(
         more = f" and {len(commands) - 3} more" if len(commands) > 3 else ""
         raise BadInput(
             f"A push updates one branch, not {len(commands)} refs ({refs}{more}).",
-            f"Use: git push REMOTE HEAD:{deploy}",
+            f"Use: git push paas HEAD:{deploy}",
+            cause="several refs",
         )
     command = commands[0]
     if command.new == ZERO:
         raise BadInput(
             f"{shown(_short(command.ref))} cannot be deleted by a push.",
             f"To remove the app: paas apps:destroy -a {app}",
+            cause="delete",
         )
     if command.ref.startswith("refs/tags/"):
         name = command.ref.removeprefix("refs/tags/")
         tag = name if _BRANCH.fullmatch(name) else "TAG"
-        raise BadInput("Tags are not deployed.", f"Use: git push REMOTE {tag}^{{commit}}:refs/heads/{deploy}")
+        use = f"Use: git push paas {tag}^{{commit}}:refs/heads/{deploy}"
+        raise BadInput("Tags are not deployed.", use, cause="tag")
     if not command.ref.startswith(_HEADS) or command.branch not in branches:
-        raise BadInput(_wrong_branch(command, branches), _right_push(command, deploy))
+        raise BadInput(_wrong_branch(command, branches), _right_push(command, deploy), cause="wrong branch")
     if shallow:
         raise BadInput(
             "This clone is shallow: it does not hold the history of the commit.",
             "Fetch it first: git fetch --unshallow",
+            cause="shallow",
         )
     return command
 
@@ -72,7 +76,7 @@ def _wrong_branch(command: RefCommand, branches: Sequence[str]) -> str:
 def _right_push(command: RefCommand, deploy: str) -> str:
     plain = command.ref.startswith(_HEADS) and _BRANCH.fullmatch(command.branch)
     source = command.branch if plain else "HEAD"
-    return f"Use: git push REMOTE {source}:{deploy}"
+    return f"Use: git push paas {source}:{deploy}"
 
 
 def check_options(options: Sequence[str]) -> bool:

@@ -23,10 +23,10 @@ from paas.git.wire import Wire
 
 NEW_APP_BRANCHES = ("main", "master")
 
-_LENIENT = "zeroPaddedFilemode,badTimezone,missingSpaceBeforeDate,missingSpaceBeforeEmail,badFilemode"
-"""What git's fsck finds in old histories that harms nobody: modes are made plain when a tree is exported."""
+_LENIENT = ("zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "missingSpaceBeforeEmail")
+"""What git's fsck finds in old histories that harms nobody."""
 
-_STRICT = "--strict=" + ",".join(f"{name}=ignore" for name in _LENIENT.split(","))
+_STRICT = "--strict=" + ",".join([*(f"{name}=ignore" for name in _LENIENT), "badFilemode=error"])
 _SIGXCPU, _SIGXFSZ = -24, -25
 _SETTLE_S = 10.0
 
@@ -123,13 +123,11 @@ class Push(ReceivePack):
         limits = self._places.limits
         head = self.wire.read(12)
         if len(head) < 12 or head[:4] != b"PACK" or head[4:8] not in (b"\0\0\0\2", b"\0\0\0\3"):
-            raise Refused(BadInput("The client sent no pack."), unpack="not a pack")
+            raise Refused(BadInput("The client sent no pack.", cause="no pack"), unpack="not a pack")
         version, count = struct.unpack(">II", head[4:])
         if count > limits.objects:
-            self.wire.drain(limits.pack_bytes, limits.write_s)
-            raise Refused(
-                BadInput(f"The push has {count} objects; {limits.objects} are allowed."), unpack="too large"
-            )
+            sentence = f"The push has {count} objects; {limits.objects} are allowed."
+            raise Refused(BadInput(sentence, cause="too large"), unpack="too large")
         self.voice.doing("receiving")
         words = ["index-pack", "--stdin", "--fix-thin", f"--pack_header={version},{count}", _STRICT]
         words.append(f"--max-input-size={limits.pack_bytes}")
@@ -148,10 +146,7 @@ class Push(ReceivePack):
             tick=self.voice.tick,
         )
         if not finished.ok:
-            error = unpack_error(finished, limits)
-            self.voice.say(*progress.warning(error.message))
-            self.wire.drain(16 * limits.pack_bytes, limits.write_s)
-            raise Refused(error, unpack="index-pack failed")
+            raise Refused(unpack_error(finished, limits), unpack="index-pack failed")
         return int(count)
 
     def _export(
@@ -170,7 +165,11 @@ class Push(ReceivePack):
             tick=self.voice.tick,
         )
         if not whole.ok:
-            raise Refused(BadInput("The push lacks objects that its commit needs.", whole.last_words()))
+            raise Refused(
+                BadInput(
+                    "The push lacks objects that its commit needs.", whole.last_words(), cause="incomplete"
+                )
+            )
         for _ in range(3):
             finished = children.run(
                 lambda: export.export_in_child(quarantine, command.new, sources.path, limits),
@@ -201,7 +200,7 @@ class Push(ReceivePack):
             return False
         raise Conflict(
             f"{current[:7]} went live meanwhile, and this push does not contain it.",
-            "Fetch and merge it first: git pull REMOTE " + command.branch,
+            "Fetch and merge it first: git pull paas " + command.branch,
             cause="fetch first",
         )
 
@@ -298,11 +297,12 @@ def derive_ref(repository: Repository, app: AppRepository) -> None:
 def export_answer(finished: Finished) -> dict[str, Any]:
     """What the exporter told. Raises BadInput with its sentence, or one about the bounds it met."""
     if finished.timed_out or finished.status in (_SIGXCPU, _SIGXFSZ):
-        raise BadInput("The commit takes too long to unpack, or unpacks to too much.")
+        raise BadInput("The commit takes too long to unpack, or unpacks to too much.", cause="too large")
     try:
         answer = json.loads(finished.stdout)
     except ValueError:
-        raise BadInput("The commit's files cannot be read.", finished.last_words()) from None
+        said = progress.harmless(finished.last_words())[:200]
+        raise BadInput("The commit's files cannot be read.", said, cause="unreadable") from None
     if "error" in answer:
         raise from_json(answer["error"])
     return dict(answer)
@@ -312,14 +312,16 @@ def unpack_error(finished: Finished, limits: Limits) -> BadInput:
     """Why `git index-pack` refused a pack, in one sentence."""
     said = finished.stderr.decode("utf-8", "replace")
     if "exceeds maximum allowed size" in said or finished.status == _SIGXFSZ:
-        return BadInput(
-            f"The push is larger than {human(limits.pack_bytes)}.", "Keep large files out of the repository."
-        )
+        sentence = f"The push is larger than {human(limits.pack_bytes)}."
+        return BadInput(sentence, "Keep large files out of the repository.", cause="too large")
     if finished.timed_out:
-        return BadInput(f"The push took longer than {progress.elapsed(limits.receive_s)}.")
-    if finished.status < 0 or "out of memory" in said or "mmap failed" in said:
-        return BadInput("The push takes too much time or memory to unpack.", "An object in it is too large.")
+        return BadInput(f"The push took longer than {progress.elapsed(limits.receive_s)}.", cause="too slow")
+    if finished.status < 0 or "ut of memory" in said or "mmap failed" in said:
+        sentence = "The push takes too much time or memory to unpack."
+        return BadInput(sentence, "An object in it is too large.", cause="too large")
     for line in said.splitlines():
         if line.startswith("error: object "):
-            return BadInput(f"An object is broken: {progress.harmless(line)[14:200]}.", "See `git fsck`.")
-    return BadInput(f"The pack cannot be read: {progress.harmless(finished.last_words())[:200]}.")
+            sentence = f"A broken object is in the push: {progress.harmless(line)[14:200]}."
+            return BadInput(sentence, "`git fsck` tells more.", cause="broken object")
+    words = progress.harmless(finished.last_words())[:200]
+    return BadInput(f"The push cannot be unpacked: {words}.", cause="broken pack")

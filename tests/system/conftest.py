@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from harness.inventory import difference, inventory
@@ -19,15 +20,31 @@ def stacks() -> str:
     return str(STACKS)
 
 
+@contextmanager
+def leaving_nothing() -> Iterator[Platform]:
+    """A platform that is not started yet; at the end it is removed, and the machine is as before."""
+    before = inventory()
+    running = Platform()
+    own = {str(running.folder)}
+    try:
+        yield running
+        own.add(running.id)
+    finally:
+        running.close()
+    assert difference(before, inventory(), own) == {}
+
+
 @pytest.fixture(scope="module")
 def platform(stacks: str) -> Iterator[Platform]:
     """A running platform with one registered key, shared by the tests of a module; leaves nothing behind."""
-    before = inventory()
-    running = Platform()
-    try:
+    with leaving_nothing() as running:
         running.start()
         running.make_key()
         yield running
-    finally:
-        running.close()
-    assert difference(before, inventory()) == {}
+
+
+@pytest.fixture
+def lonely(stacks: str) -> Iterator[Platform]:
+    """A platform of the test's own, not started yet."""
+    with leaving_nothing() as running:
+        yield running

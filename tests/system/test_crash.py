@@ -7,11 +7,9 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness.inventory import difference, inventory
 from harness.platform import Platform, commit, wait_for
 from harness.visitors import Visitors
 
@@ -136,17 +134,6 @@ def simulate_reboot(platform: Platform) -> None:
         time.sleep(0.1)
     assert platform.processes() == []
     shutil.rmtree(platform.run_folder)
-
-
-@pytest.fixture
-def lonely(stacks: str) -> Iterator[Platform]:
-    before = inventory()
-    running = Platform()
-    try:
-        yield running
-    finally:
-        running.close()
-    assert difference(before, inventory()) == {}
 
 
 def test_two_platforms_live_side_by_side_and_a_home_serves_only_one_server(
