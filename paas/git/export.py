@@ -101,6 +101,7 @@ def check_entries(entries: list[Entry], limits: Limits) -> None:
         raise BadInput(
             f"Submodules are not fetched: {_named(modules)}.",
             "Commit the files themselves, or list the code as a dependency.",
+            cause="submodules",
         )
     if len(entries) > limits.files:
         raise BadInput(f"The commit contains {len(entries)} files; {limits.files} are allowed.")
@@ -109,6 +110,7 @@ def check_entries(entries: list[Entry], limits: Limits) -> None:
         raise BadInput(
             f"The commit's files have {human(total)}; the limit is {human(limits.source_bytes)}.",
             "Remove large files from the commit; keep data in a volume or a service.",
+            cause="too large",
         )
     taken: set[bytes] = set()
     for entry in entries:
@@ -187,7 +189,7 @@ def export(repository: Path, commit: str, sources: Path, limits: Limits) -> dict
 
     Answers `tree, subject, author, files, bytes, outside` (links that leave the tree). Raises BadInput.
     """
-    told = parse_commit(_git_output(repository, "cat-file", "commit", commit))
+    told = parse_commit(_commit(repository, commit))
     entries = parse_entries(_git_output(repository, "ls-tree", "-r", "-z", "-l", "--full-tree", told.tree))
     check_entries(entries, limits)
     total = sum(entry.size for entry in entries)
@@ -212,6 +214,17 @@ def _write_source(repository: Path, tree: str, entries: list[Entry], total: int,
     finally:
         for path in (tar, index):
             path.unlink(missing_ok=True)
+
+
+def _commit(repository: Path, oid: str) -> bytes:
+    """The commit object itself; a tag of one is none."""
+    command = git(repository, "cat-file", "--batch")
+    asked = oid.encode() + b"\n"
+    done = subprocess.run(command, input=asked, capture_output=True, env=ENVIRONMENT, check=False)
+    head, _, body = done.stdout.partition(b"\n")
+    if head.split()[1:2] != [b"commit"]:
+        raise BadInput("What was pushed is not a commit.", cause="no commit")
+    return body[:-1]
 
 
 def _git_output(repository: Path, *words: str) -> bytes:

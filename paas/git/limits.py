@@ -16,7 +16,7 @@ class Limits:
     files: int = 200_000
     objects: int = 1_000_000
     receive_s: float = 900.0
-    index_cpu_s: int = 300
+    index_cpu_s: int = 120
     index_memory_bytes: int = 2048 * MIB
     export_s: float = 120.0
     command_bytes: int = 128 * 1024

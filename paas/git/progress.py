@@ -67,6 +67,12 @@ def rejected(why: str) -> list[str]:
     return warning(f"Push rejected: {text}.")
 
 
+def first_words(message: str) -> str:
+    """The first line of a message, shortened."""
+    line = message.split("\n")[0]
+    return line if len(line) <= 120 else line[:119] + "…"
+
+
 def elapsed(seconds: float) -> str:
     """`42 s`, `3 min 5 s`"""
     whole = int(seconds)

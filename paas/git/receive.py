@@ -116,12 +116,6 @@ class ReceivePack(ReceivePackHandler):
         options = self._read_options()
         try:
             command = self.accept(commands, options, shallow=self._shallow)
-        except PaasError as error:
-            self._refuse(Refused(error), commands)
-            if any(command.new != ZERO for command in commands):
-                self.wire.drain(_DRAIN_BYTES, _DRAIN_S)
-            return
-        try:
             self.deploy(command)
         except Refused as refusal:
             self._refuse(refusal, commands)
@@ -178,11 +172,15 @@ class ReceivePack(ReceivePackHandler):
     def _refuse(self, refusal: Refused, commands: list[RefCommand]) -> None:
         """Tell the pusher why, and git that nothing moved."""
         error = refusal.error
-        self.voice.say(*progress.failure(error), *progress.rejected(error.cause or _shortened(error.message)))
+        self.voice.say(
+            *progress.failure(error), *progress.rejected(error.cause or progress.first_words(error.message))
+        )
         status = [(b"unpack", refusal.unpack.encode() or b"ok")]
         reason = b"unpacker error" if refusal.unpack else DECLINED
         status += [(command.ref.encode(), reason) for command in commands]
         self._report(status)
+        if any(command.new != ZERO for command in commands):
+            self.wire.drain(_DRAIN_BYTES, _DRAIN_S)
 
     def _report(self, status: list[tuple[bytes, bytes]]) -> None:
         if self.has_capability(b"report-status"):
@@ -191,11 +189,6 @@ class ReceivePack(ReceivePackHandler):
     def _write_line(self, line: bytes) -> None:
         if self._client_capabilities is not None and self.has_capability(b"side-band-64k"):
             self.proto.write_sideband(SIDE_BAND_CHANNEL_PROGRESS, line)
-
-
-def _shortened(message: str) -> str:
-    first = message.split("\n")[0]
-    return first if len(first) <= 120 else first[:119] + "…"
 
 
 def serve(handler: ReceivePack) -> int:
