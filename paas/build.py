@@ -90,6 +90,7 @@ def build_image(
     """
     builder = _Builder(platform, app, number, tree, config, stack, output)
     builder.run(described.plan)
+    _say_processes(described, output)
     return builder.assemble(described)
 
 
@@ -145,7 +146,6 @@ class _Builder:
             env=env,
             processes=described.processes,
             labels={"paas.language": plan.language},
-            tag=f"{self.app.id}.{self.number}",
         )
         size = self.store.read(digest).size_bytes
         image = Image(self.app.id, digest, digests, env, described.processes, manifest, self.stack.name, size)
@@ -235,6 +235,17 @@ class _Builder:
             outputs=step.outputs,
             failure_hints=step.failure_hints,
         )
+
+
+def _say_processes(described: Described, output: Output) -> None:
+    output.line("-----> Discovering process types")
+    if described.declared:
+        output.line(f"       Procfile declares types -> {', '.join(described.declared)}")
+    defaults = [name for name in described.processes if name not in described.declared]
+    if defaults:
+        output.line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
+    if "web" not in described.processes:
+        output.line(" !     No web process: the app gets no HTTP requests")
 
 
 def megabytes(size_bytes: int) -> str:

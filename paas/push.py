@@ -21,6 +21,7 @@ from paas.source import SourceTree
 from paas.store import Tx, builds, configs, events, formations, releases
 from runtime import stack as stacks
 from runtime.client import SpawnerError
+from runtime.image.store import ImageStore
 from runtime.stack import Stack
 
 HEARTBEAT_S = 10.0
@@ -182,19 +183,7 @@ def _build(
         config = _config(tx, app)
     wanted = wanted_vars(described, config, first=app.release_number is None)
     image = build_image(platform, app, number, tree, described, {**config, **wanted}, stack, output)
-    _say_processes(described, output.line)
     return image, described, wanted
-
-
-def _say_processes(described: Described, line: Callable[[str], None]) -> None:
-    line("-----> Discovering process types")
-    if described.declared:
-        line(f"       Procfile declares types -> {', '.join(described.declared)}")
-    defaults = [name for name in described.processes if name not in described.declared]
-    if defaults:
-        line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
-    if "web" not in described.processes:
-        line(" !     No web process: the app gets no HTTP requests")
 
 
 def _config(tx: Tx, app: App) -> dict[str, str]:
@@ -263,6 +252,9 @@ def _release(
     )
     if deployment is None:
         raise BuildFailed("The release has no image.", cause="internal error")
+    ImageStore(platform.layout.images, platform.layout.stacks).tag(
+        f"{app.id}.v{release.number}", image.digest
+    )
     try:
         for line in follow(platform.store, deployment.id, cancelled=cancelled, poke=platform.poke):
             said.line(line)

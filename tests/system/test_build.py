@@ -20,6 +20,7 @@ from harness.sources import files_of
 from paas.errors import BadInput, BuildFailed, Cancelled
 from paas.model import Image
 from paas.store import instances
+from runtime.image.store import ImageStore
 
 HELLO = files_of(ROOT / "examples" / "hello")
 SLEEPER = {
@@ -80,22 +81,20 @@ def test_the_same_inputs_give_the_same_digests(platform: BuildPlatform) -> None:
 
 
 def test_an_image_is_read_by_other_tools(platform: BuildPlatform) -> None:
-    app = platform.app("readable")
-    image = platform.build(app, HELLO)
+    image = platform.build(platform.app("readable"), HELLO)
     folder = platform.layout.images
-    with_tag = json.loads((folder / "index.json").read_text())["manifests"]
-    tag = next(
-        entry["annotations"]["org.opencontainers.image.ref.name"]
-        for entry in with_tag
-        if entry["digest"] == image.digest and app.id in str(entry)
-    )
+    ImageStore(folder, platform.layout.stacks).tag("hello", image.digest)
     assert shutil.which("skopeo"), "skopeo is one of the packages the tests need"
-    command = ["skopeo", "inspect", "--config", f"oci:{folder}:{tag}"]
+    command = ["skopeo", "inspect", "--config", f"oci:{folder}:hello"]
     config = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert config["config"]["User"].split(":")[0] == "1000"
     assert config["config"]["WorkingDir"] == "/app"
     assert config["rootfs"]["diff_ids"] == list(image.layers)
     assert config["config"]["Labels"]["paas.process.web"] == "gunicorn app:app"
+    stat = subprocess.run(
+        ["umoci", "stat", "--image", f"{folder}:hello", "--json"], capture_output=True, check=True
+    )
+    assert [layer["layer"]["digest"] for layer in json.loads(stat.stdout)["history"]] == list(image.layers)
     for digest in image.layers:
         blob = folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
         assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
