@@ -129,14 +129,15 @@ class ClientConnection(Stream):
     def _request(self, data: bytes) -> bool:
         """Begin the exchange of the request at the start of `data`; False when its head is not complete."""
         end = data.find(HEAD_END)
+        received = data
         if data[:2] == CRLF:  # one empty line before a request is forgiven, RFC 9112 2.2
             data = data[2:]
             end = data.find(HEAD_END)
         if end < 0 or end > MAX_HEAD_BYTES:
             check_partial(data)
-            if not self.since:
+            if not self.since and data:
                 self.since = self.loop.now
-            self.buffer = data
+            self.buffer = received
             return False
         self.since = 0.0
         line_end = data.find(CRLF)

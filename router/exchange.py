@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from router.backend import BackendConnection
     from router.client import ClientConnection
     from router.request import RequestMeaning
-    from router.table import Backend, Route
+    from router.table import Backend, Pool, Route
 
 IDEMPOTENT: Final = frozenset(
     [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE", b"PROPFIND", b"REPORT"]
@@ -208,7 +208,7 @@ class Exchange:
             self.proxy.eject(backend)
         self.let_go(reusable=False)
         self.tried += (backend,)
-        pool = self.route.pool if self.route is not None else None
+        pool = self._pool()
         if pool is not None and len(self.tried) < ATTEMPTS and choose(pool.ready, self.tried) is not None:
             self.proxy.metrics.retries += 1
             self.dispatch()
@@ -227,6 +227,7 @@ class Exchange:
         self.retried = True
         self.proxy.metrics.retries += 1
         if backend.draining:
+            self._pool()
             self.dispatch()
         else:
             self._send_to(backend, fresh=True)
@@ -236,8 +237,8 @@ class Exchange:
         backend = self.backend
         assert backend is not None
         backend.failures += 1
-        pool = self.route.pool if self.route is not None else None
         self.let_go(reusable=False)
+        pool = self._pool()
         again = (
             not self.retried and self.replay is not None and self.method in IDEMPOTENT and pool is not None
         )
@@ -248,6 +249,12 @@ class Exchange:
             self.dispatch()
         else:
             self.fail(FAILURES["no-response"])
+
+    def _pool(self) -> Pool | None:
+        """The pool by the table of now: routes may have changed since the request came."""
+        if self.route is not None:
+            self.route = self.proxy.table.lookup(self.meaning.host or b"", self.target) or self.route
+        return self.route.pool if self.route is not None else None
 
     def let_go(self, *, reusable: bool) -> None:
         """Part from the backend: its connection goes back to the pool or is closed."""

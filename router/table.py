@@ -211,7 +211,7 @@ def _read_route(entry: Any, pools: dict[str, Any]) -> tuple[dict[str, Any], Rout
         raise TableError(f"route {host}: the path does not begin with a slash")
     if entry.get("pool") is not None and entry["pool"] not in pools:
         raise TableError(f"route {host}: there is no pool {entry['pool']}")
-    flags = entry.get("flags") or {}
+    flags = entry.get("flags", {})
     if not isinstance(flags, dict):
         raise TableError(f"route {host}: flags is not an object")
     failure = BY_CODE.get(flags.get("error", ""), FAILURES["no-web"])

@@ -73,6 +73,13 @@ class End:
         self.rig.run()
 
     def close(self) -> None:
+        """Close in good order: everything has been read."""
+        self.read()
+        self.sock.close()
+        self.rig.run()
+
+    def crash(self) -> None:
+        """Close with a reset: something that was sent to us is never read (so it must have been)."""
         self.sock.close()
         self.rig.run()
 
@@ -89,6 +96,8 @@ class Rig:
         self.proxy.on_event = self.events.append
         self.dialled: list[End] = []
         self.refusing: dict[str, int] = {}
+        self.silent: set[str] = set()
+        """Backends to which connecting never comes to an end."""
         self.ends: list[End] = []
         self.generation = 0
         self.set_table(backends, **flags)
@@ -114,6 +123,7 @@ class Rig:
             "flags": flags,
         }
         self.proxy.set_table({"generation": self.generation, "routes": [route], "pools": {"p": pool}})
+        self.run()
 
     def client(self) -> End:
         """A new client."""
@@ -127,7 +137,10 @@ class Rig:
         end, fd = self._pair()
         end.backend = backend.id
         self.dialled.append(end)
-        return BackendConnection(self.proxy, fd, backend)
+        connection = BackendConnection(self.proxy, fd, backend)
+        if backend.id in self.silent:
+            self.proxy.loop.epoll.modify(fd, 0)
+        return connection
 
     def _pair(self) -> tuple[End, int]:
         ours, theirs = socket.socketpair()
@@ -186,17 +199,3 @@ _VARYING = re.compile(
 def settle(head: bytes) -> bytes:
     """Bytes at the backend with what differs from request to request replaced: milliseconds, generated ids."""
     return _VARYING.sub(lambda match: (match[1] or match[2]) + (b"MS" if match[1] else b"ID"), head)
-
-
-def unescape(text: bytes) -> bytes:
-    r"""The bytes of a corpus file: newlines of the file are nothing, `\r \n \t \0 \xHH \\` mean a byte, lines that
-    begin with `## ` are remarks, `{NxC}` is N times the character C."""
-    lines = [line for line in text.split(b"\n") if not line.startswith(b"## ")]
-    data = re.sub(rb"\{(\d+)x(.)\}", lambda match: match[2] * int(match[1]), b"".join(lines))
-    named = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
-
-    def one(match: re.Match[bytes]) -> bytes:
-        code = match[1]
-        return bytes([int(code[1:], 16)]) if code[:1] == b"x" else named[code]
-
-    return re.sub(rb"\\(x[0-9A-Fa-f]{2}|[rnt0\\])", one, data)

@@ -10,62 +10,8 @@ import re
 from pathlib import Path
 
 import pytest
-from harness.router import Rig, settle, unescape
-
-DATA = Path(__file__).resolve().parents[2] / "data" / "http"
-VALID = sorted((DATA / "valid").glob("*.http"))
-INVALID = sorted((DATA / "invalid").glob("*.http"))
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-def after_chunks(data: bytes) -> bytes | None:
-    """What follows a chunked body written plainly; None when it does not end."""
-    while True:
-        size, found, data = data.partition(b"\r\n")
-        if not found or len(data) < int(size, 16) + 2:
-            return None
-        if int(size, 16) == 0:
-            _, found, rest = (b"\r\n" + data).partition(b"\r\n\r\n")
-            return rest if found else None
-        data = data[int(size, 16) + 2 :]
-
-
-def complete_requests(data: bytes) -> int:
-    """How many whole requests a backend that knows only plain HTTP finds in these bytes."""
-    count = 0
-    while (end := data.find(b"\r\n\r\n")) >= 0:
-        head = data[:end].lower()
-        data = data[end + 4 :]
-        length = re.search(rb"\r\ncontent-length: *(\d+)", head)
-        if b"\r\ntransfer-encoding: chunked" in head:
-            rest = after_chunks(data)
-            if rest is None:
-                break
-            data = rest
-        elif length is not None:
-            if len(data) < int(length[1]):
-                break
-            data = data[int(length[1]) :]
-        count += 1
-    return count
-
-
-def converse(rig: Rig, pieces: list[bytes]) -> tuple[list[bytes], bytes]:
-    """Send the pieces, answer each request that is complete at a backend; what the backends and the client got."""
-    client = rig.client()
-    heard: list[bytes] = []
-    for piece in pieces:
-        client.send(piece)
-        answered = True
-        while answered:
-            answered = False
-            for end in rig.dialled:
-                if end.read() and complete_requests(end.got):
-                    heard.append(end.take())
-                    end.send(ANSWER)
-                    answered = True
-    heard += [end.take() for end in rig.dialled if end.read()]
-    return heard, client.read()
+from harness.corpus import INVALID, VALID, complete_requests, converse, unescape
+from harness.router import Rig, settle
 
 
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from harness.router import Rig
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """A router with one backend behind app.test."""
+    rig = Rig()
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[Rig]:
+    """A router with two backends behind app.test."""
+    rig = Rig(("i1", "i2"))
+    yield rig
+    rig.close()

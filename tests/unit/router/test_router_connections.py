@@ -1,0 +1,340 @@
+"""Connections on both sides: reuse, pipelining, early answers, half-closes, back-pressure, who may wait how long."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from harness.router import End, Rig
+
+GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+SENT_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nVia: 1.1 paas-router\r\n\r\nok"
+PATIENCE = 3.0
+
+
+def post(length: int, body: bytes = b"") -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: %d\r\n\r\n" % length + body
+
+
+def test_one_backend_connection_serves_many_clients_in_turn(rig: Rig) -> None:
+    for _ in range(3):
+        client = rig.client()
+        client.send(GET)
+        rig.backend.take()
+        rig.backend.send(OK)
+        assert client.take() == SENT_OK
+    assert len(rig.dialled) == 1
+
+
+def test_pipelined_requests_are_answered_in_order_one_at_a_time(rig: Rig) -> None:
+    client = rig.client()
+    client.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: app.test\r\n\r\n" % n for n in range(3)))
+    for n in range(3):
+        heard = rig.backend.take()
+        assert heard.startswith(b"GET /%d " % n) and heard.count(b"HTTP/1.1\r\n") == 1
+        rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % n)
+        assert client.take().endswith(b"\r\n\r\n%d" % n)
+    assert len(rig.dialled) == 1
+
+
+def test_a_thousand_pipelined_requests_for_unknown_hosts(rig: Rig) -> None:
+    client = rig.client()
+    client.send(b"GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n" * 1000)
+    got = b""
+    while data := client.take():
+        got += data
+        rig.run()
+    assert got.count(b"HTTP/1.1 404 Not Found\r\n") == 1000
+
+
+def test_a_client_that_pipelines_without_reading_is_not_read_on(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    client.sock.setblocking(False)
+    sent = 0
+    with pytest.raises(BlockingIOError):
+        while sent < 50_000_000:
+            sent += client.sock.send(GET * 1000)
+            rig.run()
+    assert sent < 5_000_000
+
+
+def test_close_is_kept_to(rig: Rig) -> None:
+    client = rig.client()
+    client.send(b"GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n" + GET)
+    rig.backend.send(OK)
+    answer = client.read()
+    assert b"\r\nConnection: close\r\n" in answer and answer.count(b"HTTP/1.1 200") == 1
+    assert client.closed
+
+
+def test_a_client_may_end_its_side_and_still_gets_the_answer(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    client.finish()
+    rig.backend.send(OK)
+    assert client.read().endswith(b"\r\n\r\nok") and client.closed
+    assert rig.proxy.clients == set()
+
+
+def test_pipelined_requests_of_a_half_closed_client_are_answered(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET + GET)
+    client.finish()
+    rig.backend.send(OK)
+    rig.backend.send(OK)
+    assert client.read().count(b"HTTP/1.1 200 OK") == 2 and client.closed
+    assert rig.proxy.clients == set()
+
+
+def test_a_half_closed_client_with_half_a_head_is_let_go(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET[:20])
+    client.finish()
+    assert client.read() == b"" and client.closed
+    assert rig.proxy.clients == set()
+
+
+def test_a_client_that_goes_away_ends_the_request(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello")
+    client.crash()
+    rig.backend.read()
+    assert rig.backend.closed
+    [entry] = rig.log()
+    assert (entry.status, entry.failure.code) == (499, "H27")
+
+
+def test_a_client_that_goes_away_during_its_body(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(10, b"hello"))
+    client.finish()
+    assert client.read() == b"" and client.closed
+    assert rig.backend.read().endswith(b"hello") and rig.backend.closed
+    assert rig.log()[0].failure.code == "H27"
+
+
+# early answers
+
+
+def test_an_early_answer_is_passed_on_and_nothing_is_used_again(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(1_000_000, b"x" * 1000))
+    rig.backend.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+    assert client.read().endswith(b"Connection: close\r\n\r\nno")
+    rig.backend.read()
+    assert rig.backend.closed
+    client.send(b"y" * 1000 + GET)
+    assert len(rig.dialled) == 1
+
+
+def test_an_early_answer_can_go_on_while_the_body_comes(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(10, b"hello"))
+    rig.backend.take()
+    rig.backend.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+    assert b"\r\nConnection: close\r\n" in client.take()
+    client.send(b"world")
+    assert rig.backend.take() == b"world"
+    rig.backend.send(b"1\r\nb\r\n0\r\n\r\n")
+    assert client.take() == b"1\r\nb\r\n0\r\n\r\n"
+    assert client.closed or client.read() == b""
+
+
+def test_a_backend_that_answers_and_stops_reading_is_heard(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(50_000_000, b"x" * 1000))
+    rig.backend.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+    assert b"413 Too Large" in client.read()
+
+
+# back-pressure
+
+
+def test_a_slow_client_stops_the_reading_from_the_backend(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+    sent = 0
+    with pytest.raises(BlockingIOError):
+        while sent < 50_000_000:
+            sent += rig.backend.sock.send(b"x" * 65536)
+            rig.run()
+    assert sent < 3_000_000
+    received = len(client.take())
+    while received < sent:
+        rig.run()
+        data = client.take()
+        assert data
+        received += len(data)
+    rig.backend.send(b"y" * 100_000)
+    assert client.take().endswith(b"y" * 1000)
+
+
+def test_a_slow_backend_stops_the_reading_from_the_client(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(50_000_000))
+    sent = 0
+    with pytest.raises(BlockingIOError):
+        while sent < 50_000_000:
+            sent += client.sock.send(b"x" * 65536)
+            rig.run()
+    assert sent < 3_000_000
+    received = len(rig.backend.take().rpartition(b"\r\n\r\n")[2])
+    while received < sent:
+        rig.run()
+        data = rig.backend.take()
+        assert data
+        received += len(data)
+    assert received == sent
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 300_000, 5_000_000])
+def test_bodies_of_all_sizes_arrive_whole(rig: Rig, size: int) -> None:
+    body = bytes(range(256)) * (size // 256) + b"z" * (size % 256)
+    client = rig.client()
+    client.sock.setblocking(False)
+    request, answer = post(size) + body, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body
+    heard = b""
+    while request:
+        with contextlib.suppress(BlockingIOError):
+            request = request[client.sock.send(request[:200_000]) :]
+        rig.run()
+        heard += rig.backend.take() if rig.dialled else b""
+    assert heard.partition(b"\r\n\r\n")[2] == body
+    got = b""
+    while answer:
+        with contextlib.suppress(BlockingIOError):
+            answer = answer[rig.backend.sock.send(answer[:200_000]) :]
+        rig.run()
+        got += client.take()
+    for _ in range(100):
+        rig.run()
+        got += client.take()
+    assert got.partition(b"\r\n\r\n")[2] == body
+    client.send(GET)
+    assert len(rig.dialled) == 1, "both connections are used again"
+
+
+# time
+
+
+def wait(rig: Rig, end: End, seconds: float) -> bytes:
+    rig.advance(seconds)
+    return end.read()
+
+
+def test_a_backend_has_30_seconds_for_the_first_byte(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    assert wait(rig, client, 29) == b""
+    answer = wait(rig, client, PATIENCE)
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n") and b"H12" in answer
+    assert rig.log()[0].failure.code == "H12"
+    rig.backend.read()
+    assert rig.backend.closed
+    assert not client.closed
+
+
+def test_after_the_first_byte_each_55_seconds_need_one_more(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(3):
+        assert wait(rig, client, 50) and not client.closed
+        rig.backend.send(b"x")
+    wait(rig, client, 55 + PATIENCE)
+    assert client.closed
+    [entry] = rig.log()
+    assert (entry.status, entry.failure.code) == (200, "H15")
+
+
+def test_a_client_that_never_reads_is_let_go(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    rig.backend.sock.setblocking(False)
+    rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+    with pytest.raises(BlockingIOError):
+        while True:
+            rig.backend.sock.send(b"x" * 65536)
+            rig.run()
+    rig.advance(55 + PATIENCE)
+    assert rig.proxy.clients == set()
+    assert rig.log()[0].failure.code == "H27"
+
+
+def test_a_head_must_come_within_10_seconds(rig: Rig) -> None:
+    client = rig.client()
+    for at in range(9):
+        client.send(GET[at : at + 1])
+        rig.advance(1)
+    assert client.read() == b""
+    answer = wait(rig, client, PATIENCE)
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n") and client.closed
+
+
+def test_a_body_that_stops_coming_is_given_up(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(10_000_000, b"x"))
+    answer = wait(rig, client, 55 + PATIENCE)
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n") and client.closed
+    rig.backend.read()
+    assert rig.backend.closed
+
+
+def test_a_body_that_trickles_is_given_up(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(10_000_000))
+    for _ in range(60):
+        if client.read():
+            break
+        client.send(b"x")
+        rig.advance(1)
+    assert client.read().startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+def test_a_long_upload_at_a_fair_rate_goes_on(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(10_000_000))
+    for _ in range(120):
+        client.send(b"x" * 300)
+        rig.backend.take()
+        rig.advance(1)
+    assert client.read() == b"" and not client.closed
+
+
+def test_an_idle_client_is_closed_after_a_minute(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    rig.backend.send(OK)
+    assert wait(rig, client, 58) == SENT_OK and not client.closed
+    wait(rig, client, PATIENCE)
+    assert client.closed
+
+
+def test_a_client_that_never_says_anything_is_closed(rig: Rig) -> None:
+    client = rig.client()
+    wait(rig, client, 60 + PATIENCE)
+    assert client.closed
+
+
+def test_pooled_connections_do_not_grow_old(rig: Rig) -> None:
+    rig.client().send(GET)
+    rig.backend.send(OK)
+    rig.advance(3)
+    assert not rig.backend.closed
+    rig.advance(PATIENCE)
+    rig.backend.read()
+    assert rig.backend.closed
+
+
+def test_lingering_ends(rig: Rig) -> None:
+    client = rig.client()
+    client.send(b"nonsense\r\n\r\n")
+    assert client.read() and client.closed
+    assert len(rig.proxy.clients) == 1, "the client may still be sending"
+    client.send(b"more")
+    rig.advance(PATIENCE)
+    assert rig.proxy.clients == set()

@@ -1,0 +1,291 @@
+"""The pure parts: line cache, chunk reader, table, choice, error pages, access lines."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router import request, response
+from router.access import AccessLog, Entry, Ring, format_line, format_stamp
+from router.choice import choose
+from router.control import load_table, save_table
+from router.errors import FAILURES, Pages, load_template
+from router.lines import BadHead, HeadReader
+from router.metrics import Metrics
+from router.table import Backend, Route, RouteTable, TableError, parse
+
+UUID = b"6f1ed002-ab55-4985-a140-14ebf0951522"
+
+
+def test_lines_are_judged_once_and_the_memory_is_bounded() -> None:
+    judged: Counter[bytes] = Counter()
+
+    def judge(line: bytes) -> int:
+        judged[line] += 1
+        return 0
+
+    reader = HeadReader(judge, len, capacity=100)
+    for number in range(1000):
+        reader.read(b"Host: a\r\nX-Rnd: %d" % number)
+    assert judged[b"Host: a"] == 1, "what is used stays known"
+    assert len(judged) == 1001
+    lines = reader._line.__self__  # type: ignore[attr-defined]
+    assert len(lines) + len(lines._old) <= 200
+
+
+def test_long_lines_are_not_remembered() -> None:
+    judged: list[bytes] = []
+    reader = HeadReader(lambda line: judged.append(line) or 0, len)
+    for _ in range(3):
+        reader.read(b"X: " + b"a" * 600)
+    assert len(judged) == 3
+
+
+def test_what_lines_mean_does_not_leak_into_other_heads() -> None:
+    reader = request.reader()
+    first = reader.read(b"Host: a\r\nContent-Length: 5\r\nX-Forwarded-For: 1.1.1.1")
+    second = reader.read(b"Host: a")
+    assert (first.length, first.forwarded_for) == (5, b"1.1.1.1, ")
+    assert (second.length, second.forwarded_for, second.cuts) == (0, b"", ())
+    with pytest.raises(BadHead):
+        reader.read(b"Host: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked")
+    assert reader.read(b"Host: a").length == 0
+
+
+def test_a_status_line_without_a_reason() -> None:
+    assert response.parse_status_line(b"HTTP/1.1 200").code == 200
+    assert response.parse_status_line(b"HTTP/1.1 200 ").code == 200
+
+
+# the table
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    table = {
+        "generation": 1,
+        "routes": [
+            {"host": "a.test", "path": "/", "app": "a", "log": "a1", "pool": "p", "flags": {}},
+            {"host": "a.test", "path": "/api", "app": "api", "pool": "q"},
+            {"host": "*.wild.test", "app": "wild", "pool": "p"},
+            {"host": "none.test", "app": "none", "pool": None, "flags": {"error": "H81"}},
+        ],
+        "pools": {
+            "p": [{"id": "i1", "address": "10.0.0.1", "port": 5000, "dyno": "web.1"}],
+            "q": [{"id": "i2", "address": "10.0.0.2", "port": 5000, "draining": True}],
+        },
+    }
+    return table | changes
+
+
+def found(table: RouteTable, host: bytes, target: bytes = b"/") -> str | None:
+    route = table.lookup(host, target)
+    return route.app if route is not None else None
+
+
+def test_lookup_by_host_path_and_wildcard() -> None:
+    table = parse(document(), {})
+    assert found(table, b"a.test", b"/") == "a"
+    assert [found(table, b"a.test", path) for path in (b"/api", b"/api/x", b"/api?x", b"/apis", b"/x/api")] == [
+        "api", "api", "api", "a", "a",
+    ]  # fmt: skip
+    assert found(table, b"x.wild.test") == found(table, b"x.y.wild.test") == "wild"
+    assert found(table, b"wild.test") is None
+    assert found(table, b"evilwild.test") is None
+    assert found(table, b"b.test") is None
+    assert found(table, b"") is None
+
+
+def test_any_host() -> None:
+    table = parse(document(routes=[{"host": "*", "app": "any", "pool": "p"}]), {})
+    assert found(table, b"whatever") == found(table, b"") == "any"
+
+
+def test_draining_backends_are_not_ready() -> None:
+    table = parse(document(), {})
+    assert [b.id for b in table.pools["p"].ready] == ["i1"]
+    assert table.pools["q"].ready == []
+
+
+def test_backends_are_kept_by_id() -> None:
+    first = parse(document(), {})
+    first.backends["i1"].inflight = 7
+    second = parse(document(generation=2), first.backends)
+    assert second.backends["i1"] is first.backends["i1"] and second.backends["i1"].inflight == 7
+
+
+def test_an_id_at_another_address_is_another_backend() -> None:
+    first = parse(document(), {})
+    pools = {"p": [{"id": "i1", "address": "10.0.0.9", "port": 5000}], "q": []}
+    assert parse(document(pools=pools), first.backends).backends["i1"] is not first.backends["i1"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"generation": "1"},
+        {"generation": None},
+        {"routes": {}},
+        {"routes": [{}]},
+        {"routes": ["x"]},
+        {"routes": [{"host": "a", "path": "x"}]},
+        {"routes": [{"host": "a", "pool": "nope"}]},
+        {"routes": [{"host": "a", "flags": []}]},
+        {"routes": [{"host": "a", "log": "../x"}]},
+        {"pools": []},
+        {"pools": {"p": {}}},
+        {"pools": {"p": [{"id": "i1"}]}},
+        {"pools": {"p": [{"id": "i1", "address": "localhost", "port": 1}]}},
+        {"pools": {"p": [{"id": "i1", "address": "10.0.0.1", "port": 0}]}},
+        {"pools": {"p": [{"id": "i1", "address": "10.0.0.1", "port": "80"}]}},
+    ],
+)
+def test_a_document_that_is_no_table_changes_nothing(changes: dict[str, Any]) -> None:
+    known = parse(document(), {}).backends
+    with pytest.raises(TableError):
+        parse(document() | changes, known)
+    assert known["i1"].draining is False and known["i1"].dyno == b"web.1"
+
+
+def test_the_last_good_table_is_kept_whole(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    assert load_table(path) is None
+    save_table(path, document())
+    assert load_table(path) == document()
+    path.write_text("{")
+    assert load_table(path) is None
+    assert [p.name for p in tmp_path.iterdir()] == ["table.json"]
+
+
+# choice
+
+
+def backends(*inflight: int) -> list[Backend]:
+    made = [Backend(f"i{n}", "10.0.0.1", 1) for n in range(len(inflight))]
+    for backend, count in zip(made, inflight, strict=True):
+        backend.inflight = count
+    return made
+
+
+def test_the_less_busy_of_two_wins() -> None:
+    one, other = pair = backends(3, 2)
+    assert {choose(pair) for _ in range(50)} == {other}
+    other.inflight = 9
+    assert {choose(pair) for _ in range(50)} == {one}
+
+
+def test_the_busiest_of_many_is_never_chosen_and_all_others_are() -> None:
+    many = backends(1, 1, 1, 9)
+    assert {b.id for b in (choose(many) for _ in range(300)) if b} == {"i0", "i1", "i2"}
+
+
+def test_weight_makes_a_backend_carry_more() -> None:
+    _light, heavy = pair = backends(1, 2)
+    heavy.weight = 4
+    assert choose(pair) is heavy
+
+
+def test_tried_backends_are_left_out() -> None:
+    one, other = pair = backends(0, 5)
+    assert choose(pair, (one,)) is other
+    assert choose(pair, (one, other)) is None
+    assert choose([]) is None
+
+
+# pages and the log
+
+
+def test_pages_say_what_and_carry_the_id() -> None:
+    pages = Pages(load_template())
+    for failure in FAILURES.values():
+        answer, size = pages.answer(failure, UUID, close=True, head_only=False)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % failure.status)
+        assert b"X-Request-Id: " + UUID in head and b"Connection: close" in head
+        assert b"Content-Length: %d\r\n" % len(body) in head and size == len(body)
+        assert failure.code.encode() in body and failure.text.encode() in body
+    assert pages.answer(FAILURES["refused"], b"", close=False, head_only=True)[0].endswith(b"\r\n\r\n")
+
+
+def test_pages_from_another_template(tmp_path: Path) -> None:
+    (tmp_path / "error.html").write_text("$status|$code|$title|$text")
+    answer, _ = Pages(load_template(tmp_path)).answer(
+        FAILURES["first-byte"], b"", close=False, head_only=False
+    )
+    assert answer.endswith(b"503|H12|Service Unavailable|The application took too long to answer.")
+
+
+def entry(**changes: Any) -> Entry:
+    route = Route(b"x.example.com", b"/", "x", "a1", None, FAILURES["no-web"], {})
+    made = Entry(
+        1785880395.123456, b"GET", b"/a?b=1", b"x.example.com", UUID, b"1.2.3.4", b"web.1", 0.001, 0.014, 200, 255, None, route
+    )  # fmt: skip
+    return made._replace(**changes)
+
+
+def test_the_access_line_is_the_field_s() -> None:
+    assert format_line(entry(), format_stamp(entry().wall)) == (
+        b'2026-08-04T21:53:15.123456+00:00 paas[router]: at=info method=GET path="/a?b=1" host=x.example.com '
+        b'request_id=6f1ed002-ab55-4985-a140-14ebf0951522 fwd="1.2.3.4" dyno=web.1 connect=1ms service=14ms status=200 '
+        b"bytes=255 protocol=http\n"
+    )
+
+
+def test_the_access_line_of_a_failure_names_its_code() -> None:
+    line = format_line(entry(status=503, failure=FAILURES["first-byte"]), b"T")
+    assert line.startswith(b'T paas[router]: at=error code=H12 desc="Request timeout" method=GET ')
+
+
+def test_nothing_a_client_sends_can_forge_a_field_or_a_line() -> None:
+    line = format_line(entry(target=b'/" status=200 \\x\xff', forwarded=b'1" x="\x80\n'), b"T")
+    assert line.count(b"\n") == 1 and line.count(b'"') == 4
+    assert b'path="/%22 status=200 %5Cx%FF"' in line
+
+
+def test_logs_are_a_ring_of_two_files(tmp_path: Path) -> None:
+    ring = Ring(tmp_path / "a1.0", 1000)
+    for number in range(100):
+        ring.write(b"%099d\n" % number)
+    ring.close()
+    texts = sorted((tmp_path / f"a1.0.{n}.log").read_bytes() for n in (0, 1))
+    assert all(len(text) <= 1000 for text in texts)
+    numbers = [int(line) for text in texts for line in text.split()]
+    assert numbers == list(range(100 - len(numbers), 100)) and len(numbers) >= 10
+    again = Ring(tmp_path / "a1.0", 1000)
+    again.write(b"new\n")
+    again.close()
+    assert any(
+        path.read_bytes().endswith(b"%099d\nnew\n" % 99) or path.read_bytes() == b"new\n"
+        for path in tmp_path.iterdir()
+    )
+
+
+def test_the_log_of_each_app_is_its_own_and_requests_are_counted(tmp_path: Path) -> None:
+    metrics = Metrics()
+    log = AccessLog(tmp_path, 3, metrics)
+    log.entries += [entry(), entry(status=503, failure=FAILURES["refused"]), entry(status=404, route=None)]
+    log.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["_unknown.3.0.log", "a1.3.0.log"]
+    assert len((tmp_path / "a1.3.0.log").read_text().splitlines()) == 2
+    counts = metrics.to_json([])["requests"]
+    assert (counts["x"]["total"], counts["x"]["2xx"], counts["x"]["5xx"], counts["x"]["failed"]) == (
+        2,
+        1,
+        1,
+        1,
+    )
+    assert counts["_unknown"]["4xx"] == 1
+
+
+def test_metrics_are_in_the_exposition_format() -> None:
+    metrics = Metrics()
+    metrics.count([entry(), entry(service_s=99.0)])
+    text = metrics.to_text(backends(2), 0)
+    assert 'router_requests_total{worker="0",app="x",class="2xx"} 2\n' in text
+    assert 'router_service_seconds_bucket{worker="0",app="x",le="0.025"} 1\n' in text
+    assert 'router_service_seconds_bucket{worker="0",app="x",le="+Inf"} 2\n' in text
+    sample = re.compile(r'(# TYPE \w+ (counter|gauge|histogram))|(\w+\{(\w+="[^"]*",?)+\} [0-9.e+-]+)')
+    assert [line for line in text.splitlines() if not sample.fullmatch(line)] == []

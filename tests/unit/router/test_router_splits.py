@@ -1,0 +1,113 @@
+"""However a byte stream is cut into reads, the outcome is the same."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+from harness.corpus import INVALID, VALID, converse, unescape
+from harness.router import Rig, settle
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.chunked import BadChunk, ChunkReader
+
+SMALL = [path for path in VALID if len(unescape(path.read_bytes())) < 1500]
+SMALL_INVALID = [path for path in INVALID if len(unescape(path.read_bytes())) < 1500]
+FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted({place % (len(data) + 1) for place in places}), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if b > a]
+
+
+def outcome(pieces: list[bytes]) -> tuple[list[bytes], bytes]:
+    """What backends and client got, without how chunks were cut (that follows the reads)."""
+    rig = Rig()
+    try:
+        heard, answers = converse(rig, pieces)
+    finally:
+        rig.close()
+    return [join_chunks(settle(request)) for request in heard], re.sub(rb"X-Request-Id: \S+", b"", answers)
+
+
+def join_chunks(request: bytes) -> bytes:
+    head, blank, body = request.partition(b"\r\n\r\n")
+    if b"\r\nTransfer-Encoding: chunked\r\n" not in head + b"\r\n":
+        return request
+    reader = ChunkReader()
+    return head + blank + reader.feed(body) + b"|" + reader.trailers
+
+
+@FEW
+@given(st.sampled_from(SMALL), st.lists(st.integers(0, 2000), max_size=12))
+def test_a_valid_stream_means_the_same_in_any_split(path, places) -> None:  # type: ignore[no-untyped-def]
+    data = unescape(path.read_bytes())
+    assert outcome(cut(data, places)) == outcome([data])
+
+
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_a_valid_stream_means_the_same_byte_by_byte(path) -> None:  # type: ignore[no-untyped-def]
+    data = unescape(path.read_bytes())
+    assert outcome([data[at : at + 1] for at in range(len(data))]) == outcome([data])
+
+
+@pytest.mark.parametrize("path", SMALL_INVALID, ids=lambda path: path.stem)
+def test_an_invalid_stream_is_refused_byte_by_byte(path) -> None:  # type: ignore[no-untyped-def]
+    data = unescape(path.read_bytes())
+    rig = Rig()
+    client = rig.client()
+    for at in range(len(data)):
+        if client.read():
+            break
+        client.send(data[at : at + 1])
+    got = client.read()
+    rig.close()
+    assert got.startswith(b"HTTP/1.1 " + path.with_suffix(".expect").read_bytes().split()[0])
+    assert client.closed
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.binary(min_size=1, max_size=300), max_size=5),
+    st.lists(st.integers(0, 2000), max_size=10),
+    st.binary(max_size=40),
+)
+def test_chunks_in_any_split(bodies: list[bytes], places: list[int], rest: bytes) -> None:
+    data = (
+        b"".join(b"%X;x=1\r\n%b\r\n" % (len(body), body) for body in bodies) + b"0\r\nX-T: 1\r\n\r\n" + rest
+    )
+    reader, got, after = ChunkReader(), b"", b""
+    for piece in cut(data, places):
+        if reader.done:
+            after += piece
+        else:
+            got += reader.feed(piece)
+            after += reader.rest
+    assert reader.done and (got, after, reader.trailers) == (b"".join(bodies), rest, b"X-T: 1\r\n")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([b"5", b"0", b"\r", b"\n", b"\r\n", b"hello", b";", b" ", b"a", b"X: y", b"-"]),
+        max_size=14,
+    )
+)
+def test_the_chunk_reader_decides_alike_in_any_split(parts: list[bytes]) -> None:
+    def read(pieces: list[bytes]) -> tuple[str, bytes]:
+        reader, got = ChunkReader(), b""
+        for piece in pieces:
+            if reader.done:
+                break
+            try:
+                got += reader.feed(piece)
+            except BadChunk:
+                return "bad", b""
+        return ("done" if reader.done else "more"), got
+
+    data = b"".join(parts)
+    whole = read([data]) if data else ("more", b"")
+    assert read([data[at : at + 1] for at in range(len(data))]) == whole
