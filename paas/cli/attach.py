@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import struct
@@ -23,8 +22,11 @@ _WAITING_BYTES = 256 * 1024
 
 def terminal_size() -> tuple[int, int]:
     """Rows and columns of the terminal at hand."""
-    size = shutil.get_terminal_size()
-    return max(1, size.lines), max(1, size.columns)
+    try:
+        size = os.get_terminal_size(0)
+    except OSError:
+        return 24, 80
+    return size.lines or 24, size.columns or 80
 
 
 class Attachment:
