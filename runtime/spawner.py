@@ -29,13 +29,11 @@ from runtime.instances import Instances
 from runtime.jobs import Jobs, failure
 from runtime.layout import Layout
 from runtime.loop import Loop
-from runtime.net import Network, NetworkError, RulesError, drain
+from runtime.net import Network, NetworkError, RulesError, host_routes, upkeep
 from runtime.spec import SpecError
 from runtime.userns import UserNamespaces
 
 INIT_PATHS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/libexec/catatonit/catatonit")
-_RULES_SETTLE_S = 0.3
-_RULES_EVERY_S = 60.0
 _MOST_UNSENT = 8 * 1024 * 1024
 
 
@@ -183,7 +181,7 @@ def run(options: Options) -> None:
     user = _account(options.user)
     log = _account("paas-log")
     cgroups = cgroup.detect(layout.id)
-    block = _claim(layout)
+    block = blocks.claim(layout, routes=host_routes())
     network = Network(layout.id, block.network)
     network.prepare()
     platform = Platform(
@@ -205,7 +203,8 @@ def run(options: Options) -> None:
     instances = Instances(platform, loop, server.event)
     server.verbs = verbs.Verbs(platform, instances, Jobs(loop), block)
     adopted = instances.recover()
-    _guard_rules(loop, network)
+    upkeep.keep_rules(loop, network)
+    upkeep.keep_relay(loop, network)
     server.start()
     server.verbs.empty_trash()
     server.verbs.repair_layers()
@@ -216,33 +215,6 @@ def run(options: Options) -> None:
     )
     while lock >= 0:
         loop.turn()
-
-
-def _guard_rules(loop: Loop, network: Network) -> None:
-    """Put the network's rules back when anybody changes them, and look once a minute in any case."""
-    watch = network.watch()
-    due: list[bool] = []
-
-    def reapply() -> None:
-        due.clear()
-        try:
-            if network.reapply():
-                print("network rules restored", file=sys.stderr, flush=True)
-        except (RulesError, OSError) as error:
-            print(f"network rules not restored: {error}", file=sys.stderr, flush=True)
-
-    def changed(_: int) -> None:
-        drain(watch)
-        if not due:
-            due.append(True)
-            loop.after(_RULES_SETTLE_S, reapply)
-
-    def periodic() -> None:
-        reapply()
-        loop.after(_RULES_EVERY_S, periodic)
-
-    loop.watch(watch.fileno(), changed)
-    loop.after(_RULES_EVERY_S, periodic)
 
 
 def _prepare_folders(options: Options) -> Layout:
@@ -283,15 +255,6 @@ def _lock(layout: Layout) -> int:
     except BlockingIOError:
         raise StartError(f"another spawner runs for {layout.home}") from None
     return fd
-
-
-def _claim(layout: Layout) -> blocks.Block:
-    from runtime.net import links
-    from runtime.net.netlink import Netlink
-
-    with Netlink() as netlink:
-        routes = [route.destination for route in links.routes(netlink)]
-    return blocks.claim(layout, routes=routes)
 
 
 def _open_init() -> int:

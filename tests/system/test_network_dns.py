@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
-from runtime.net import dns
+from runtime.loop import Loop
+from runtime.net import Network, dns, upkeep
 
 NOBODY = 65534
 GATEWAY = IPv4Address("10.199.48.1")
@@ -135,3 +136,39 @@ def test_the_module_imports_nothing_heavy() -> None:
     code = "import runtime.net.dns, sys; print('asyncio' in sys.modules, 'ctypes' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_relay_that_dies_is_started_again(server: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = dns.start
+
+    def recorded(gateway: IPv4Address, *, uid: int, gid: int) -> subprocess.Popen[bytes]:
+        started.append(start(gateway, uid=uid, gid=gid, upstream=["127.0.0.53"]))
+        return started[-1]
+
+    monkeypatch.setattr(dns, "start", recorded)
+    subprocess.run(["ip", "addr", "add", f"{GATEWAY}/32", "dev", "lo"], check=True)
+    network = Network("dddddd", IPv4Network("10.199.48.0/20"), nameservers=())
+    loop = Loop()
+    upkeep.keep_relay(loop, network)
+    started[0].kill()
+    deadline = time.monotonic() + 20
+    while len(started) < 2:
+        assert time.monotonic() < deadline
+        loop.turn()
+    with _client() as client:
+        client.send(QUESTION)
+        assert client.recv(2000) == QUESTION[::-1]
+    stdin = started[1].stdin
+    assert stdin is not None
+    stdin.close()
+    assert started[1].wait(20) == 0
+
+
+def test_no_relay_runs_where_the_hosts_servers_can_be_reached() -> None:
+    class Untouched:
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError(name)
+
+    network = Network("dddddd", IPv4Network("10.199.48.0/20"), nameservers=(IPv4Address("192.0.2.53"),))
+    upkeep.keep_relay(Untouched(), network)  # type: ignore[arg-type]

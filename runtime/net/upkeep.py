@@ -1,0 +1,83 @@
+"""What a platform's network needs for as long as its spawner runs: rules that stay, and a name server."""
+
+from __future__ import annotations
+
+import pwd
+import select
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from runtime.net import Network, RulesError, dns, drain
+
+_SETTLE_S = 0.3
+_LOOK_EVERY_S = 60.0
+_RELAY_PAUSE_S = 1.0
+_RELAY_USER = "nobody"
+
+
+class Loop(Protocol):
+    """The part of an event loop that is needed here."""
+
+    def watch(self, fd: int, callback: Callable[[int], None], events: int = select.EPOLLIN) -> None: ...
+    def forget(self, fd: int) -> None: ...
+    def after(self, seconds: float, callback: Callable[[], None]) -> None: ...
+
+
+def keep_rules(loop: Loop, network: Network) -> None:
+    """Put the rules back soon after anybody changes them, and look once a minute in any case."""
+    watch = network.watch()
+    due: list[bool] = []
+
+    def reapply() -> None:
+        due.clear()
+        try:
+            if network.reapply():
+                _say("network rules restored")
+        except (RulesError, OSError) as error:
+            _say(f"network rules not restored: {error}")
+
+    def changed(_: int) -> None:
+        drain(watch)
+        if not due:
+            due.append(True)
+            loop.after(_SETTLE_S, reapply)
+
+    def periodic() -> None:
+        reapply()
+        loop.after(_LOOK_EVERY_S, periodic)
+
+    loop.watch(watch.fileno(), changed)
+    loop.after(_LOOK_EVERY_S, periodic)
+
+
+def keep_relay(loop: Loop, network: Network) -> None:
+    """Where instances cannot ask the host's own name server, let a relay answer; start it again when it ends."""
+    if not network.needs_relay:
+        return
+    account = pwd.getpwnam(_RELAY_USER)
+
+    def start() -> None:
+        try:
+            relay = dns.start(network.gateway, uid=account.pw_uid, gid=account.pw_gid)
+        except OSError as error:
+            _say(f"no name server for instances: {error}")
+            loop.after(_RELAY_PAUSE_S, start)
+            return
+        pipe = relay.stdin
+        assert pipe is not None
+
+        def ended(_: int) -> None:
+            loop.forget(pipe.fileno())
+            pipe.close()
+            relay.kill()
+            relay.wait()
+            loop.after(_RELAY_PAUSE_S, start)
+
+        loop.watch(pipe.fileno(), ended, select.EPOLLERR)
+
+    start()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
