@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ class SpawnerUnderTest:
         line = self.process.stderr.readline()
         assert line.startswith(b"spawner ready"), line
         self.id_base = self.client.info()["block"]["id_base"]
+        self.client.layers()  # waits until the store has been looked through
 
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
@@ -146,8 +148,6 @@ class SpawnerUnderTest:
         network = self.client.info()["block"]["addresses"]
         self.kill()
         cgroup.detect(self.layout.id).remove()
-        from ipaddress import IPv4Network
-
         Network(self.layout.id, IPv4Network(network)).teardown()
         blocks.release(self.layout)
         shutil.rmtree(self.layout.run)
