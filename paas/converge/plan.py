@@ -225,7 +225,9 @@ def _destroy(plan: Plan, state: AppState, facts: Facts) -> None:
     for instance in state.live:
         if instance.id in reaped:
             continue
-        if instance.state != "stopping":
+        if (facts.containers or {}).get(instance.runtime_id, "running") != "running":
+            plan.actions.append(Reap(instance.id))  # nobody reads the last output of a run any more
+        elif instance.state != "stopping":
             plan.actions.append(Stop(instance.id, why="app destroyed"))
         elif facts.age_s(instance.id) >= DESTROY_STOP_S:
             plan.actions.append(Kill(instance.id))
