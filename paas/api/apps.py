@@ -12,6 +12,7 @@ from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, text
 from paas.api.context import Context, context, spawner_errors
 from paas.api.shapes import app_json
+from paas.api.users import first_administrator
 from paas.errors import BadInput
 from paas.model import App
 from paas.names import AppName, BranchName
@@ -46,7 +47,7 @@ def create() -> tuple[dict[str, Any], int]:
 
 
 def create_app(where: Context, name: AppName | None) -> App:
-    """A new app of the caller; with no name, one is made up. Raises Conflict."""
+    """A new app of the caller (root's: of the first administrator); with no name, one is made up. Raises Conflict."""
     who = principal()
     with where.store.write() as tx:
         while name is None:
@@ -58,7 +59,8 @@ def create_app(where: Context, name: AppName | None) -> App:
             name = AppName.parse("-".join(words))
             if apps.by_name(tx, name):
                 name = None
-        app = apps.create(tx, name, who.user.id if who.user else None)
+        owner = who.user or first_administrator(tx)
+        app = apps.create(tx, name, owner.id if owner else None)
         events.add(tx, app.id, who.name, "app.create", {"name": name})
     with spawner_errors():
         where.spawner.create_app(app.id)

@@ -38,8 +38,8 @@ def _live(tx: Tx, app: App) -> list[dict[str, Any]]:
     processes: dict[int | None, dict[str, str]] = {}
     found = []
     for instance in instances.live_of(tx, app.id):
-        if instance.kind == "build":
-            continue
+        if instance.kind == "build" or (instance.kind == "run" and instance.state == "stopping"):
+            continue  # an ended run waits for its reader
         number = instance.release_number
         if number not in processes:
             release = releases.get(tx, app.id, number) if number is not None else None

@@ -53,6 +53,12 @@ def _role(value: object) -> str:
     return str(value)
 
 
+def first_administrator(tx: Tx) -> User | None:
+    """Who root's deeds on the server itself are for."""
+    admins = [user for user in users.all(tx) if user.is_admin]
+    return min(admins, key=lambda user: user.id) if admins else None
+
+
 def meant(tx: Tx, who: Principal, name: str | None, *, make: bool) -> User:
     """The user something is for: the named one, else the caller, else (root) the first administrator.
 
@@ -64,9 +70,9 @@ def meant(tx: Tx, who: Principal, name: str | None, *, make: bool) -> User:
         raise Forbidden("Only an administrator may do that for somebody else.")
     everybody = users.all(tx)
     if name is None:
-        admins = sorted((user for user in everybody if user.is_admin), key=lambda user: user.id)
-        if admins:
-            return admins[0]
+        first = first_administrator(tx)
+        if first is not None:
+            return first
         name = FIRST_USER
     found = users.by_name(tx, name)
     if found is not None:
