@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from paas.errors import NotFound, PaasError, Unavailable, from_json
+from paas.git.wire import waiting
 
 TIMEOUT_S = 20.0
 SILENCE_S = 30.0
@@ -142,7 +143,8 @@ class PushStream:
         """Lines, and None for each sign of life between them; sets `outcome`. Raises Unavailable."""
         while self.outcome is None:
             try:
-                raw = self._response.readline(_MAX_ANSWER_BYTES)
+                with waiting():
+                    raw = self._response.readline(_MAX_ANSWER_BYTES)
                 message = json.loads(raw) if raw else None
             except (OSError, http.client.HTTPException, ValueError) as error:
                 raise _unavailable() from error

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paas.git.wire import waiting
 from runtime.confine import Bounds, confine
 
 GIT = "/usr/bin/git"
@@ -140,27 +141,16 @@ def _start(action: Sequence[str] | Callable[[], None], bounds: Bounds, stdin: in
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     parent = os.getpid()
-    with hangups_held():
-        pid = os.fork()
-        if pid == 0:
-            try:
-                _become(action, bounds, stdin, out_write, err_write, parent)
-            except BaseException as error:
-                os.write(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace"))
-            os._exit(70)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(action, bounds, stdin, out_write, err_write, parent)
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace"))
+        os._exit(70)
     os.close(out_write)
     os.close(err_write)
     return _Child(pid, out_read, err_read)
-
-
-@contextlib.contextmanager
-def hangups_held():  # type: ignore[no-untyped-def]
-    """A hang-up signal waits until the block is done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _become(
@@ -173,7 +163,6 @@ def _become(
 ) -> None:
     os.setpgid(0, 0)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     source = os.open("/dev/null", os.O_RDONLY) if stdin is None else stdin
     for number, descriptor in enumerate((source, out, err)):
         os.dup2(descriptor, number)
@@ -195,7 +184,9 @@ def _watch(child: _Child, deadline: float, tick: Callable[[], None], output_byte
         ended = timed_out = False
         ticked = time.monotonic()
         while not ended:
-            for descriptor, _ in poller.poll(TICK_S * 1000):
+            with waiting():
+                ready = poller.poll(TICK_S * 1000)
+            for descriptor, _ in ready:
                 if descriptor == pidfd:
                     ended = True
                 elif not _drain(child, descriptor, output_bytes):

@@ -13,13 +13,13 @@ from typing import Any
 from paas.errors import BadInput, Conflict, Forbidden, NotFound, PaasError, Unavailable, from_json
 from paas.git import children, export, policy, progress
 from paas.git.api import Api, AppRepository, Pushed
-from paas.git.children import Finished, hangups_held
+from paas.git.children import Finished
 from paas.git.limits import Limits, human
 from paas.git.policy import RefCommand
 from paas.git.receive import ReceivePack, Refused
 from paas.git.repository import ZERO, AppLock, Repositories, Repository
 from paas.git.sources import Sources
-from paas.git.wire import Wire
+from paas.git.wire import Wire, waiting
 
 NEW_APP_BRANCHES = ("main", "master")
 
@@ -28,7 +28,7 @@ _LENIENT = ("zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "miss
 
 _STRICT = "--strict=" + ",".join([*(f"{name}=ignore" for name in _LENIENT), "badFilemode=error"])
 _SIGXCPU, _SIGXFSZ = -24, -25
-_SETTLE_S = 10.0
+_SETTLE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ class Push(ReceivePack):
             if self._is_live(repository, quarantine, command):
                 return
             if objects:
-                with hangups_held():
-                    repository.take_in(quarantine)
+                repository.take_in(quarantine)
             self._release(command, told)
             self._move_ref(repository, command)
 
@@ -115,7 +114,8 @@ class Push(ReceivePack):
         )
         self.voice.doing("waiting")
         while not lock.acquire(self._user):
-            time.sleep(0.1)
+            with waiting():
+                time.sleep(0.1)
             self.voice.tick()
 
     def _receive(self, quarantine: Path) -> int:
@@ -248,16 +248,16 @@ class Push(ReceivePack):
                 app = self._api.repository(self._name)
                 if app is not None and app.live_commit == commit:
                     return True
-            time.sleep(0.5)
+            with waiting():
+                time.sleep(0.5)
         return False
 
     def _move_ref(self, repository: Repository, command: RefCommand) -> None:
-        with hangups_held():
-            current = repository.heads().get(command.branch)
-            if not repository.compare_and_swap(command.branch, current, command.new):
-                raise Unavailable(
-                    "The commit is live, but the branch could not be moved.", "The next push repairs that."
-                )
+        current = repository.heads().get(command.branch)
+        if not repository.compare_and_swap(command.branch, current, command.new):
+            raise Unavailable(
+                "The commit is live, but the branch could not be moved.", "The next push repairs that."
+            )
 
 
 def _branches(app: AppRepository | None) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 
@@ -13,14 +15,38 @@ class Hangup(BaseException):
     """The client is gone: undo, say nothing, end. Not an Exception, so that nobody mistakes it for a failure."""
 
 
+class _Line:
+    """Whether the client has hung up, and whether that may be said right now."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.waiting = 0
+
+    def hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.gone:
+            self.gone = True
+            if self.waiting:
+                raise Hangup
+
+
+_line = _Line()
+
+
 def hang_up_on_signal() -> None:
-    """From here on SIGHUP raises Hangup in the main thread, once."""
+    """From here on SIGHUP raises Hangup, once, where this process waits: in a block of `waiting`."""
+    signal.signal(signal.SIGHUP, _line.hang_up)
 
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        raise Hangup
 
-    signal.signal(signal.SIGHUP, handler)
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """A hang-up ends this block; outside of such blocks nothing is interrupted, least of all a clean-up."""
+    _line.waiting += 1
+    try:
+        if _line.gone and _line.waiting == 1:
+            raise Hangup
+        yield
+    finally:
+        _line.waiting -= 1
 
 
 class Wire:
@@ -71,5 +97,6 @@ class Wire:
     def _ready(self, descriptor: int, event: int) -> None:
         poller = select.poll()
         poller.register(descriptor, event)
-        if not poller.poll(self._stall_s * 1000):
-            raise Hangup
+        with waiting():
+            if not poller.poll(self._stall_s * 1000):
+                raise Hangup
