@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, "/opt/paas")
 
-from runtime.cgroup import CgroupError, detect  # noqa: E402
-from runtime.net import Network, configure  # noqa: E402
-from runtime.spec import MIB, Limits  # noqa: E402
+from runtime.cgroup import CgroupError, detect
+from runtime.net import Network, configure
+from runtime.spec import MIB, Limits
 
 NEWNET = 0x40000000
 started = []
