@@ -71,8 +71,8 @@ def claim(layout: Layout, *, register: Path = REGISTER, routes: Iterable[IPv4Net
 
 
 def networks(*, register: Path = REGISTER) -> list[IPv4Network]:
-    """Every network any home has taken."""
-    return [IPv4Network(item.network) for item in _load(register)]
+    """The network of every home that is there."""
+    return [IPv4Network(item.network) for item in _load(register) if _lives(item)]
 
 
 def release(layout: Layout, *, register: Path = REGISTER) -> None:

@@ -182,7 +182,8 @@ def run(options: Options) -> None:
     log = _account("paas-log")
     cgroups = cgroup.detect(layout.id)
     block = blocks.claim(layout, routes=host_routes())
-    network = Network(layout.id, block.network)
+    neighbours = tuple(other for other in blocks.networks() if other != block.network)
+    network = Network(layout.id, block.network, refused=neighbours)
     network.prepare()
     platform = Platform(
         layout=layout,

@@ -36,6 +36,8 @@ def test_homes_share_nothing_and_keep_what_they_have(tmp_path: Path, register: P
     assert second.network == IPv4Network("10.192.16.0/20")
     assert claim(home(tmp_path, "aaaaaa"), register=register) == first
     assert networks(register=register) == [first.network, second.network]
+    (tmp_path / "aaaaaa" / "id").unlink()
+    assert networks(register=register) == [second.network]
 
 
 def test_many_at_once_get_different_blocks(tmp_path: Path, register: Path) -> None:
