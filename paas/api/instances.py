@@ -26,11 +26,17 @@ def show(app_name: str) -> dict[str, Any]:
     wants_stats = query({"stats": boolean})["stats"]
     with where.store.read() as tx:
         shown = _live(tx, app) + _vacant(tx, app)
-    shown.sort(key=lambda one: (one["kind"] != "process", one["type"] != "web", one["type"], one["number"]))
+    shown.sort(key=_place)
     if wants_stats:
         for one in shown:
             one["stats"] = _stats(where, one["id"]) if one["id"] else None
     return {"instances": shown}
+
+
+def _place(one: dict[str, Any]) -> tuple[bool, bool, str, int, bool]:
+    """Web first, runs last; who leaves a place stands behind who takes it."""
+    leaving = one["state"] in ("draining", "stopping")
+    return one["kind"] != "process", one["type"] != "web", one["type"], one["number"], leaving
 
 
 def _live(tx: Tx, app: App) -> list[dict[str, Any]]:
