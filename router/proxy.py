@@ -81,6 +81,7 @@ class Proxy:
         self.draining = False
         self.drain_ends = 0.0
         self.on_tick: list[Callable[[float], None]] = []
+        """Called by the next ticks; the loop does not sleep while there are any."""
         self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
         """Told of `drained` and `refused` backends."""
         self._flush_at = 0.0
@@ -120,13 +121,14 @@ class Proxy:
         self.backends = dict(table.backends)
         for backend in before.values():
             if self.backends.get(backend.id) is not backend:
+                told = backend.draining and not backend.inflight
                 backend.draining = True
                 if backend.inflight:
                     self.backends.setdefault(backend.id, backend)
-            if backend.draining:
-                self.drain(backend)
+                if not told:
+                    self.drain(backend)
         for backend in table.backends.values():
-            if backend.draining and backend.id not in before:
+            if backend.draining:
                 self.drain(backend)
         return table.generation
 
@@ -160,7 +162,7 @@ class Proxy:
 
     def busy(self) -> bool:
         """Whether anything has to be looked at without an event."""
-        return bool(self.clients or self.access.entries or self.draining) or any(
+        return bool(self.clients or self.access.entries or self.draining or self.on_tick) or any(
             b.idle or b.ejected_until for b in self.backends.values()
         )
 
@@ -188,7 +190,7 @@ class Proxy:
                 for pool in self.table.pools.values():
                     if backend in pool.backends:
                         pool.refresh(now)
-        for call in self.on_tick:
+        for call in list(self.on_tick):
             call(now)
         if self.draining:
             self._check_drain(now)

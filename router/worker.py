@@ -35,7 +35,6 @@ class Listener:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._limit = max(64, soft - RESERVED_FDS if soft > 2 * RESERVED_FDS else soft // 2)
         proxy.loop.add(sock.fileno(), self)
-        proxy.on_tick.append(self._tick)
 
     def readable(self) -> None:
         proxy, port = self.proxy, self.port
@@ -72,16 +71,18 @@ class Listener:
         )
         self.paused = True
         self.proxy.loop.remove(self.socket.fileno())
+        self.proxy.on_tick.append(self._resume)
 
-    def _tick(self, now: float) -> None:
-        if self.paused and self.socket.fileno() >= 0:
-            self.paused = False
-            self.proxy.loop.add(self.socket.fileno(), self)
+    def _resume(self, now: float) -> None:
+        self.paused = False
+        self.proxy.on_tick.remove(self._resume)
+        self.proxy.loop.add(self.socket.fileno(), self)
 
     def close(self) -> None:
-        if not self.paused:
+        if self.paused:
+            self.proxy.on_tick.remove(self._resume)
+        else:
             self.proxy.loop.remove(self.socket.fileno())
-        self.proxy.on_tick.remove(self._tick)
         self.socket.close()
 
 
