@@ -501,10 +501,8 @@ def test_logs_are_followed_as_they_come(api: Api, name: str) -> None:
 
 
 def test_followers_that_hang_up_make_room(api: Api, name: str) -> None:
-    for _ in range(30):
-        with api.streaming("GET", f"/v1/apps/{name}/logs?follow=1&lines=0"):
-            pass
-    wait_for(lambda: _followed(api, name))
+    for _ in range(40):
+        wait_for(lambda: _followed(api, name))
 
 
 def _followed(api: Api, name: str) -> bool:
