@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from paas import logs
 from paas.errors import PaasError
-from paas.model import Instance, Release
+from paas.model import Build, Instance, Release
 from paas.settings import Settings
 from paas.store import Store, Tx, apps, builds, deployments, images, instances, layer_keys, poke, releases
 from runtime.client import SpawnerError
@@ -34,7 +34,7 @@ KEEP_DEPLOYMENTS = 50
 SOURCE_AGE_S = 86400.0
 LAYER_KEY_AGE_S = 7 * 86400.0
 IMAGE_AGE_S = 3600.0
-"""An image without a release is a push between its build and its release transaction, or a failed one."""
+"""A built image without a release is a push that waits for its turn, or one that failed."""
 
 
 class LayerClient(Protocol):
@@ -107,7 +107,7 @@ class Collector:
         _remove_files(self._layout.builds / app_id)
         logs.remove_router_files(self._layout, app_id)
         with self._store.write() as tx:
-            _forget_layers(tx, app_id)
+            _forget_layers(tx, {(app_id, image.digest) for image in images.of_app(tx, app_id)})
             apps.delete(tx, app_id)
         poke(self._poke_path)
         log.info("app=%s removed", app_id)
@@ -234,23 +234,41 @@ def kept_images(history: list[Release], serving: int | None, keep: int) -> set[s
     return {r.image_digest for r in kept if r.image_digest is not None}
 
 
+def awaited_images(history: list[Release], made: list[Build], now: float) -> set[str]:
+    """Digests of the images of recent builds that no release names since: pushes on their way. Pure."""
+    return {
+        build.image_digest
+        for build in made
+        if build.image_digest is not None
+        and now - (build.finished_at or now) < IMAGE_AGE_S
+        and not any(
+            r.image_digest == build.image_digest and r.created_at >= build.started_at for r in history
+        )
+    }
+
+
 def _forget_images(tx: Tx, app_id: str, keep: int, now: float) -> list[str]:
     app = apps.by_id(tx, app_id)
-    if app is None:
+    made = builds.of_app(tx, app_id, 100)
+    if app is None or any(build.status == "running" for build in made):
         return []
-    kept = kept_images(releases.of_app(tx, app_id, 1_000_000), app.release_number, keep)
-    gone = [digest for digest in images.added_before(tx, app_id, now - IMAGE_AGE_S) if digest not in kept]
+    history = releases.of_app(tx, app_id, 1_000_000)
+    kept = kept_images(history, app.release_number, keep) | awaited_images(history, made, now)
+    gone = [image.digest for image in images.of_app(tx, app_id) if image.digest not in kept]
+    _forget_layers(tx, {(app_id, digest) for digest in gone})
     for digest in gone:
         releases.forget_image(tx, app_id, digest)
         images.delete(tx, app_id, digest)
     return gone
 
 
-def _forget_layers(tx: Tx, app_id: str) -> None:
-    """Forget the layers that only this app's images are made of, so that they are collected with it."""
-    all_images = images.all(tx)
-    own = {digest for image in all_images if image.app_id == app_id for digest in image.layers}
-    own -= {digest for image in all_images if image.app_id != app_id for digest in image.layers}
+def _forget_layers(tx: Tx, leaving: set[tuple[str, str]]) -> None:
+    """Forget the layers that only the leaving images (app, digest) are made of, so that they are collected, too."""
+    own: set[str] = set()
+    others: set[str] = set()
+    for image in images.all(tx):
+        (own if (image.app_id, image.digest) in leaving else others).update(image.layers)
+    own -= others
     for key in layer_keys.all(tx):
         if key.digest in own:
             layer_keys.delete(tx, key.key)

@@ -59,12 +59,6 @@ def all(tx: Tx) -> list[Image]:
     return [_image(row) for row in tx.execute(f"SELECT {_COLUMNS} FROM image")]
 
 
-def added_before(tx: Tx, app_id: str, at: float) -> list[str]:
-    """Digests of the app's images that were last built before `at`, oldest first."""
-    sql = "SELECT digest FROM image WHERE app_id = ? AND created_at < ? ORDER BY created_at"
-    return [row[0] for row in tx.execute(sql, (app_id, at))]
-
-
 def delete(tx: Tx, app_id: str, digest: str) -> None:
     """Raises apsw.ConstraintError when a release still names the image."""
     tx.execute("DELETE FROM image WHERE app_id = ? AND digest = ?", (app_id, digest))
