@@ -54,6 +54,10 @@ class Jobs:
         self._loop.watch(ours, lambda _: self._read(job))
         self._loop.after(timeout_s, lambda: self._overdue(job))
 
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something when the spawner has had time for others."""
+        self._loop.after(seconds, action)
+
     def _read(self, job: _Job) -> None:
         data = os.read(job.pipe, 65536)
         job.output += data

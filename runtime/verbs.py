@@ -31,6 +31,7 @@ _INSTANCE_ID = re.compile(r"[a-z][a-z0-9-]{0,19}")
 _STACK = re.compile(r"[a-z0-9][a-z0-9.-]{0,31}")
 _SIGNALS = {"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH"}
 _LAYER_S = 900.0
+_SYNC_DELAY_S = 10.0
 _REMOVE_S = 3600.0
 _STACK_S = 3600.0
 
@@ -53,6 +54,7 @@ class Verbs:
         self._emptying = False
         self._more_trash = False
         self._repairing: list[Callable[[], None]] | None = None
+        self._sync_planned = False
 
     def handle(self, request: object, reply: Reply) -> None:
         """Raises ContainerError, SpecError or OSError for what cannot be done."""
@@ -235,13 +237,30 @@ class Verbs:
     def _layer_job(self, name: str, work: Work, reply: Reply, keep: tuple[int, ...] = ()) -> None:
         """A job on the layer store, which waits while that is being repaired."""
 
+        def done(answer: Answer) -> None:
+            reply(answer)
+            if answer.get("digest") and not self._sync_planned:
+                self._sync_planned = True
+                self._jobs.later(_SYNC_DELAY_S, self._sync_layers)
+
         def start() -> None:
-            self._jobs.start(name, work, reply, timeout_s=_LAYER_S, keep=keep)
+            self._jobs.start(name, work, done, timeout_s=_LAYER_S, keep=keep)
 
         if self._repairing is None:
             start()
         else:
             self._repairing.append(start)
+
+    def _sync_layers(self) -> None:
+        """Bring new layers to the disk, when the push that made them no longer waits for it."""
+        self._sync_planned = False
+        layout = self._platform.layout
+
+        def work() -> Answer:
+            produce.stores(layout).sync()
+            return {}
+
+        self._jobs.start("sync", work, lambda answer: None, timeout_s=_LAYER_S)
 
     def empty_trash(self) -> None:
         """Remove what was put aside, in one child at a time."""
