@@ -133,6 +133,11 @@ class Instance:
     def runtime_id(self) -> str:
         return f"i{self.id}"
 
+    @property
+    def crashed(self) -> bool:
+        """It ended of its own, not because the platform or a person stopped it (`why` in its detail)."""
+        return self.ended_at is not None and bool(self.cause) and not self.detail.get("why")
+
 
 @dataclass(frozen=True)
 class LayerKey:

@@ -81,16 +81,7 @@ def _restarts(tx: Tx, instance: Instance) -> int:
     if instance.kind != "process":
         return 0
     slot = instances.recent_of_slot(tx, instance.app_id, instance.type, instance.number, _RECENT)
-    return sum(
-        1
-        for i in slot
-        if i.ended_at is not None and i.release_number == instance.release_number and crashed(i)
-    )
-
-
-def crashed(instance: Instance) -> bool:
-    """Did it end although nobody asked it to?"""
-    return instance.ended_at is not None and instance.cause not in ("", "stopped")
+    return sum(1 for i in slot if i.crashed and i.release_number == instance.release_number)
 
 
 def _vacant(tx: Tx, app: App) -> list[dict[str, Any]]:
@@ -114,7 +105,7 @@ def _vacant(tx: Tx, app: App) -> list[dict[str, Any]]:
 def _vacant_json(
     app: App, entry: FormationEntry, number: int, command: str, last: Instance | None
 ) -> dict[str, Any]:
-    down = last is not None and crashed(last)
+    down = last is not None and last.crashed
     return {
         "id": None,
         "name": f"{entry.type}.{number}",

@@ -168,7 +168,7 @@ def restart_delay_s(history: tuple[Instance, ...], release_number: int) -> float
 
 def is_crash(instance: Instance) -> bool:
     """Whether the instance ended of its own, not because the platform or a person stopped it."""
-    return instance.ended_at is not None and bool(instance.cause) and not instance.detail.get("why")
+    return instance.crashed
 
 
 def _healthy_s(instance: Instance) -> float:

@@ -49,10 +49,15 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
-        """Create or migrate the database, then open it. Raises StoreError when it is newer than the program."""
+        """Create or migrate the database, then open it. Raises StoreError when it is damaged or newer."""
         store = cls(path)
         _create_file(store.path)
-        migrate(store.path, _SCHEMA)
+        try:
+            migrate(store.path, _SCHEMA)
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise StoreError(
+                f"The database {path} is damaged: {error}.", "Restore `store/` from a backup of the home."
+            ) from error
         return store
 
     @contextmanager
@@ -78,10 +83,9 @@ class Store:
             tx = self._take()
             try:
                 tx.pragma("query_only", False)
-                with _no_busy():
+                with _no_busy(), _no_room():
                     tx.execute("BEGIN IMMEDIATE")
-                yield tx
-                with _no_busy():
+                    yield tx
                     tx.execute("COMMIT")
             finally:
                 self._give(tx)
@@ -210,6 +214,14 @@ def _no_busy() -> Iterator[None]:
         yield
     except (apsw.BusyError, apsw.LockedError) as error:
         raise _busy() from error
+
+
+@contextmanager
+def _no_room() -> Iterator[None]:
+    try:
+        yield
+    except (apsw.FullError, apsw.IOError) as error:
+        raise StoreError("The database cannot be written: the disk is full or broken.", str(error)) from error
 
 
 def _busy() -> Unavailable:
