@@ -394,6 +394,20 @@ def test_ipv6_is_off_inside(network: Network, boxes: list[Box]) -> None:
     assert "inet6" not in ip("addr", "show", "dev", network.link_name(network.network[2]))
 
 
+def test_the_name_server_on_the_gateway_is_the_only_door_to_the_host(
+    host: None, boxes: list[Box], tmp_path: Path
+) -> None:
+    network = Network("dddddd", BLOCK, nameservers=(), state=tmp_path)
+    network.prepare()
+    box, endpoint = instance(network, boxes, "i1")
+    assert endpoint.nameservers == (network.gateway,)
+    servers = [HostServer(53, b"name"), HostServer(54)]
+    assert box.connect(network.gateway, 53) == "name"
+    assert box.connect(network.gateway, 54) == "No route to host"
+    for server in servers:
+        server.close()
+
+
 def test_a_forward_policy_of_drop_is_seen(host: None) -> None:
     assert forward_drops() == []
     nft("table ip filter {\n chain FORWARD { type filter hook forward priority 0; policy drop;\n }\n}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -192,7 +193,23 @@ def test_rollback_takes_a_version_or_nothing(platform: Platform, capsys: Capture
 def test_logs_pass_every_filter_on(platform: Platform, capsys: Captured) -> None:
     line = "2026-08-04T21:53:15.123456+00:00 app[web.1]: a: b"
     platform.answers["GET /apps/hello/logs"] = [{"line": line}]
-    words = ["-n", "5", "-p", "web", "-d", "web.1", "-s", "app", "--since", "10m", "--request", "abcdefgh", "--release", "v7", "-t"]
+    words = [
+        "-n",
+        "5",
+        "-p",
+        "web",
+        "-d",
+        "web.1",
+        "-s",
+        "app",
+        "--since",
+        "10m",
+        "--request",
+        "abcdefgh",
+        "--release",
+        "v7",
+        "-t",
+    ]
     assert main.main(["logs", *words]) == 0
     assert capsys.readouterr().out == line + "\n"
     assert platform.asked[0][2] == {
@@ -368,3 +385,12 @@ def test_sizes_and_lists_in_words() -> None:
         "61.2 MB",
     ]
     assert [output.words(n) for n in ([], ["A"], ["A", "B", "C"])] == ["", "A", "A, B and C"]
+
+
+def test_every_command_in_the_documentation_exists() -> None:
+    known = {name for names in main.MODULES.values() for name in names}
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    typed = re.compile(r"(?:^|[`$#(]\s*|bin/)paas ([a-z][a-z:]*)(?=[\s`]|$)", re.MULTILINE)
+    told = {(page.name, word) for page in pages for word in typed.findall(page.read_text())}
+    assert len(told) > 20
+    assert {item for item in told if item[1] not in known} == set()
