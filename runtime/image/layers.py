@@ -7,6 +7,7 @@ power cut caught before that is made again from its blob, which is on disk befor
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -98,8 +99,11 @@ class LayerStore:
         tree.chmod(0o755)
         os.utime(tree, (LAYER_MTIME, LAYER_MTIME))
         self._describe(layer)
-        with suppress(FileExistsError, OSError):
+        try:
             tree.rename(self.folder / digest_hex(digest))
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
         return layer
 
     def remove(self, digest: str) -> None:
@@ -137,7 +141,8 @@ class LayerStore:
             for name in os.listdir(self.folder / _NEW):
                 self._discard(name)
         for name in os.listdir(self.folder):
-            if name.endswith((".json", ".json.new")) and not (self.folder / name[:64]).is_dir():
+            described = name[64:] == ".json" and (self.folder / name[:64]).is_dir()
+            if name[64:70].startswith(".json") and not described:
                 (self.folder / name).unlink(missing_ok=True)
 
     def _discard(self, name: str) -> None:

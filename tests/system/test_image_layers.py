@@ -338,6 +338,18 @@ def pretend_power_cut(home: Home, digest: str) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "unsynced_boot": "an-earlier-boot"}))
 
 
+def test_start_sweeps_descriptions_that_describe_nothing(home: Home) -> None:
+    made = produce.run_unpack(home.layout, home.source("a.tar", (b"app/x", b"1")), home.box)
+    assert made is not None
+    name = made.digest.removeprefix("sha256:")
+    for stray in (f"{name}.json.1a2b", f"{'0' * 64}.json", f"{'0' * 64}.json.ffff"):
+        (home.layout.layers / stray).write_text("{}")
+    (home.layout.layers / ".new" / "left").mkdir()
+    (home.layout.images / "blobs/sha256/.new-left").touch()
+    produce.run_repair(home.layout, home.box)
+    assert sorted(os.listdir(home.layout.layers)) == [".new", name, f"{name}.json"]
+
+
 def test_layer_damaged_by_a_power_cut_is_made_again_from_its_blob(home: Home) -> None:
     made = produce.run_unpack(home.layout, home.source("a.tar", (b"app/x", b"important")), home.box)
     assert made is not None
