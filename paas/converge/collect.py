@@ -110,6 +110,7 @@ class Collector:
             _forget_layers(tx, {(app_id, image.digest) for image in images.of_app(tx, app_id)})
             apps.delete(tx, app_id)
         poke(self._poke_path)
+        poke(self._layout.git_socket)
         log.info("app=%s removed", app_id)
 
     def collect(self) -> None:

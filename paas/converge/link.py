@@ -114,10 +114,11 @@ class Link:
                 raise SpawnerDown(error.message) from error
             raise
 
-    def expire(self, older_than_s: float) -> None:
-        """List again soon: somebody else has started something."""
+    def expire(self, older_than_s: float) -> bool:
+        """Let the next refresh list again, since others start and end containers too; whether it will."""
         if time.monotonic() - self._listed_at > older_than_s:
             self._stale = True
+        return self._stale
 
     def started(self, id: str) -> None:
         if self.containers is not None:

@@ -35,6 +35,7 @@ IDLE_S = 5.0
 BUSY_S = 0.25
 """… and this often while an instance is on its way or a deployment is unfinished."""
 DISCOVER_S = 1.0
+FRESH_S = 0.2
 ROUNDS = 50
 
 
@@ -201,6 +202,8 @@ class Loop:
         """Bring rows and containers together; whether anything was done (then rows are read again)."""
         containers = {id: item.address for id, item in self._link.seen.items()}
         found = adopt((i for state in states for i in state.live), containers)
+        if found.orphans and self._link.expire(FRESH_S):
+            return True  # its owner may have removed it since the list was made
         for runtime_id in found.orphans:
             self._performer.remove_orphan(runtime_id)
         return bool(self._performer.take_addresses(found.addresses))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness.platform import Platform, commit, traces, wait_for
@@ -16,7 +17,7 @@ def _kernel_objects(platform: Platform) -> dict[str, set[str]]:
         },
         "cgroups": {path for top in hierarchies for path in traces(top, "i")},
         "instances": {path.name for path in (platform.run_folder / "instances").iterdir()},
-        "uppers": {path.name for path in (platform.home / "instances").iterdir()},
+        "uppers": {path.name for path in (platform.home / "instances").iterdir() if path.name[0] != "."},
         "mounts": {
             line
             for line in Path("/proc/self/mountinfo").read_text().splitlines()
@@ -64,6 +65,7 @@ def test_old_releases_images_and_layers_are_collected(stacks: str) -> None:
         thrifty.start()
         thrifty.make_key()
         repository = thrifty.deploy({"index.html": "0"}, "many")
+        first = len(os.listdir(thrifty.home / "layers"))
         for number in range(1, 6):
             commit(repository, f"Version {number}", **{"index.html": str(number)})
             assert thrifty.push(repository, "many").returncode == 0
