@@ -116,6 +116,7 @@ def run_folders(layout: Layout) -> list[Folder]:
         Folder(layout.run_instances, "root", CONTROL, 0o750),
         Folder(layout.api_socket.parent, CONTROL, CONTROL, 0o755),
         Folder(layout.converge_socket.parent, CONTROL, CONTROL, 0o750),
+        Folder(layout.git_socket.parent, GIT, CONTROL, 0o2750),
         Folder(layout.router_control, ROUTER, CONTROL, 0o2770),
     ]
 

@@ -100,6 +100,11 @@ class Layout:
         return self.run / "converge" / "poke.sock"
 
     @property
+    def git_socket(self) -> Path:
+        """Datagram socket of the git daemon: an empty datagram means that an app is gone."""
+        return self.run / "git" / "poke.sock"
+
+    @property
     def router_control(self) -> Path:
         """One control socket per router worker: `worker-PID.sock`."""
         return self.run / "router"

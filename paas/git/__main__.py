@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
+from pathlib import Path
 
 from paas.errors import PaasError
 from paas.git import hostkey, progress
@@ -43,7 +45,17 @@ def _server(settings: Settings, listen_fd: int) -> Server:
     desk = Desk(Office(layout.home, layout.api_socket, places), hostkey.load_or_make(layout.secrets / "ssh"))
     api = Api(layout.api_socket)
     sweep_left_overs(places)
-    return Server(socket.socket(fileno=listen_fd), desk, lambda: housekeep(places, api))
+    listener = socket.socket(fileno=listen_fd)
+    return Server(listener, desk, lambda: housekeep(places, api), poke_socket(layout.git_socket))
+
+
+def poke_socket(path: Path) -> socket.socket:
+    """A datagram socket at the path, writable for the control plane's group; an old one is replaced."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock.bind(str(path))
+    os.chmod(path, 0o660)
+    return sock
 
 
 if __name__ == "__main__":

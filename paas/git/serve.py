@@ -28,6 +28,7 @@ from paas.git.transport import MAX_BANNER_BYTES, VERSION
 from runtime import syscalls
 
 HOUSEKEEPING_S = 3600.0
+_SOON_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _TELL_S = 60.0
 _BACKLOG = 128
@@ -44,11 +45,14 @@ class Desk:
 
 
 class Server:
-    """Accept on `listener` until SIGTERM. `housekeep` runs in a forked child now and then."""
+    """Accept on `listener` until SIGTERM. `housekeep` runs in a forked child now and then, and when poked."""
 
-    def __init__(self, listener: socket.socket, desk: Desk, housekeep: Callable[[], None]) -> None:
+    def __init__(
+        self, listener: socket.socket, desk: Desk, housekeep: Callable[[], None], poke: socket.socket
+    ) -> None:
         limits = desk.office.places.limits
         self._listener = listener
+        self._poke = poke
         self._desk = desk
         self._housekeep = housekeep
         self._limits = limits
@@ -71,18 +75,28 @@ class Server:
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
         self._poller.register(self._listener, select.POLLIN)
         self._poller.register(wakeup, select.POLLIN)
+        self._poller.register(self._poke, select.POLLIN)
         while True:
             for descriptor, _ in self._poller.poll(self._patience() * 1000):
                 if descriptor == self._listener.fileno():
                     self._accept()
                 elif descriptor == wakeup:
                     os.read(wakeup, 4096)
+                elif descriptor == self._poke.fileno():
+                    self._poked()
                 elif descriptor in self._sockets:
                     self._greeted(descriptor)
                 else:
                     self._logged_in(descriptor)
             self._reap()
             self._expire(time.monotonic())
+
+    def _poked(self) -> None:
+        """An app is gone: its repository should go soon, together with those of others that go now."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._poke.recv(16)
+        self._next_housekeeping = min(self._next_housekeeping, time.monotonic() + _SOON_S)
 
     def _patience(self) -> float:
         now = time.monotonic()

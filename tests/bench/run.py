@@ -120,7 +120,7 @@ def daemon_pids(platform: Platform) -> list[int]:
     """The supervisor, every daemon, and their children that are not shims."""
     assert platform.process is not None
     instances = platform.run_folder / "instances"
-    shims = {json.loads(path.read_text()).get("shim_pid") for path in instances.glob("*/state.json")}
+    shims = {json.loads(path.read_text())["shim"]["pid"] for path in instances.glob("*/state.json")}
     pids = [platform.process.pid]
     for item in platform.status()["daemons"]:
         pids.append(item["pid"])
@@ -182,7 +182,7 @@ def _footprint(platform: Platform) -> Iterator[Figure]:
     overhead = []
     for path in (platform.run_folder / "instances").glob("*/state.json"):
         state = json.loads(path.read_text())
-        overhead.append((pss_kib(state["shim_pid"]) + pss_kib(state["pid"])) / 1024)
+        overhead.append((pss_kib(state["shim"]["pid"]) + pss_kib(state["process"]["pid"])) / 1024)
     yield Figure("shim and pid 1 of an instance, PSS", "MB", overhead, "8", "4")
 
 

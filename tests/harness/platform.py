@@ -263,3 +263,11 @@ def wait_for(condition: Any, timeout_s: float = 30.0, pause_s: float = 0.02) -> 
             return value
         assert time.monotonic() < deadline, f"nothing after {timeout_s} s"
         time.sleep(pause_s)
+
+
+def traces(folder: Path, word: str) -> list[str]:
+    """Every path below the folder whose last part contains the word; folders may vanish meanwhile."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        found += [f"{parent}/{name}" for name in [*folders, *files] if word in name]
+    return found

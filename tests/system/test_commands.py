@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness.platform import PAAS, Platform, wait_for
+from harness.platform import PAAS, Platform, traces, wait_for
 
 APP = "cli"
 
@@ -233,7 +233,7 @@ def test_a_crashed_process_is_started_again_and_said_so(platform: Platform) -> N
     import json
     import signal
 
-    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)
+    os.kill(json.loads(state.read_text())["process"]["pid"], signal.SIGKILL)
     wait_for(lambda: platform.json("ps", "-a", APP) and platform.json("ps", "-a", APP)[0]["id"] != instance)
     wait_for(lambda: platform.get(APP).status == 200)
     assert "crashed" in platform.paas("logs", "-n", "200", "-s", "paas", "-a", APP).stdout
@@ -248,7 +248,7 @@ def test_renaming_and_destroying_an_app(platform: Platform) -> None:
     assert refused.returncode == 1
     identity = platform.json("apps:info", "-a", "renamed")["id"]
     platform.paas("apps:destroy", "-a", "renamed", "--confirm", "renamed")
-    wait_for(lambda: not list(platform.home.rglob(f"*{identity}*")))
+    wait_for(lambda: not traces(platform.home, identity))
     assert platform.get("renamed").status == 404
 
 
