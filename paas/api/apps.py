@@ -13,7 +13,7 @@ from paas.api.bodies import body, text
 from paas.api.context import Context, context, spawner_errors
 from paas.api.shapes import app_json
 from paas.api.users import first_administrator
-from paas.errors import BadInput
+from paas.errors import BadInput, PaasError
 from paas.model import App
 from paas.names import AppName, BranchName
 from paas.store import apps, events
@@ -62,8 +62,13 @@ def create_app(where: Context, name: AppName | None) -> App:
         owner = who.user or first_administrator(tx)
         app = apps.create(tx, name, owner.id if owner else None)
         events.add(tx, app.id, who.name, "app.create", {"name": name})
-    with spawner_errors():
-        where.spawner.create_app(app.id)
+    try:
+        with spawner_errors():
+            where.spawner.create_app(app.id)
+    except PaasError:
+        with where.store.write() as tx:
+            apps.delete(tx, app.id)
+        raise
     where.tell(app.id, f"Create app by {who.name}")
     return app
 

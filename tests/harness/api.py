@@ -87,7 +87,7 @@ class RememberingSpawner:
                     sock.sendall(frames.encode_json(self._answer(messages[0])))
 
     def _answer(self, call: dict[str, Any]) -> dict[str, Any]:
-        if self.refuse is not None and call["verb"] == "create":
+        if self.refuse is not None and call["verb"] in ("create", "app_create"):
             return {"ok": False, "error": self.refuse}
         if call["verb"] == "info":
             return {"ok": True, "block": {"id_base": 1 << 20}}

@@ -233,6 +233,15 @@ def test_a_failed_creation_leaves_no_app(api: Api) -> None:
         assert apps.all(tx) == before
 
 
+def test_an_app_is_not_half_made_when_the_spawner_fails(api: Api) -> None:
+    api.spawner.refuse = {"code": "unavailable", "message": "no", "hint": ""}
+    try:
+        assert api.ask("POST", "/v1/apps", {"name": "later"}).status == 503
+    finally:
+        api.spawner.refuse = None
+    assert api.ask("POST", "/v1/apps", {"name": "later"}).status == 201
+
+
 def test_a_second_daemon_on_the_same_port_says_so(api: Api) -> None:
     import sys
 
