@@ -31,6 +31,7 @@ class BackendConnection(Stream):
     __slots__ = (
         "block",
         "buffer",
+        "checked",
         "chunks",
         "connecting",
         "exchange",
@@ -53,6 +54,7 @@ class BackendConnection(Stream):
         self.exchange: Exchange | None = None
         self.mode = _HEAD
         self.buffer = b""
+        self.checked = 0
         self.block = b"\n"
         self.meaning = ResponseMeaning()
         self.left = 0
@@ -70,7 +72,6 @@ class BackendConnection(Stream):
     def begin(self, exchange: Exchange, data: bytes) -> int:
         """Send a request; its answer goes to `exchange`."""
         self.exchange = exchange
-        self.mode = _HEAD
         if self.connecting:
             self.out = bytearray(data)
             return PENDING
@@ -78,6 +79,8 @@ class BackendConnection(Stream):
 
     def rest(self, backend: Backend) -> None:
         """Wait in the pool; an end of the connection is still seen."""
+        self.exchange = None
+        self.mode = _HEAD
         self.reused = True
         self.idle_since = self.loop.now
         if self.mask != IN:
@@ -148,7 +151,7 @@ class BackendConnection(Stream):
     # the answer
 
     def readable(self) -> None:
-        if self.mode == _LENGTH and self.left > READ_BYTES:
+        if self.left > READ_BYTES:
             self._relay_big()
             return
         try:
@@ -190,10 +193,9 @@ class BackendConnection(Stream):
         while True:
             end = data.find(HEAD_END)
             if end < 0 or end > MAX_RESPONSE_HEAD_BYTES:
-                if len(data) > MAX_RESPONSE_HEAD_BYTES:
-                    raise BadHead("the head of the response is too long")
-                check_partial(data)
+                check_partial(data, self.checked, MAX_RESPONSE_HEAD_BYTES)
                 self.buffer = data
+                self.checked = len(data)
                 return
             line_end = data.find(b"\r\n")
             status: StatusLine = self.proxy.status_lines(data[:line_end])
@@ -201,6 +203,7 @@ class BackendConnection(Stream):
             if block != self.block:
                 self.meaning = self.proxy.responses.read(block)
                 self.block = block
+            self.checked = 0
             if status.code >= 200 or status.code == 101:
                 self._final(exchange, data, end, line_end, status)
                 return
@@ -250,10 +253,10 @@ class BackendConnection(Stream):
         rest = data[end + 4 :]
         if length >= 0:
             if exchange.keep and exchange.minor:
-                head += forward.END
+                end_lines = forward.END
             else:
-                head += forward.response_end(keep=exchange.keep, minor=exchange.minor, chunked=False)
-            self._with_length(exchange, head, rest, length)
+                end_lines = forward.response_end(keep=exchange.keep, minor=exchange.minor, chunked=False)
+            self._with_length(exchange, head + end_lines, rest, length)
             return
         if not exchange.minor:
             exchange.keep = False

@@ -12,6 +12,7 @@ from router import forward
 from router.errors import FAILURES, of_status
 from router.exchange import Exchange
 from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, check_partial
+from router.loop import IN
 from router.request import RequestMeaning, parse_host, parse_request_line, split_target
 from router.stream import BROKEN, READ_BYTES, Stream
 
@@ -34,6 +35,7 @@ class ClientConnection(Stream):
         "address",
         "block",
         "buffer",
+        "checked",
         "ended",
         "exchange",
         "lines",
@@ -57,6 +59,8 @@ class ClientConnection(Stream):
         self.exchange: Exchange | None = None
         self.active = proxy.loop.now
         """When it was last heard of."""
+        self.checked = 0
+        """How many bytes of an incomplete head have been found in order."""
         self.since = 0.0
         """When an incomplete head began, or lingering."""
         self.received = 0
@@ -130,57 +134,54 @@ class ClientConnection(Stream):
         """Begin the exchange of the request at the start of `data`; False when its head is not complete."""
         end = data.find(HEAD_END)
         received = data
-        if data[:2] == CRLF:  # one empty line before a request is forgiven, RFC 9112 2.2
+        if data[0] == 13 and data[:2] == CRLF:  # one empty line before a request is forgiven, RFC 9112 2.2
             data = data[2:]
             end = data.find(HEAD_END)
         if end < 0 or end > MAX_HEAD_BYTES:
-            check_partial(data)
-            if not self.since and data:
-                self.since = self.loop.now
-            self.buffer = received
+            self._wait_for_head(received, data)
             return False
-        self.since = 0.0
+        self.since, self.checked = 0.0, 0
         line_end = data.find(CRLF)
-        method, target, minor = parse_request_line(data[:line_end])
+        method, target, minor = parse_request_line(data, line_end)
         block = data[line_end + 2 : end]
+        proxy = self.proxy
         if block != self.block:
-            self.meaning = self.proxy.requests.read(block)
+            self.meaning = proxy.requests.read(block)
             self.block = block
         meaning = self.meaning
         head = data[: end + 2]
-        host = meaning.host
         authority: bytes | None = None
-        if host is None and minor:
+        if meaning.host is None and minor:
             raise BadHead("no Host")
         if target[0] != 47 or minor == 0:
-            method, target, head, authority, meaning = self._unusual(method, target, minor, head, meaning)
-            host = meaning.host
-        proxy = self.proxy
-        route = proxy.table.lookup(host or b"", target)
+            target, head, authority, meaning = self._unusual(method, target, minor, head, meaning)
+        route = proxy.table.lookup(meaning.host or b"", target)
         request_id = meaning.request_id or proxy.new_id()
         exchange = self.exchange = Exchange(self, method, target, minor, meaning, request_id, route)
-        if len(data) > end + 4:
-            rest = data[end + 4 :]
-            self.received = len(rest)
-        else:
-            rest = b""
-            self.received = 0
         if route is None:
-            self.buffer = rest
+            self.buffer = data[end + 4 :]
             exchange.uploading = bool(meaning.length)
             exchange.fail(FAILURES["unknown-host"])
             return True
-        exchange.start(
-            forward.request_head(
-                head, meaning, self.lines, int(self.loop.wall * 1000), request_id, authority
-            ),
-            rest,
-        )
+        head = forward.request_head(head, meaning, self.lines, proxy.wall_ms(), request_id, authority)
+        if meaning.length or len(data) > end + 4:
+            self.received = len(data) - end - 4
+            exchange.start(head, data[end + 4 :])
+        else:
+            exchange.replay = head
+            exchange.dispatch()
         return True
+
+    def _wait_for_head(self, received: bytes, data: bytes) -> None:
+        check_partial(data, self.checked)
+        if not self.since and data:
+            self.since = self.loop.now
+        self.buffer = received
+        self.checked = len(data)
 
     def _unusual(
         self, method: bytes, target: bytes, minor: int, head: bytes, meaning: RequestMeaning
-    ) -> tuple[bytes, bytes, bytes, bytes | None, RequestMeaning]:
+    ) -> tuple[bytes, bytes, bytes | None, RequestMeaning]:
         """Absolute and asterisk forms, and HTTP/1.0: rewrite the request line, let an absolute target name the host."""
         authority: bytes | None = None
         if target[0] != 47:
@@ -200,7 +201,7 @@ class ClientConnection(Stream):
         if minor == 0 and meaning.host is None:
             authority = b""
         head = b"%b %b HTTP/1.1\r\n%b" % (method, target, head[head.find(CRLF) + 2 :])
-        return method, target, head, authority, meaning
+        return target, head, authority, meaning
 
     def _refuse(self, error: BadHead) -> None:
         """Answer a head that is not passed on, and close: what follows it cannot be trusted."""
@@ -214,14 +215,14 @@ class ClientConnection(Stream):
         self.exchange = None
         if not keep:
             self.linger()
-        elif self.out is None:
+        elif self.out is None and (self.buffer or self.ended or self.mask != IN):
             self._next()
 
     def _next(self) -> None:
         if self.ended and not self.buffer:
             self.cut()
             return
-        if not self.mask & 1 and not self.ended:
+        if not self.mask & IN and not self.ended:
             self.resume()
         if self.buffer and not self.serving:
             self.serve(self.buffer)
@@ -272,7 +273,7 @@ class ClientConnection(Stream):
             self.tunnel.close()
             return
         if self.exchange is not None:
-            self.exchange.let_go(reusable=False)
+            self.exchange.let_go()
         self.cut()
 
     def cut(self, *, reset: bool = False) -> None:

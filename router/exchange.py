@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from router.access import Entry
 from router.choice import choose
 from router.chunked import BadChunk, ChunkReader, encode, encode_end
 from router.errors import FAILURES, Failure
@@ -206,7 +205,7 @@ class Exchange:
         assert backend is not None
         if number not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
             self.proxy.eject(backend)
-        self.let_go(reusable=False)
+        self.let_go()
         self.tried += (backend,)
         pool = self._pool()
         if pool is not None and len(self.tried) < ATTEMPTS and choose(pool.ready, self.tried) is not None:
@@ -220,7 +219,7 @@ class Exchange:
         backend = self.backend
         assert backend is not None
         safe = nothing_sent or self.method in IDEMPOTENT
-        self.let_go(reusable=False)
+        self.let_go()
         if self.retried or self.replay is None or not safe:
             self.fail(FAILURES["no-response"])
             return
@@ -237,7 +236,7 @@ class Exchange:
         backend = self.backend
         assert backend is not None
         backend.failures += 1
-        self.let_go(reusable=False)
+        self.let_go()
         pool = self._pool()
         again = (
             not self.retried and self.replay is not None and self.method in IDEMPOTENT and pool is not None
@@ -256,16 +255,13 @@ class Exchange:
             self.route = self.proxy.table.lookup(self.meaning.host or b"", self.target) or self.route
         return self.route.pool if self.route is not None else None
 
-    def let_go(self, *, reusable: bool) -> None:
-        """Part from the backend: its connection goes back to the pool or is closed."""
+    def let_go(self) -> None:
+        """Part from the backend and close the connection to it."""
         connection, backend = self.connection, self.backend
         if connection is not None:
             self.connection = None
             connection.exchange = None
-            if reusable and backend is not None and not backend.draining and not connection.out:
-                connection.rest(backend)
-            else:
-                connection.close()
+            connection.close()
         if backend is not None:
             self.backend = None
             backend.inflight -= 1
@@ -276,7 +272,7 @@ class Exchange:
         """End with a failure: an error page if no response head has gone out, else a cut connection."""
         client = self.client
         dyno = self.backend.dyno if self.backend is not None else self.tried[-1].dyno if self.tried else b""
-        self.let_go(reusable=False)
+        self.let_go()
         self.failure = failure
         if self.status or failure.status == 499:
             self.status = 499 if failure.status == 499 else self.status
@@ -298,24 +294,29 @@ class Exchange:
 
     def finish(self, *, reusable: bool) -> None:
         """The response has been passed on entirely."""
-        backend = self.backend
-        assert backend is not None
+        backend, connection = self.backend, self.connection
+        assert backend is not None and connection is not None
         complete = not self.uploading
         self.log(backend.dyno)
-        self.let_go(reusable=reusable and complete and not self.unheard)
+        if reusable and complete and not (backend.draining or self.unheard or connection.out):
+            self.connection = self.backend = None
+            backend.inflight -= 1
+            connection.rest(backend)
+        else:
+            self.let_go()
         self.client.finished(self.keep and complete)
 
     def end_tunnel(self) -> None:
         """The tunnel that this exchange opened has been closed."""
         self.log(self.backend.dyno if self.backend is not None else b"")
-        self.let_go(reusable=False)
+        self.let_go()
 
     def log(self, dyno: bytes) -> None:
         """One entry for the access log."""
         loop = self.proxy.loop
         client, meaning = self.client, self.meaning
         self.proxy.access.entries.append(
-            Entry(
+            (
                 loop.wall,
                 self.method,
                 self.target,
@@ -329,6 +330,7 @@ class Exchange:
                 self.body_bytes,
                 self.failure,
                 self.route,
+                b"http",
             )
         )
 

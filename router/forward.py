@@ -32,7 +32,7 @@ def request_head(
     head: bytes,
     meaning: RequestMeaning,
     client: bytes,
-    wall_ms: int,
+    wall_ms: bytes,
     request_id: bytes,
     authority: bytes | None = None,
 ) -> bytes:
@@ -46,7 +46,7 @@ def request_head(
         head = replace_host(head, authority)
     if meaning.forwarded_for:
         client = b"X-Forwarded-For: " + meaning.forwarded_for + client[17:]
-    return b"%b%b%b%d\r\nX-Request-Id: %b\r\n\r\n" % (head, meaning.extra, client, wall_ms, request_id)
+    return b"".join((head, meaning.extra, client, wall_ms, b"\r\nX-Request-Id: ", request_id, b"\r\n\r\n"))
 
 
 def response_head(head: bytes, line_bytes: int, status: StatusLine, meaning: ResponseMeaning) -> bytes:

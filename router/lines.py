@@ -21,6 +21,10 @@ CACHED_LINES: Final = 4096
 CRLF: Final = b"\r\n"
 HEAD_END: Final = b"\r\n\r\n"
 
+
+PLAIN: Final = re.compile(rb"([!#$%&'*+\-.^`|~0-9A-Za-z]{1,256}):[\t\x20-\x7e\x80-\xff]*").fullmatch
+"""Matches a well-formed line whose name (group 1) has no underscore."""
+
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -75,11 +79,12 @@ def parse_tokens(value: bytes) -> frozenset[bytes]:
     return frozenset(tokens)
 
 
-def check_partial(data: bytes) -> None:
-    """Refuse a head that is not complete yet but can never become valid: too long, or with a lone CR or LF."""
-    if len(data) > MAX_HEAD_BYTES:
+def check_partial(data: bytes, checked: int = 0, limit: int = MAX_HEAD_BYTES) -> None:
+    """Refuse a head that is not complete yet but can never become valid: too long, or with a lone CR or LF.
+    `checked` bytes of it were in order when less had come."""
+    if len(data) > limit:
         raise BadHead("the head is too long", 431)
-    if _LONE.search(data) is not None:
+    if _LONE.search(data, max(0, checked - 1)) is not None:
         raise BadHead("a line ends in a bare CR or LF")
 
 
@@ -93,6 +98,8 @@ def strip_named(head: bytes, names: frozenset[bytes]) -> bytes:
 class Remembered(dict[Any, Any]):
     """A bounded dict that computes what it misses; what was used lately survives a change of generation."""
 
+    __slots__ = ("_capacity", "_compute", "_old")
+
     def __init__(self, compute: Callable[[Any], Any], capacity: int) -> None:
         super().__init__()
         self._compute = compute
@@ -103,11 +110,12 @@ class Remembered(dict[Any, Any]):
         value = self._old.get(key)
         if value is None:
             value = self._compute(key)
-        if not isinstance(key, bytes) or len(key) <= CACHED_LINE_BYTES:
-            if len(self) >= self._capacity:
-                self._old = dict(self)
-                self.clear()
-            self[key] = value
+        if len(key) > CACHED_LINE_BYTES:
+            return value
+        if len(self) >= self._capacity:
+            self._old = dict(self)
+            self.clear()
+        self[key] = value
         return value
 
 
@@ -126,9 +134,9 @@ class HeadReader(Generic[Meaning]):
 
     def read(self, block: bytes) -> Meaning:
         """The meaning of a header block (between the start line and the blank line, without the last CRLF)."""
-        if not block:
-            return self._meaning(())  # type: ignore[no-any-return]
-        found = [*map(self._line, block.split(CRLF))]
-        if len(found) > MAX_LINES:
+        lines = block.split(CRLF)
+        if len(lines) > MAX_LINES:
             raise BadHead("too many header lines", 431)
-        return self._meaning(tuple(filter(None, found)))  # type: ignore[no-any-return]
+        if not block:
+            lines = []
+        return self._meaning(tuple(filter(None, map(self._line, lines))))  # type: ignore[no-any-return]

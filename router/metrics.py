@@ -53,20 +53,20 @@ class Metrics:
 
     def count(self, entries: Iterable[Entry]) -> None:
         apps = self.apps
-        for entry in entries:
-            name = entry.route.app if entry.route is not None else UNKNOWN
+        for _, _, _, _, _, _, _, connect_s, service_s, status, body_bytes, failure, route, _ in entries:
+            name = route.app if route is not None else UNKNOWN
             counts = apps.get(name)
             if counts is None:
                 counts = apps[name] = AppCounts()
-            counts.classes[entry.status // 100] += 1
-            counts.sent_bytes += entry.body_bytes
-            counts.service_s += entry.service_s
-            counts.buckets[bisect_left(BUCKETS_S, entry.service_s)] += 1
-            if entry.connect_s:
-                counts.connect_s += entry.connect_s
+            counts.classes[status // 100] += 1
+            counts.sent_bytes += body_bytes
+            counts.service_s += service_s
+            counts.buckets[bisect_left(BUCKETS_S, service_s)] += 1
+            if connect_s:
+                counts.connect_s += connect_s
                 counts.connects += 1
-            if entry.failure is not None and entry.failure.code:
-                if entry.failure.code == "H27":
+            if failure is not None and failure.code:
+                if failure.code == "H27":
                     counts.gone += 1
                 else:
                     counts.failed += 1

@@ -85,6 +85,8 @@ class Proxy:
         self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
         """Told of `drained` and `refused` backends."""
         self._flush_at = 0.0
+        self._stamped = 0.0
+        self._stamp = b""
         self._seed = os.urandom(16).hex()
         self._count = int.from_bytes(os.urandom(5), "big")
         seed = self._seed
@@ -94,6 +96,13 @@ class Proxy:
         """A request id in the form of a UUID: random per worker, counted within."""
         self._count = count = (self._count + 1) & 0xFFFFFFFFFFFF
         return b"%b%012x" % (self._prefix, count)
+
+    def wall_ms(self) -> bytes:
+        """Unix time in milliseconds, as it is written into heads; the same within a batch of events."""
+        if self._stamped != self.loop.now:
+            self._stamped = self.loop.now
+            self._stamp = b"%d" % (self.loop.wall * 1000)
+        return self._stamp
 
     def connect(self, backend: Backend) -> BackendConnection:
         """Begin to connect. Raises OSError when that fails at once."""

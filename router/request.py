@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from router.lines import CRLF, BadHead, HeadReader, Line, parse_length, parse_tokens, split_field
+from router.lines import (
+    CRLF,
+    MAX_LINE_BYTES,
+    PLAIN,
+    BadHead,
+    HeadReader,
+    Line,
+    parse_length,
+    parse_tokens,
+    split_field,
+)
 
 MAX_TARGET_BYTES: Final = 8192
 
 _REQUEST_LINE = re.compile(
     rb"(?!CONNECT )([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])"
-)
+).fullmatch
 _OTHER_VERSION = re.compile(rb"[A-Z]{1,32} [\x21-\x7e\x80-\xff]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
 _CONNECT = re.compile(rb"CONNECT [\x21-\x7e]+ HTTP/1\.[01]")
 _CODING = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
@@ -72,19 +82,23 @@ class RequestMeaning:
         """Lines that we write in the place of some that were cut."""
 
 
-def parse_request_line(line: bytes) -> tuple[bytes, bytes, int]:
-    """`(method, target, minor version)`. Raises BadHead (400, 414, 505)."""
-    match = _REQUEST_LINE.fullmatch(line)
+def parse_request_line(data: bytes, end: int) -> tuple[bytes, bytes, int]:
+    """`(method, target, minor version)` of the line that ends at `end`. Raises BadHead (400, 405, 414, 505)."""
+    match = _REQUEST_LINE(data, 0, end)
     if match is None:
-        if _OTHER_VERSION.fullmatch(line) is not None:
-            raise BadHead("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
-        if _CONNECT.fullmatch(line) is not None:
-            raise BadHead("CONNECT is not offered", 405)
-        raise BadHead("malformed request line")
-    target = match[2]
+        raise _refuse_line(data[:end])
+    method, target, minor = match.groups()
     if len(target) > MAX_TARGET_BYTES:
         raise BadHead("the request target is too long", 414)
-    return match[1], target, match[3][0] - 48
+    return method, target, 1 if minor == b"1" else 0
+
+
+def _refuse_line(line: bytes) -> BadHead:
+    if _OTHER_VERSION.fullmatch(line) is not None:
+        return BadHead("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
+    if _CONNECT.fullmatch(line) is not None:
+        return BadHead("CONNECT is not offered", 405)
+    return BadHead("malformed request line")
 
 
 def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes]:
@@ -111,8 +125,18 @@ def parse_host(value: bytes) -> bytes:
     return name[:-1] if name.endswith(b".") and len(name) > 1 else name
 
 
+_SPECIAL: Final = DROPPED | frozenset(
+    b"host content-length transfer-encoding connection upgrade expect x-request-id".split()
+)
+
+
 def judge(line: bytes) -> Line | int:
     """0 for a line that is passed on unread, else what it says. Raises BadHead."""
+    plain = PLAIN(line)
+    if plain is not None and len(line) <= MAX_LINE_BYTES:
+        name = plain[1].lower()
+        if name not in _SPECIAL and name[:12] != b"x-forwarded-":
+            return 0
     name, value = split_field(line)
     if name == b"host":
         return Line(name, parse_host(value), line, keep=True)

@@ -6,7 +6,17 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from router.lines import BadHead, HeadReader, Line, Remembered, parse_length, parse_tokens, split_field
+from router.lines import (
+    MAX_LINE_BYTES,
+    PLAIN,
+    BadHead,
+    HeadReader,
+    Line,
+    Remembered,
+    parse_length,
+    parse_tokens,
+    split_field,
+)
 
 MAX_RESPONSE_HEAD_BYTES: Final = 64 * 1024
 UNTIL_CLOSE: Final = -1
@@ -53,8 +63,14 @@ def parse_status_line(line: bytes) -> StatusLine:
     return StatusLine(int(match[2]), match[1][0] - 48, match[3] or b"")
 
 
+_SPECIAL: Final = DROPPED | frozenset(b"content-length transfer-encoding connection".split())
+
+
 def judge(line: bytes) -> Line | int:
     """0 for a line that is passed on unread, else what it says. Raises BadHead."""
+    plain = PLAIN(line)
+    if plain is not None and len(line) <= MAX_LINE_BYTES and plain[1].lower() not in _SPECIAL:
+        return 0
     name, value = split_field(line)
     if name == b"content-length":
         return Line(name, parse_length(value), line, keep=line[15:] == b" %d" % int(value))

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import socket
-from typing import Any
+from typing import Any, NamedTuple
 
 from router.backend import BackendConnection
 from router.client import ClientConnection
@@ -20,6 +20,25 @@ from router.table import Backend
 
 ADDRESS = b"192.0.2.7"
 PORT = 8080
+
+
+class Logged(NamedTuple):
+    """An entry of the access log, its fields by name."""
+
+    wall: float
+    method: bytes
+    target: bytes
+    host: bytes
+    request_id: bytes
+    forwarded: bytes
+    dyno: bytes
+    connect_s: float
+    service_s: float
+    status: int
+    body_bytes: int
+    failure: Any
+    route: Any
+    scheme: bytes
 
 
 class End:
@@ -175,7 +194,7 @@ class Rig:
     def log(self) -> list[Any]:
         """Entries of the access log since the last call."""
         entries, self.proxy.access.entries = self.proxy.access.entries, []
-        return entries
+        return [Logged(*entry) for entry in entries]
 
     def close(self) -> None:
         for end in self.ends:

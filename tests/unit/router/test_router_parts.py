@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.router import Logged
 
 from router import request, response
-from router.access import AccessLog, Entry, Ring, format_line, format_stamp
+from router.access import AccessLog, Ring, format_line, format_stamp
 from router.choice import choose
 from router.control import load_table, save_table
 from router.errors import FAILURES, Pages, load_template
@@ -218,10 +219,10 @@ def test_pages_from_another_template(tmp_path: Path) -> None:
     assert answer.endswith(b"503|H12|Service Unavailable|The application took too long to answer.")
 
 
-def entry(**changes: Any) -> Entry:
+def entry(**changes: Any) -> Logged:
     route = Route(b"x.example.com", b"/", "x", "a1", None, FAILURES["no-web"], {})
-    made = Entry(
-        1785880395.123456, b"GET", b"/a?b=1", b"x.example.com", UUID, b"1.2.3.4", b"web.1", 0.001, 0.014, 200, 255, None, route
+    made = Logged(
+        1785880395.123456, b"GET", b"/a?b=1", b"x.example.com", UUID, b"1.2.3.4", b"web.1", 0.001, 0.014, 200, 255, None, route, b"http"
     )  # fmt: skip
     return made._replace(**changes)
 
