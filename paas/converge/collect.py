@@ -6,7 +6,6 @@ and nothing shared is removed while a build runs.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import queue
@@ -23,6 +22,8 @@ from paas.model import Build, Instance, Release
 from paas.settings import Settings
 from paas.store import Store, Tx, apps, builds, deployments, images, instances, layer_keys, poke, releases
 from runtime.client import SpawnerError
+from runtime.image.errors import ImageError
+from runtime.image.store import ImageStore
 
 log = logging.getLogger("converge.collect")
 
@@ -96,7 +97,7 @@ class Collector:
                     due = time.monotonic() + EVERY_S
                 else:
                     due = min(due, time.monotonic() + SOON_S)
-            except (SpawnerError, PaasError, OSError) as error:
+            except (SpawnerError, PaasError, ImageError, OSError) as error:
                 log.warning("housekeeping job=%r reason=%s", job, error)
                 due = time.monotonic() + 10 * SOON_S
                 self._removing -= {job or ""}
@@ -166,48 +167,18 @@ class Collector:
                 log.info("layer=%s collected", digest)
 
     def _collect_blobs(self) -> None:
-        """Blobs of the image layout that neither an image nor a kept layer names."""
-        blobs = _listed(self._layout.images / "blobs" / "sha256")
+        """What of the image layout neither an image nor a kept layer names."""
         layers = {layer.digest for layer in self._client.layers()}
         with self._store.read() as tx:
             if builds.running(tx):
                 return
             manifests = {image.digest for image in images.all(tx)}
-            used = layers | manifests | {digest for image in images.all(tx) for digest in image.layers}
-        for manifest in manifests:
-            used |= self._named_by(manifest)
-        self._trim_index(manifests)
-        for entry in blobs:
-            if f"sha256:{entry.name}" not in used and len(entry.name) == 64 and not self._building():
-                with suppress(OSError):
-                    os.unlink(entry.path)
-
-    def _named_by(self, manifest: str) -> set[str]:
-        """Config and layers of a manifest blob."""
-        path = self._layout.images / "blobs" / "sha256" / manifest.removeprefix("sha256:")
-        try:
-            data = json.loads(path.read_bytes())
-            return {data["config"]["digest"], *(layer["digest"] for layer in data["layers"])}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("manifest=%s unreadable reason=%s", manifest, error)
-            return set()
-
-    def _trim_index(self, manifests: set[str]) -> None:
-        """Take collected manifests out of `index.json`."""
-        path = self._layout.images / "index.json"
-        try:
-            index = json.loads(path.read_bytes())
-            kept = [entry for entry in index["manifests"] if entry["digest"] in manifests]
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        if len(kept) == len(index["manifests"]) or self._building():
-            return
-        fresh = path.with_name(".index.json.collect")
-        with open(fresh, "w", encoding="utf-8") as file:
-            json.dump({**index, "manifests": kept}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
+            used = layers | {digest for image in images.all(tx) for digest in image.layers}
+        store = ImageStore(self._layout.images, self._layout.stacks)
+        store.prepare()
+        freed = store.collect(manifests, blobs=used, busy=self._building, young_s=0)
+        if freed:
+            log.info("blobs bytes=%d collected", freed)
 
     def _building(self) -> bool:
         with self._store.read() as tx:

@@ -111,36 +111,48 @@ class ImageStore:
             )
             self._write_index(entries)
 
-    def untag(self, keep: Callable[[str], bool]) -> None:
-        """Forget every name for which `keep` is false."""
-        with self._locked():
-            entries = self._entries()
-            kept = [entry for entry in entries if keep(_name(entry))]
-            if kept != entries:
-                self._write_index(kept)
-
     def tags(self) -> dict[str, str]:
         """Name → digest of the manifest."""
         return {_name(entry): str(entry["digest"]) for entry in self._entries()}
 
-    def collect(self, keep: Collection[str] = (), *, young_s: float = YOUNG_S) -> tuple[set[str], int]:
-        """Remove blobs that no tag and no image of `keep` (digests of manifests) leads to.
+    def collect(
+        self,
+        images: Collection[str],
+        *,
+        blobs: Collection[str] = (),
+        busy: Callable[[], bool] = lambda: False,
+        young_s: float = YOUNG_S,
+    ) -> int:
+        """Forget all but `images` (digests of manifests), their tags, and `blobs`; returns the bytes freed.
 
-        Blobs younger than `young_s` stay. Returns the digests that are still referred to, and the bytes freed.
-        An image that is damaged or gone refers to nothing.
+        What is younger than `young_s` stays, and nothing goes while `busy`: somebody may be about to refer to it.
+        A kept image that is damaged or gone refers to nothing.
         """
+        freed = 0
         with self._locked():
-            referred = self._referred({*keep, *self.tags().values()})
-            freed = 0
-            oldest = time.time() - young_s
-            for entry in os.scandir(self._blobs):
-                digest = f"sha256:{entry.name}"
+            fresh = self._younger(time.time() - young_s)
+            entries = self._entries()
+            kept = [entry for entry in entries if entry["digest"] in images or entry["digest"] in fresh]
+            referred = self._referred({*images, *(str(entry["digest"]) for entry in kept)}) | set(blobs)
+            for entry in list(os.scandir(self._blobs)):
+                if f"sha256:{entry.name}" in referred | fresh or busy():
+                    continue
                 with suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    if digest not in referred and max(status.st_mtime, status.st_ctime) < oldest:
-                        os.unlink(entry.path)
-                        freed += status.st_size
-        return referred, freed
+                    freed += entry.stat(follow_symlinks=False).st_size
+                    os.unlink(entry.path)
+            if kept != entries and not busy():
+                self._write_index(kept)
+        return freed
+
+    def _younger(self, moment: float) -> set[str]:
+        """Digests of blobs that appeared or were used after `moment`."""
+        found = set()
+        for entry in os.scandir(self._blobs):
+            with suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                if max(status.st_mtime, status.st_ctime) > moment:
+                    found.add(f"sha256:{entry.name}")
+        return found
 
     def verify(self, digest: str) -> None:
         """Read a blob and compare it with its digest. Raises NotFound, Damaged."""

@@ -22,7 +22,7 @@ import pytest
 from runtime import syscalls, userns
 from runtime.confine import User
 from runtime.image import produce
-from runtime.image.errors import BadTree, ImageError, NotFound, TooLarge
+from runtime.image.errors import BadTree, Damaged, ImageError, NotFound, TooLarge
 from runtime.image.layers import LayerStore
 from runtime.image.layerwriter import Limits
 from runtime.image.store import ImageStore
@@ -458,28 +458,46 @@ def test_skopeo_and_umoci_read_the_image(home: Home, tmp_path: Path) -> None:
     assert (out / long.decode()).read_text() == "2"
 
 
-def test_collection_keeps_what_a_tag_or_the_caller_refers_to(home: Home) -> None:
-    layers = []
+def three_images(home: Home) -> tuple[ImageStore, list[str], list[str]]:
+    store, layers, images = ImageStore(home.layout.images, home.layout.stacks), [], []
     for number in range(3):
-        made = produce.run_unpack(
-            home.layout, home.source(f"l{number}.tar", (b"app/f", b"%d" % number)), home.box
-        )
+        source = home.source(f"l{number}.tar", (b"app/f", b"%d" % number))
+        made = produce.run_unpack(home.layout, source, home.box)
         assert made is not None
         layers.append(made.digest)
-    store = ImageStore(home.layout.images, home.layout.stacks)
-    tagged = store.write(layers[:1], tag="a:v1")
-    kept = store.write(layers[1:2], env={"N": "1"})
-    lost = store.write(layers[2:], env={"N": "2"})
-    assert store.collect([kept])[1] == 0
-    referred, freed = store.collect([kept], young_s=-1)
-    assert freed > 0 and {tagged, kept, *layers[:2]} <= referred
-    assert store.read(tagged).layers == tuple(layers[:1]) and store.read(kept).layers == tuple(layers[1:2])
-    for digest in (lost, layers[2]):
+        images.append(store.write((made.digest,), env={"N": str(number)}, tag=f"app:v{number}"))
+    return store, layers, images
+
+
+def test_collection_keeps_images_their_tags_and_named_blobs(home: Home) -> None:
+    store, layers, images = three_images(home)
+    assert store.collect(images[:1], blobs=layers[1:2], young_s=-1) > 0
+    assert store.tags() == {"app:v0": images[0]} and store.read(images[0]).layers == (layers[0],)
+    store.verify(layers[1])
+    for digest in (images[1], images[2], layers[2]):
         with pytest.raises(NotFound):
             store.verify(digest)
-    store.untag(lambda name: name != "a:v1")
-    store.collect(young_s=-1)
+    store.collect((), young_s=-1)
     assert store.tags() == {} and os.listdir(home.layout.images / "blobs" / "sha256") == []
+
+
+def test_collection_spares_the_young_and_waits_for_the_busy(home: Home) -> None:
+    store, _, images = three_images(home)
+    assert store.collect(()) == 0
+    assert store.collect((), young_s=-1, busy=lambda: True) == 0
+    assert sorted(store.tags().values()) == sorted(images)
+    for image in images:
+        store.read(image)
+
+
+def test_damaged_or_missing_image_stops_no_collection(home: Home) -> None:
+    store, layers, images = three_images(home)
+    home.blob(images[0]).write_bytes(b"{}")
+    home.blob(images[1]).unlink()
+    store.collect(images, young_s=-1)
+    with pytest.raises(Damaged):
+        store.read(images[0])
+    assert store.read(images[2]).layers == (layers[2],)
 
 
 def test_files_of_the_layout_belong_to_its_owner(home: Home) -> None:
