@@ -193,13 +193,13 @@ class Client:
 
 def part(text: object) -> str:
     """A name as one part of a path, whatever it contains."""
-    return quote(str(text), safe="")
+    return quote(str(text), safe="", errors="surrogateescape")
 
 
 def _path(path: str, query: Mapping[str, object]) -> str:
     given = {key: value for key, value in query.items() if value is not None}
     words = {key: str(int(value)) if isinstance(value, bool) else str(value) for key, value in given.items()}
-    return f"/v1{path}" + (f"?{urlencode(words)}" if words else "")
+    return f"/v1{path}" + (f"?{urlencode(words, errors='surrogateescape')}" if words else "")
 
 
 class _Exchange:

@@ -31,14 +31,18 @@ def keys(as_json: bool) -> None:
 @command("keys:add")
 @click.argument("file", required=False)
 @click.option("--name", "user", metavar="USER", help="Whose key it is; a new user is made. Else your own.")
-def keys_add(file: str | None, user: str | None) -> None:
+@json_option
+def keys_add(file: str | None, user: str | None, as_json: bool) -> None:
     """Add an SSH key from a .pub file, or from standard input with «-». The first user is the administrator."""
     body = {"public_key": read_key(file), **({"user": user} if user else {})}
     with output.Progress("Adding the SSH key") as progress:
         added = client().post("/keys", body)
         role = ", the administrator" if added.get("role") == "admin" else ""
         progress.done(f"done, for {added['user']}{role}")
-    output.result(added["fingerprint"])
+    if as_json:
+        output.print_json(added)
+    else:
+        output.result(added["fingerprint"])
 
 
 def read_key(file: str | None) -> str:
@@ -170,8 +174,11 @@ def login(url: str, token: str | None) -> None:
     token = str(token).strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise BadInput("This is not a token.", "Make one on the server with: paas tokens:create NAME")
+    target = remote(url, token)
+    if not target.tls and target.host not in ("localhost", "127.0.0.1", "::1"):
+        output.warn("This address is not https: whoever sees the traffic can take the token.")
     with output.Progress(f"Logging in to {output.plain(url)}") as progress:
-        who = Client(remote(url, token)).get("/whoami")
+        who = Client(target).get("/whoami")
         _save_login(url, token)
         progress.done(f"done, you are {who['user']}")
 

@@ -26,13 +26,17 @@ def create(name: str | None, no_remote: bool, as_json: bool) -> None:
         progress.done("done" if name else f"done, {app['name']}")
     if not no_remote and not over_ssh():
         _add_remote(app["git_url"])
+    _show_addresses(app, as_json)
+
+
+alias("apps:create", create)
+
+
+def _show_addresses(app: dict[str, Any], as_json: bool) -> None:
     if as_json:
         output.print_json(app)
     else:
         output.result(f"{app['url']} | {app['git_url']}")
-
-
-alias("apps:create", create)
 
 
 def _add_remote(url: str) -> None:
@@ -95,7 +99,8 @@ def apps_info(app: str, as_json: bool) -> None:
 @command("apps:rename")
 @click.argument("name")
 @app_option
-def apps_rename(name: str, app: str) -> None:
+@json_option
+def apps_rename(name: str, app: str, as_json: bool) -> None:
     """Give an app another name; its address and git address change with it."""
     with output.Progress(f"Renaming {app} to {name}") as progress:
         info = client().patch(app_path(app), {"name": name})
@@ -103,7 +108,7 @@ def apps_rename(name: str, app: str) -> None:
     if not over_ssh() and remote_url().removesuffix(".git").endswith(f"/{app}"):
         _git("remote", "set-url", REMOTE, info["git_url"])
         output.note(f"Git remote {REMOTE} updated.")
-    output.result(f"{info['url']} | {info['git_url']}")
+    _show_addresses(info, as_json)
 
 
 @command("apps:branch")

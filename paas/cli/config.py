@@ -50,12 +50,17 @@ def config_get(name: str, app: str, shell: bool, as_json: bool) -> None:
 @command("config:set")
 @click.argument("words", metavar="NAME=VALUE...", nargs=-1, required=True)
 @app_option
-def config_set(words: tuple[str, ...], app: str) -> None:
+@json_option
+def config_set(words: tuple[str, ...], app: str, as_json: bool) -> None:
     """Set config vars: one new release, one rolling restart."""
     values = parse_pairs(words)
     result = _change(app, f"Setting {output.words(list(values))}", {"set": values})
     shown_values = result.get("vars", values)
-    output.pairs({name: shown_values.get(name, value) for name, value in sorted(values.items())})
+    chosen = {name: shown_values.get(name, value) for name, value in sorted(values.items())}
+    if as_json:
+        output.print_json(chosen)
+    else:
+        output.pairs(chosen)
 
 
 @command("config:unset")

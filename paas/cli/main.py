@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -101,6 +102,9 @@ def paas() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 1 for an error, 2 for wrong usage, 127 for an unknown command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = paas.main(
             args=list(sys.argv[1:] if arguments is None else arguments),

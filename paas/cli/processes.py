@@ -155,11 +155,16 @@ def limit_words(values: dict[str, int]) -> list[str]:
 @click.argument("type")
 @click.argument("words", metavar="[memory=256M] [cpu=0.5] [pids=100]", nargs=-1, required=True)
 @app_option
-def limits_set(type: str, words: tuple[str, ...], app: str) -> None:
+@json_option
+def limits_set(type: str, words: tuple[str, ...], app: str, as_json: bool) -> None:
     """Limit a process type: one new release, one rolling restart."""
     changes = dict(limit_word(word) for word in words)
     with output.Progress(f"Setting {ProcessType.parse(type)} limits and restarting {app}") as progress:
         messages = client().stream("PATCH", app_path(app, "limits"), {type: changes})
         result = run_stream(progress, messages)
         progress.done(f"done, {result['release']['version']}" if "release" in result else "done")
-    output.result(" ".join([type, *limit_words(result.get("limits", {}).get(type, changes))]))
+    now = result.get("limits", {}).get(type, changes)
+    if as_json:
+        output.print_json({type: now})
+    else:
+        output.result(" ".join([type, *limit_words(now)]))

@@ -337,7 +337,7 @@ def test_a_bug_is_one_line_unless_it_is_hunted(
 def test_every_command_explains_itself_and_takes_json_where_it_prints_data(capsys: Captured) -> None:
     printing = {
         "apps", "apps:info", "builds", "builds:info", "config", "config:get", "ps", "scale", "limits", "releases",
-        "releases:info", "logs", "domains", "keys", "tokens", "users", "whoami", "stacks", "server:status", "doctor",
+        "releases:info", "logs", "config:set", "limits:set", "keys:add", "create", "apps:rename", "tokens:create", "domains", "keys", "tokens", "users", "whoami", "stacks", "server:status", "doctor",
     }  # fmt: skip
     for names in main.MODULES.values():
         for name in names:

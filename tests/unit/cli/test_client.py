@@ -231,7 +231,7 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
         remote(url, "t")
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "a?b", "a b", "ü"])
+@pytest.mark.parametrize("name", ["../x", "a/b", "a?b", "a b", "ü", "\udcff"])
 def test_names_cannot_leave_their_part_of_a_path(name: str) -> None:
     escaped: Callable[[object], str] = part
     assert not set(escaped(name)) & set("/? ")
