@@ -63,13 +63,15 @@ class Client(Protocol):
 
 
 class Link:
-    """`containers` (runtime id -> state) is None while the spawner is away. `changed` is called for every event."""
+    """`containers` (runtime id -> state) is None while the spawner is away; `listing` counts the lists made.
+    `changed` is called for every event."""
 
     def __init__(self, reactor: Reactor, client: Client, changed: Callable[[], None]) -> None:
         self._reactor, self.client, self._changed = reactor, client, changed
         self.seen: dict[str, Seen] = {}
         self.containers: dict[str, str] | None = None
         self.block_base = 0
+        self.listing = 0
         self.oomed: list[str] = []
         self._watch: socket.socket | None = None
         self._decoder = JsonDecoder()
@@ -98,6 +100,7 @@ class Link:
             self.seen = {item.id: item for item in found}
             self.containers = {item.id: item.state for item in found}
             self._stale, self._listed_at = False, now
+            self.listing += 1
         return True
 
     @contextmanager
@@ -114,11 +117,10 @@ class Link:
                 raise SpawnerDown(error.message) from error
             raise
 
-    def expire(self, older_than_s: float) -> bool:
-        """Let the next refresh list again, since others start and end containers too; whether it will."""
+    def expire(self, older_than_s: float) -> None:
+        """Let the next refresh list again, since others start and end containers, too."""
         if time.monotonic() - self._listed_at > older_than_s:
             self._stale = True
-        return self._stale
 
     def started(self, id: str) -> None:
         if self.containers is not None:

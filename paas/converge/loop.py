@@ -35,7 +35,6 @@ IDLE_S = 5.0
 BUSY_S = 0.25
 """… and this often while an instance is on its way or a deployment is unfinished."""
 DISCOVER_S = 1.0
-FRESH_S = 0.2
 ROUNDS = 50
 
 
@@ -65,6 +64,7 @@ class Loop:
         self._timeouts = Timeouts(settings.drain_timeout_s, settings.stop_timeout_s, settings.boot_timeout_s)
         self._ages = Ages()
         self._traffic: dict[int, Traffic] = {}
+        self._suspects: dict[str, int] = {}
         self._orphaned: frozenset[int] = frozenset()
         self._dirty = True
         self._stopping = False
@@ -202,10 +202,14 @@ class Loop:
         """Bring rows and containers together; whether anything was done (then rows are read again)."""
         containers = {id: item.address for id, item in self._link.seen.items()}
         found = adopt((i for state in states for i in state.live), containers)
-        if found.orphans and self._link.expire(FRESH_S):
-            return True  # its owner may have removed it since the list was made
-        for runtime_id in found.orphans:
+        listing = self._link.listing
+        doubtful = [id for id in found.orphans if self._suspects.get(id, listing) >= listing]
+        for runtime_id in set(found.orphans) - set(doubtful):
             self._performer.remove_orphan(runtime_id)
+        self._suspects = {id: self._suspects.get(id, listing) for id in found.orphans}
+        if doubtful:
+            self._link.expire(0.0)  # its owner may have removed it since the list was made
+            self.poke()
         return bool(self._performer.take_addresses(found.addresses))
 
     def _sync_watch(self, states: list[AppState]) -> None:
