@@ -83,10 +83,13 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
 
 def _give_up_on_slow_clients(sock: socket.socket) -> None:
-    """Neither a half-sent request nor an unread answer holds a thread for long (socket(7))."""
+    """Neither a half-sent request, nor an unread answer, nor a vanished host holds a thread for long (socket(7))."""
     timeout = struct.pack("ll", _SLOW_CLIENT_S, 0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SLOW_CLIENT_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _SLOW_CLIENT_S)
 
 
 def listen_unix(path: Path) -> socket.socket:
