@@ -116,8 +116,7 @@ class Collector:
 
     def collect(self) -> None:
         """One pass over everything. Raises SpawnerError, PaasError, OSError; the next pass goes on."""
-        with self._store.write() as tx:
-            _end_dead_builds(tx)
+        end_dead_builds(self._store)
         with self._store.read() as tx:
             found = [(app.id, [i.runtime_id for i in instances.live_of(tx, app.id)]) for app in apps.all(tx)]
         for app_id, live in found:
@@ -246,10 +245,12 @@ def _forget_layers(tx: Tx, leaving: set[tuple[str, str]]) -> None:
             layer_keys.delete(tx, key.key)
 
 
-def _end_dead_builds(tx: Tx) -> None:
-    for build in builds.running(tx):
-        if not _alive(build.holder):
-            builds.finish(tx, build.app_id, build.number, "failed", cause="interrupted")
+def end_dead_builds(store: Store) -> None:
+    """Builds whose building process has died are failed ones."""
+    with store.write() as tx:
+        for build in builds.running(tx):
+            if not _alive(build.holder):
+                builds.finish(tx, build.app_id, build.number, "failed", cause="interrupted")
 
 
 def _alive(holder: str) -> bool:

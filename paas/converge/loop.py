@@ -11,7 +11,7 @@ from contextlib import suppress
 from paas import logs
 from paas.converge.act import Performer
 from paas.converge.adopt import adopt
-from paas.converge.collect import Collector, orphaned_builds
+from paas.converge.collect import Collector, end_dead_builds, orphaned_builds
 from paas.converge.link import Client, Link, SpawnerDown
 from paas.converge.plan import Action, Advance, Timeouts, plan_app
 from paas.converge.reactor import READ, Reactor
@@ -122,6 +122,8 @@ class Loop:
         with self._store.read() as tx:
             states = read_world(tx, self._settings.domain)
             self._orphaned = orphaned_builds(tx, (i for state in states for i in state.live))
+        if self._orphaned:
+            end_dead_builds(self._store)
         self._see(states)
         self._routers.offer(route_table((state.routes() for state in states), 0))
         if not there:

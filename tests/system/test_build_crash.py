@@ -1,0 +1,78 @@
+"""A build whose builder dies: nothing of it stays, and the same push works again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+
+from harness.platform import Platform, wait_for
+
+SLOW = {
+    "package.json": json.dumps(
+        {
+            "name": "slow",
+            "version": "1.0.0",
+            "scripts": {"build": "echo building; sleep $NAP", "start": "node s.js"},
+        }
+    ),
+    "s.js": 'require("http").createServer((q, s) => s.end("built")).listen(process.env.PORT, "0.0.0.0");\n',
+}
+
+
+class Push:
+    """A push that runs in the background; its output is collected."""
+
+    def __init__(self, platform: Platform, app: str) -> None:
+        self.repository = platform.repository(SLOW)
+        url = f"ssh://paas@127.0.0.1:{platform.ssh}/{app}"
+        self.process = subprocess.Popen(
+            ["git", "push", url, "main"], cwd=self.repository, env=platform.environ(), stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    def wait_for_line(self, text: str) -> None:
+        wait_for(lambda: any(text in line for line in self.lines), 60)
+
+    def end(self) -> int:
+        code = self.process.wait(60)
+        self._reader.join()
+        return code
+
+
+def test_a_killed_api_ends_the_build_and_the_same_push_works_again(platform: Platform) -> None:
+    app = "killed-api"
+    platform.paas("create", app, "--no-remote", check=False)
+    platform.paas("config:set", "NAP=60", "-a", app)
+    push = Push(platform, app)
+    push.wait_for_line("building")
+    os.kill(platform.pid_of("api"), signal.SIGKILL)
+    assert push.end() != 0
+    assert "Traceback" not in "".join(push.lines)
+    wait_for(lambda: not list((platform.run_folder / "instances").iterdir()), 30)
+    wait_for(lambda: platform.json("builds", "-a", app)[0]["status"] == "failed", 30)
+    platform.paas("config:set", "NAP=0", "-a", app)
+    done = platform.push(push.repository, app)
+    assert done.returncode == 0, done.stdout
+    assert platform.get(app).text == "built"
+
+
+def test_a_build_outlives_the_spawner(platform: Platform) -> None:
+    app = "outlives"
+    platform.paas("create", app, "--no-remote", check=False)
+    platform.paas("config:set", "NAP=3", "-a", app)
+    push = Push(platform, app)
+    push.wait_for_line("building")
+    os.kill(platform.pid_of("spawner"), signal.SIGKILL)
+    assert push.end() == 0, "".join(push.lines)
+    assert platform.get(app).text == "built"
