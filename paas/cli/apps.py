@@ -22,7 +22,7 @@ REMOTE = "paas"
 def create(name: str | None, no_remote: bool, as_json: bool) -> None:
     """Create an app, and the git remote «paas» in this repository. Without a name one is made up."""
     with output.Progress(f"Creating {name or 'app'}") as progress:
-        app = client().post("/apps", {"name": name} if name else {})
+        app = client().post("/apps", {} if name is None else {"name": name})
         progress.done("done" if name else f"done, {app['name']}")
     if not no_remote and not over_ssh():
         _add_remote(app["git_url"])
