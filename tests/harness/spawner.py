@@ -38,6 +38,12 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = WAIT_S)
     raise AssertionError(f"never happened: {what}")
 
 
+def gone(folder: Path) -> bool:
+    """Remove a folder in which a child of a killed spawner may still be removing something itself."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
 class SpawnerUnderTest:
     def __init__(self, *, allow_bind: tuple[str, ...] = ()) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="paas-spawner-"))
@@ -150,5 +156,5 @@ class SpawnerUnderTest:
         cgroup.detect(self.layout.id).remove()
         Network(self.layout.id, IPv4Network(network)).teardown()
         blocks.release(self.layout)
-        shutil.rmtree(self.layout.run)
-        shutil.rmtree(self.home)
+        for folder in (self.layout.run, self.home):
+            wait_for(lambda folder=folder: gone(folder), f"{folder} to be removed")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -357,10 +358,38 @@ def test_many_at_once_start_and_end(spawner: SpawnerUnderTest) -> None:
         spawner.client.delete(instance_id)
 
 
+def command_line(spawner: SpawnerUnderTest, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "runtime", words[0], "--home", str(spawner.home), *words[1:]]
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+
+
+def test_the_command_line_runs_a_command_with_its_streams_and_status(spawner: SpawnerUnderTest) -> None:
+    done = command_line(
+        spawner, "run", "--no-network", "--", "sh", "-c", "cat; echo err >&2; exit 5", stdin="in\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (5, "in\n", "err\n")
+    assert spawner.client.list() == []
+
+
+def test_the_command_line_starts_lists_signals_and_deletes(spawner: SpawnerUnderTest) -> None:
+    started = command_line(spawner, "run", "--detach", "--no-network", "--", "sleep", "60")
+    name = started.stdout.strip()
+    assert re.match(rf"{name} +running +- +pid \d+$", command_line(spawner, "list").stdout)
+    assert command_line(spawner, "kill", name).returncode == 0
+    spawner.wait_exit(name)
+    assert "exited" in command_line(spawner, "list").stdout
+    assert command_line(spawner, "delete", name).returncode == 0
+    assert command_line(spawner, "list").stdout == ""
+    refused = command_line(spawner, "kill", name)
+    assert (refused.returncode, refused.stderr) == (1, f"there is no instance {name}\n")
+
+
 def test_the_machine_sees_no_mount_of_a_container(spawner: SpawnerUnderTest) -> None:
     before = Path("/proc/self/mountinfo").read_text()
     instance_id, _ = spawner.start_container("/bin/sleep", "60")
     assert spawner.layout.id not in Path("/proc/self/mountinfo").read_text().replace(before, "")
     assert str(spawner.home) not in Path("/proc/self/mountinfo").read_text()
     spawner.client.delete(instance_id)
-    time.sleep(0)

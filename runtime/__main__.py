@@ -1,0 +1,201 @@
+"""`python -m runtime`: containers without a platform. `serve` is the spawner, the other verbs talk to it.
+
+python -m runtime serve --home /var/lib/box --stacks /var/cache/paas/stacks &
+python -m runtime run --home /var/lib/box -- bash -c 'id; hostname'
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from runtime import frames, spawner, stack
+from runtime.client import Spawner, SpawnerError
+from runtime.layout import Layout
+from runtime.spec import ContainerSpec, Limits, Log, SpecError, Terminal
+
+_STACKS = Path("/var/cache/paas/stacks")
+_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/app"}
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line; the exit status, for `run` that of the command."""
+    arguments = _parser().parse_args(words)
+    try:
+        status: int = arguments.action(arguments)
+        return status
+    except SpawnerError as error:
+        print(f"{error.message}\n{error.hint}".rstrip(), file=sys.stderr)
+    except (SpecError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m runtime", description="Run containers.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, action: object, text: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text)
+        added.add_argument("--home", type=Path, default=Path("/var/lib/paas"), help="folder of the platform")
+        added.add_argument("--stacks", type=Path, default=_STACKS, help="folder of base layers")
+        added.set_defaults(action=action)
+        return added
+
+    verb("serve", _serve, "Be the spawner of a home, made if it is missing.")
+    run = verb("run", _run, "Run a command in a new container, wait for it and remove the container.")
+    run.add_argument("--stack", default="debian-12", help="whose run layers are the root")
+    run.add_argument("--spec", type=Path, help="a complete spec as JSON instead; - reads standard input")
+    run.add_argument("--memory-mib", type=int, default=512)
+    run.add_argument("--cpu-millis", type=int, default=1000)
+    run.add_argument("--no-network", action="store_true")
+    run.add_argument("--detach", action="store_true", help="leave it running and print its id")
+    run.add_argument("argv", nargs="*", metavar="WORD")
+    verb("list", _list, "Show the containers.")
+    kill = verb("kill", _kill, "Send a signal to a container's main process.")
+    kill.add_argument("id")
+    kill.add_argument("signal", nargs="?", default="TERM")
+    verb("delete", _delete, "End a container and remove everything of it.").add_argument("id")
+    verb("stats", _stats, "Show what a container uses.").add_argument("id")
+    return parser
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    home = arguments.home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "id").exists():
+        (home / "id").write_text(secrets.token_hex(3) + "\n")
+    return spawner.main(["--home", str(home), "--stacks", str(arguments.stacks)])
+
+
+def _layout(arguments: argparse.Namespace) -> Layout:
+    return Layout(arguments.home, arguments.stacks, (arguments.home / "id").read_text().strip())
+
+
+def _client(arguments: argparse.Namespace) -> Spawner:
+    return Spawner(_layout(arguments).spawner_socket)
+
+
+def _spec(arguments: argparse.Namespace, client: Spawner) -> ContainerSpec:
+    if arguments.spec is not None:
+        text = sys.stdin.read() if str(arguments.spec) == "-" else arguments.spec.read_text()
+        return ContainerSpec.from_json(json.loads(text))
+    if not arguments.argv:
+        raise ValueError("what is to be run? Give a command after --")
+    found = stack.load(arguments.stacks, arguments.stack)
+    if found is None:
+        raise ValueError(f"there is no stack {arguments.stack} in {arguments.stacks}")
+    return ContainerSpec(
+        id=f"run-{secrets.token_hex(4)}",
+        layers=tuple(found.run),
+        argv=tuple(arguments.argv),
+        id_base=client.info()["block"]["id_base"],
+        log=Log("runtime", "app", "run.1"),
+        env=_ENV | {"TERM": os.environ.get("TERM", "dumb")},
+        limits=Limits(memory_bytes=arguments.memory_mib << 20, cpu_millis=arguments.cpu_millis),
+        network=not arguments.no_network,
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    client = _client(arguments)
+    spec = _spec(arguments, client)
+    if arguments.detach:
+        client.create(spec)
+        print(spec.id)
+        return 0
+    if os.isatty(0) and os.isatty(1):
+        size = shutil.get_terminal_size()
+        spec = replace(spec, terminal=Terminal(size.lines, size.columns))
+    client.create(replace(spec, attach=True))
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(_layout(arguments).run_instances / spec.id / "attach.sock"))
+            with _raw() if spec.terminal else contextlib.nullcontext():
+                return _relay(sock)
+    finally:
+        client.delete(spec.id)
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[None]:
+    """The terminal passes every key on; it is set back at the end."""
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def _relay(sock: socket.socket) -> int:
+    """Between our standard streams and the container's, until it says how it ended."""
+    decoder = frames.FrameDecoder()
+    sources = [sock.fileno(), 0]
+
+    def resize(*_: object) -> None:
+        size = shutil.get_terminal_size()
+        sock.sendall(frames.encode_frame(frames.RESIZE, struct.pack(">HH", size.lines, size.columns)))
+
+    signal.signal(signal.SIGWINCH, resize)
+    while True:
+        ready, _, _ = select.select(sources, [], [])
+        if 0 in ready:
+            data = os.read(0, 32768)
+            sock.sendall(frames.encode_frame(frames.STDIN, data))
+            if not data:
+                sources.remove(0)
+        if sock.fileno() in ready:
+            received = sock.recv(65536)
+            if not received:
+                return 1
+            for channel, payload in decoder.feed(received):
+                if channel == frames.EXIT:
+                    return int(json.loads(payload)["status"])
+                _write(2 if channel == frames.STDERR else 1, payload)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    for item in _client(arguments).list():
+        how = f"status {item.exit.status}" if item.exit else f"pid {item.pid}"
+        print(f"{item.id:<20} {item.state:<8} {item.address or '-':<15} {how}")
+    return 0
+
+
+def _kill(arguments: argparse.Namespace) -> int:
+    _client(arguments).signal(arguments.id, arguments.signal.upper().removeprefix("SIG"))
+    return 0
+
+
+def _delete(arguments: argparse.Namespace) -> int:
+    _client(arguments).delete(arguments.id)
+    return 0
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    print(json.dumps(_client(arguments).stats(arguments.id), indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
