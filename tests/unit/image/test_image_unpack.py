@@ -13,6 +13,7 @@ import pytest
 
 from runtime.image.errors import BadArchive, ImageError, TooLarge
 from runtime.image.layerwriter import FOLDER, LayerWriter, Limits
+from runtime.image.removal import remove_tree
 from runtime.image.tarwriter import LAYER_MTIME, REGULAR, TarWriter, headers
 from runtime.image.unpack import unpack
 
@@ -264,3 +265,4 @@ def test_thousand_missing_parents_are_made(place: Place) -> None:
     tar.file(path, 0o644, 1, [b"x"])
     tar.finish()
     assert place.unpack(stream.getvalue()).files == 1500
+    remove_tree(place.fd, "d")  # pytest's own clean-up cannot go that deep
