@@ -53,7 +53,8 @@ def _push_when_served(platform: Platform, repository: Path) -> str:
 def test_apps_are_adopted_and_not_restarted_when_every_daemon_dies_at_once(
     platform: Platform, app: Path
 ) -> None:
-    before = {item["id"]: item["since"] for item in platform.json("ps", "-a", "steady")}
+    rows = wait_for(lambda: _settled_instances(platform))
+    before = {item["id"]: item["since"] for item in rows}
     pids = {daemon: platform.pid_of(daemon) for daemon in DAEMONS}
     for pid in pids.values():
         os.kill(pid, signal.SIGKILL)
@@ -61,6 +62,11 @@ def test_apps_are_adopted_and_not_restarted_when_every_daemon_dies_at_once(
         wait_for(lambda daemon=daemon, pid=pid: _restarted(platform, daemon, pid))
     after = wait_for(lambda: _instances_or_nothing(platform))
     assert {item["id"]: item["since"] for item in after} == before
+
+
+def _settled_instances(platform: Platform) -> list[dict[str, str]]:
+    rows = _instances_or_nothing(platform)
+    return rows if [row["state"] for row in rows] == ["up", "up"] else []
 
 
 def _instances_or_nothing(platform: Platform) -> list[dict[str, str]]:
