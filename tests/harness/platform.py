@@ -147,6 +147,7 @@ class Platform:
     def paas(self, *words: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a CLI command through the unix socket."""
         options.setdefault("timeout", 120)
+        options.setdefault("cwd", self.folder)
         options.setdefault("stdin", subprocess.DEVNULL if "input" not in options else None)
         if options["stdin"] is None:
             del options["stdin"]
