@@ -21,13 +21,16 @@ Say = Callable[[str], None]
 
 PUBLIC_MIRROR = "http://deb.debian.org/debian"
 PUBLIC_SECURITY = "http://deb.debian.org/debian-security"
+ETC_APT = Path("/etc/apt")
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 FAKE_EPOCH = 1672531200
 """Seconds; what tools that write dates into files (shadow's `lastchg`) are told. 2023-01-01."""
 
 _SIGNED_BY = re.compile(r"(?i)signed-by\s*[:=]\s*(/[^\s\],]+(?:[ ,]+/[^\s\],]+)*)")
 _TRUSTED = re.compile(r"(?i)\btrusted\s*[:=]\s*yes\b")
+_INDEX = re.compile(r"(?m)^'([^']+?)/?/dists/([^/']+)/InRelease'")
 _INLINE_KEY = re.compile(r"(?is)signed-by:[ \t]*\n?( -----BEGIN PGP.*?-----END PGP[^\n]*)")
+_CREDENTIALS = re.compile(r"://[^/@\s']*@")
 _KEPT_ENV = re.compile(r"(?i)(PATH|(https?|ftp|all|no)_proxy|SSL_CERT_(FILE|DIR)|TMPDIR)")
 
 
@@ -71,12 +74,17 @@ def read_apt(suite: str, folder: Path) -> Apt:
     keyrings.mkdir()
     if DEBIAN_KEYRING.exists():
         shutil.copy(DEBIAN_KEYRING, keyrings)
-    for path in sorted(Path("/etc/apt/trusted.gpg.d").glob("*")):
+    for path in sorted((ETC_APT / "trusted.gpg.d").glob("*")):
         if path.suffix in (".gpg", ".asc"):
             shutil.copy(path, keyrings)
     settings = folder / "apt.conf"
     settings.write_text("".join(f"{line}\n" for line in _machine_settings()))
-    return Apt(_machine_sources(suite, keyrings) or public_sources(suite), keyrings, settings)
+    sources = _machine_sources(suite, keyrings) or public_sources(suite)
+    if not any(keyrings.iterdir()) and "[trusted=yes]" not in sources[0]:
+        raise StackError(
+            "this machine has no key of Debian's archive; run: apt-get install debian-archive-keyring"
+        )
+    return Apt(sources, keyrings, settings)
 
 
 def _machine_settings() -> Iterator[str]:
@@ -92,28 +100,33 @@ def _machine_settings() -> Iterator[str]:
 
 def _machine_sources(suite: str, keyrings: Path) -> tuple[str, ...]:
     """`deb` lines for the release, as apt itself understands the machine's source files."""
-    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
-    listing = _output(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SOURCESENTRY)",
-         "Created-By: Packages"]
-    )  # fmt: skip
+    files = [ETC_APT / "sources.list", *sorted((ETC_APT / "sources.list.d").glob("*"))]
+    texts = {
+        path: _without_comments(path.read_text(errors="replace"))
+        for path in files
+        if path.suffix in (".list", ".sources") and path.is_file()
+    }
     lines: dict[str, None] = {}
-    for row in listing.splitlines():
-        uri, release, component, entry = row.split("|", 3)
-        if release not in wanted or component != "main" or not uri.startswith(("http", "file:", "copy:")):
+    for match in _INDEX.finditer(_output(["apt-get", "update", "--print-uris"])):
+        uri, release = match.groups()
+        if release not in (suite, f"{suite}-updates", f"{suite}-security"):
             continue
-        trusted = _keys_of(Path(entry.rpartition(":")[0]), keyrings)
+        said = {path.stem: text for path, text in texts.items() if uri in text}
+        for stem, text in said.items():
+            _take_keys(text, stem, keyrings)
+        trusted = any(map(_TRUSTED.search, said.values()))
         lines[f"deb {'[trusted=yes] ' if trusted else ''}{uri} {release} main"] = None
-    if not any(f" {suite} " in line for line in lines):
+    if not any(line.endswith(f" {suite} main") for line in lines):
         return ()
     return tuple(lines)
 
 
-def _keys_of(source: Path, keyrings: Path) -> bool:
-    """Collect the keyrings a source file names; True when it says `trusted=yes`."""
-    text = "\n".join(
-        line for line in source.read_text(errors="replace").splitlines() if not line.lstrip().startswith("#")
-    )
+def _without_comments(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+
+
+def _take_keys(text: str, stem: str, keyrings: Path) -> None:
+    """Collect the keyrings that a source file names or holds."""
     for match in _SIGNED_BY.finditer(text):
         for path in map(Path, re.split(r"[ ,]+", match.group(1))):
             if path.is_file():
@@ -121,8 +134,7 @@ def _keys_of(source: Path, keyrings: Path) -> bool:
                 shutil.copy(path, keyrings / f"{path.stem}{suffix}")
     for number, match in enumerate(_INLINE_KEY.finditer(text)):
         lines = [line[1:] if line[1:] != "." else "" for line in match.group(1).splitlines()]
-        (keyrings / f"inline-{number}.asc").write_text("\n".join(lines) + "\n")
-    return bool(_TRUSTED.search(text))
+        (keyrings / f"{stem}-{number}.asc").write_text("\n".join(lines) + "\n")
 
 
 def bootstrap(root: Path, suite: str, packages: Iterable[str], apt: Apt, say: Say) -> None:
@@ -198,6 +210,7 @@ def run(command: list[str], say: Say, *, prefix: str, apt_config: Path | None = 
     with process:
         assert process.stdout is not None
         for line in process.stdout:
+            line = _CREDENTIALS.sub("://", line)
             last = [*last[-19:], line.rstrip()]
             if line.startswith(prefix):
                 say(line.removeprefix(prefix).strip())

@@ -13,55 +13,88 @@ from runtime import debian, stack
 SOURCES = """\
 # Signed-By: /nowhere/commented-out.gpg
 Types: deb
-URIs: https://mirror.example/debian
-Suites: bookworm
+URIs: https://mirror.example/debian/
+Suites: bookworm bookworm-updates
 Components: main
 Signed-By: {keyring}
 """
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, targets: str, settings: str = "") -> None:
-    answers = {"apt-get": targets, "apt-config": settings}
+def pretend(monkeypatch: pytest.MonkeyPatch, uris: str, settings: str = "") -> None:
+    answers = {"apt-get": uris, "apt-config": settings}
     monkeypatch.setattr(debian, "_output", lambda command: answers[command[0]])
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Path:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine's /etc/apt with one company mirror and one unrelated source, each with a key; and a work folder."""
+    for name in ("apt/sources.list.d", "apt/trusted.gpg.d", "work"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / "company.gpg").write_bytes(b"\x99binary key")
-    (tmp_path / "main.sources").write_text(SOURCES.format(keyring=tmp_path / "company.gpg"))
-    (tmp_path / "work").mkdir()
+    (tmp_path / "other.gpg").write_bytes(b"\x99another")
+    folder = tmp_path / "apt/sources.list.d"
+    (folder / "main.sources").write_text(SOURCES.format(keyring=tmp_path / "company.gpg"))
+    (folder / "other.list").write_text(
+        f"deb [signed-by={tmp_path}/other.gpg] https://other.example/x stable main\n"
+    )
+    (folder / "old.list.bak").write_text("deb [trusted=yes] https://mirror.example/debian bookworm main\n")
+    (tmp_path / "debian.gpg").write_bytes(b"\x99debian")
+    monkeypatch.setattr(debian, "ETC_APT", tmp_path / "apt")
+    monkeypatch.setattr(debian, "DEBIAN_KEYRING", tmp_path / "debian.gpg")
     return tmp_path
 
 
-def target(uri: str, release: str, component: str, entry: Path) -> str:
-    return f"{uri}|{release}|{component}|{entry}:1\n"
+def uri(base: str, release: str, file: str = "InRelease") -> str:
+    return f"'{base}/dists/{release}/{file}' mirror_dists_{release}_{file} 0 \n"
+
+
+MIRROR = "https://mirror.example/debian"
 
 
 def test_mirror_and_keyring_of_the_machine_are_used(monkeypatch: pytest.MonkeyPatch, machine: Path) -> None:
-    entry = machine / "main.sources"
-    rows = target("https://mirror.example/debian/", "bookworm", "main", entry)
-    rows += target("https://mirror.example/debian/", "bookworm", "contrib", entry)
-    rows += target("https://other.example/x/", "nodistro", "main", machine / "other.list")
+    rows = uri(MIRROR, "bookworm") + uri(MIRROR, "bookworm", "main/binary-amd64/Packages.xz")
+    rows += uri(MIRROR, "bookworm-updates") + uri(MIRROR, "bookworm-backports")
+    rows += uri("https://other.example/x", "stable")
     pretend(monkeypatch, rows)
     apt = debian.read_apt("bookworm", machine / "work")
-    assert apt.sources == ("deb https://mirror.example/debian/ bookworm main",)
-    assert (apt.keyrings / "company.gpg").read_bytes() == b"\x99binary key"
+    assert apt.sources == (f"deb {MIRROR} bookworm main", f"deb {MIRROR} bookworm-updates main")
+    keys = {path.name for path in apt.keyrings.iterdir()}
+    assert "company.gpg" in keys and "other.gpg" not in keys
 
 
-def test_another_distribution_builds_from_the_public_mirror(
+def test_unsigned_mirror_is_trusted_when_the_machine_says_so(
     monkeypatch: pytest.MonkeyPatch, machine: Path
 ) -> None:
-    pretend(
-        monkeypatch, target("http://archive.ubuntu.com/ubuntu/", "noble", "main", machine / "main.sources")
+    (machine / "apt/sources.list").write_text("deb [trusted=yes] http://unsigned.example/d bookworm main\n")
+    pretend(monkeypatch, uri("http://unsigned.example/d", "bookworm") + uri(MIRROR, "bookworm-updates"))
+    assert debian.read_apt("bookworm", machine / "work").sources == (
+        "deb [trusted=yes] http://unsigned.example/d bookworm main",
+        f"deb {MIRROR} bookworm-updates main",
     )
-    apt = debian.read_apt("bookworm", machine / "work")
-    assert apt.sources == debian.public_sources("bookworm")
 
 
-def test_updates_alone_are_no_mirror(monkeypatch: pytest.MonkeyPatch, machine: Path) -> None:
-    rows = target("https://mirror.example/debian/", "bookworm-updates", "main", machine / "main.sources")
+@pytest.mark.parametrize(
+    "rows", ["", uri("http://archive.ubuntu.com/ubuntu", "noble"), uri(MIRROR, "bookworm-updates")]
+)
+def test_machine_without_the_release_builds_from_the_public_mirror(
+    monkeypatch: pytest.MonkeyPatch, machine: Path, rows: str
+) -> None:
     pretend(monkeypatch, rows)
     assert debian.read_apt("bookworm", machine / "work").sources == debian.public_sources("bookworm")
+
+
+def test_missing_keys_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, machine: Path) -> None:
+    monkeypatch.setattr(debian, "DEBIAN_KEYRING", machine / "missing.gpg")
+    pretend(monkeypatch, "")
+    with pytest.raises(debian.StackError, match="apt-get install debian-archive-keyring"):
+        debian.read_apt("bookworm", machine / "work")
+
+
+def test_credentials_in_addresses_are_not_repeated(tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(debian.StackError) as caught:
+        debian.run(["sh", "-c", "echo 'I: https://me:secret@mirror/x'; exit 1"], said.append, prefix="I: ")
+    assert said == ["https://mirror/x"] and "secret" not in str(caught.value)
 
 
 def test_network_settings_are_kept_and_hooks_are_not(monkeypatch: pytest.MonkeyPatch, machine: Path) -> None:
@@ -76,34 +109,21 @@ def test_network_settings_are_kept_and_hooks_are_not(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("text", "trusted"),
-    [
-        ("deb [trusted=yes] http://x/ bookworm main\n", True),
-        ("Types: deb\nTrusted: yes\n", True),
-        ("# deb [trusted=yes] http://x/ bookworm main\n", False),
-        ("deb [signed-by={k} arch=amd64] http://x/ bookworm main\n", False),
-        ("Signed-By: {k} {k}\n", False),
-    ],
+    "text", ["deb [signed-by={k} arch=amd64] http://x/ bookworm main\n", "Types: deb\nSigned-By: {k} {k}\n"]
 )
-def test_keys_of_both_source_formats(tmp_path: Path, text: str, trusted: bool) -> None:
+def test_keys_of_both_source_formats(tmp_path: Path, text: str) -> None:
     key = tmp_path / "k.gpg"
     key.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
     (tmp_path / "keys").mkdir()
-    source = tmp_path / "a.list"
-    source.write_text(text.replace("{k}", str(key)))
-    assert debian._keys_of(source, tmp_path / "keys") is trusted
-    assert [path.name for path in (tmp_path / "keys").iterdir()] == (["k.asc"] if "{k}" in text else [])
+    debian._take_keys(text.replace("{k}", str(key)), "main", tmp_path / "keys")
+    assert [path.name for path in (tmp_path / "keys").iterdir()] == ["k.asc"]
 
 
 def test_key_within_a_sources_file_is_taken_out(tmp_path: Path) -> None:
-    (tmp_path / "keys").mkdir()
-    source = tmp_path / "a.sources"
-    source.write_text(
-        "Types: deb\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc=\n -----END PGP PUBLIC KEY BLOCK-----\n"
-    )
-    debian._keys_of(source, tmp_path / "keys")
-    (found,) = (tmp_path / "keys").iterdir()
-    assert found.name == "inline-0.asc"
+    text = "Types: deb\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc=\n -----END PGP PUBLIC KEY BLOCK-----\n"
+    debian._take_keys(text, "main", tmp_path)
+    (found,) = tmp_path.iterdir()
+    assert found.name == "main-0.asc"
     assert (
         found.read_text()
         == "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc=\n-----END PGP PUBLIC KEY BLOCK-----\n"
