@@ -33,6 +33,12 @@ READY, GO, TERMINAL = b"r", b"g", b"t"
 
 _NAMESPACES = sc.CLONE_NEWNS | sc.CLONE_NEWUTS | sc.CLONE_NEWIPC | sc.CLONE_NEWNET
 _OOM_SCORE = b"200"
+_IGNORED = (
+    *(number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN),
+    signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT,
+)  # fmt: skip
+"""Signals that this process or its parent the shim ignores, which a program it runs would inherit."""
+
 _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -117,12 +123,8 @@ def _isolate(launch: Launch, sync: socket.socket) -> None:
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
     sc.close_all_except((sync.fileno(), *launch.descriptors()))
     os.setsid()
-    for number in range(1, signal.NSIG):
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            try:
-                signal.signal(number, signal.SIG_DFL)
-            except (OSError, ValueError):
-                continue
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
     _limits(launch.spec.limits.nofile)
