@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.enter import command_as
 from harness.platform import ROOT, free_port, wait_for
 from paas.accounts import Folder, durable_folders, ensure_accounts, ensure_folders, run_folders
 from paas.settings import Settings, load
@@ -173,10 +174,11 @@ class Api:
     def restart(self) -> None:
         """Start the daemon, as its supervisor would."""
         self.layout.api_socket.unlink(missing_ok=True)
+        command = [sys.executable, "-P", "-m", "paas.api.serve", "--settings", str(self.file)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "paas.api.serve", "--settings", str(self.file)],
-                stderr=log, stdout=log, user="paas", group="paas", extra_groups=[], umask=0o007, cwd="/",
+                [*command_as("paas", self.folder, self.layout.run), *command],
+                stderr=log, stdout=log, cwd="/",
                 env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)},
             )  # fmt: skip
         wait_for(lambda: self.layout.api_socket.exists() or self.process.poll() is not None, 30)

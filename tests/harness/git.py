@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.enter import command_as
 from harness.git_api import Api, Handler, Platform
 from paas import accounts
 from paas.settings import Settings, load
@@ -56,12 +57,8 @@ class GitDaemon:
         descriptor = self.listener.fileno()
         command = [sys.executable, "-P", "-m", "paas.git", "--settings", str(self.root / "settings.json")]
         return subprocess.Popen(
-            [*command, "--listen-fd", str(descriptor)],
+            [*command_as(accounts.GIT, self.root, self.layout.run), *command, "--listen-fd", str(descriptor)],
             pass_fds=[descriptor],
-            user=accounts.GIT,
-            group=accounts.GIT,
-            extra_groups=[],
-            umask=0o007,
             stderr=open(self.root / "git.log", "ab"),
             cwd="/",
         )

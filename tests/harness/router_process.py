@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from harness.enter import command_as
+
 
 class App:
     """A small keep-alive HTTP server: answers with its name, sleeps for `?sleep=S`, drops idle connections on stop."""
@@ -91,9 +93,8 @@ class Worker:
             str(listener.fileno()),
         ]
         argv += ["--control", str(folder), "--table", str(folder / "table.json"), "--log-dir", str(folder)]
-        self.process = subprocess.Popen(
-            argv, pass_fds=[listener.fileno()], user=user, group=user, extra_groups=[] if user else None
-        )
+        entry = command_as(user, folder) if user else []
+        self.process = subprocess.Popen([*entry, *argv], pass_fds=[listener.fileno()])
         self.path = folder / f"worker-{self.process.pid}.sock"
         wait_until(self.path.exists)
         self.control = socket.socket(socket.AF_UNIX)
