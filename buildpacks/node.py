@@ -39,7 +39,7 @@ FAILURE_HINTS = (
     (
         r"npm (?:error|ERR!) code EBADENGINE|Unsupported engine",
         "a package wants another version of Node",
-        'Set "engines": {"node": …} in package.json.',
+        "Set engines.node in package.json to it.",
     ),
     (
         r"npm (?:error|ERR!) 404[^\n]*?'(?P<name>[^']+)'",

@@ -89,10 +89,9 @@ class Made:
 
 @dataclass
 class Output:
-    """Where lines go, live. `idle` is called while nothing comes."""
+    """Where lines go, live, and whether anybody still wants them."""
 
     line: Callable[[str], None]
-    idle: Callable[[], None] = lambda: None
     cancelled: Callable[[], bool] = lambda: False
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=MATCHED_LINES))
     taken: int = 0
@@ -172,14 +171,15 @@ def _stream(platform: Platform, runtime_id: str, job: Job, output: Output) -> No
         sock.setblocking(False)
         to_send = memoryview(_stdin_frames(job.stdin))
         decoder, lines = frames.FrameDecoder(), _Lines()
+        poll = select.poll()
         while True:
             if output.cancelled():
                 raise Cancelled("The build was cancelled.", cause="cancelled")
-            readable, writable, _ = select.select([sock], [sock] if to_send else [], [], POLL_S)
-            if writable:
+            poll.register(sock, select.POLLIN | (select.POLLOUT if to_send else 0))
+            events = sum(event for _, event in poll.poll(POLL_S * 1000))
+            if events & select.POLLOUT:
                 to_send = to_send[_send(sock, to_send) :]
-            if not readable:
-                output.idle()
+            if not events & ~select.POLLOUT:
                 continue
             data = _receive(sock)
             for channel, payload in decoder.feed(data):
@@ -301,5 +301,5 @@ def _named_cause(job: Job, text: str) -> tuple[str, str]:
         match = re.search(pattern, text)
         if match:
             groups = {name: value or "" for name, value in match.groupdict().items()}
-            return f": {cause.format(**groups)}", advice
+            return f": {cause.format(**groups)}", advice.format(**groups)
     return "", "Run the same step on your machine to see it fail there."

@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from runtime.client import SpawnerError
 from runtime.image.store import ImageStore
 from runtime.stack import Stack
 
-HEARTBEAT_S = 10.0
 POLL_S = 0.1
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
@@ -107,7 +105,7 @@ def run_push(
         said = _Said(out, log)
         status, cause, digest = "failed", "internal error", None
         try:
-            output = Output(said.line, said.idle, cancelled)
+            output = Output(said.line, cancelled)
             image, described, config = _build(platform, app, build.number, request, output)
             status, cause, digest = "succeeded", "", image.digest
         except PaasError as error:
@@ -123,25 +121,14 @@ def run_push(
 
 
 class _Said:
-    """Lines go to the pusher and to the build's log; ten seconds of silence are worth a line."""
+    """Lines go to the pusher and to the build's log."""
 
     def __init__(self, out: Callable[[str], None], log: IO[str]) -> None:
         self._out, self._log = out, log
-        self._last = self._began = time.monotonic()
-        self._step = "the build"
 
     def line(self, text: str) -> None:
-        self._last = time.monotonic()
-        if text.startswith("-----> "):
-            self._step, self._began = text[7:].split(":")[0], self._last
         self.record(text)
         self._out(text)
-
-    def idle(self) -> None:
-        now = time.monotonic()
-        if now - self._last >= HEARTBEAT_S:
-            self._last = now
-            self._out(f"       … {self._step} ({now - self._began:.0f} s)")
 
     def warning(self, text: str) -> None:
         self.line(f" !     {text}")
@@ -285,7 +272,6 @@ def _stack(platform: Platform, name: str, output: Output) -> Stack:
         worker.join(POLL_S)
         for text in progress.lines():
             output.line(f"       {text}")
-        output.idle()
         if output.cancelled():
             raise Cancelled("The push was cancelled; the stack is still being made.", cause="cancelled")
     if failed:
