@@ -14,13 +14,14 @@ import re
 import select
 import signal
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from runtime import syscalls, userns
-from runtime.confine import Bounds, User, box_user, confine
+from runtime.confine import Bounds, ConfineError, User, box_user, confine
 from runtime.image import errors, names
 from runtime.image.blobs import NewBlob, link_stack_blobs, sweep_blobs
 from runtime.image.errors import BadArchive, ImageError, NotFound, TooLarge
@@ -224,18 +225,10 @@ class _Child:
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                os.umask(0)
-                bounds = Bounds(
-                    write=["/tree"],
-                    read=[f"/{name}" for name in view if name != "tree"],
-                    cpu_s=int(WALL_S),
-                    wall_s=WALL_S,
-                    file_bytes=limits.size_bytes,
-                )
-                confine(bounds, keep=(*keep, tar, answer), user=user, view=view, parent=parent)
-                _work(work, limits, tar, answer)
+                confinement = partial(confine, keep=(*keep, tar, answer), user=user, view=view, parent=parent)
+                _send(answer, _work(work, confinement, list(view), limits, tar))
             finally:
-                os._exit(1)
+                os._exit(0)
         os.close(tar)
         os.close(answer)
 
@@ -286,22 +279,43 @@ _ERRORS = {
 }
 
 
-def _work(work: Callable[[LayerWriter], None], limits: Limits, tar: int, answer: int) -> None:
-    """In the child: make the layer, answer, end."""
+def _work(
+    work: Callable[[LayerWriter], None],
+    confinement: Callable[[Bounds], object],
+    view: Sequence[str],
+    limits: Limits,
+    tar: int,
+) -> list[bytes]:
+    """In the child: confine it and make the layer; the words of the answer."""
+    bounds = Bounds(
+        write=["/tree"],
+        read=[f"/{name}" for name in view if name != "tree"],
+        cpu_s=int(WALL_S),
+        wall_s=WALL_S,
+        file_bytes=limits.size_bytes,
+    )
     try:
+        os.umask(0)
+        confinement(bounds)
         with io.BufferedWriter(io.FileIO(tar, "w"), _PIPE) as stream:
             writer = LayerWriter(os.open("/tree", FOLDER), stream.write, limits)
             work(writer)
         if len(writer.opaque) > _MAX_OPAQUE:
             raise TooLarge(f"more than {_MAX_OPAQUE} folders that hide others")
-        words = [b"ok", b"%d" % writer.files, *writer.opaque, b""]
     except ImageError as error:
-        words = [b"error", error.code.encode(), str(error).encode("utf-8", "replace")]
+        return _refusal(error.code, str(error))
     except MemoryError:
-        words = [b"error", TooLarge.code.encode(), b"making the layer takes too much memory"]
-    except OSError as error:
-        words = [b"error", ImageError.code.encode(), str(error).encode("utf-8", "replace")]
+        return _refusal(TooLarge.code, "making the layer takes too much memory")
+    except (OSError, ConfineError) as error:
+        return _refusal(ImageError.code, f"the child that makes layers: {error}")
+    return [b"ok", b"%d" % writer.files, *writer.opaque, b""]
+
+
+def _refusal(code: str, message: str) -> list[bytes]:
+    return [b"error", code.encode(), message.encode("utf-8", "replace")]
+
+
+def _send(answer: int, words: list[bytes]) -> None:
     text = memoryview(b"\0".join(word.replace(b"\0", b"") for word in words))
     while text:
         text = text[os.write(answer, text) :]
-    os._exit(0)

@@ -3,98 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import signal
 import socket
 import stat
-import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from harness.layers import BOX, PAAS, Home, give, layer_home, listing, modes
 
-from runtime import syscalls, userns
+from runtime import syscalls
 from runtime.confine import User
 from runtime.image import produce
-from runtime.image.errors import BadTree, Damaged, ImageError, NotFound, TooLarge
-from runtime.image.layers import LayerStore
+from runtime.image.errors import BadTree, ImageError, NotFound, TooLarge
 from runtime.image.layerwriter import Limits
-from runtime.image.store import ImageStore
-from runtime.image.tarwriter import LAYER_MTIME, TarWriter
+from runtime.image.tarwriter import LAYER_MTIME
 from runtime.layout import Layout
-
-BASE = 65536 * 7000
-PAAS = 64900
-BOX = User(64901, 64902)
-
-
-@dataclass(frozen=True)
-class Home:
-    layout: Layout
-    box: produce.Worker
-    app: produce.Worker
-
-    @property
-    def store(self) -> LayerStore:
-        return produce.stores(self.layout)
-
-    def source(self, name: str, *files: tuple[bytes, bytes]) -> str:
-        stream = io.BytesIO()
-        tar = TarWriter(stream.write)
-        tar.directory(b"app")
-        for path, content in files:
-            tar.file(path, 0o644, len(content), [content])
-        tar.finish()
-        (self.layout.sources / name).write_bytes(stream.getvalue())
-        return name
-
-    def upper(self, name: str = "i1") -> Path:
-        path = self.layout.instances / name / "upper"
-        path.mkdir(parents=True)
-        return path
-
-    def blob(self, digest: str) -> Path:
-        return self.layout.images / "blobs" / "sha256" / digest.removeprefix("sha256:")
-
-    def leftovers(self) -> list[str]:
-        new = [*self.layout.layers.glob(".new/*"), *self.layout.images.glob("blobs/sha256/.new-*")]
-        return [str(path) for path in new]
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
-    layout = Layout(tmp_path / "home", tmp_path / "stacks", "c0ffee")
-    for folder in (layout.sources, layout.images, layout.layers, layout.instances):
-        folder.mkdir(parents=True, mode=0o700)
-    os.chown(layout.images, PAAS, PAAS)
-    box = produce.box_worker(BOX)
-    app = produce.app_worker(BASE, userns.make(BASE))
-    yield Home(layout, box, app)
-    assert Home(layout, box, app).leftovers() == []
-    os.close(box.userns_fd)
-    os.close(app.userns_fd)
-
-
-def give(path: Path, owner: int = BASE + 1000) -> None:
-    """Make a tree an app's."""
-    os.lchown(path, owner, owner)
-    if path.is_dir() and not path.is_symlink():
-        for inner in path.iterdir():
-            give(inner, owner)
-
-
-def modes(tree: Path) -> dict[str, tuple[str, int, int, int]]:
-    found = {}
-    for path in sorted(tree.rglob("*")):
-        s = path.lstat()
-        found[str(path.relative_to(tree))] = (stat.filemode(s.st_mode), s.st_uid, s.st_gid, int(s.st_mtime))
-    return found
+    with layer_home(tmp_path) as made:
+        yield made
 
 
 # archives
@@ -311,10 +246,6 @@ def test_layer_over_its_base_shows_what_the_container_saw(home: Home) -> None:
         syscalls.umount2(str(merged), syscalls.MNT_DETACH)
 
 
-def listing(tree: Path) -> list[str]:
-    return sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
-
-
 def path_kind(path: Path) -> str:
     return "folder" if path.is_dir() else path.read_text()
 
@@ -426,83 +357,29 @@ def owner(pid: str) -> int:
     return -1 if "\nState:\tZ" in status else int(status.partition("\nUid:\t")[2].split()[0])
 
 
-# images as others read them
+def test_child_that_cannot_be_confined_says_why_and_makes_nothing(home: Home) -> None:
+    name = home.source("a.tar", (b"app/x", b"1"))
+    root = produce.Worker(User(0, 0), home.box.userns_fd)
+    with pytest.raises(ImageError, match="cannot be root"):
+        produce.run_unpack(home.layout, name, root)
+    assert home.store.all() == []
 
 
-@pytest.mark.skipif(
-    not shutil.which("skopeo") or not shutil.which("umoci"), reason="skopeo, umoci not installed"
-)
-def test_skopeo_and_umoci_read_the_image(home: Home, tmp_path: Path) -> None:
-    long = b"app/" + b"d" * 90 + b"/" + "é".encode() * 60
-    base = produce.run_unpack(home.layout, home.source("a.tar", (b"app/x", b"1"), (long, b"2")), home.box)
-    upper = home.upper()
-    (upper / "app").mkdir()
-    os.mknod(upper / "app/x", stat.S_IFCHR, 0)
-    (upper / "app/new").write_text("3")
-    give(upper)
-    assert base is not None
-    top = produce.run_snapshot(home.layout, "i1", ["/app/x", "/app/new"], [base.digest], home.app)
-    assert top is not None
-    store = ImageStore(home.layout.images, home.layout.stacks)
-    env = {"A": "b=c d", "PATH": "/usr/bin"}
-    digest = store.write((base.digest, top.digest), env=env, processes={"web": "run me"}, tag="hello:v7")
-    images = home.layout.images
-    seen = json.loads(subprocess.check_output(["skopeo", "inspect", f"oci:{images}:hello:v7"]))
-    assert seen["Digest"] == digest and seen["Layers"] == [base.digest, top.digest]
-    assert seen["Env"] == ["A=b=c d", "PATH=/usr/bin"] and seen["Labels"] == {"paas.process.web": "run me"}
-    copy = tmp_path / "copy"
-    subprocess.run(["skopeo", "copy", "-q", f"oci:{images}:hello:v7", f"oci:{copy}:x"], check=True)
-    out = tmp_path / "rootfs"
-    subprocess.run(["umoci", "raw", "unpack", "--image", f"{images}:hello:v7", str(out)], check=True)
-    assert listing(out) == ["app", "app/" + "d" * 90, long.decode(), "app/new"]
-    assert (out / long.decode()).read_text() == "2"
-
-
-def three_images(home: Home) -> tuple[ImageStore, list[str], list[str]]:
-    store, layers, images = ImageStore(home.layout.images, home.layout.stacks), [], []
-    for number in range(3):
-        source = home.source(f"l{number}.tar", (b"app/f", b"%d" % number))
-        made = produce.run_unpack(home.layout, source, home.box)
-        assert made is not None
-        layers.append(made.digest)
-        images.append(store.write((made.digest,), env={"N": str(number)}, tag=f"app:v{number}"))
-    return store, layers, images
-
-
-def test_collection_keeps_images_their_tags_and_named_blobs(home: Home) -> None:
-    store, layers, images = three_images(home)
-    assert store.collect(images[:1], blobs=layers[1:2], young_s=-1) > 0
-    assert store.tags() == {"app:v0": images[0]} and store.read(images[0]).layers == (layers[0],)
-    store.verify(layers[1])
-    for digest in (images[1], images[2], layers[2]):
-        with pytest.raises(NotFound):
-            store.verify(digest)
-    store.collect((), young_s=-1)
-    assert store.tags() == {} and os.listdir(home.layout.images / "blobs" / "sha256") == []
-
-
-def test_collection_spares_the_young_and_waits_for_the_busy(home: Home) -> None:
-    store, _, images = three_images(home)
-    assert store.collect(()) == 0
-    assert store.collect((), young_s=-1, busy=lambda: True) == 0
-    assert sorted(store.tags().values()) == sorted(images)
-    for image in images:
-        store.read(image)
-
-
-def test_damaged_or_missing_image_stops_no_collection(home: Home) -> None:
-    store, layers, images = three_images(home)
-    home.blob(images[0]).write_bytes(b"{}")
-    home.blob(images[1]).unlink()
-    store.collect(images, young_s=-1)
-    with pytest.raises(Damaged):
-        store.read(images[0])
-    assert store.read(images[2]).layers == (layers[2],)
-
-
-def test_files_of_the_layout_belong_to_its_owner(home: Home) -> None:
-    made = produce.run_unpack(home.layout, home.source("a.tar", (b"app/f", b"1")), home.box)
-    assert made is not None
-    ImageStore(home.layout.images, home.layout.stacks).write((made.digest,), tag="a:v1")
-    owners = {path.lstat().st_uid for path in home.layout.images.rglob("*") if path.is_file()}
-    assert owners == {PAAS}
+def test_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    """A small tmpfs as home: the child meets ENOSPC."""
+    small = tmp_path / "small"
+    small.mkdir()
+    syscalls.mount("tmpfs", str(small), "tmpfs", 0, "size=1m,mode=755")
+    try:
+        layout = Layout(small, tmp_path / "stacks", "c0ffee")
+        for folder in (layout.sources, layout.images, layout.layers):
+            folder.mkdir()
+        box = produce.box_worker(BOX)
+        crowded = Home(layout, box, box)
+        name = crowded.source("a.tar", (b"app/x", bytes(600_000)))
+        with pytest.raises((ImageError, OSError), match="No space left"):
+            produce.run_unpack(layout, name, box)
+        assert crowded.leftovers() == [] and crowded.store.all() == []
+        os.close(box.userns_fd)
+    finally:
+        syscalls.umount2(str(small), syscalls.MNT_DETACH)

@@ -1,0 +1,89 @@
+"""A home with a layer store and an image layout, and nothing running."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime import userns
+from runtime.confine import User
+from runtime.image import produce
+from runtime.image.layers import LayerStore
+from runtime.image.tarwriter import TarWriter
+from runtime.layout import Layout
+
+BASE = 65536 * 7000
+PAAS = 64900
+BOX = User(64901, 64902)
+
+
+@dataclass(frozen=True)
+class Home:
+    layout: Layout
+    box: produce.Worker
+    app: produce.Worker
+
+    @property
+    def store(self) -> LayerStore:
+        return produce.stores(self.layout)
+
+    def source(self, name: str, *files: tuple[bytes, bytes]) -> str:
+        stream = io.BytesIO()
+        tar = TarWriter(stream.write)
+        tar.directory(b"app")
+        for path, content in files:
+            tar.file(path, 0o644, len(content), [content])
+        tar.finish()
+        (self.layout.sources / name).write_bytes(stream.getvalue())
+        return name
+
+    def upper(self, name: str = "i1") -> Path:
+        path = self.layout.instances / name / "upper"
+        path.mkdir(parents=True)
+        return path
+
+    def blob(self, digest: str) -> Path:
+        return self.layout.images / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+    def leftovers(self) -> list[str]:
+        new = [*self.layout.layers.glob(".new/*"), *self.layout.images.glob("blobs/sha256/.new-*")]
+        return [str(path) for path in new]
+
+
+@contextmanager
+def layer_home(folder: Path) -> Iterator[Home]:
+    """Made below `folder`; at the end nothing half-made may be left in it."""
+    layout = Layout(folder / "home", folder / "stacks", "c0ffee")
+    for path in (layout.sources, layout.images, layout.layers, layout.instances):
+        path.mkdir(parents=True, mode=0o700)
+    os.chown(layout.images, PAAS, PAAS)
+    made = Home(layout, produce.box_worker(BOX), produce.app_worker(BASE, userns.make(BASE)))
+    yield made
+    assert made.leftovers() == []
+    os.close(made.box.userns_fd)
+    os.close(made.app.userns_fd)
+
+
+def give(path: Path, owner: int = BASE + 1000) -> None:
+    """Make a tree an app's."""
+    os.lchown(path, owner, owner)
+    if path.is_dir() and not path.is_symlink():
+        for inner in path.iterdir():
+            give(inner, owner)
+
+
+def modes(tree: Path) -> dict[str, tuple[str, int, int, int]]:
+    found = {}
+    for path in sorted(tree.rglob("*")):
+        s = path.lstat()
+        found[str(path.relative_to(tree))] = (stat.filemode(s.st_mode), s.st_uid, s.st_gid, int(s.st_mtime))
+    return found
+
+
+def listing(tree: Path) -> list[str]:
+    return sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
