@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from buildpacks import node, noderuntime, python
+from buildpacks import node, noderuntime, pyfailures
 
 ALL = (
-    *python.FAILURE_HINTS,
-    *python.DJANGO_HINTS,
+    *pyfailures.FAILURE_HINTS,
+    *pyfailures.DJANGO_HINTS,
     *node.FAILURE_HINTS,
     *node.BUILD_HINTS,
     *noderuntime.runtime_step("22.0.0").failure_hints,
@@ -46,13 +46,17 @@ def test_every_hint_can_be_shown(hint: tuple[str, str, str]) -> None:
             "no such version of flask",
         ),
         (
-            "Because the requested Python version (>=3.11.2) does not satisfy Python>=3.12 and numpy==2.4 requires "
-            "Python>=3.12, we can conclude",
+            "Because the current Python version (3.11.2) does not satisfy Python>=3.12 and django==6.0 depends on "
+            "Python>=3.12, we can conclude that django==6.0 cannot be used.",
             "a package does not support Python 3.11 (it wants >=3.12)",
         ),
         (
             "Because a==1 depends on b==1 and you require b==2 ... No solution found",
             "the requirements contradict each other",
+        ),
+        (
+            "error: Couldn't parse requirement in `requirements.txt` at position 0\n  cause: no such comparison",
+            "a line of the requirements cannot be read",
         ),
         ("error: Failed to fetch: `https://x/`\n  Caused by: dns error", "a package could not be downloaded"),
         (
@@ -63,7 +67,7 @@ def test_every_hint_can_be_shown(hint: tuple[str, str, str]) -> None:
     ],
 )
 def test_failures_of_uv_are_put_into_words(text: str, cause: str) -> None:
-    assert named(python.FAILURE_HINTS, text).startswith(cause)
+    assert named(pyfailures.FAILURE_HINTS, text).startswith(cause)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,6 @@ def test_failures_of_npm_are_put_into_words(text: str, cause: str) -> None:
 
 def test_failures_of_django_are_put_into_words() -> None:
     missing = "Traceback:\n  File \"x\", line 1\nKeyError: 'SECRET_KEY'\n"
-    assert named(python.DJANGO_HINTS, missing) == "manage.py collectstatic failed"
+    assert named(pyfailures.DJANGO_HINTS, missing) == "manage.py collectstatic failed"
     root = "django.core.exceptions.ImproperlyConfigured: You're using the staticfiles app without having set the STATIC_ROOT setting"
-    assert named(python.DJANGO_HINTS, root) == "collectstatic needs STATIC_ROOT"
+    assert named(pyfailures.DJANGO_HINTS, root) == "collectstatic needs STATIC_ROOT"
