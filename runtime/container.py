@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from runtime.layout import Layout
 from runtime.net import Endpoint, Network
 from runtime.process import Identity
 from runtime.rootfs import CgroupView, Plan
-from runtime.spec import ContainerSpec, Log
+from runtime.spec import ContainerSpec, Limits, Log
 from runtime.userns import UserNamespaces
 
 HANDSHAKE_S = 25.0
+_START_MILLIS = 1000
 
 
 class ContainerError(Exception):
@@ -141,7 +142,7 @@ def _create(platform: Platform, spec: ContainerSpec, undo: ExitStack) -> Instanc
         layers = sources.open_layers(platform.layout, spec.layers, ours)
         binds = sources.open_mounts(platform, spec, ours)
         logs = sources.open_logs(platform, spec, ours)
-        group = platform.cgroups.create(spec.id, spec.limits)
+        group = platform.cgroups.create(spec.id, _while_starting(spec.limits))
         undo.callback(group.remove)
         endpoint = None
         if network is not None:
@@ -195,8 +196,15 @@ def _create(platform: Platform, spec: ContainerSpec, undo: ExitStack) -> Instanc
         )
         undo.callback(instance.close)
         _go(control, init_pid, network, endpoint)
+        if spec.limits.cpu_millis < _START_MILLIS:
+            group.limit(spec.limits)
         write_state(folder, instance.to_json())
         return instance
+
+
+def _while_starting(limits: Limits) -> Limits:
+    """The spawner waits for a start, so a container with little processor time gets its share afterwards."""
+    return replace(limits, cpu_millis=max(limits.cpu_millis, _START_MILLIS))
 
 
 def _make_run_folder(platform: Platform, folder: Path, undo: ExitStack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,6 +179,38 @@ def test_limits_can_be_changed_while_it_runs(spawner: SpawnerUnderTest) -> None:
     group = next(Path("/sys/fs/cgroup").glob(f"*/paas-{spawner.layout.id}/{instance_id}/pids.max"))
     assert group.read_text().strip() == "20"
     spawner.client.delete(instance_id)
+
+
+def test_the_smallest_limits_still_start(spawner: SpawnerUnderTest) -> None:
+    least = Limits(memory_bytes=4 * MIB, cpu_millis=10, pids=4, nofile=64)
+    ended, lines = spawner.run("/bin/sh", "-c", "echo alive", limits=least)
+    assert (ended.status, lines) == (0, ["alive"])
+
+
+def test_little_processor_time_is_in_force_once_it_runs(spawner: SpawnerUnderTest) -> None:
+    instance_id, _ = spawner.start_container("/bin/sleep", "60", limits=Limits(cpu_millis=50))
+    quota = next(Path("/sys/fs/cgroup").glob(f"*/paas-{spawner.layout.id}/{instance_id}/cpu.cfs_quota_us"))
+    assert quota.read_text().strip() == "5000"
+    spawner.client.delete(instance_id)
+
+
+def test_open_files_are_limited_and_never_beyond_what_the_machine_allows(spawner: SpawnerUnderTest) -> None:
+    for wanted in (100, 1_000_000):
+        _, lines = spawner.run("/bin/sh", "-c", "ulimit -Sn; ulimit -Hn", limits=Limits(nofile=wanted))
+        allowed = min(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        assert lines == [str(allowed)] * 2
+
+
+def test_nothing_stays_open_in_the_spawner(spawner: SpawnerUnderTest) -> None:
+    assert spawner.process is not None
+    descriptors = Path(f"/proc/{spawner.process.pid}/fd")
+    spawner.run("/bin/true", network=True)
+    before = len(list(descriptors.iterdir()))
+    for _ in range(10):
+        spawner.run("/bin/true", network=True)
+        with pytest.raises(SpawnerError):
+            spawner.start_container("/bin/true", cwd="/nowhere", network=True)
+    wait_for(lambda: len(list(descriptors.iterdir())) <= before, "descriptors to be closed")
 
 
 def test_stats_count_memory_time_and_processes(spawner: SpawnerUnderTest) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,21 @@ def probe(spawner: SpawnerUnderTest) -> dict[str, Any]:
     spawner.client.delete(instance_id)
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+def test_the_probe_notices_what_the_filter_would_have_stopped() -> None:
+    """The same probe without a container, as nobody: what only the filter closes must be found open."""
+    done = subprocess.run(
+        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "/usr/bin/python3", "-c", PROBE.read_text()],
+        capture_output=True, text=True, cwd="/", timeout=120, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["E2"] == {"unshare": "OK", "clone": "OK"}
+    assert found["E3"]["clone3"].startswith("OK")  # the new process says so too
+    assert found["E4"]["i386 getpid"] == "OK"
+    assert found["E16"]["personality"] == "OK"
+    assert found["E17"]["VSOCK"] == "OK"
+    assert found["E18"]["kcmp"] != "EPERM" or found["E22"]["Seccomp"] == "0"
 
 
 def all_in(found: dict[str, Any], allowed: set[str]) -> bool:
