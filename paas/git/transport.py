@@ -35,6 +35,7 @@ MAX_PACKET_BYTES = 256 * 1024
 MAX_BANNER_BYTES = 8 * 1024
 MIN_RSA_BITS = 2048
 KEEPALIVE_S = 15
+MAX_CELLS = 4096
 
 
 class BoundedPacketizer(Packetizer):
@@ -154,7 +155,9 @@ class Terminal:
         self.resize(columns, rows)
 
     def resize(self, columns: int, rows: int) -> None:
-        self.columns, self.rows = (min(max(size, 1), 4096) for size in (columns, rows))
+        """A client without a window of its own says 0."""
+        self.columns = min(columns, MAX_CELLS) or 80
+        self.rows = min(rows, MAX_CELLS) or 24
 
 
 class Front(ServerInterface):

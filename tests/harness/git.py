@@ -47,7 +47,8 @@ class GitDaemon:
 
     def _folders(self) -> None:
         git = pwd.getpwnam(accounts.GIT)
-        for path in (self.layout.repos, self.layout.sources, self.layout.secrets / "ssh"):
+        poke = self.layout.git_socket.parent
+        for path in (self.layout.repos, self.layout.sources, self.layout.secrets / "ssh", poke):
             path.mkdir(parents=True, mode=0o755)
             os.chown(path, git.pw_uid, git.pw_gid)
         self.layout.api_socket.parent.mkdir(parents=True)
