@@ -12,7 +12,9 @@ from paas.specs import WEB_PORT
 from runtime.spec import MIB, Limits
 
 ELSEWHERE_S = 5.0
-"""Listening somewhere else, and not on $PORT, for this long is conclusive."""
+"""Listening on $PORT but only for the app itself, or for all on another port, for this long is conclusive."""
+PRIVATE_ELSEWHERE_S = 10.0
+"""A port that only the app itself can reach may be a helper's, while the server still boots."""
 CRASH_LOOP_DEATHS = 5
 CRASH_LOOP_S = 3.0
 OOM_LOOP_KILLS = 3
@@ -73,7 +75,7 @@ def conclusive(boot: Boot, subject: Subject, timeout_s: float) -> DeployFailed |
         return out_of_memory(subject, boot.peak_memory_bytes, "while booting")
     if boot.deaths_accepting >= CRASH_LOOP_DEATHS and boot.accepting_s >= CRASH_LOOP_S:
         return _crash_loop(boot, subject)
-    if boot.elsewhere_s >= ELSEWHERE_S:
+    if boot.elsewhere_s >= _patience_s(boot, subject):
         return _elsewhere(boot, subject)
     if boot.age_s < timeout_s:
         return None
@@ -160,6 +162,11 @@ def _elsewhere(boot: Boot, subject: Subject) -> DeployFailed:
     )
 
 
+def _patience_s(boot: Boot, subject: Subject) -> float:
+    meant = any(port == subject.port or address in _ANY_ADDRESS for address, port in boot.sockets or ())
+    return ELSEWHERE_S if meant else PRIVATE_ELSEWHERE_S
+
+
 def _crash_loop(boot: Boot, subject: Subject) -> DeployFailed:
     return _error(
         subject,
@@ -172,7 +179,7 @@ def _crash_loop(boot: Boot, subject: Subject) -> DeployFailed:
 
 def _unhealthy(boot: Boot, subject: Subject, timeout_s: float) -> DeployFailed:
     if boot.note:
-        cause = f"health check {boot.note.partition(' ')[2].partition(' ')[2] or 'failed'}"
+        cause = "health check answered" + boot.note.rpartition("answered")[2]
         return _error(
             subject, cause, f"{subject.name} never became healthy within {timeout_s:.0f} s: {boot.note}.", ""
         )

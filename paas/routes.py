@@ -13,12 +13,14 @@ from paas.specs import WEB, WEB_PORT
 @dataclass(frozen=True)
 class AppRoutes:
     """What the table needs to know of one app. `web` is the desired count of web instances; `has_image` is
-    false before the first push; `instances` are the live ones of kind process."""
+    false before the first push; `booting` says that a first instance is on its way; `instances` are the live ones
+    of kind process."""
 
     app: App
     hosts: tuple[str, ...]
     web: int
     has_image: bool
+    booting: bool
     deployment: Deployment | None
     instances: tuple[Instance, ...]
 
@@ -84,4 +86,6 @@ def _backends(view: AppRoutes) -> list[dict[str, Any]]:
 def _error_code(view: AppRoutes) -> str:
     if not view.has_image:
         return "H81"
-    return "H14" if view.web == 0 else "H10"
+    if view.web == 0:
+        return "H14"
+    return "H20" if view.booting else "H10"

@@ -59,7 +59,7 @@ class Performer:
 
     def perform(self, action: Action) -> None:
         """Raises SpawnerDown when the spawner is away: the rows then say what is left to do."""
-        log.info("action=%s", action)
+        log.info("action=%s", described(action))
         try:
             match action:
                 case Start():
@@ -84,7 +84,7 @@ class Performer:
                 case RemoveApp():
                     self._remove_app(action.app_id)
         except WrongTransition as error:
-            log.warning("action=%s overtaken reason=%s", action, error)
+            log.warning("action=%s overtaken reason=%s", described(action), error)
 
     @property
     def signalled(self) -> frozenset[int]:
@@ -316,6 +316,17 @@ class Performer:
             log.error("orphan container=%s reason=%s", runtime_id, error.message)
             return
         self._link.deleted(runtime_id)
+
+
+def described(action: Action) -> str:
+    """For the operator's log: never what an app printed."""
+    values = vars(action)
+    words = [f"{name}={values[name]}" for name in values if name not in ("lines", "error", "note")]
+    if isinstance(action, Fail):
+        words.append(f"cause={action.error.cause!r}")
+    if isinstance(action, Advance) and action.error:
+        words.append(f"cause={action.error.get('cause')!r}")
+    return " ".join([type(action).__name__.lower(), *words])
 
 
 def _cause(instance: Instance, error: DeployFailed | None) -> str:

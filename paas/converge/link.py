@@ -76,7 +76,7 @@ class Link:
         self._watch: socket.socket | None = None
         self._decoder = JsonDecoder()
         self._tried_at, self._listed_at = -RETRY_S, 0.0
-        self._stale = True
+        self._stale, self._waiting = True, False
 
     def refresh(self) -> bool:
         """Connect if need be, list if something ended; whether the spawner is there. Cheap when all is known."""
@@ -88,7 +88,9 @@ class Link:
             try:
                 self._connect()
             except SpawnerDown as error:
-                log.warning("spawner unavailable reason=%s", error)
+                if not self._waiting:
+                    log.info("waiting for the spawner reason=%s", error)
+                self._waiting = True
                 self._lose()
                 return False
         if self._stale or now - self._listed_at > RELIST_S:
@@ -153,7 +155,7 @@ class Link:
             self._watch = self.client.watch()
         self._watch.setblocking(False)
         self._decoder = JsonDecoder()
-        self._stale = True
+        self._stale, self._waiting = True, False
         self._reactor.watch(self._watch, READ, self._event)
 
     def _event(self) -> None:

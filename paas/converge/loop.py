@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 from paas import logs
-from paas.converge.act import Performer
+from paas.converge.act import Performer, described
 from paas.converge.adopt import adopt
 from paas.converge.collect import Collector, end_dead_builds, orphaned_builds
 from paas.converge.link import Client, Link, SpawnerDown
@@ -25,7 +25,7 @@ from paas.model import Instance
 from paas.routes import route_table
 from paas.settings import Settings
 from paas.specs import limits_of
-from paas.store import Store, apps, deployments
+from paas.store import Store, apps, deployments, poke
 from runtime.client import SpawnerError
 
 log = logging.getLogger("converge")
@@ -75,8 +75,9 @@ class Loop:
         self._dirty = True
 
     def stop(self) -> None:
+        """Let `run` return soon. May be called by a signal handler."""
         self._stopping = True
-        self.poke()
+        poke(self._layout.converge_socket)
 
     def run(self) -> None:
         """Until `stop`. What runs goes on running."""
@@ -137,7 +138,13 @@ class Loop:
         self._expect_foreign(states)
         wake_s, actions = IDLE_S, 0
         for state in states:
-            wake, count = self._converge(state, facts)
+            try:
+                wake, count = self._converge(state, facts)
+            except (SpawnerDown, Unavailable):
+                raise
+            except Exception:
+                log.exception("app=%s cannot be converged", state.app.id)
+                wake, count = 1.0, 0
             wake_s, actions = min(wake_s, wake), actions + count
         return wake_s, actions > 0
 
@@ -163,7 +170,7 @@ class Loop:
                 self._performer.perform(action)
                 done += 1
             except SpawnerError as error:
-                log.error("action=%s refused=%s reason=%s", action, error.code, error.message)
+                log.error("action=%s refused=%s reason=%s", described(action), error.code, error.message)
                 wake_s = min(wake_s, 1.0)
                 break
         return wake_s, done

@@ -92,10 +92,12 @@ def _releasing(plan: Plan, state: AppState, deployment: Deployment) -> None:
     if not last.cause:
         plan.actions.append(Advance(deployment.id, "starting", _starting_lines(state)))
     else:
-        error = (
-            _diagnosis(last) or DeployFailed(f"The release command {last.cause}.", cause=last.cause).to_json()
-        )
+        error = _diagnosis(last) or _interrupted(last.cause)
         plan.actions.append(Advance(deployment.id, "failed", error=error))
+
+
+def _interrupted(cause: str) -> dict[str, object]:
+    return DeployFailed(f"The release command did not finish: {cause}.", "Push again.", cause=cause).to_json()
 
 
 def _starting(

@@ -57,6 +57,10 @@ class AppState:
             hosts=self.hosts,
             web=entry.quantity if entry is not None and has_web else 0,
             has_image=self.image is not None,
+            booting=any(
+                i.type == WEB and i.state == "starting" and i.release_number == self.app.release_number
+                for i in self.live
+            ),
             deployment=self.deployment,
             instances=tuple(i for i in self.live if i.kind == "process"),
         )

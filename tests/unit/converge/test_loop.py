@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,9 +121,19 @@ class HealthyAttempt:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    run = Path(str(tmp_path))
-    monkeypatch.setattr(Layout, "run", property(lambda self: run / "run"))
+def memory_folder(tmp_path: Path) -> Iterator[Path]:
+    """In memory where the machine has that, as hundreds of transactions wait for the disk."""
+    if not Path("/dev/shm").is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="converge-", dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def world(memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    tmp_path = memory_folder
+    monkeypatch.setattr(Layout, "run", property(lambda self: tmp_path / "run"))
     for folder in ("home/store", "home/logs", "home/images", "home/sources", "run/converge", "run/router"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "home/id").write_text("abcdef\n")

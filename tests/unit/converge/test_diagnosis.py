@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from paas.diagnosis import Boot, Subject, conclusive, exited, relevant_lines
+from runtime.spec import MIB, Limits
+
+WEB = Subject("web.1", "web", Limits(memory_bytes=64 * MIB), "gunicorn app:app", ("last words",))
+
+
+@pytest.mark.parametrize(
+    ("exit", "cause", "message"),
+    [
+        ({"status": 1}, "exited with status 1", "web.1 exited with status 1 during boot."),
+        ({"status": 137, "signal": 9}, "ended by signal 9 (SIGKILL)", "SIGKILL"),
+        ({"status": 139}, "ended by signal 11 (SIGSEGV)", "SIGSEGV"),
+        (
+            {"status": 137, "signal": 9, "oom_kills": 1, "peak_memory_bytes": 64 * MIB},
+            "out of memory",
+            "the limit is 64 MiB, its peak was 64 MiB",
+        ),
+        ({"status": 1, "oom_kills": 2, "peak_memory_bytes": 0}, "out of memory", "the limit is 64 MiB."),
+        ({"status": 0, "oom_kills": 1}, "exited with status 0", "status 0"),
+        ({"status": 127}, "command not found", "command not found: gunicorn"),
+        ({"status": 126}, "command not executable", "gunicorn cannot be executed"),
+        ({"status": 143, "signal": 15, "wall_exceeded": True}, "timed out", "took too long"),
+        ({}, "host restart", "the host was restarted"),
+    ],
+)
+def test_the_end_of_a_container_has_a_cause(exit: dict[str, Any], cause: str, message: str) -> None:
+    error = exited(WEB, exit, during="during boot")
+    assert error.cause == cause
+    assert message in error.message
+
+
+def test_the_missing_command_is_named_as_the_shell_did() -> None:
+    subject = Subject("web.1", "web", Limits(), "gunicorn", ("bash: line 2: exec: unicorn: not found",))
+    assert "command not found: unicorn" in exited(subject, {"status": 127}).message
+
+
+@pytest.mark.parametrize(
+    ("boot", "cause", "message"),
+    [
+        (Boot(age_s=59.0), None, ""),
+        (Boot(age_s=60.0), "never listened", "opened no port within 60 s"),
+        (
+            Boot(age_s=6.0, sockets=(("127.0.0.1", 5000),), elsewhere_s=5.0),
+            "never listened",
+            "listens on 127.0.0.1:5000, expected 0.0.0.0:$PORT",
+        ),
+        (
+            Boot(age_s=6.0, sockets=(("::", 8000),), elsewhere_s=5.0),
+            "never listened",
+            "listens on [::]:8000, expected 0.0.0.0:$PORT",
+        ),
+        (Boot(age_s=6.0, sockets=(("127.0.0.1", 9229),), elsewhere_s=5.0), None, ""),
+        (Boot(age_s=11.0, sockets=(("127.0.0.1", 9229),), elsewhere_s=10.0), "never listened", "9229"),
+        (Boot(age_s=60.0, accepting_s=50.0), "never answered", "listens, but answered no request"),
+        (
+            Boot(age_s=60.0, accepting_s=50.0, note="GET /up answered 500"),
+            "health check answered 500",
+            "GET /up answered 500",
+        ),
+        (Boot(age_s=4.0, accepting_s=3.0, deaths=5, deaths_accepting=5), "crash loop in boot", "5 of its"),
+        (Boot(age_s=4.0, accepting_s=3.0, deaths=50, deaths_accepting=4), None, ""),
+        (Boot(age_s=60.0, deaths=5), "crash loop in boot", "keeps crashing"),
+        (Boot(age_s=2.0, oom_kills=3, peak_memory_bytes=64 * MIB), "out of memory", "while booting"),
+    ],
+)
+def test_a_boot_is_judged_when_the_evidence_is_conclusive(
+    boot: Boot, cause: str | None, message: str
+) -> None:
+    error = conclusive(boot, WEB, 60.0)
+    assert (error.cause if error else None) == cause
+    assert error is None or message in error.message
+
+
+def test_the_last_twenty_lines_are_shown() -> None:
+    assert relevant_lines(tuple(str(n) for n in range(30))) == tuple(str(n) for n in range(10, 30))
+
+
+def test_the_report_of_a_failed_worker_does_not_hide_the_workers_own_error() -> None:
+    worker = (
+        "Traceback (most recent call last):",
+        "RuntimeError: no database here",
+        "Worker failed to boot.",
+    )
+    halt = ("Traceback (most recent call last):", "gunicorn.errors.HaltServer: <HaltServer ... 3>")
+    assert relevant_lines((*worker, *halt)) == worker
+    assert relevant_lines(halt) == halt
