@@ -254,7 +254,7 @@ def megabytes(size_bytes: int) -> str:
 
 
 def _private_cache(value: str) -> str:
-    return "/tmp" + value if value.startswith("/cache/") else value
+    return "/var/tmp" + value if value.startswith("/cache/") else value
 
 
 def _before(plan: Plan) -> list[Step]:

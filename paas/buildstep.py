@@ -35,8 +35,8 @@ MAX_OUTPUT_BYTES = 8 * MIB
 BASE_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
-    "HOME": "/tmp/home",
-    "TMPDIR": "/tmp",
+    "HOME": "/var/tmp/home",
+    "TMPDIR": "/var/tmp",
     "CI": "true",
     "NO_COLOR": "1",
     "TERM": "dumb",

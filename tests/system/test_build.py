@@ -10,6 +10,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from harness.builder import BuildPlatform, build_platform
 from harness.platform import ROOT
 from harness.sources import files_of
 
+from paas import registry
 from paas.errors import BadInput, BuildFailed, Cancelled
 from paas.model import Image
 from paas.store import instances
@@ -53,6 +56,16 @@ def app_files(platform: BuildPlatform, image: Image) -> dict[str, Path]:
         root = platform.layout.layers / digest.removeprefix("sha256:") / "app"
         found |= {str(path.relative_to(root)): path for path in root.rglob("*")} if root.is_dir() else {}
     return found
+
+
+@contextmanager
+def changed(platform: BuildPlatform, **settings: float) -> Iterator[None]:
+    before = platform.settings
+    platform.settings = replace(before, **settings)
+    try:
+        yield
+    finally:
+        platform.settings = before
 
 
 def scripted(script: str, **more: str) -> dict[str, str | bytes]:
@@ -168,26 +181,56 @@ def test_development_packages_serve_the_build_script_and_stay_out_of_the_image(
     assert image.processes["web"].startswith(".paas/serve /index.html dist")
 
 
-def test_out_of_memory_is_told_with_limit_and_peak() -> None:
-    home = Path(tempfile.mkdtemp(prefix="paas-build-"))
-    home.chmod(0o755)
-    eater = 'python3 -c "b = []\nwhile True: b.append(bytearray(1 << 22))"\n'
+def test_credentials_of_the_registries_reach_builds_only_when_they_are_shared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a registry that carries a password, an npm token, and a folder of wheels, as an operator sets them."""
+    home, wheels = Path(tempfile.mkdtemp(prefix="paas-build-")), Path(tempfile.mkdtemp(prefix="paas-wheels-"))
+    for folder in (home, wheels):
+        folder.chmod(0o755)
+    (wheels / "note.txt").write_text("a folder of the operator")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".npmrc").write_text(
+        "//npm.example/:_authToken=canary-token\n@team:registry=https://npm.example/\n"
+    )
+    monkeypatch.setenv("PIP_FIND_LINKS", f"{wheels} https://ann:canary-password@wheels.example/")
+    script = (
+        f"cat {wheels}/note.txt > note.txt\nenv > env.txt\ncat ~/.npmrc >> env.txt\n"
+        f"touch {wheels}/mine 2>/dev/null && echo written > written.txt || true\n"
+    )
     try:
-        with build_platform(home, builds_memory_bytes=192 << 20, builds_wall_s=20.0) as platform:
-            with pytest.raises(BuildFailed) as caught:
-                platform.build(platform.app("hungry"), scripted(eater))
-            assert caught.value.cause == "out of memory"
-            assert "limit 192 MiB" in caught.value.message
-            assert "builds.memory_bytes" in caught.value.hint
-            platform.settings = type(platform.settings).from_json(
-                {**platform.settings.to_json(), "builds_wall_s": 1.0}
-            )
-            with pytest.raises(BuildFailed) as caught:
-                platform.build(platform.app("slow"), SLEEPER)
-            assert caught.value.cause == "build took too long"
-            assert "within 1 s" in caught.value.message
+        with build_platform(home) as platform:
+            for share in (False, True):
+                registry.publish(replace(platform.settings, builds_share_registry_credentials=share))
+                app = platform.app(f"nosy-{share}".lower())
+                found = app_files(platform, platform.build(app, scripted(script)))
+                seen = found["env.txt"].read_text()
+                assert found["note.txt"].read_text() == "a folder of the operator"
+                assert "written.txt" not in found
+                assert "@team:registry=https://npm.example/" in seen
+                for canary in ("canary-token", "canary-password"):
+                    assert (canary in seen) is share
+                told = [line for line in platform.lines if "not given to builds" in line]
+                assert len(told) == (0 if share else 2)
+                assert not any("canary" in line for line in platform.lines)
     finally:
-        subprocess.run(["rm", "-rf", "--one-file-system", str(home)], check=True)
+        subprocess.run(["rm", "-rf", "--one-file-system", str(home), str(wheels)], check=True)
+
+
+def test_out_of_memory_is_told_with_limit_and_peak(platform: BuildPlatform) -> None:
+    eater = 'python3 -c "b = []\nwhile True: b.append(bytearray(1 << 22))"\n'
+    with changed(platform, builds_memory_bytes=192 << 20), pytest.raises(BuildFailed) as caught:
+        platform.build(platform.app("hungry"), scripted(eater))
+    assert caught.value.cause == "out of memory"
+    assert "limit 192 MiB" in caught.value.message
+    assert "builds.memory_bytes" in caught.value.hint
+
+
+def test_a_build_that_takes_too_long_is_ended(platform: BuildPlatform) -> None:
+    with changed(platform, builds_wall_s=1.0), pytest.raises(BuildFailed) as caught:
+        platform.build(platform.app("slow"), SLEEPER)
+    assert caught.value.cause == "build took too long"
+    assert "within 1 s" in caught.value.message
 
 
 def test_a_cancelled_build_ends_at_once_and_leaves_nothing(platform: BuildPlatform) -> None:

@@ -180,7 +180,7 @@ def test_a_shared_layer_is_made_without_the_apps_cache(platform: FakePlatform) -
     assert platform.jobs[0].env["UV_CACHE_DIR"] == "/cache/uv"
     platform.build(app, Plan("Test", "lock", steps=(replace(step, shared=True),)), FILES)
     assert [mount.target for mount in platform.jobs[0].mounts if mount.kind == "cache"] == []
-    assert platform.jobs[0].env["UV_CACHE_DIR"] == "/tmp/cache/uv"
+    assert platform.jobs[0].env["UV_CACHE_DIR"] == "/var/tmp/cache/uv"
 
 
 def test_config_vars_reach_only_the_steps_that_ask_for_them(platform: FakePlatform) -> None:
