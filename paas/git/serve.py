@@ -265,6 +265,7 @@ def serve_connection(sock: socket.socket, desk: Desk, told: int) -> None:
     sock.close()
     os.close(told)
     Monitor(ours, desk.office).serve()
+    os.waitpid(pid, 0)
 
 
 def _speak(sock: socket.socket, control: socket.socket, desk: Desk, told: int) -> None:

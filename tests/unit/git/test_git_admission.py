@@ -1,0 +1,41 @@
+"""Who gets in when many knock."""
+
+from __future__ import annotations
+
+from paas.git.admission import Stage, source_of
+
+
+def test_a_source_is_an_address_or_a_sixty_fourth_of_ipv6() -> None:
+    assert source_of("192.0.2.7") == "192.0.2.7"
+    assert source_of("2001:db8:1:2:3::4") == source_of("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
+
+
+def test_one_source_has_a_bound_of_its_own() -> None:
+    stage: Stage[int] = Stage(total=10, per_source=2, patience_s=5)
+    stage.add(1, "a", 0)
+    stage.add(2, "a", 0)
+    assert not stage.room_for("a")
+    assert stage.room_for("b")
+    stage.remove(1)
+    assert stage.room_for("a")
+
+
+def test_the_oldest_of_the_heaviest_source_makes_room() -> None:
+    stage: Stage[int] = Stage(total=4, per_source=3, patience_s=5)
+    for key, source in ((1, "quiet"), (2, "loud"), (3, "loud"), (4, "loud")):
+        assert stage.add(key, source, key) is None
+    assert stage.add(5, "new", 5) == 2
+    assert sorted(stage.keys()) == [1, 3, 4, 5]
+
+
+def test_patience_ends() -> None:
+    stage: Stage[int] = Stage(total=4, per_source=4, patience_s=5)
+    assert stage.next_due() is None
+    stage.add(1, "a", 10)
+    stage.add(2, "a", 12)
+    assert stage.next_due() == 10
+    assert stage.overdue(15) == []
+    assert stage.overdue(15.5) == [1]
+    assert stage.remove(1) == "a"
+    assert stage.remove(1) is None
+    assert stage.next_due() == 12
