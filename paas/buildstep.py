@@ -136,9 +136,14 @@ def run_job(platform: Platform, app: App, build_number: int, job: Job, output: O
 
 
 def spawner_failure(error: Exception) -> PaasError:
-    if isinstance(error, SpawnerError):
-        return Unavailable(f"The build could not run: {error.message}", error.hint)
-    return Unavailable("The spawner does not answer.", "See: paas server:status")
+    """What a person is told when the spawner refused or is away."""
+    if not isinstance(error, SpawnerError):
+        return Unavailable("The spawner does not answer.", "See: paas server:status")
+    if error.code in ("bad_archive", "bad_tree", "too_large"):
+        return BuildFailed(
+            f"The files cannot become a layer: {error.message}", error.hint, cause="cannot be built"
+        )
+    return Unavailable(f"The build could not run: {error.message}", error.hint)
 
 
 def _spec(platform: Platform, app: App, runtime_id: str, number: int, job: Job) -> ContainerSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -14,12 +15,13 @@ from typing import IO, Any
 from paas.build import Described, build_image, describe
 from paas.buildstep import Output, Platform, spawner_failure
 from paas.deploy import Change, follow, open_deployment
-from paas.errors import BadInput, BuildFailed, Cancelled, PaasError
+from paas.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
 from paas.model import App, Image
 from paas.source import SourceTree
 from paas.store import Tx, builds, configs, events, formations, releases
 from runtime import stack as stacks
 from runtime.client import SpawnerError
+from runtime.image.errors import ImageError
 from runtime.image.store import ImageStore
 from runtime.stack import Stack
 
@@ -101,23 +103,38 @@ def run_push(
         events.add(
             tx, app.id, request.actor, "build.start", {"build": build.number, "commit": request.commit}
         )
-    with _open_log(platform.layout.builds / app.id, build.number) as log:
-        said = _Said(out, log)
-        status, cause, digest = "failed", "internal error", None
-        try:
-            output = Output(said.line, cancelled)
-            image, described, config = _build(platform, app, build.number, request, output)
-            status, cause, digest = "succeeded", "", image.digest
-        except PaasError as error:
-            status = "cancelled" if isinstance(error, Cancelled) else "failed"
-            cause = error.cause or error.message
-            said.failure(error)
-            raise
-        finally:
-            with platform.store.write() as tx:
-                builds.finish(tx, app.id, build.number, status, cause=cause, image_digest=digest)
-        number = _release(platform, app, request, image, described, config, said, cancelled)
-    return PushResult(number, build.number, image.digest)
+
+    def finish(status: str, cause: str, digest: str | None = None) -> None:
+        with platform.store.write() as tx:  # a build that has finished stays as it is
+            builds.finish(tx, app.id, build.number, status, cause=cause, image_digest=digest)
+
+    try:
+        with _open_log(platform.layout.builds / app.id, build.number) as log:
+            said = _Said(out, log)
+            try:
+                output = Output(said.line, cancelled)
+                image, described, config = _build(platform, app, build.number, request, output)
+                finish("succeeded", "", image.digest)
+                number = _release(platform, app, request, image, described, config, said, cancelled)
+            except PaasError as error:
+                said.failure(error)
+                raise
+        return PushResult(number, build.number, image.digest)
+    except PaasError as error:
+        finish("cancelled" if isinstance(error, Cancelled) else "failed", error.cause or error.message)
+        raise
+    except (ImageError, OSError) as broken:
+        failure = _storage_failure(broken)
+        finish("failed", failure.cause)
+        raise failure from broken
+    finally:
+        finish("failed", "internal error")
+
+
+def _storage_failure(error: ImageError | OSError) -> PaasError:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Unavailable("The disk of the server is full.", "See: paas doctor", cause="disk full")
+    return Unavailable(f"The image could not be stored: {error}", "Push again.", cause="platform error")
 
 
 class _Said:
@@ -242,12 +259,8 @@ def _release(
     ImageStore(platform.layout.images, platform.layout.stacks).tag(
         f"{app.id}.v{release.number}", image.digest
     )
-    try:
-        for line in follow(platform.store, deployment.id, cancelled=cancelled, poke=platform.poke):
-            said.line(line)
-    except PaasError as error:
-        said.failure(error)
-        raise
+    for line in follow(platform.store, deployment.id, cancelled=cancelled, poke=platform.poke):
+        said.line(line)
     return release.number
 
 
