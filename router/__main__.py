@@ -10,6 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from router import core
+
+if __name__ == "__main__":  # before anything that may be compiled is imported
+    core.load()
+
 from router.control import load_table
 from router.worker import Worker, listen
 
@@ -19,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m router", description="HTTP/1.1 reverse proxy", allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=f"router (core: {core.loaded()})")
     alone = parser.add_argument_group("alone")
     alone.add_argument("--listen", metavar="ADDR:PORT", help="where to accept clients")
     alone.add_argument("--backends", metavar="ADDR:PORT,…", help="one pool of backends for any host")

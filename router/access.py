@@ -43,7 +43,7 @@ Entry = tuple[
     Route | None,
     bytes,
 ]
-"""One request that is over: wall time, method, target, host, request id, forwarded for, dyno, seconds to connect (0.0
+"""One request that is over: wall time, method, target, host, request id, forwarded for (quoted), dyno, seconds to connect (0.0
 when the connection was open already), seconds of service, status, bytes of body, failure, route, scheme. A bare tuple:
 one is made for every request."""
 
@@ -73,8 +73,6 @@ def format_line(entry: Entry, stamp: bytes) -> bytes:
     ) = entry
     if _UNSAFE.search(target) is not None:
         target = quote(target)
-    if _UNSAFE.search(forwarded) is not None:
-        forwarded = quote(forwarded)
     kind = _INFO if failure is None or not failure.code else _error(failure)
     return b"".join(
         (stamp, kind, method, b' path="', target, b'" host=', host, b" request_id=", request_id, b' fwd="', forwarded,
@@ -155,7 +153,9 @@ class AccessLog:
                 stamp = format_stamp(wall)
             route = entry[12]
             name = route.log if route is not None else UNKNOWN
-            lines.setdefault(name, []).append(format_line(entry, stamp))
+            if name not in lines:
+                lines[name] = []
+            lines[name].append(format_line(entry, stamp))
         for name, texts in lines.items():
             self._write(name, texts)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from router import forward
 from router.chunked import BadChunk, ChunkReader, encode, encode_end
 from router.errors import FAILURES
-from router.lines import HEAD_END, BadHead, check_partial, strip_named
+from router.lines import CRLF, HEAD_END, BadHead, check_partial, strip_named
 from router.loop import IN, OUT
 from router.response import CHUNKED, MAX_RESPONSE_HEAD_BYTES, UNTIL_CLOSE, ResponseMeaning, StatusLine
 from router.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, SENT, Stream
@@ -190,77 +190,84 @@ class BackendConnection(Stream):
         if self.buffer:
             data = self.buffer + data
             self.buffer = b""
-        while True:
+        while data:
             end = data.find(HEAD_END)
             if end < 0 or end > MAX_RESPONSE_HEAD_BYTES:
                 check_partial(data, self.checked, MAX_RESPONSE_HEAD_BYTES)
                 self.buffer = data
                 self.checked = len(data)
                 return
-            line_end = data.find(b"\r\n")
+            line_end = data.find(CRLF)
             status: StatusLine = self.proxy.status_lines(data[:line_end])
-            block = data[line_end + 2 : end]
+            block = data[line_end + 2 : end] if line_end < end else b""
             if block != self.block:
                 self.meaning = self.proxy.responses.read(block)
                 self.block = block
+            if exchange.ordinary and status.ordinary and self.meaning.ordinary:
+                self._ordinary(exchange, data, end, status)
+                return
             self.checked = 0
-            if status.code >= 200 or status.code == 101:
-                self._final(exchange, data, end, line_end, status)
+            head = forward.response_head(data[: end + 2], line_end, status, self.meaning)
+            data = data[end + 4 :]
+            if status.code >= 200:
+                self._final(exchange, head, data, status)
+                return
+            if status.code == 101:
+                self._upgrade(exchange, head, data)
                 return
             self.interims += 1
             if self.interims > MAX_INTERIM:
                 raise BadHead("too many interim responses")
-            if exchange.minor:
-                head = forward.interim(data[: end + 2], line_end, status, self.meaning)
-                if not exchange.client.deliver(head):
-                    return
-            data = data[end + 4 :]
-            if not data:
+            if exchange.minor and not exchange.client.deliver(forward.interim(head)):
                 return
 
-    def _final(self, exchange: Exchange, data: bytes, end: int, line_end: int, status: StatusLine) -> None:
+    def _ordinary(self, exchange: Exchange, data: bytes, end: int, status: StatusLine) -> None:
+        """The answer that is met most: a length, nothing unusual asked, often all of it in one read."""
+        meaning = self.meaning
+        length = meaning.length
+        self.lasting = not meaning.close
+        exchange.status = status.code
+        head, body = data[: end + 2], data[end + 4 :]
+        for cut in meaning.cuts:
+            head = head.replace(cut, CRLF, 1)
+        if len(body) != length:
+            self._with_length(exchange, head + forward.END, body, length)
+            return
+        exchange.body_bytes = length
+        if exchange.client.send(b"".join((head, forward.END, body))) == BROKEN:
+            exchange.client.lost()
+        else:
+            exchange.finish(reusable=self.lasting)
+
+    def _upgrade(self, exchange: Exchange, head: bytes, rest: bytes) -> None:
+        if not exchange.meaning.upgrade or self.meaning.upgrade != b"websocket" or exchange.uploading:
+            raise BadHead("101 was not asked for")
+        exchange.status = 101
+        open_tunnel(self, exchange, head, rest)
+
+    def _final(self, exchange: Exchange, head: bytes, rest: bytes, status: StatusLine) -> None:
         """The final head, and what has come of the body with it."""
         meaning = self.meaning
         length = meaning.length
-        code = status.code
-        if code == 101:
-            if not exchange.meaning.upgrade or meaning.upgrade != b"websocket" or exchange.uploading:
-                raise BadHead("101 was not asked for")
-            exchange.status = 101
-            open_tunnel(
-                self,
-                exchange,
-                forward.response_head(data[: end + 2], line_end, status, meaning),
-                data[end + 4 :],
-            )
-            return
         if status.minor == 0 and length == CHUNKED:
             raise BadHead("Transfer-Encoding in HTTP/1.0")
         self.lasting = not meaning.close and (status.minor == 1 or meaning.keep_alive)
-        head = forward.response_head(data[: end + 2], line_end, status, meaning)
-        if exchange.method == b"HEAD" or code == 304:
+        if exchange.method == b"HEAD" or status.code == 304:
             length = 0
-        elif code == 204:
+        elif status.code == 204:
             length = 0
             head = strip_named(head, frozenset([b"content-length"]))
-        exchange.status = code
-        if (
-            exchange.uploading
-            or self.proxy.draining
-            or (exchange.client.ended and not exchange.client.buffer)
-        ):
+        exchange.status = status.code
+        client = exchange.client
+        if exchange.uploading or self.proxy.draining or (client.ended and not client.buffer):
             exchange.keep = False
-        rest = data[end + 4 :]
+        if length < 0 and not exchange.minor:
+            exchange.keep = False
+        chunked = length < 0 and exchange.minor == 1
+        head += forward.response_end(keep=exchange.keep, minor=exchange.minor, chunked=chunked)
         if length >= 0:
-            if exchange.keep and exchange.minor:
-                end_lines = forward.END
-            else:
-                end_lines = forward.response_end(keep=exchange.keep, minor=exchange.minor, chunked=False)
-            self._with_length(exchange, head + end_lines, rest, length)
+            self._with_length(exchange, head, rest, length)
             return
-        if not exchange.minor:
-            exchange.keep = False
-        head += forward.response_end(keep=exchange.keep, minor=exchange.minor, chunked=bool(exchange.minor))
         exchange.active = self.loop.now
         if length == CHUNKED:
             self.mode = _CHUNKED
@@ -281,10 +288,7 @@ class BackendConnection(Stream):
                 self.lasting = False
                 rest = rest[:length]
             exchange.body_bytes = length
-            if exchange.client.send(head + rest) == BROKEN:
-                exchange.client.lost()
-            else:
-                exchange.finish(reusable=self.lasting)
+            self._last(exchange, head + rest)
             return
         self.mode = _LENGTH
         self.left = length - size

@@ -111,27 +111,29 @@ class ClientConnection(Stream):
             exchange.fail(FAILURES["client-gone"])
         else:
             exchange.keep = exchange.keep and bool(self.buffer)
+            exchange.ordinary = False
             self.pause()
 
     def serve(self, data: bytes) -> None:
         """Take requests from `data` until one is under way or more bytes are needed."""
         self.serving = True
-        while data and self.exchange is None and self.fd >= 0:
-            self.buffer = b""
-            try:
-                complete = self._request(data)
-            except BadHead as error:
-                self._refuse(error)
-                break
-            if not complete:
-                break
-            if self.out or self.lingering:
-                break
-            data = self.buffer
+        self.buffer = b""
+        try:
+            while data:
+                data = self._request(data)
+        except BadHead as error:
+            self._refuse(error)
         self.serving = False
 
-    def _request(self, data: bytes) -> bool:
-        """Begin the exchange of the request at the start of `data`; False when its head is not complete."""
+    def _goes_on(self) -> bytes:
+        """After a request that is over already: the bytes of the next one, if it may begin."""
+        if self.exchange is not None or self.fd < 0 or self.out or self.lingering:
+            return b""
+        data, self.buffer = self.buffer, b""
+        return data
+
+    def _request(self, data: bytes) -> bytes:
+        """Begin the exchange of the request at the start of `data`; what can be begun after it, if it is over."""
         end = data.find(HEAD_END)
         received = data
         if data[0] == 13 and data[:2] == CRLF:  # one empty line before a request is forgiven, RFC 9112 2.2
@@ -139,11 +141,11 @@ class ClientConnection(Stream):
             end = data.find(HEAD_END)
         if end < 0 or end > MAX_HEAD_BYTES:
             self._wait_for_head(received, data)
-            return False
+            return b""
         self.since, self.checked = 0.0, 0
         line_end = data.find(CRLF)
         method, target, minor = parse_request_line(data, line_end)
-        block = data[line_end + 2 : end]
+        block = data[line_end + 2 : end] if line_end < end else b""
         proxy = self.proxy
         if block != self.block:
             self.meaning = proxy.requests.read(block)
@@ -162,7 +164,7 @@ class ClientConnection(Stream):
             self.buffer = data[end + 4 :]
             exchange.uploading = bool(meaning.length)
             exchange.fail(FAILURES["unknown-host"])
-            return True
+            return self._goes_on()
         head = forward.request_head(head, meaning, self.lines, proxy.wall_ms(), request_id, authority)
         if meaning.length or len(data) > end + 4:
             self.received = len(data) - end - 4
@@ -170,7 +172,7 @@ class ClientConnection(Stream):
         else:
             exchange.replay = head
             exchange.dispatch()
-        return True
+        return b"" if self.exchange is not None else self._goes_on()
 
     def _wait_for_head(self, received: bytes, data: bytes) -> None:
         check_partial(data, self.checked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from router.access import quote
 from router.choice import choose
 from router.chunked import BadChunk, ChunkReader, encode, encode_end
 from router.errors import FAILURES, Failure
@@ -41,6 +42,7 @@ class Exchange:
         "meaning",
         "method",
         "minor",
+        "ordinary",
         "proxy",
         "replay",
         "request_id",
@@ -72,9 +74,9 @@ class Exchange:
         self.meaning = meaning
         self.request_id = request_id
         self.route = route
-        self.keep = not meaning.close if minor else meaning.keep_alive
-        if proxy.draining:
-            self.keep = False
+        self.keep = (not meaning.close if minor else meaning.keep_alive) and not proxy.draining
+        self.ordinary = minor and self.keep and not meaning.length and method != b"HEAD"
+        """No body, HTTP/1.1, and the connection is kept: an ordinary answer can be passed on in one go."""
         self.started = self.active = proxy.loop.now
         self.backend: Backend | None = None
         self.connection: BackendConnection | None = None
@@ -155,18 +157,16 @@ class Exchange:
         if self.uploading:
             self.client.resume()
 
-    def dispatch(self) -> None:
-        """Give the request to a backend, over a pooled connection where there is one."""
-        route = self.route
-        assert route is not None
-        pool = route.pool
-        backend = choose(pool.ready, self.tried) if pool is not None else None
+    def dispatch(self, backend: Backend | None = None, *, fresh: bool = False) -> None:
+        """Give the request to a backend, over a pooled connection where there is one and it need not be `fresh`."""
         if backend is None:
-            self.fail(FAILURES["refused"] if self.tried else route.failure)
-            return
-        self._send_to(backend)
-
-    def _send_to(self, backend: Backend, *, fresh: bool = False) -> None:
+            route = self.route
+            assert route is not None
+            if route.pool is not None:
+                backend = choose(route.pool.ready, self.tried)
+            if backend is None:
+                self.fail(FAILURES["refused"] if self.tried else route.failure)
+                return
         self.backend = backend
         backend.inflight += 1
         backend.requests += 1
@@ -229,7 +229,7 @@ class Exchange:
             self._pool()
             self.dispatch()
         else:
-            self._send_to(backend, fresh=True)
+            self.dispatch(backend, fresh=True)
 
     def unanswered(self) -> None:
         """A fresh connection ended before the first byte: another instance gets an idempotent request, once."""
@@ -322,7 +322,7 @@ class Exchange:
                 self.target,
                 meaning.host or b"",
                 self.request_id,
-                meaning.forwarded_for + client.address if meaning.forwarded_for else client.address,
+                quote(meaning.forwarded_for) + client.address if meaning.forwarded_for else client.address,
                 dyno,
                 self.connect_s,
                 loop.now - self.started,

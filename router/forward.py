@@ -66,7 +66,6 @@ def response_end(*, keep: bool, minor: int, chunked: bool) -> bytes:
     return CHUNKED_LINE + end if chunked else end
 
 
-def interim(head: bytes, line_bytes: int, status: StatusLine, meaning: ResponseMeaning) -> bytes:
-    """A whole 1xx response for the client: no framing, whatever its lines say."""
-    head = response_head(head, line_bytes, status, meaning)
-    return strip_named(head, frozenset([b"content-length"])) + VIA + CRLF
+def interim(head: bytes) -> bytes:
+    """A whole 1xx response for the client, from what `response_head` gave: no framing, whatever its lines say."""
+    return strip_named(head, frozenset([b"content-length"])) + END

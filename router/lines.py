@@ -16,7 +16,7 @@ MAX_LINE_BYTES: Final = 8192
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_LINES: Final = 100
 CACHED_LINE_BYTES: Final = 512
-CACHED_LINES: Final = 4096
+CACHED_LINES: Final = 1024
 
 CRLF: Final = b"\r\n"
 HEAD_END: Final = b"\r\n\r\n"

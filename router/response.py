@@ -31,20 +31,22 @@ PROTECTED: Final = frozenset((b"content-length transfer-encoding content-type se
 class StatusLine:
     """`text` is the line as it is passed on, with its CRLF."""
 
-    __slots__ = ("code", "minor", "same", "text")
+    __slots__ = ("code", "minor", "ordinary", "same", "text")
 
     def __init__(self, code: int, minor: int, reason: bytes) -> None:
         self.code = code
         self.minor = minor
         self.same = minor == 1
         """Whether the line is passed on as it came."""
+        self.ordinary = minor == 1 and code >= 200 and code not in (204, 304)
+        """Whether the header lines alone say how long the body is."""
         self.text = b"HTTP/1.1 %d %b\r\n" % (code, reason)
 
 
 class ResponseMeaning:
     """What the header lines say. `length`: bytes of body, UNTIL_CLOSE or CHUNKED."""
 
-    __slots__ = ("close", "cuts", "keep_alive", "length", "nominated", "upgrade")
+    __slots__ = ("close", "cuts", "keep_alive", "length", "nominated", "ordinary", "upgrade")
 
     def __init__(self) -> None:
         self.length = UNTIL_CLOSE
@@ -53,6 +55,8 @@ class ResponseMeaning:
         self.upgrade = b""
         self.nominated: frozenset[bytes] = frozenset()
         self.cuts: tuple[bytes, ...] = ()
+        self.ordinary = False
+        """A body with a length, and no more lines to take out than `cuts`."""
 
 
 def parse_status_line(line: bytes) -> StatusLine:
@@ -109,6 +113,7 @@ def understand(lines: tuple[Line, ...]) -> ResponseMeaning:
     meaning.keep_alive = b"keep-alive" in tokens
     meaning.nominated = tokens - {b"close", b"keep-alive", b"upgrade"} - PROTECTED
     meaning.cuts = tuple(line.cut for line in lines if line.cut is not None)
+    meaning.ordinary = meaning.length >= 0 and not meaning.nominated
     return meaning
 
 

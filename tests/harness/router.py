@@ -109,7 +109,7 @@ class Rig:
     def __init__(self, backends: tuple[str, ...] = ("i1",), **flags: Any) -> None:
         self.now = 1000.0
         self.proxy = Proxy(limits=Limits(), clock=lambda: self.now)
-        self.proxy.access.flush = lambda: None  # type: ignore[method-assign]  # entries stay to be looked at
+        self.proxy.loop.after_batch = lambda: 1.0  # entries stay to be looked at
         self.proxy.connect = self._connect  # type: ignore[method-assign]
         self.events: list[dict[str, Any]] = []
         self.proxy.on_event = self.events.append

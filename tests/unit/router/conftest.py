@@ -3,7 +3,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from harness.router import Rig
+
+from router import core
+
+core.load()  # ROUTER_CORE=pure or compiled says which one is tested
+
+from harness.router import Rig  # noqa: E402
+
+
+def pytest_report_header() -> str:
+    return f"router core: {core.loaded()}"
 
 
 @pytest.fixture

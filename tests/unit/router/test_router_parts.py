@@ -11,7 +11,7 @@ import pytest
 from harness.router import Logged
 
 from router import request, response
-from router.access import AccessLog, Ring, format_line, format_stamp
+from router.access import AccessLog, Ring, format_line, format_stamp, quote
 from router.choice import choose
 from router.control import load_table, save_table
 from router.errors import FAILURES, Pages, load_template
@@ -22,7 +22,7 @@ from router.table import Backend, Route, RouteTable, TableError, parse
 UUID = b"6f1ed002-ab55-4985-a140-14ebf0951522"
 
 
-def test_lines_are_judged_once_and_the_memory_is_bounded() -> None:
+def test_lines_that_come_again_are_known_and_the_memory_is_bounded() -> None:
     judged: Counter[bytes] = Counter()
 
     def judge(line: bytes) -> int:
@@ -241,7 +241,7 @@ def test_the_access_line_of_a_failure_names_its_code() -> None:
 
 
 def test_nothing_a_client_sends_can_forge_a_field_or_a_line() -> None:
-    line = format_line(entry(target=b'/" status=200 \\x\xff', forwarded=b'1" x="\x80\n'), b"T")
+    line = format_line(entry(target=b'/" status=200 \\x\xff', forwarded=quote(b'1" x="\x80\n')), b"T")
     assert line.count(b"\n") == 1 and line.count(b'"') == 4
     assert b'path="/%22 status=200 %5Cx%FF"' in line
 

@@ -1,0 +1,116 @@
+"""Which core runs: the Python sources, or the same sources compiled by mypyc into `_compiled/DIGEST` beside them.
+
+The digest is that of the sources, so a build can never be stale: other sources, another folder, and until that has
+been built the Python sources run. `python -m router.core` builds (it needs mypy, setuptools and a C compiler),
+`ROUTER_CORE=pure` or `compiled` chooses, `python -m router --version` tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import router
+
+PACKAGE: Final = Path(__file__).resolve().parent
+COMPILED: Final = PACKAGE / "_compiled"
+MODULES: Final = [
+    "access",
+    "backend",
+    "choice",
+    "chunked",
+    "client",
+    "exchange",
+    "forward",
+    "lines",
+    "metrics",
+    "request",
+    "response",
+    "stream",
+    "table",
+    "tunnel",
+]
+"""What is compiled: everything that touches each request. The rest is glue."""
+
+_SETUP: Final = """
+from mypyc.build import mypycify
+from setuptools import setup
+setup(name="router-core", packages=[], ext_modules=mypycify({files!r}, opt_level="3", debug_level="0"))
+"""
+
+
+class BuildFailed(Exception):
+    """The compiler's last words."""
+
+
+def digest() -> str:
+    """Sixteen hex digits that stand for these sources and this Python."""
+    sources = hashlib.sha256((sysconfig.get_config_var("SOABI") or sys.version).encode())
+    for path in sorted(PACKAGE.glob("*.py")):
+        sources.update(path.name.encode() + b"\0" + path.read_bytes())
+    return sources.hexdigest()[:16]
+
+
+def load(wanted: str | None = None) -> str:
+    """Make `import router.…` find the compiled modules where they are wanted and exist: to be called before any of
+    them is imported. Returns `pure` or `compiled`. Raises BuildFailed when `compiled` is wanted and was not built."""
+    wanted = wanted or os.environ.get("ROUTER_CORE") or "auto"
+    folder = COMPILED / digest()
+    if wanted == "pure" or not (folder / "done").exists():
+        if wanted == "compiled":
+            raise BuildFailed(f"{folder} does not exist: run python -m router.core")
+        return "pure"
+    sys.path.insert(0, str(folder))
+    router.__path__.insert(0, str(folder / "router"))
+    return "compiled"
+
+
+def loaded() -> str:
+    """Which core was loaded: by the kind of file that a module came from."""
+    module = sys.modules.get("router.stream")
+    return "compiled" if str(getattr(module, "__file__", "")).endswith(".so") else "pure"
+
+
+def build() -> Path:
+    """Compile; replaces older builds. Raises BuildFailed."""
+    folder = COMPILED / digest()
+    if (folder / "done").exists():
+        return folder
+    COMPILED.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="building-", dir=COMPILED) as work:
+        room = Path(work)
+        shutil.copytree(PACKAGE, room / "router", ignore=shutil.ignore_patterns("_compiled", "__pycache__"))
+        (room / "setup.py").write_text(_SETUP.format(files=[f"router/{name}.py" for name in MODULES]))
+        command = [sys.executable, "setup.py", "build_ext", "--build-lib", "out", "--build-temp", "temp"]
+        result = subprocess.run(command, cwd=room, capture_output=True, text=True)
+        if result.returncode:
+            raise BuildFailed((result.stdout + result.stderr)[-2000:])
+        (room / "out" / "done").touch()
+        for old in COMPILED.iterdir():
+            if old != room:
+                shutil.rmtree(old, ignore_errors=True)
+        try:
+            os.rename(room / "out", folder)
+        except OSError as error:
+            raise BuildFailed(str(error)) from error
+    return folder
+
+
+def main() -> int:
+    try:
+        print(build())
+    except (BuildFailed, OSError) as error:
+        print(f"router.core: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
