@@ -172,7 +172,7 @@ class ClientConnection(Stream):
         else:
             exchange.replay = head
             exchange.dispatch()
-        return b"" if self.exchange is not None else self._goes_on()
+        return self._goes_on() if exchange.status else b""
 
     def _wait_for_head(self, received: bytes, data: bytes) -> None:
         check_partial(data, self.checked)
