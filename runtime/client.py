@@ -160,10 +160,6 @@ class Spawner:
         """Build a stack if it is missing, which takes minutes."""
         return self.call("stack", timeout_s=SLOW_S, name=name)
 
-    def allow(self, id: str, elements: Sequence[str]) -> None:
-        """What else an instance may reach: `ADDRESS:PORT`."""
-        self.call("allow", id=id, elements=[*elements])
-
     def info(self) -> dict[str, Any]:
         return self.call("info")
 

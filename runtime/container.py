@@ -135,52 +135,21 @@ def create(platform: Platform, spec: ContainerSpec) -> Instance:
 
 
 def _create(platform: Platform, spec: ContainerSpec, undo: ExitStack) -> Instance:
+    network = platform.network if spec.network else None
     with ExitStack() as ours:
         folder = run_folder(platform, spec.id)
         _make_run_folder(platform, folder, undo)
-        network = platform.network if spec.network else None
-        layers = sources.open_layers(platform.layout, spec.layers, ours)
-        binds = sources.open_mounts(platform, spec, ours)
-        logs = sources.open_logs(platform, spec, ours)
-        group = platform.cgroups.create(spec.id, _while_starting(spec.limits))
-        undo.callback(group.remove)
-        endpoint = None
-        if network is not None:
-            endpoint = network.allocate(spec.id, spec.allow)
-            undo.callback(network.detach, spec.id)
-        instance_fd = _make_upper(platform, spec, endpoint, undo, ours)
-        views = [CgroupView(sources.open_folder(path, ours), name) for path, name in group.view()]
-        started = launch.Launch(
-            spec=spec,
-            plan=Plan(spec.id_base, spec.limits.memory_bytes, views, binds),
-            stage=platform.stage,
-            layers=layers,
-            instance=instance_fd,
-            userns=platform.userns.get(spec.id_base),
-            init=platform.init,
-            seccomp=platform.seccomp,
-            streams=None,
-            endpoint=endpoint,
-        )
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.callback(control.close)
         ours.callback(theirs.close)
-        prepared = shim.Shim(
-            launch=started,
-            group=group,
-            control=theirs,
-            logs=logs,
-            exit=_exit_file(folder, ours),
-            listener=_listener(platform, spec, folder, ours),
-            log_user=platform.log_user,
-            log_group=platform.log_group,
-        )
+        prepared = _prepare(platform, spec, theirs, undo, ours)
         shim_pid = os.fork()
         if shim_pid == 0:
             shim.run(prepared)
         undo.callback(_end_shim, shim_pid)
         theirs.close()
-        init_pid = _joined(control, shim_pid, group)
+        init_pid = _joined(control, shim_pid, prepared.group)
+        endpoint = prepared.launch.endpoint
         instance = Instance(
             id=spec.id,
             log=spec.log,
@@ -197,9 +166,49 @@ def _create(platform: Platform, spec: ContainerSpec, undo: ExitStack) -> Instanc
         undo.callback(instance.close)
         _go(control, init_pid, network, endpoint)
         if spec.limits.cpu_millis < _START_MILLIS:
-            group.limit(spec.limits)
+            prepared.group.limit(spec.limits)
         write_state(folder, instance.to_json())
         return instance
+
+
+def _prepare(
+    platform: Platform, spec: ContainerSpec, control: socket.socket, undo: ExitStack, ours: ExitStack
+) -> shim.Shim:
+    """Everything a shim needs, open: what lasts is in `undo`, descriptors that only the shim keeps in `ours`."""
+    layers = sources.open_layers(platform.layout, spec.layers, ours)
+    binds = sources.open_mounts(platform, spec, ours)
+    logs = sources.open_logs(platform, spec, ours)
+    group = platform.cgroups.create(spec.id, _while_starting(spec.limits))
+    undo.callback(group.remove)
+    endpoint = None
+    if platform.network is not None and spec.network:
+        endpoint = platform.network.allocate(spec.id, spec.allow)
+        undo.callback(platform.network.detach, spec.id)
+    instance = _make_upper(platform, spec, endpoint, undo, ours)
+    views = [CgroupView(sources.open_folder(path, ours), name) for path, name in group.view()]
+    started = launch.Launch(
+        spec=spec,
+        plan=Plan(spec.id_base, spec.limits.memory_bytes, views, binds),
+        stage=platform.stage,
+        layers=layers,
+        instance=instance,
+        userns=platform.userns.get(spec.id_base),
+        init=platform.init,
+        seccomp=platform.seccomp,
+        streams=None,
+        endpoint=endpoint,
+    )
+    folder = run_folder(platform, spec.id)
+    return shim.Shim(
+        launch=started,
+        group=group,
+        control=control,
+        logs=logs,
+        exit=_exit_file(folder, ours),
+        listener=_listener(platform, spec, folder, ours),
+        log_user=platform.log_user,
+        log_group=platform.log_group,
+    )
 
 
 def _while_starting(limits: Limits) -> Limits:

@@ -179,26 +179,7 @@ def run(options: Options) -> None:
     sc.unshare(sc.CLONE_NEWNS)
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_SLAVE)
     user = _account(options.user)
-    log = _account("paas-log")
-    cgroups = cgroup.detect(layout.id)
-    block = blocks.claim(layout, routes=host_routes())
-    neighbours = tuple(other for other in blocks.networks() if other != block.network)
-    network = Network(layout.id, block.network, refused=neighbours)
-    network.prepare()
-    platform = Platform(
-        layout=layout,
-        cgroups=cgroups,
-        network=network,
-        userns=UserNamespaces(),
-        init=_open_init(),
-        seccomp=seccomp.compile_filter(),
-        stage=_make(layout.run / "stage", 0, 0o700),
-        boot_id=process.boot_id(),
-        log_user=log.pw_uid,
-        log_group=log.pw_gid,
-        attach_group=user.pw_gid,
-        allow_bind=options.allow_bind,
-    )
+    platform, network, block = _platform(options, layout, user)
     loop = Loop()
     server = Server(loop, _listen(layout, user.pw_gid), {0, user.pw_uid})
     instances = Instances(platform, loop, server.event)
@@ -211,11 +192,35 @@ def run(options: Options) -> None:
     server.verbs.repair_layers()
     gc.collect()
     gc.freeze()
-    print(
-        f"spawner ready home={layout.home} id={layout.id} adopted={len(adopted)}", file=sys.stderr, flush=True
-    )
+    ready = f"spawner ready home={layout.home} id={layout.id} adopted={len(adopted)}"
+    print(ready, file=sys.stderr, flush=True)
     while lock >= 0:
         loop.turn()
+
+
+def _platform(
+    options: Options, layout: Layout, user: pwd.struct_passwd
+) -> tuple[Platform, Network, blocks.Block]:
+    log = _account("paas-log")
+    block = blocks.claim(layout, routes=host_routes())
+    neighbours = tuple(other for other in blocks.networks() if other != block.network)
+    network = Network(layout.id, block.network, refused=neighbours)
+    network.prepare()
+    platform = Platform(
+        layout=layout,
+        cgroups=cgroup.detect(layout.id),
+        network=network,
+        userns=UserNamespaces(),
+        init=_open_init(),
+        seccomp=seccomp.compile_filter(),
+        stage=_make(layout.run / "stage", 0, 0o700),
+        boot_id=process.boot_id(),
+        log_user=log.pw_uid,
+        log_group=log.pw_gid,
+        attach_group=user.pw_gid,
+        allow_bind=options.allow_bind,
+    )
+    return platform, network, block
 
 
 def _prepare_folders(options: Options) -> Layout:

@@ -138,9 +138,6 @@ class Verbs:
         group = self._platform.cgroups.group(self._instances.get(_id(request)).id)
         return {**asdict(group.stats()), "processes": group.pids()}
 
-    def _do_allow(self, request: Request, reply: Reply) -> Answer:
-        raise ContainerError("unsupported", "network elements are given when a container is created")
-
     # layers and folders
 
     def _do_snapshot(self, request: Request, reply: Reply) -> None:
