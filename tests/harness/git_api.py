@@ -48,14 +48,22 @@ class Platform:
     apps: dict[str, dict[str, Any]] = field(default_factory=dict)
     pushes: list[Deploying] = field(default_factory=list)
     deploy: Callable[[Deploying], dict[str, Any]] = succeeds
+    made: int = 0
 
     def app(self, name: str, owner: str = "ann", branch: str = "main") -> dict[str, Any]:
-        number = len(self.apps) + 1
+        self.made += 1
+        number = self.made
         branches = ["main", "master"] if branch == "main" else [branch]
         app = {"id": f"a{number:010x}", "name": name, "owner": owner, "deploy_branch": branch}
         return self.apps.setdefault(
             name, {**app, "branches": branches, "live_commit": None, "may_push": True}
         )
+
+    def forget(self) -> None:
+        """Back to the first day; ids are not given twice."""
+        self.apps.clear()
+        self.pushes.clear()
+        self.deploy = succeeds
 
     def visible(self, name: str, user: str | None) -> dict[str, Any]:
         app = self.apps.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,14 +15,39 @@ from harness.git import Client, GitDaemon
 from paas import accounts
 
 
-@pytest.fixture
-def root() -> Iterator[Path]:
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
     """A folder that the daemon's user may enter."""
     accounts.ensure_accounts()
     path = Path(tempfile.mkdtemp(prefix="paas-git-"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with open_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[GitDaemon, Client]]:
+    """One daemon and one client with a working tree for the tests of a module that ask for `fresh`."""
+    with open_folder() as path:
+        running = GitDaemon(path)
+        client = Client(running, path / "ann", "ann")
+        client.start_tree()
+        yield running, client
+        running.close()
+
+
+@pytest.fixture
+def fresh(shared: tuple[GitDaemon, Client]) -> tuple[GitDaemon, Client]:
+    """The shared daemon before the first app."""
+    running, client = shared
+    running.platform.forget()
+    return running, client
 
 
 @pytest.fixture

@@ -21,6 +21,16 @@ from harness.packs import BLOB, OFS_DELTA, REF_DELTA, TAG, ZERO, Pack, commit_of
 FILE, LINK, FOLDER, MODULE = "100644", "120000", "40000", "160000"
 
 
+@pytest.fixture
+def daemon(fresh: tuple[GitDaemon, Client]) -> GitDaemon:
+    return fresh[0]
+
+
+@pytest.fixture
+def ann(fresh: tuple[GitDaemon, Client]) -> Client:
+    return fresh[1]
+
+
 def push_raw(client: Client, pack: bytes, commit: str, ref: bytes = b"refs/heads/main") -> tuple[str, str]:
     return RawPush(client).send([(ZERO, commit, ref)], pack)
 

@@ -234,6 +234,7 @@ def test_repositories_of_gone_apps_are_removed(daemon: GitDaemon, ann: Client) -
     assert os.listdir(daemon.layout.repos) == ["incoming"]
 
 
+@pytest.mark.long
 def test_many_packs_become_one(daemon: GitDaemon, ann: Client) -> None:
     for number in range(21):
         ann.commit(f"commit {number}")
