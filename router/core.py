@@ -27,6 +27,7 @@ MODULES: Final = [
     "choice",
     "chunked",
     "client",
+    "control",
     "exchange",
     "forward",
     "lines",
