@@ -183,7 +183,7 @@ def run(options: Options) -> None:
     loop = Loop()
     server = Server(loop, _listen(layout, user.pw_gid), {0, user.pw_uid})
     instances = Instances(platform, loop, server.event)
-    server.verbs = verbs.Verbs(platform, instances, Jobs(loop), block)
+    server.verbs = verbs.Verbs(platform, instances, Jobs(loop), block, loop)
     adopted = instances.recover()
     upkeep.keep_rules(loop, network)
     upkeep.keep_relay(loop, network)

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from runtime import container, sockets, sources
+from runtime import container, signals, sockets, sources
 from runtime import syscalls as sc
 from runtime.blocks import Block
 from runtime.container import ContainerError, Instance, Platform
@@ -19,6 +19,7 @@ from runtime.image import produce
 from runtime.image.blobs import link_stack_blobs
 from runtime.instances import Instances
 from runtime.jobs import Jobs, Work
+from runtime.loop import Loop
 from runtime.process import signal_pidfd
 from runtime.spec import ContainerSpec, parse_limits
 
@@ -46,8 +47,11 @@ class BadRequest(ContainerError):
 class Verbs:
     """`handle` calls the method named after the verb; every answer goes through `reply`, maybe later."""
 
-    def __init__(self, platform: Platform, instances: Instances, jobs: Jobs, block: Block) -> None:
+    def __init__(
+        self, platform: Platform, instances: Instances, jobs: Jobs, block: Block, loop: Loop
+    ) -> None:
         self._platform = platform
+        self._loop = loop
         self._instances = instances
         self._jobs = jobs
         self._block = block
@@ -89,12 +93,10 @@ class Verbs:
         if name not in _SIGNALS:
             raise BadRequest(f"signal: {str(name)[:20]!r} is not one that can be sent")
         number = int(getattr(signal, f"SIG{name}"))
-        pids = self._platform.cgroups.group(instance.id).pids() if request.get("all") else []
-        for pid in set(pids) - {instance.process.pid}:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-        # the init program passes a signal on to the main process, which has had it already in the other case
-        if not pids and instance.pidfd is not None:
+        if request.get("all"):
+            group = self._platform.cgroups.group(instance.id)
+            signals.signal_all(self._loop, group.pids, instance.process.pid, number)
+        elif instance.pidfd is not None:
             signal_pidfd(instance.pidfd, number)
         return {}
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,31 @@ def test_a_signal_to_all_reaches_processes_that_nobody_would_pass_it_to(spawner:
     spawner.client.signal(instance_id, "TERM", all=True)
     spawner.wait_exit(instance_id)
     assert "child" in spawner.messages(instance_id)
+    spawner.client.delete(instance_id)
+
+
+GRACEFUL = "trap 'sleep 0.3; echo finished; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize(
+    "script", ["{} & wait", "cd /; {}; echo after", "({}); true"], ids=["background", "list", "subshell"]
+)
+def test_what_runs_below_a_shell_may_finish(spawner: SpawnerUnderTest, script: str) -> None:
+    """The shell would die of the signal at once, and everything with it."""
+    graceful = "bash -c " + shlex.quote(GRACEFUL)
+    instance_id, _ = spawner.start_container("/bin/bash", "-c", script.format(graceful))
+    wait_for(lambda: "ready" in spawner.messages(instance_id), "the program")
+    spawner.client.signal(instance_id, "TERM", all=True)
+    spawner.wait_exit(instance_id)
+    assert "finished" in spawner.messages(instance_id)
+    spawner.client.delete(instance_id)
+
+
+def test_a_shell_that_starts_one_command_after_the_other_ends_all_the_same(spawner: SpawnerUnderTest) -> None:
+    instance_id, _ = spawner.start_container("/bin/sh", "-c", "echo ready; while :; do sleep 5; done")
+    wait_for(lambda: spawner.messages(instance_id), "the loop")
+    spawner.client.signal(instance_id, "TERM", all=True)
+    assert spawner.wait_exit(instance_id).signal == 15
     spawner.client.delete(instance_id)
 
 
