@@ -17,11 +17,10 @@ def choose(
     count = len(ready)
     if count < 2:
         return ready[0] if count else None
-    first = int(rand() * count)
-    second = int(rand() * (count - 1))
-    if second >= first:
-        second += 1
-    one, other = ready[first], ready[second]
+    point = rand() * count
+    first = int(point)
+    second = first + 1 + int((point - first) * (count - 1))
+    one, other = ready[first], ready[second if second < count else second - count]
     if one.inflight * other.weight <= other.inflight * one.weight:
         return one
     return other

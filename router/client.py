@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from router import forward
 from router.errors import FAILURES, of_status
 from router.exchange import Exchange
-from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, check_partial
+from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, EmptyLine, check_partial
 from router.loop import IN
 from router.request import RequestMeaning, parse_host, parse_request_line, split_target
 from router.stream import BROKEN, READ_BYTES, Stream
@@ -134,15 +134,26 @@ class ClientConnection(Stream):
 
     def _request(self, data: bytes) -> bytes:
         """Begin the exchange of the request at the start of `data`; what can be begun after it, if it is over."""
-        end = data.find(HEAD_END)
         received = data
         if data[0] == 13 and data[:2] == CRLF:  # one empty line before a request is forgiven, RFC 9112 2.2
             data = data[2:]
-            end = data.find(HEAD_END)
+        elif data.endswith(HEAD_END) and len(data) <= MAX_HEAD_BYTES:
+            try:
+                return self._begin(data, len(data) - 4)
+            except EmptyLine:  # the head ends earlier
+                pass
+        end = data.find(HEAD_END)
         if end < 0 or end > MAX_HEAD_BYTES:
-            self._wait_for_head(received, data)
+            check_partial(data, self.checked)
+            if not self.since and data:
+                self.since = self.loop.now
+            self.buffer = received
+            self.checked = len(data)
             return b""
-        self.since, self.checked = 0.0, 0
+        return self._begin(data, end)
+
+    def _begin(self, data: bytes, end: int) -> bytes:
+        """As `_request`, with the head ending at `end`. Raises EmptyLine, having done nothing, if it ends earlier."""
         line_end = data.find(CRLF)
         method, target, minor = parse_request_line(data, line_end)
         block = data[line_end + 2 : end] if line_end < end else b""
@@ -150,6 +161,8 @@ class ClientConnection(Stream):
         if block != self.block:
             self.meaning = proxy.requests.read(block)
             self.block = block
+        if self.since:
+            self.since, self.checked = 0.0, 0
         meaning = self.meaning
         head = data[: end + 2]
         authority: bytes | None = None
@@ -173,13 +186,6 @@ class ClientConnection(Stream):
             exchange.replay = head
             exchange.dispatch()
         return self._goes_on() if exchange.status else b""
-
-    def _wait_for_head(self, received: bytes, data: bytes) -> None:
-        check_partial(data, self.checked)
-        if not self.since and data:
-            self.since = self.loop.now
-        self.buffer = received
-        self.checked = len(data)
 
     def _unusual(
         self, method: bytes, target: bytes, minor: int, head: bytes, meaning: RequestMeaning

@@ -84,8 +84,7 @@ def build() -> Path:
     folder = COMPILED / digest()
     if (folder / "done").exists():
         return folder
-    COMPILED.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="building-", dir=COMPILED) as work:
+    with tempfile.TemporaryDirectory(prefix="router-core-") as work:
         room = Path(work)
         shutil.copytree(PACKAGE, room / "router", ignore=shutil.ignore_patterns("_compiled", "__pycache__"))
         (room / "setup.py").write_text(_SETUP.format(files=[f"router/{name}.py" for name in MODULES]))
@@ -93,15 +92,25 @@ def build() -> Path:
         result = subprocess.run(command, cwd=room, capture_output=True, text=True)
         if result.returncode:
             raise BuildFailed((result.stdout + result.stderr)[-2000:])
-        (room / "out" / "done").touch()
-        for old in COMPILED.iterdir():
-            if old != room:
-                shutil.rmtree(old, ignore_errors=True)
-        try:
-            os.rename(room / "out", folder)
-        except OSError as error:
-            raise BuildFailed(str(error)) from error
+        _publish(room / "out", folder)
     return folder
+
+
+def _publish(built: Path, folder: Path) -> None:
+    """Put a build in place, whole or not at all, and remove older ones."""
+    COMPILED.mkdir(exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix="new-", dir=COMPILED))
+    try:
+        shutil.copytree(built, new, dirs_exist_ok=True)
+        new.chmod(0o755)
+        (new / "done").touch()
+        for old in COMPILED.iterdir():
+            if old != new and old != folder:
+                shutil.rmtree(old, ignore_errors=True)
+        if not (folder / "done").exists():
+            os.rename(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def main() -> int:

@@ -41,6 +41,10 @@ class BadHead(Exception):
         self.status = status
 
 
+class EmptyLine(BadHead):
+    """A line without a character: the head ends there."""
+
+
 class Line:
     """A header line that matters: its lower-case name, its parsed value, and whether it is passed on."""
 
@@ -59,6 +63,8 @@ def split_field(line: bytes) -> tuple[bytes, bytes]:
         raise BadHead("a header line is too long", 431)
     match = _FIELD.fullmatch(line)
     if match is None:
+        if not line:
+            raise EmptyLine("an empty line in the head")
         raise BadHead("malformed header line")
     return match[1].lower(), match[2].strip(b" \t")
 
@@ -134,9 +140,10 @@ class HeadReader(Generic[Meaning]):
 
     def read(self, block: bytes) -> Meaning:
         """The meaning of a header block (between the start line and the blank line, without the last CRLF)."""
+        if not block:
+            return self._meaning(())  # type: ignore[no-any-return]
         lines = block.split(CRLF)
+        special = tuple(filter(None, map(self._line, lines)))
         if len(lines) > MAX_LINES:
             raise BadHead("too many header lines", 431)
-        if not block:
-            lines = []
-        return self._meaning(tuple(filter(None, map(self._line, lines))))  # type: ignore[no-any-return]
+        return self._meaning(special)  # type: ignore[no-any-return]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FLUSH_ENTRIES: Final = 256
 FLUSH_S: Final = 0.1
+_LOW: Final = [b"%03x" % number for number in range(4096)]
 
 
 @dataclass
@@ -87,15 +88,18 @@ class Proxy:
         self._flush_at = 0.0
         self._stamped = 0.0
         self._stamp = b""
-        self._seed = os.urandom(16).hex()
-        self._count = int.from_bytes(os.urandom(5), "big")
-        seed = self._seed
-        self._prefix = f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-a{seed[17:20]}-".encode()
+        seed = os.urandom(16).hex()
+        self._seed = f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-a{seed[17:20]}-".encode()
+        self._high, self._low = int.from_bytes(os.urandom(4), "big"), 4095
+        self._prefix = b""
 
     def new_id(self) -> bytes:
         """A request id in the form of a UUID: random per worker, counted within."""
-        self._count = count = (self._count + 1) & 0xFFFFFFFFFFFF
-        return b"%b%012x" % (self._prefix, count)
+        low = self._low = (self._low + 1) & 4095
+        if not low:
+            self._high += 1
+            self._prefix = b"%b%09x" % (self._seed, self._high & 0xFFFFFFFFF)
+        return self._prefix + _LOW[low]
 
     def wall_ms(self) -> bytes:
         """Unix time in milliseconds, as it is written into heads; the same within a batch of events."""

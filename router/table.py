@@ -90,6 +90,7 @@ class RouteTable:
     generation: int = 0
     hosts: dict[bytes, Route | tuple[Route, ...]] = field(default_factory=dict)
     """Exact names; `*.example.com` under `.example.com`; any host under `*`. Several routes: longest path first."""
+    any: Route | tuple[Route, ...] | None = None
     has_wildcards: bool = False
     pools: dict[str, Pool] = field(default_factory=dict)
     backends: dict[str, Backend] = field(default_factory=dict)
@@ -99,9 +100,7 @@ class RouteTable:
         """The route for a lower-case host name without port and a request target."""
         entry = self.hosts.get(host)
         if entry is None:
-            if not self.has_wildcards:
-                return None
-            entry = self._wildcard(host)
+            entry = self._wildcard(host) if self.has_wildcards else self.any
             if entry is None:
                 return None
         if type(entry) is Route:
@@ -115,7 +114,7 @@ class RouteTable:
             if entry is not None:
                 return entry
             at = host.find(b".", at + 1)
-        return self.hosts.get(b"*")
+        return self.any
 
     def routes(self) -> Iterator[Route]:
         for entry in self.hosts.values():
@@ -160,11 +159,12 @@ def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
     for entry, route in routes:
         route.pool = table.pools[entry["pool"]] if entry.get("pool") is not None else None
         key = route.host[1:] if route.host.startswith(b"*.") else route.host
-        table.has_wildcards |= key[:1] in (b".", b"*")
+        table.has_wildcards |= key.startswith(b".")
         grouped.setdefault(key, []).append(route)
     for key, group in grouped.items():
         group.sort(key=lambda r: len(r.path), reverse=True)
         table.hosts[key] = group[0] if len(group) == 1 and group[0].path == b"/" else tuple(group)
+    table.any = table.hosts.get(b"*")
     return table
 
 
