@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,46 @@ def test_what_it_writes_belongs_to_its_range_and_layers_stay_untouched(spawner: 
     spawner.client.delete(instance_id)
     _, lines = spawner.run("/bin/sh", "-c", "ls /app; echo done")
     assert lines == ["done"]
+
+
+def test_files_of_a_layer_can_be_replaced_and_removed_by_their_owner(spawner: SpawnerUnderTest) -> None:
+    def build(folder: Path) -> None:
+        for name in ("app", "app/sub"):
+            (folder / name).mkdir()
+            os.chown(folder / name, 1000, 1000)
+        for name in ("app/gone", "app/changed", "app/sub/kept"):
+            (folder / name).write_text("layer")
+            os.chown(folder / name, 1000, 1000)
+
+    digest = spawner.layer(build)
+    script = "rm gone; echo new > changed; mv sub moved; find . -type f | sort; cat changed moved/kept"
+    _, lines = spawner.run("/bin/sh", "-c", script, layers=(*spawner.run_layers, digest))
+    assert lines == ["./changed", "./moved/kept", "new", "layer"]
+    folder = spawner.layout.layers / digest.removeprefix("sha256:") / "app"
+    assert (folder / "gone").read_text() == (folder / "changed").read_text() == "layer"
+
+
+def test_R1_a_fork_bomb_stays_inside_and_ends_with_its_container(spawner: SpawnerUnderTest) -> None:
+    bomb = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+    instance_id, _ = spawner.start_container("python3", "-c", bomb, limits=Limits(pids=50, cpu_millis=300))
+    wait_for(lambda: spawner.client.stats(instance_id)["pids"] == 50, "the limit to be reached")
+    _, lines = spawner.run("/bin/echo", "a neighbour starts")
+    assert lines == ["a neighbour starts"]
+    pids = spawner.client.stats(instance_id)["processes"]
+    assert spawner.client.delete(instance_id).signal == 9
+    assert not [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]
+
+
+def test_clients_at_the_same_time_are_all_served(spawner: SpawnerUnderTest) -> None:
+    specs = [spawner.spec("/bin/sh", "-c", f"echo {number}") for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(spawner.client.create, specs))
+        assert [ended.status for ended in pool.map(lambda spec: spawner.wait_exit(spec.id), specs)] == [
+            0
+        ] * 24
+        assert [spawner.messages(spec.id) for spec in specs] == [[str(number)] for number in range(24)]
+        list(pool.map(lambda spec: spawner.client.delete(spec.id), specs))
+    assert spawner.client.list() == []
 
 
 def test_temporary_folders_have_a_size(spawner: SpawnerUnderTest) -> None:
