@@ -99,18 +99,22 @@ def build() -> Path:
 def _publish(built: Path, folder: Path) -> None:
     """Put a build in place, whole or not at all, and remove older ones."""
     COMPILED.mkdir(exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix="new-", dir=COMPILED))
-    try:
-        shutil.copytree(built, new, dirs_exist_ok=True)
-        new.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix="new-", dir=COMPILED) as work:
+        new = Path(work) / "new"
+        shutil.copytree(built, new)
         (new / "done").touch()
         for old in COMPILED.iterdir():
-            if old != new and old != folder:
-                shutil.rmtree(old, ignore_errors=True)
+            if old not in (Path(work), folder):
+                _remove(old)
         if not (folder / "done").exists():
             os.rename(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    (folder / "done").unlink(missing_ok=True)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
 
 
 def main() -> int:
