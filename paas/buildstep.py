@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import os
 import re
 import select
 import socket
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +33,8 @@ TAIL_LINES = 20
 MATCHED_LINES = 400
 MAX_LINE = 2000
 MAX_OUTPUT_BYTES = 8 * MIB
+
+_SLOTS = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 BASE_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -112,6 +116,27 @@ def run_job(platform: Platform, app: App, build_number: int, job: Job, output: O
     Raises BuildFailed with the cause class, Cancelled, or Unavailable when the spawner is away. Whatever happens,
     the instance is gone afterwards and its row is ended.
     """
+    with _turn(output):
+        return _run(platform, app, build_number, job, output)
+
+
+@contextlib.contextmanager
+def _turn(output: Output) -> Iterator[None]:
+    """As many steps at once as there are cores; the others wait. Raises Cancelled."""
+    told = False
+    while not _SLOTS.acquire(timeout=POLL_S):
+        if output.cancelled():
+            raise Cancelled("The build was cancelled.", cause="cancelled")
+        if not told:
+            output.line("       Waiting for other builds to finish")
+        told = True
+    try:
+        yield
+    finally:
+        _SLOTS.release()
+
+
+def _run(platform: Platform, app: App, build_number: int, job: Job, output: Output) -> Made:
     with platform.store.write() as tx:
         row = instances.create(tx, app.id, kind="build", type="build", detail={"build": build_number})
     cause, exit_record = "cancelled", None
@@ -245,14 +270,15 @@ class _Lines:
     def feed(self, data: bytes) -> list[str]:
         *whole, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
         self._rest = self._rest[-MAX_LINE * 8 :]
-        return [_printable(line) for line in whole]
+        return [printable(line) for line in whole]
 
     def finish(self) -> list[str]:
         rest, self._rest = self._rest, ""
-        return [_printable(rest)] if rest else []
+        return [printable(rest)] if rest else []
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """One line without escape sequences and control characters; tabs stay, a very long one is cut."""
     last = line.rstrip("\r").rpartition("\r")[2]
     text = _ESCAPE.sub("", last)
     text = "".join(c if c.isprintable() or c == "\t" else "" for c in text).rstrip()

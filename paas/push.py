@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from paas.build import Described, build_image, describe
-from paas.buildstep import Output, Platform, spawner_failure
+from paas.buildstep import Output, Platform, printable, spawner_failure
 from paas.deploy import Change, follow, open_deployment
 from paas.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
 from paas.model import App, Image
@@ -144,6 +144,7 @@ class _Said:
         self._out, self._log = out, log
 
     def line(self, text: str) -> None:
+        text = printable(text)
         self.record(text)
         self._out(text)
 
@@ -159,7 +160,7 @@ class _Said:
         prefix = f"{error.cause}: " if error.cause else ""
         for text in (prefix + error.message, error.hint):
             if text:
-                self.record(f" !     {text}")
+                self.record(f" !     {printable(text)}")
 
 
 def _open_log(folder: Path, number: int) -> IO[str]:
