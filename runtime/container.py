@@ -29,6 +29,7 @@ from runtime.userns import UserNamespaces
 
 HANDSHAKE_S = 25.0
 _START_MILLIS = 1000
+_RECORD_BYTES = 1024
 
 
 class ContainerError(Exception):
@@ -247,8 +248,10 @@ def _make_upper(
 
 
 def _exit_file(folder: Path, ours: ExitStack) -> int:
+    """Opened for the shim, which may not open files, with its space taken, so that a full disk loses no end."""
     fd = os.open(folder / "exit.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
     ours.callback(os.close, fd)
+    os.posix_fallocate(fd, 0, _RECORD_BYTES)
     return fd
 
 
@@ -309,7 +312,8 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
 def read_exit(platform: Platform, instance_id: str) -> dict[str, Any] | None:
     """The record the shim wrote; None while there is none."""
     try:
-        record = json.loads((run_folder(platform, instance_id) / "exit.json").read_bytes())
+        data = (run_folder(platform, instance_id) / "exit.json").read_bytes()
+        record = json.loads(data.rstrip(b"\0"))
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None

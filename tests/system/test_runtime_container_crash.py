@@ -104,6 +104,30 @@ def test_an_end_without_a_spawner_is_recorded_all_the_same(spawner: SpawnerUnder
     assert (seen.state, seen.exit.status) == ("exited", 11)
 
 
+def test_an_end_is_recorded_when_the_disk_of_the_run_folder_is_full(spawner: SpawnerUnderTest) -> None:
+    """The run folder on a small file system of its own, filled while the container runs."""
+    spawner.kill()
+    folder = spawner.layout.run_instances
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=750", "tmpfs", str(folder)], check=True)
+    try:
+        spawner.start()
+        instance_id, _ = spawner.start_container(
+            "/bin/sh", "-c", "trap 'exit 13' TERM; echo ready; while :; do sleep 0.05; done"
+        )
+        wait_for(lambda: spawner.messages(instance_id), "the handler")
+        filler = folder / "filler"
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(b"x" * 4096)
+        spawner.client.signal(instance_id, "TERM")
+        assert spawner.wait_exit(instance_id).status == 13
+        filler.unlink()
+        spawner.client.delete(instance_id)
+        spawner.kill()
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 def test_the_wall_limit_holds_without_a_spawner(spawner: SpawnerUnderTest) -> None:
     instance_id, started = spawner.start_container("/bin/sleep", "60", limits=Limits(wall_s=0.5))
     spawner.kill()
