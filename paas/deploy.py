@@ -126,11 +126,15 @@ def follow_formation(
     """
     deadline = time.monotonic() + timeout_s
     with store.read() as tx:
-        known = {i.id: i.state for i in instances.live_of(tx, app_id) if i.kind == "process"}
+        app = apps.by_id(tx, app_id)
+        live = [i for i in instances.live_of(tx, app_id) if i.kind == "process" and i.type in types]
+    old = {i.id for i in live if app is None or i.release_number != app.release_number}
+    known = {i.id: i.state for i in live if i.id not in old}
     while not cancelled():
         with store.read() as tx:
             missing = _missing(tx, app_id, types)
-            rows = {i.id: i for i in instances.live_of(tx, app_id) if i.kind == "process" and i.type in types}
+            live = [i for i in instances.live_of(tx, app_id) if i.kind == "process" and i.type in types]
+            rows = {i.id: i for i in live if i.id not in old}
             gone = [instances.get(tx, id) for id in known if id not in rows]
         for row in [*gone, *rows.values()]:
             before = known.get(row.id, "")

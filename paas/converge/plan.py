@@ -211,8 +211,9 @@ def _follow_container(plan: Plan, instance: Instance, facts: Facts, timeouts: Ti
 
 
 def _follow_exited(plan: Plan, instance: Instance, age: float) -> None:
-    """A run's container stays a while after its end, so that a client may read the last output."""
-    if instance.kind not in ("run", "cron") or (instance.state == "stopping" and age >= RUN_LINGER_S):
+    """The container of an attached run stays a while after its end, so that its client may read the last output."""
+    attached = instance.kind == "run" and not instance.detail.get("detach")
+    if not attached or (instance.state == "stopping" and age >= RUN_LINGER_S):
         plan.actions.append(Reap(instance.id))
     elif instance.state != "stopping":
         plan.actions.append(Stop(instance.id, why=""))

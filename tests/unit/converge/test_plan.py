@@ -151,6 +151,8 @@ def test_an_ended_run_stays_a_while_for_its_client() -> None:
     stopping = replace(run, state="stopping")
     assert actions(state(stopping, formation={}), facts(run, exited=(1,), age_s=lambda id: 5.0)) == []
     assert actions(state(stopping, formation={}), facts(run, exited=(1,), age_s=lambda id: 11.0)) == [Reap(1)]
+    detached = replace(run, detail={"detach": True})
+    assert actions(state(detached, formation={}), facts(run, exited=(1,))) == [Reap(1)]
 
 
 def test_a_build_belongs_to_its_builder_until_that_is_dead() -> None:
