@@ -90,6 +90,8 @@ def _detach(shim: Shim) -> None:
     keep = [*shim.launch.descriptors(), shim.control.fileno(), *shim.logs, shim.exit]
     if shim.listener is not None:
         keep.append(shim.listener.fileno())
+    with open("/proc/self/comm", "w") as name:
+        name.write("paas-shim")
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)

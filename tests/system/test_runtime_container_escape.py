@@ -57,8 +57,9 @@ def test_the_probe_notices_what_the_filter_would_have_stopped() -> None:
         capture_output=True, text=True, cwd="/", timeout=120, check=True,
     )  # fmt: skip
     found = json.loads(done.stdout)
-    assert found["E2"] == {"unshare": "OK", "clone": "OK"}
-    assert found["E3"]["clone3"].startswith("OK")  # the new process says so too
+    assert found["E2"]["unshare"] == "OK"
+    # a new process says so too, where calling the kernel behind the library's back made one
+    assert found["E2"]["clone"].startswith("OK") and found["E3"]["clone3"].startswith("OK")
     assert found["E4"]["i386 getpid"] == "OK"
     assert found["E16"]["personality"] == "OK"
     assert found["E17"]["VSOCK"] == "OK"
