@@ -92,7 +92,7 @@ class BackendConnection(Stream):
         if self.connecting:
             self._connected()
             return
-        if mask & OUT and self.out:
+        if mask & OUT:
             self.flush()
         if mask & ~OUT and self.fd >= 0:
             if self.mask & IN:
@@ -130,9 +130,13 @@ class BackendConnection(Stream):
         else:
             self.watch(IN)
 
-    def drained(self) -> None:
+    def wrote(self) -> None:
         if self.exchange is not None:
-            self.exchange.upload_drained()
+            self.exchange.active = self.loop.now
+
+    def drained(self) -> None:
+        if self.exchange is not None and self.exchange.uploading:
+            self.exchange.client.resume()
 
     def lost(self) -> None:
         """Writing failed: the answer, if there is one, is still to be read."""

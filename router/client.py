@@ -220,8 +220,11 @@ class ClientConnection(Stream):
 
     def finished(self, keep: bool) -> None:
         """The exchange is over; go on with the next one or close."""
+        exchange = self.exchange
         self.exchange = None
         if not keep:
+            if exchange is not None and exchange.last_wanted and not self.buffer:
+                self.ended = True  # it said that no more will come
             self.linger()
         elif self.out is None and (self.buffer or self.ended or self.mask != IN):
             self._next()
@@ -237,17 +240,19 @@ class ClientConnection(Stream):
             if self.ended and self.exchange is None and self.out is None:
                 self.cut()
 
-    def drained(self) -> None:
+    def wrote(self) -> None:
         self.active = self.loop.now
+        if self.exchange is not None:
+            self.exchange.active = self.active
+
+    def drained(self) -> None:
         exchange = self.exchange
         if self.lingering:
             self.linger()
         elif exchange is None:
             self._next()
-        else:
-            exchange.active = self.loop.now
-            if exchange.connection is not None:
-                exchange.connection.resume()
+        elif exchange.connection is not None:
+            exchange.connection.resume()
 
     def linger(self) -> None:
         """Close without a reset that could overtake the answer: send FIN, read and discard for a moment."""

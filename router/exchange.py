@@ -22,6 +22,7 @@ IDEMPOTENT: Final = frozenset(
 )
 REPLAY_BYTES: Final = 160 * 1024
 ATTEMPTS: Final = 4
+OUR_FAULT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Exchange:
@@ -93,6 +94,11 @@ class Exchange:
         self.body_bytes = 0
         self.failure: Failure | None = None
 
+    @property
+    def last_wanted(self) -> bool:
+        """Whether this is the client's last request by its own word, and has come whole."""
+        return not self.uploading and (self.meaning.close or not (self.minor or self.meaning.keep_alive))
+
     # towards the backend
 
     def start(self, head: bytes, rest: bytes) -> None:
@@ -151,12 +157,6 @@ class Exchange:
         elif sent == BROKEN:
             self.unheard = True
 
-    def upload_drained(self) -> None:
-        """The backend has taken all that was pending: read on."""
-        self.active = self.proxy.loop.now
-        if self.uploading:
-            self.client.resume()
-
     def dispatch(self, backend: Backend | None = None, *, fresh: bool = False) -> None:
         """Give the request to a backend, over a pooled connection where there is one and it need not be `fresh`."""
         if backend is None:
@@ -203,7 +203,7 @@ class Exchange:
         """No connection could be made: the backend sits out, another one gets the request."""
         backend = self.backend
         assert backend is not None
-        if number not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+        if number not in OUR_FAULT:
             self.proxy.eject(backend)
         self.let_go()
         self.tried += (backend,)
@@ -211,6 +211,8 @@ class Exchange:
         if pool is not None and len(self.tried) < ATTEMPTS and choose(pool.ready, self.tried) is not None:
             self.proxy.metrics.retries += 1
             self.dispatch()
+        elif number in OUR_FAULT:
+            self.fail(FAILURES["platform"])
         else:
             self.fail(FAILURES["connect-timeout" if number == errno.ETIMEDOUT else "refused"])
 
@@ -344,7 +346,7 @@ class Exchange:
         elif self.status:
             if now - self.active > limits.rolling_s:
                 self.fail(FAILURES["client-gone" if self.client.out else "idle"])
-        elif self.uploading:
+        elif self.uploading and not (connection is not None and connection.out):
             slow = now - self.started - limits.body_grace_s
             if now - self.active > limits.rolling_s or self.client.received < slow * limits.body_bytes_per_s:
                 self.fail(FAILURES["slow-request"], close=True)

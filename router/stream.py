@@ -42,8 +42,11 @@ class Stream:
     def abort(self) -> None:
         self.lost()
 
+    def wrote(self) -> None:
+        """Some of what was pending has been written."""
+
     def event(self, mask: int) -> None:
-        if mask & OUT and self.out:
+        if mask & OUT:
             self.flush()
         if mask & ~OUT and self.fd >= 0:
             if self.mask & IN:
@@ -71,7 +74,9 @@ class Stream:
     def flush(self) -> None:
         """Write what is pending."""
         out = self.out
-        assert out
+        if not out:
+            self.watch(self.mask & ~OUT)
+            return
         try:
             count = os.write(self.fd, out)
         except BlockingIOError:
@@ -80,6 +85,7 @@ class Stream:
             self.out = None
             self.lost()
             return
+        self.wrote()
         if count < len(out):
             del out[:count]
             return

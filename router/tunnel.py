@@ -76,8 +76,10 @@ class TunnelEnd(Stream):
         finally:
             sock.detach()
 
-    def drained(self) -> None:
+    def wrote(self) -> None:
         self.tunnel.active = self.loop.now
+
+    def drained(self) -> None:
         if self.peer.ended:
             self.shut()
         else:

@@ -265,6 +265,34 @@ def test_a_client_that_never_reads_is_let_go(rig: Rig) -> None:
     assert rig.log()[0].failure.code == "H27"
 
 
+def fill(rig: Rig, end: End) -> None:
+    """Send until nothing more is taken."""
+    with pytest.raises(BlockingIOError):
+        while True:
+            end.sock.send(b"x" * 65536)
+            rig.run()
+
+
+def test_a_client_that_reads_slowly_but_reads_is_kept(rig: Rig) -> None:
+    client = rig.client()
+    client.send(GET)
+    rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+    fill(rig, rig.backend)
+    for _ in range(5):
+        rig.advance(40)
+        assert client.take()
+        rig.run()
+    assert rig.log() == []
+
+
+def test_a_backend_that_does_not_take_the_body_is_h12(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(50_000_000))
+    fill(rig, client)
+    rig.advance(30 + PATIENCE)
+    assert b"H12" in client.read()
+
+
 def test_a_head_must_come_within_10_seconds(rig: Rig) -> None:
     client = rig.client()
     for at in range(9):
