@@ -185,19 +185,18 @@ def _build(
     for warning in (*plan.warnings, *described.manifest.warnings):
         output.line(f" !     {warning}")
     with platform.store.read() as tx:
-        config = _config(tx, app)
-    wanted = wanted_vars(described, config, first=app.release_number is None)
+        config, first = _standing(tx, app)
+    wanted = wanted_vars(described, config, first=first)
     image = build_image(platform, app, number, tree, described, {**config, **wanted}, stack, output)
     return image, described, wanted
 
 
-def _config(tx: Tx, app: App) -> dict[str, str]:
-    """The config vars that the new release will have."""
-    number = app.config_number
-    if app.release_number is not None:
-        release = releases.get(tx, app.id, app.release_number)
-        number = release.config_number if release else number
-    return dict(configs.get(tx, app.id, number)) if number else {}
+def _standing(tx: Tx, app: App) -> tuple[dict[str, str], bool]:
+    """The config vars that the new release will have, and whether it is the first with an image."""
+    serving = None if app.release_number is None else releases.get(tx, app.id, app.release_number)
+    number = serving.config_number if serving else app.config_number
+    config = dict(configs.get(tx, app.id, number)) if number else {}
+    return config, serving is None or serving.image_digest is None
 
 
 def wanted_vars(described: Described, config: Mapping[str, str], *, first: bool) -> dict[str, str]:
