@@ -5,10 +5,12 @@ A deployment is a row; converge moves it. Everything here is transactions and wa
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
+from paas.diagnosis import size_text
 from paas.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.model import App, Deployment, Image, Instance, Release
 from paas.store import Store, Tx, apps, configs, deployments, events, formations, images, instances, releases
@@ -329,12 +331,25 @@ def _formation(tx: Tx, app_id: str, change: Change, image: Image | None) -> dict
             plain = 1 if kind == "web" else 0
             formations.ensure(tx, app_id, kind, quantity if isinstance(quantity, int) else plain)
     for kind, limits in change.limits.items():
+        _check_fit(kind, limits.get("memory_bytes", 0))
         formations.set_limits(tx, app_id, kind, limits)
     if change.image_digest is not None:
         for entry in entries.values():
             if entry.stopped:
                 formations.set_stopped(tx, app_id, entry.type, False)
     return {kind: entry.limits for kind, entry in formations.of_app(tx, app_id).items() if entry.limits}
+
+
+def _check_fit(type: str, memory_bytes: int) -> None:
+    """No instance can have more memory than the machine."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory_bytes > there:
+        raise BadInput(
+            f"{type} does not fit: it asks for {size_text(memory_bytes)} of memory, this machine has"
+            f" {size_text(there)}.",
+            "Ask for less.",
+            cause="does not fit",
+        )
 
 
 def _holder_sentence(tx: Tx, busy: Deployment) -> str:

@@ -57,8 +57,10 @@ class Subject:
 
 
 def size_text(size_bytes: int) -> str:
-    """`512 MiB`, `61.5 MiB`."""
+    """`512 MiB`, `61.5 MiB`, `16.0 GiB`."""
     mebibytes = size_bytes / MIB
+    if mebibytes >= 10_000:
+        return f"{mebibytes / 1024:.1f} GiB"
     return (
         f"{mebibytes:.0f} MiB" if mebibytes >= 100 or mebibytes == int(mebibytes) else f"{mebibytes:.1f} MiB"
     )

@@ -225,6 +225,15 @@ def test_a_cancel_after_the_end_changes_nothing(shop: Shop) -> None:
     assert list(follow(shop.store, deployment.id)) == []
 
 
+def test_more_memory_than_the_machine_has_does_not_fit(shop: Shop) -> None:
+    shop.deploy(Change(image_digest=shop.image(1)))
+    with pytest.raises(
+        BadInput, match=r"web does not fit: it asks for 1048576.0 GiB of memory, this machine has"
+    ):
+        shop.open(Change(limits={"web": {"memory_bytes": 1 << 50}}))
+    assert shop.deploy(Change(set_vars={"A": "1"})).limits == {}
+
+
 def test_an_app_that_is_gone_cannot_be_deployed(shop: Shop) -> None:
     with shop.store.write() as tx:
         apps.set_destroying(tx, shop.app.id)
