@@ -5,7 +5,7 @@ STACKS ?= /var/cache/paas/stacks
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables catatonit mmdebstrap
+PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables catatonit mmdebstrap debian-archive-keyring
 TEST_PACKAGES := skopeo umoci
 BENCH_PACKAGES := nginx-light wrk
 LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs
@@ -53,11 +53,11 @@ demo: setup
 	@$(BIN)/python -P examples/demo.py --stacks $(STACKS) $(if $(ONCE),--once)
 
 test: setup-dev
-	$(BIN)/python -m pytest -q -m "not long" tests/unit tests/system
+	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m "not long" tests/unit tests/system
 
 test-long: setup-dev
 	$(call install,$(LONG_PACKAGES))
-	$(BIN)/python -m pytest -q -m long tests/system
+	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m long tests/unit tests/system
 
 bench: setup-dev
 	$(call install,$(BENCH_PACKAGES))
