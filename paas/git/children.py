@@ -104,17 +104,19 @@ def run(
     *,
     bounds: Bounds,
     timeout_s: float,
+    stall_s: float = float("inf"),
     stdin: int | None = None,
     tick: Callable[[], None] = lambda: None,
     output_bytes: int = 1024 * 1024,
 ) -> Finished:
     """Run a program (argv) or a function in a confined child until it ends, calling `tick` about once a second.
 
-    Whatever ends this call early (a hang-up, say) kills the child first.
+    It is killed after `timeout_s`, and when it has neither read nor computed for `stall_s`. Whatever ends this call
+    early (a hang-up, say) kills the child first.
     """
     child = _start(action, bounds, stdin)
     try:
-        return _watch(child, time.monotonic() + timeout_s, tick, output_bytes)
+        return _watch(child, _Patience(child.pid, timeout_s, stall_s), tick, output_bytes)
     finally:
         child.dispose()
 
@@ -175,7 +177,33 @@ def _become(
     os.execve(action[0], list(action), ENVIRONMENT)
 
 
-def _watch(child: _Child, deadline: float, tick: Callable[[], None], output_bytes: int) -> Finished:
+class _Patience:
+    """When a child has had its time: at a deadline, or when it gets nowhere."""
+
+    def __init__(self, pid: int, timeout_s: float, stall_s: float) -> None:
+        self._pid = pid
+        self._deadline = time.monotonic() + timeout_s
+        self._stall_s = stall_s
+        self._seen = ""
+        self._moved = time.monotonic()
+
+    def is_over(self, now: float) -> bool:
+        return now > self._deadline or now - self._moved > self._stall_s
+
+    def look(self, now: float) -> None:
+        """Bytes read and processor time (proc_pid_io(5), proc_pid_stat(5)); what cannot be seen counts as moving."""
+        try:
+            read = Path(f"/proc/{self._pid}/io").read_text().partition("\n")[0]
+            fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            self._moved = now
+            return
+        seen = f"{read} {fields[11]} {fields[12]}"
+        if seen != self._seen:
+            self._seen, self._moved = seen, now
+
+
+def _watch(child: _Child, patience: _Patience, tick: Callable[[], None], output_bytes: int) -> Finished:
     poller = select.poll()
     pidfd = os.pidfd_open(child.pid)
     try:
@@ -194,8 +222,9 @@ def _watch(child: _Child, deadline: float, tick: Callable[[], None], output_byte
             now = time.monotonic()
             if now - ticked >= TICK_S:
                 ticked = now
+                patience.look(now)
                 tick()
-            if now > deadline and not ended:
+            if patience.is_over(now) and not ended:
                 timed_out = ended = True
                 os.killpg(child.pid, signal.SIGKILL)
         child.status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])

@@ -98,7 +98,7 @@ def run(job: Job, office: Office) -> int:
     api = Api(office.api_socket, job.user)
     if asked.service == "upload-pack":
         fetch(asked, api, office)
-    wire = Wire(0, 1, office.places.limits.write_s)
+    wire = Wire(0, 1, office.places.limits.stall_s)
     push = Push(wire, office.places, api, job.user, asked.app)
     return receive.serve(push)
 
@@ -130,6 +130,17 @@ def fetch(asked: GitCommand, api: Api, office: Office) -> None:
     if not repository.exists():
         raise NotFound(f"Nothing has been pushed to {asked.app} yet.")
     become_upload_pack(repository, os.getppid())
+
+
+def describe(job: Job) -> str:
+    """What the operator's log says of a job: never the words after the command, which may be secret."""
+    if job.command is None:
+        return "shell"
+    try:
+        asked = commands.parse(job.command)
+    except PaasError:
+        return "refused"
+    return f"{asked.service}:{asked.app}" if isinstance(asked, GitCommand) else asked.words[0]
 
 
 def _is_git(job: Job) -> bool:

@@ -21,7 +21,7 @@ class Limits:
     export_s: float = 120.0
     command_bytes: int = 128 * 1024
     ref_commands: int = 1000
-    write_s: float = 60.0
+    stall_s: float = 60.0
 
     login_s: float = 20.0
     greeting_s: float = 10.0

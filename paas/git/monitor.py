@@ -12,12 +12,24 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
+from dataclasses import dataclass
 
-from paas.git.jobs import Job, Office, enter
+from paas.git.jobs import Job, Office, describe, enter
 
 MAX_MESSAGE_BYTES = 192 * 1024
 GRACE_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A job under way: its number on the wire, what the log says of it, when it began (monotonic seconds)."""
+
+    number: int
+    pid: int
+    what: str
+    since: float
 
 
 class Monitor:
@@ -26,8 +38,8 @@ class Monitor:
     def __init__(self, control: socket.socket, office: Office) -> None:
         self._control = control
         self._office = office
-        self._jobs: dict[int, tuple[int, int]] = {}
-        """pidfd → (job number, pid)"""
+        self._jobs: dict[int, _Running] = {}
+        """By pidfd."""
 
     def serve(self) -> None:
         """Until the connection is gone and its jobs have ended."""
@@ -56,9 +68,9 @@ class Monitor:
             pidfd = self._start(int(number), Job.decode(body), streams)
             poller.register(pidfd, select.POLLIN)
         elif verb == b"hangup":
-            for known, pid in self._jobs.values():
-                if known == int(number):
-                    _signal_group(pid, signal.SIGHUP)
+            for running in self._jobs.values():
+                if running.number == int(number):
+                    _signal_group(running.pid, signal.SIGHUP)
         return True
 
     def _start(self, number: int, job: Job, streams: list[int]) -> int:
@@ -73,20 +85,24 @@ class Monitor:
         for descriptor in streams:
             os.close(descriptor)
         pidfd = os.pidfd_open(pid)
-        self._jobs[pidfd] = (number, pid)
+        self._jobs[pidfd] = _Running(
+            number, pid, f"user={job.user!r} command={describe(job)}", time.monotonic()
+        )
         return pidfd
 
     def _reap(self, pidfd: int) -> None:
-        number, pid = self._jobs.pop(pidfd)
-        _signal_group(pid, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        running = self._jobs.pop(pidfd)
+        _signal_group(running.pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(running.pid, 0)[1])
         os.close(pidfd)
+        seconds = time.monotonic() - running.since
+        sys.stderr.write(f"git: event=done {running.what} status={status} seconds={seconds:.2f}\n")
         with contextlib.suppress(OSError):
-            self._control.send(b"exit %d %d" % (number, status if status >= 0 else 128 - status))
+            self._control.send(b"exit %d %d" % (running.number, status if status >= 0 else 128 - status))
 
     def _signal_all(self, number: int) -> None:
-        for _, pid in self._jobs.values():
-            _signal_group(pid, number)
+        for running in self._jobs.values():
+            _signal_group(running.pid, number)
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -142,6 +142,7 @@ class Push(ReceivePack):
                 cpu_s=limits.index_cpu_s,
             ),
             timeout_s=limits.receive_s,
+            stall_s=limits.stall_s,
             stdin=self.wire.source,
             tick=self.voice.tick,
         )
@@ -315,7 +316,8 @@ def unpack_error(finished: Finished, limits: Limits) -> BadInput:
         sentence = f"The push is larger than {human(limits.pack_bytes)}."
         return BadInput(sentence, "Keep large files out of the repository.", cause="too large")
     if finished.timed_out:
-        return BadInput(f"The push took longer than {progress.elapsed(limits.receive_s)}.", cause="too slow")
+        sentence = f"The push stood still for {progress.elapsed(limits.stall_s)}, or took longer than"
+        return BadInput(f"{sentence} {progress.elapsed(limits.receive_s)}.", cause="too slow")
     if finished.status < 0 or "ut of memory" in said or "mmap failed" in said:
         sentence = "The push takes too much time or memory to unpack."
         return BadInput(sentence, "An object in it is too large.", cause="too large")

@@ -212,7 +212,8 @@ class Server:
                 return
             if pid == 0:
                 return
-            self._starting.remove(pid)
+            if self._starting.remove(pid) is not None:
+                self._refused += 1
             told = self._children.pop(pid, None)
             if told is not None:
                 with contextlib.suppress(KeyError):
