@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.platform import ROOT, STACKS
 from harness.sources import export
@@ -20,6 +21,7 @@ from paas.model import App, Image
 from paas.settings import Settings, load
 from paas.source import SourceTree
 from paas.store import Store, apps, builds
+from paas.uninstall import uninstall
 from runtime import stack as stacks
 from runtime.client import Spawner
 from runtime.layout import Layout
@@ -72,13 +74,13 @@ class BuildPlatform:
 
 
 @contextmanager
-def build_platform(
-    home: Path, environ: dict[str, str] | None = None, **flags: str
-) -> Iterator[BuildPlatform]:
-    """A running spawner on `home`; ended at the end, with everything it made."""
+def build_platform(**flags: Any) -> Iterator[BuildPlatform]:
+    """A running spawner on a home of its own; taken off the machine at the end."""
+    home = Path(tempfile.mkdtemp(prefix="paas-build-"))
+    home.chmod(0o755)
     accounts.ensure_accounts()
     identity = accounts.ensure_identity(home)
-    settings = load({"home": str(home), "stacks": str(STACKS)}, environ or {}, None)
+    settings = load({"home": str(home), "stacks": str(STACKS)}, {}, None)
     settings = Settings.from_json({**settings.to_json(), "id": identity, **flags})
     layout = settings.layout()
     accounts.ensure_folders(accounts.durable_folders(layout) + accounts.run_folders(layout))
@@ -101,6 +103,7 @@ def build_platform(
     finally:
         process.terminate()
         process.wait(20)
+        uninstall(layout)
 
 
 def _answers(spawner: Spawner) -> bool:
@@ -111,7 +114,3 @@ def _answers(spawner: Spawner) -> bool:
     except SpawnerError:
         return False
     return True
-
-
-def cpu_seconds() -> float:
-    return sum(os.times()[:4])

@@ -33,13 +33,8 @@ SLEEPER = {
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[BuildPlatform]:
-    home = Path(tempfile.mkdtemp(prefix="paas-build-"))
-    home.chmod(0o755)
-    try:
-        with build_platform(home) as platform:
-            yield platform
-    finally:
-        subprocess.run(["rm", "-rf", "--one-file-system", str(home)], check=True)
+    with build_platform() as platform:
+        yield platform
 
 
 def instances_made(platform: BuildPlatform) -> int:
@@ -185,9 +180,8 @@ def test_credentials_of_the_registries_reach_builds_only_when_they_are_shared(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """With a registry that carries a password, an npm token, and a folder of wheels, as an operator sets them."""
-    home, wheels = Path(tempfile.mkdtemp(prefix="paas-build-")), Path(tempfile.mkdtemp(prefix="paas-wheels-"))
-    for folder in (home, wheels):
-        folder.chmod(0o755)
+    wheels = Path(tempfile.mkdtemp(prefix="paas-wheels-"))
+    wheels.chmod(0o755)
     (wheels / "note.txt").write_text("a folder of the operator")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".npmrc").write_text(
@@ -199,7 +193,7 @@ def test_credentials_of_the_registries_reach_builds_only_when_they_are_shared(
         f"touch {wheels}/mine 2>/dev/null && echo written > written.txt || true\n"
     )
     try:
-        with build_platform(home) as platform:
+        with build_platform() as platform:
             for share in (False, True):
                 registry.publish(replace(platform.settings, builds_share_registry_credentials=share))
                 app = platform.app(f"nosy-{share}".lower())
@@ -214,7 +208,7 @@ def test_credentials_of_the_registries_reach_builds_only_when_they_are_shared(
                 assert len(told) == (0 if share else 2)
                 assert not any("canary" in line for line in platform.lines)
     finally:
-        subprocess.run(["rm", "-rf", "--one-file-system", str(home), str(wheels)], check=True)
+        shutil.rmtree(wheels)
 
 
 def test_out_of_memory_is_told_with_limit_and_peak(platform: BuildPlatform) -> None:

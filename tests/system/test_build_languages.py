@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,13 +26,8 @@ Get = Callable[..., http.client.HTTPResponse]
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[BuildPlatform]:
-    home = Path(tempfile.mkdtemp(prefix="paas-build-"))
-    home.chmod(0o755)
-    try:
-        with build_platform(home) as platform:
-            yield platform
-    finally:
-        subprocess.run(["rm", "-rf", "--one-file-system", str(home)], check=True)
+    with build_platform() as platform:
+        yield platform
 
 
 @contextmanager
