@@ -16,7 +16,7 @@ from paas.build import Described, build_image, describe
 from paas.buildstep import Output, Platform, printable, spawner_failure
 from paas.deploy import Change, follow, open_deployment
 from paas.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
-from paas.model import App, Image
+from paas.model import App, Build, Image
 from paas.source import SourceTree
 from paas.store import Tx, builds, configs, events, formations, releases
 from runtime import stack as stacks
@@ -96,13 +96,7 @@ def run_push(
 
     Returns when the new release serves. Raises PaasError otherwise; then the old release is as it was.
     """
-    with platform.store.write() as tx:
-        build = builds.start(
-            tx, app.id, commit=request.commit, tree=request.tree, actor=request.actor, holder=holder()
-        )
-        events.add(
-            tx, app.id, request.actor, "build.start", {"build": build.number, "commit": request.commit}
-        )
+    build = _begin(platform, app, request)
 
     def finish(status: str, cause: str, digest: str | None = None) -> None:
         with platform.store.write() as tx:  # a build that has finished stays as it is
@@ -129,6 +123,14 @@ def run_push(
         raise failure from broken
     finally:
         finish("failed", "internal error")
+
+
+def _begin(platform: Platform, app: App, request: PushRequest) -> Build:
+    commit, tree, actor = request.commit, request.tree, request.actor
+    with platform.store.write() as tx:
+        build = builds.start(tx, app.id, commit=commit, tree=tree, actor=actor, holder=holder())
+        events.add(tx, app.id, actor, "build.start", {"build": build.number, "commit": commit})
+    return build
 
 
 def _storage_failure(error: ImageError | OSError) -> PaasError:
