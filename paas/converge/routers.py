@@ -74,7 +74,7 @@ class Worker:
 
     def _heard(self, message: Message) -> None:
         if "event" in message:
-            if message["event"] == "drained" and isinstance(message.get("id"), str):
+            if message["event"] == "drained" and message.get("id") in self._owner.draining:
                 self.drained.add(message["id"])
                 self._owner.changed()
             return
@@ -93,13 +93,14 @@ class Worker:
 
 class Routers:
     """All workers. `offer` sends a table when its content differs from the last; `changed` is called when
-    anything that decisions depend on has happened."""
+    anything that decisions depend on has happened. `draining` are the backends that leave in the present table."""
 
     def __init__(self, reactor: Reactor, folder: Path, changed: Callable[[], None]) -> None:
         self._reactor, self._folder, self.changed = reactor, folder, changed
         self._workers: dict[str, Worker] = {}
         self._table: Message = {"generation": 0, "routes": [], "pools": {}}
         self._offered = False
+        self.draining: frozenset[str] = frozenset()
 
     def discover(self) -> None:
         """Connect to workers that have appeared; each gets the present table."""
@@ -178,7 +179,8 @@ class Routers:
             len(table["routes"]),
             len(self._workers),
         )
-        draining = {b["id"] for pool in table["pools"].values() for b in pool if b["draining"]}
+        before = self.draining
+        self.draining = frozenset(b["id"] for pool in table["pools"].values() for b in pool if b["draining"])
         for worker in list(self._workers.values()):
-            worker.drained &= draining
+            worker.drained &= before & self.draining
             worker.send({"op": "table", "table": table})

@@ -186,6 +186,18 @@ def test_an_instance_that_takes_requests_again_has_not_drained(link: Link) -> No
     assert link.routers.drained == frozenset()
 
 
+def test_news_of_an_older_table_is_not_believed(link: Link) -> None:
+    worker = link.worker()
+    link.routers.offer(table("i9"))
+    link.turn()
+    link.routers.offer(table(active=("i1", "i9")))
+    worker.tell({"event": "drained", "id": "i9"})
+    link.turn()
+    link.routers.offer(table("i9"))
+    link.turn()
+    assert link.routers.drained == frozenset()
+
+
 def test_traffic_is_the_sum_over_workers(link: Link) -> None:
     link.worker()
     link.worker()
