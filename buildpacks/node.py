@@ -148,6 +148,10 @@ def _read(tree: Tree) -> tuple[_Package, tuple[str, ...]]:
     local = "workspaces" in data or any(
         spec.startswith(("file:", "link:", ".", "/")) for spec in wanted.values()
     )
+    if any(name.startswith("node_modules/") for name in tree.names()):
+        warnings.append(
+            "node_modules/ is in the commit and covers what npm installs: git rm -r --cached node_modules"
+        )
     if lock is None and wanted:
         warnings.append("no package-lock.json: commit it, so that each build installs the same versions")
     pinned, compiles = _lock_facts(tree, lock) if lock else (False, bool(wanted))

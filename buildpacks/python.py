@@ -67,6 +67,11 @@ def detect(tree: Tree) -> str | None:
 
 def plan(tree: Tree) -> Plan:
     """Raises BuildRefused: no or contradicting package files, a Python the stack has not, unreadable files."""
+    if any(name.startswith(".venv/") for name in tree.names()):
+        raise BuildRefused(
+            "The commit contains .venv/, which would cover what is installed here.",
+            "git rm -r --cached .venv && echo .venv/ >> .gitignore",
+        )
     note, warnings = python_version(tree)
     dependencies = _dependencies(tree)
     steps = list(dependencies.steps)

@@ -122,6 +122,11 @@ def test_a_site_that_is_only_built_is_served() -> None:
     assert "static-server" in names(result)
 
 
+def test_committed_packages_are_a_warning() -> None:
+    tree = DictTree({"package.json": json.dumps({"scripts": START}), "node_modules/ms/index.js": ""})
+    assert any("git rm -r --cached node_modules" in text for text in plan(tree).warnings)
+
+
 def test_missing_lock_is_a_warning() -> None:
     assert any(
         "package-lock.json" in text

@@ -104,6 +104,7 @@ def test_variables_in_requirements_bring_the_config_vars_in() -> None:
         ({"requirements.txt": b"\xff\xfef\x00"}, "UTF-16"),
         ({"requirements.txt": b"flask\n\xff\n"}, "line 2 is not UTF-8"),
         ({"requirements.txt": "", "uv.lock": ""}, "both say what to install"),
+        ({"requirements.txt": "", ".venv/bin/python": ""}, "contains .venv/"),
         ({"poetry.lock": "", "pyproject.toml": "[tool.poetry]"}, "poetry.lock alone"),
         ({"Pipfile": ""}, "Pipfile alone"),
         ({"setup.py": ""}, "setup.py alone"),
