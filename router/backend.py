@@ -12,7 +12,7 @@ from router.errors import FAILURES
 from router.lines import CRLF, HEAD_END, BadHead, check_partial, strip_named
 from router.loop import IN, OUT
 from router.response import CHUNKED, MAX_RESPONSE_HEAD_BYTES, UNTIL_CLOSE, ResponseMeaning, StatusLine
-from router.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, SENT, Stream
+from router.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, Stream
 from router.tunnel import open_tunnel
 
 if TYPE_CHECKING:
@@ -185,9 +185,9 @@ class BackendConnection(Stream):
             self.owner.idle.remove(self)
         self.close()
 
-    def _bad(self, exchange: Exchange) -> None:
+    def _bad(self, exchange: Exchange, failure: str = "bad-response") -> None:
         self.owner.failures += 1
-        exchange.fail(FAILURES["bad-response"])
+        exchange.fail(FAILURES[failure])
 
     def _heads(self, exchange: Exchange, data: bytes) -> None:
         """Heads of the answer: any number of 1xx, then the final one. Raises BadHead."""
@@ -303,11 +303,9 @@ class BackendConnection(Stream):
     def _deliver(self, exchange: Exchange, data: bytes | memoryview) -> None:
         """Pass on; a client that is slower stops the reading here."""
         sent = exchange.client.send(data)
-        if sent == SENT:
-            return
         if sent == PENDING:
             self.pause()
-        else:
+        elif sent == BROKEN:
             exchange.client.lost()
 
     def _body(self, exchange: Exchange, data: bytes, head: bytes = b"") -> None:
@@ -398,5 +396,4 @@ class BackendConnection(Stream):
             self.lasting = False
             self._last(exchange, encode_end() if exchange.minor else b"")
         else:
-            self.owner.failures += 1
-            exchange.fail(FAILURES["interrupted"])
+            self._bad(exchange, "interrupted")

@@ -41,6 +41,7 @@ class ClientConnection(Stream):
         "lines",
         "lingering",
         "meaning",
+        "port",
         "proxy",
         "received",
         "serving",
@@ -52,6 +53,7 @@ class ClientConnection(Stream):
         super().__init__(proxy.loop, fd)
         self.proxy = proxy
         self.address = address
+        self.port = port
         self.lines = forward.client_lines(address, port)
         self.buffer = b""
         self.block = b"\n"
@@ -179,7 +181,7 @@ class ClientConnection(Stream):
             exchange.fail(FAILURES["unknown-host"])
             return self._goes_on()
         head = forward.request_head(head, meaning, self.lines, proxy.wall_ms(), request_id, authority)
-        if meaning.length or len(data) > end + 4:
+        if meaning.length or len(data) > end + 4 or route.policy is not None:
             self.received = len(data) - end - 4
             exchange.start(head, data[end + 4 :])
         else:
@@ -285,8 +287,10 @@ class ClientConnection(Stream):
         if self.tunnel is not None:
             self.tunnel.close()
             return
-        if self.exchange is not None:
-            self.exchange.let_go()
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.let_go()
+            exchange.leave()
         self.cut()
 
     def cut(self, *, reset: bool = False) -> None:

@@ -26,6 +26,7 @@ _APP = "The application could not answer."
 FAILURES: dict[str, Failure] = {
     "crashed": Failure(503, "H10", "App crashed", "The application has crashed."),
     "first-byte": Failure(503, "H12", "Request timeout", "The application took too long to answer."),
+    "backlog": Failure(503, "H11", "Backlog too deep", "Too many requests are waiting for the application."),
     "no-response": Failure(503, "H13", "Connection closed without response", _APP),
     "no-web": Failure(503, "H14", "No web processes running", "The application is not running."),
     "idle": Failure(503, "H15", "Idle connection", "The connection was idle for too long."),
@@ -39,6 +40,10 @@ FAILURES: dict[str, Failure] = {
     "blank": Failure(503, "H81", "Blank app", "Nothing has been deployed to this application yet."),
     "platform": Failure(500, "H99", "Platform error", "Something went wrong on our side."),
     "unknown-host": Failure(404, "", "No such app", "There is no application at this address."),
+    "moved": Failure(301, "", "Moved", "This address has moved."),
+    "moved-keeping": Failure(308, "", "Moved", "This address has moved."),
+    "unauthorized": Failure(401, "", "Unauthorized", "A name and a password are needed."),
+    "forbidden": Failure(403, "", "Forbidden", "This address may not be asked from where you are."),
     "bad-request": Failure(400, "", "Bad request", "The request could not be understood."),
     "bad-method": Failure(405, "", "Method not allowed", "This method is not offered."),
     "slow-request": Failure(408, "", "Request timeout", "The request took too long to arrive."),
@@ -92,9 +97,9 @@ class Pages:
         return template.substitute(fields).encode()
 
     def answer(
-        self, failure: Failure, request_id: bytes, *, close: bool, head_only: bool
+        self, failure: Failure, request_id: bytes, *, close: bool, head_only: bool, lines: bytes = b""
     ) -> tuple[bytes, int]:
-        """The whole response and the length of the body that it carries."""
+        """The whole response, with these lines more, and the length of the body that it carries."""
         body = self._bodies[failure]
         head = (
             f"HTTP/1.1 {failure.status} {reason(failure.status)}\r\n"
@@ -104,6 +109,7 @@ class Pages:
         ).encode()
         if request_id:
             head += b"X-Request-Id: %b\r\n" % request_id
+        head += lines
         if close:
             head += b"Connection: close\r\n"
         if head_only:

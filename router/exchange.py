@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from router import gate
 from router.access import quote
 from router.choice import choose
-from router.chunked import BadChunk, ChunkReader, encode, encode_end
+from router.chunked import BadChunk
 from router.errors import FAILURES, Failure
 from router.stream import BROKEN, PENDING
+from router.upload import TooLarge, Upload
 
 if TYPE_CHECKING:
     from router.backend import BackendConnection
@@ -32,14 +34,14 @@ class Exchange:
     __slots__ = (
         "active",
         "backend",
+        "body",
         "body_bytes",
-        "chunks",
         "client",
         "connect_s",
         "connection",
         "failure",
+        "gate",
         "keep",
-        "left",
         "meaning",
         "method",
         "minor",
@@ -55,6 +57,7 @@ class Exchange:
         "tried",
         "unheard",
         "uploading",
+        "waiting",
     )
 
     def __init__(
@@ -87,12 +90,13 @@ class Exchange:
         self.unheard = False
         """The backend takes no more of the body; its answer may still come."""
         self.uploading = False
-        self.left = 0
-        self.chunks: ChunkReader | None = None
+        self.body: Upload | None = None
         self.connect_s = 0.0
         self.status = 0
         self.body_bytes = 0
         self.failure: Failure | None = None
+        self.gate: gate.Gate | None = None
+        self.waiting = False
 
     @property
     def last_wanted(self) -> bool:
@@ -103,54 +107,74 @@ class Exchange:
 
     def start(self, head: bytes, rest: bytes) -> None:
         """Send the request, with what has come of its body; `rest` beyond the body goes back to the client."""
-        meaning = self.meaning
-        if meaning.length:
-            self.uploading = True
-            if meaning.chunked:
-                self.chunks = ChunkReader()
-            else:
-                self.left = meaning.length
+        meaning, route = self.meaning, self.route
+        assert route is not None
+        self.uploading = meaning.length != 0
+        if route.policy is not None and gate.refused(self, route.policy, head):
+            return
+        if not self.uploading:
+            self.client.buffer = rest
+        else:
+            limit = route.policy.body_limit_bytes if route.policy is not None else 0
+            self.body = Upload(meaning.length, limit)
             if rest:
                 try:
                     head += self._take(rest)
-                except BadChunk:
-                    self.fail(FAILURES["bad-request"], close=True)
+                except BadChunk as error:
+                    self._refuse_body(error)
                     return
-        elif rest:
-            self.client.buffer = rest
         self.replay = head
+        if route.gate is None:
+            self.dispatch()
+        else:
+            gate.enter(self, route.gate)
+
+    def go_on(self) -> None:
+        """The gate has opened; routes may have changed meanwhile."""
+        self.waiting = False
+        self.active = self.proxy.loop.now
+        self._pool()
+        if self.uploading:
+            self.client.resume()
         self.dispatch()
+
+    def leave(self) -> None:
+        """Free the place at the gate, if there is one."""
+        place, self.gate = self.gate, None
+        if place is not None:
+            if self.waiting:
+                place.forget(self)
+            else:
+                place.leave()
 
     def _take(self, data: bytes) -> bytes:
         """The form in which these bytes of the body go to the backend. Raises BadChunk."""
-        if self.chunks is None:
-            if len(data) > self.left:
-                self.client.buffer = data[self.left :]
-                data = data[: self.left]
-            self.left -= len(data)
-            if not self.left:
-                self.uploading = False
-            return data
-        data = encode(self.chunks.feed(data))
-        if self.chunks.done:
+        upload = self.body
+        assert upload is not None
+        data = upload.take(data)
+        if upload.done:
             self.uploading = False
-            self.client.buffer = self.chunks.rest
-            data += encode_end(self.chunks.trailers)
+            self.client.buffer = upload.rest
         return data
+
+    def _refuse_body(self, error: BadChunk) -> None:
+        self.fail(FAILURES["too-large" if isinstance(error, TooLarge) else "bad-request"], close=True)
 
     def upload(self, data: bytes) -> None:
         """More of the request body has come."""
         self.active = self.proxy.loop.now
         try:
             data = self._take(data)
-        except BadChunk:
-            self.fail(FAILURES["bad-request"], close=True)
+        except BadChunk as error:
+            self._refuse_body(error)
             return
         if self.replay is not None:
             self.replay = self.replay + data if len(self.replay) + len(data) <= REPLAY_BYTES else None
         if self.unheard or not data:
             return
-        assert self.connection is not None
+        if self.connection is None:  # still waiting at the gate
+            self.client.pause()
+            return
         sent = self.connection.send(data)
         if sent == PENDING and self.uploading:
             self.client.pause()
@@ -270,8 +294,9 @@ class Exchange:
             if backend.draining and not backend.inflight:
                 self.proxy.drained(backend)
 
-    def fail(self, failure: Failure, *, close: bool = False) -> None:
-        """End with a failure: an error page if no response head has gone out, else a cut connection."""
+    def fail(self, failure: Failure, *, close: bool = False, lines: bytes = b"") -> None:
+        """End with a failure: an error page, with these header lines more, or a cut connection if a response head
+        has gone out already."""
         client = self.client
         dyno = self.backend.dyno if self.backend is not None else self.tried[-1].dyno if self.tried else b""
         self.let_go()
@@ -280,10 +305,11 @@ class Exchange:
             self.status = 499 if failure.status == 499 else self.status
             self.log(dyno)
             client.cut(reset=not self.minor)
+            self.leave()
             return
         keep = self.keep and not self.uploading and not close and not client.ended
         answer, self.body_bytes = self.proxy.pages.answer(
-            failure, self.request_id, close=not keep, head_only=self.method == b"HEAD"
+            failure, self.request_id, close=not keep, head_only=self.method == b"HEAD", lines=lines
         )
         self.status = failure.status
         self.log(dyno)
@@ -291,6 +317,7 @@ class Exchange:
             client.cut()
         else:
             client.finished(keep)
+        self.leave()
 
     # the end
 
@@ -307,11 +334,14 @@ class Exchange:
         else:
             self.let_go()
         self.client.finished(self.keep and complete)
+        if self.gate is not None:
+            self.leave()
 
     def end_tunnel(self) -> None:
         """The tunnel that this exchange opened has been closed."""
         self.log(self.backend.dyno if self.backend is not None else b"")
         self.let_go()
+        self.leave()
 
     def log(self, dyno: bytes) -> None:
         """One entry for the access log."""
@@ -339,16 +369,22 @@ class Exchange:
     def check(self, now: float) -> None:
         """Once a second: what takes longer than the limits allow fails."""
         limits = self.proxy.limits
+        policy = self.route.policy if self.route is not None else None
+        first_byte_s = (policy.first_byte_s if policy is not None else 0.0) or limits.first_byte_s
+        rolling_s = (policy.rolling_s if policy is not None else 0.0) or limits.rolling_s
         connection = self.connection
-        if connection is not None and connection.connecting:
+        if self.waiting:
+            if policy is None or now - self.started > policy.queue_s:
+                self.fail(FAILURES["backlog"])
+        elif connection is not None and connection.connecting:
             if now - connection.idle_since > limits.connect_s:
                 self.refused(errno.ETIMEDOUT)
         elif self.status:
-            if now - self.active > limits.rolling_s:
+            if now - self.active > rolling_s:
                 self.fail(FAILURES["client-gone" if self.client.out else "idle"])
         elif self.uploading and not (connection is not None and connection.out):
             slow = now - self.started - limits.body_grace_s
-            if now - self.active > limits.rolling_s or self.client.received < slow * limits.body_bytes_per_s:
+            if now - self.active > rolling_s or self.client.received < slow * limits.body_bytes_per_s:
                 self.fail(FAILURES["slow-request"], close=True)
-        elif now - self.active > limits.first_byte_s:
+        elif now - self.active > first_byte_s:
             self.fail(FAILURES["first-byte"])

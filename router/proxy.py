@@ -15,6 +15,7 @@ from router import request, response
 from router.access import AccessLog
 from router.backend import BackendConnection
 from router.errors import Pages, load_template
+from router.gate import Gate
 from router.loop import Loop
 from router.metrics import Metrics
 from router.table import Backend, RouteTable, parse, read_generation
@@ -78,6 +79,8 @@ class Proxy:
         self.pages = Pages(load_template(templates))
         self.metrics = Metrics()
         self.access = AccessLog(log_dir, worker, self.metrics)
+        self.gates: dict[str, Gate] = {}
+        """By app."""
         self.clients: set[ClientConnection] = set()
         self.draining = False
         self.drain_ends = 0.0
@@ -143,7 +146,26 @@ class Proxy:
         for backend in table.backends.values():
             if backend.draining:
                 self.drain(backend)
+        self._set_gates(table)
         return table.generation
+
+    def _set_gates(self, table: RouteTable) -> None:
+        """Each app whose policy may make requests wait has a gate, which lives on while it is used."""
+        ruled: dict[str, Gate] = {}
+        for route in table.routes():
+            policy = route.policy
+            gate = self.gates.get(route.app)
+            if policy is not None and policy.gated:
+                gate = self.gates.setdefault(route.app, gate or Gate())
+                route.gate = gate
+                gate.rule(policy)
+                ruled[route.app] = gate
+        for app, gate in list(self.gates.items()):
+            if app not in ruled:
+                gate.rule(None)
+            gate.open()
+            if app not in ruled and not gate.inside:
+                del self.gates[app]
 
     def drain(self, backend: Backend) -> None:
         """Close what is idle, and tell at once when nothing is in flight."""

@@ -11,6 +11,8 @@ from ipaddress import ip_address
 from typing import Any
 
 from router.errors import BY_CODE, FAILURES, Failure
+from router.policy import Policy
+from router.policy import parse as read_policy
 
 
 class TableError(ValueError):
@@ -81,8 +83,9 @@ class Route:
     pool: Pool | None
     failure: Failure
     flags: dict[str, Any]
-    counts: Any = None
-    """The app's counters, set by the worker."""
+    policy: Policy | None = None
+    gate: Any = None
+    """Where requests may have to wait, set by the worker; None when the policy never makes them."""
 
 
 @dataclass
@@ -218,7 +221,18 @@ def _read_route(entry: Any, pools: dict[str, Any]) -> tuple[dict[str, Any], Rout
     log = str(entry.get("log") or app or "_unknown")
     if "/" in log or log.startswith("."):
         raise TableError(f"route {host}: {log!r} is no name for a log")
+    try:
+        policy = read_policy(flags)
+    except ValueError as error:
+        raise TableError(f"route {host}: {error}") from error
     encoded = path.rstrip("/").encode("utf-8", "surrogateescape") or b"/"
     return entry, Route(
-        host.encode("idna" if not host.isascii() else "ascii"), encoded, app, log, None, failure, flags
+        host.encode("idna" if not host.isascii() else "ascii"),
+        encoded,
+        app,
+        log,
+        None,
+        failure,
+        flags,
+        policy,
     )

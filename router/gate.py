@@ -1,0 +1,94 @@
+"""Between a request and the backends of its app: what the policy refuses, and what has to wait."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from router.errors import FAILURES
+from router.policy import Policy, judge
+
+if TYPE_CHECKING:
+    from router.exchange import Exchange
+
+
+class Gate:
+    """Lets through as many requests of an app as its limit allows, none while it is paused. Kept across tables.
+    `inside` counts requests that went through and are not over."""
+
+    __slots__ = ("inside", "limit", "paused", "queue", "waiting")
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.limit = 0
+        self.queue = 0
+        self.paused = False
+        self.waiting: deque[Exchange] = deque()
+
+    def rule(self, policy: Policy | None) -> None:
+        """Take over what a new table says."""
+        self.limit = policy.max_inflight if policy is not None else 0
+        self.queue = policy.queue if policy is not None else 0
+        self.paused = policy is not None and policy.pause
+
+    def enter(self, exchange: Exchange) -> bool | None:
+        """True: go on. False: it waits, `go_on` of the exchange will be called. None: too many wait already."""
+        if not self._closed() and not self.waiting:
+            self.inside += 1
+            return True
+        if len(self.waiting) >= self.queue:
+            return None
+        self.waiting.append(exchange)
+        return False
+
+    def leave(self) -> None:
+        """A request that went through is over."""
+        self.inside -= 1
+        self.open()
+
+    def forget(self, exchange: Exchange) -> None:
+        """A waiting request is over."""
+        self.waiting.remove(exchange)
+
+    def open(self) -> None:
+        """Let through as many as may."""
+        while self.waiting and not self._closed():
+            self.inside += 1
+            self.waiting.popleft().go_on()
+
+    def _closed(self) -> bool:
+        return self.paused or 0 < self.limit <= self.inside
+
+
+def refused(exchange: Exchange, policy: Policy, head: bytes) -> bool:
+    """Whether the policy has the router answer the request; then that is done."""
+    client, meaning = exchange.client, exchange.meaning
+    refusal = judge(
+        policy,
+        method=exchange.method,
+        host=meaning.host or b"",
+        target=exchange.target,
+        head=head,
+        address=client.address,
+        origin=b"http:%d" % client.port,
+        length=meaning.length,
+    )
+    if refusal is None:
+        return False
+    exchange.fail(refusal[0], lines=refusal[1])
+    return True
+
+
+def enter(exchange: Exchange, gate: Gate) -> None:
+    """Go through the app's gate, or wait there, or be turned away."""
+    passed = gate.enter(exchange)
+    if passed is None:
+        exchange.fail(FAILURES["backlog"])
+        return
+    exchange.gate = gate
+    if passed:
+        exchange.dispatch()
+        return
+    exchange.waiting = True
+    if exchange.uploading:
+        exchange.client.pause()

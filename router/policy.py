@@ -1,0 +1,153 @@
+"""What an app's flags ask of its requests before a backend sees them. Pure.
+
+Flags of a route: `maintenance` (true), `canonical_host`, `body_limit_bytes`, `first_byte_s`, `rolling_s`,
+`allow` (networks), `basic_auth` ({user: "SALT$sha256 of salt and password in hex"}), `max_inflight`, `queue`,
+`queue_s`, `pause` (true). An unknown flag is left alone: a newer control plane may know more.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, Final
+
+from router.errors import FAILURES, Failure
+
+DEFAULT_QUEUE: Final = 100
+DEFAULT_QUEUE_S: Final = 30.0
+
+_AUTHORIZATION = re.compile(rb"\r\nauthorization:[ \t]*basic[ \t]+([A-Za-z0-9+/=]+)[ \t]*\r\n", re.IGNORECASE)
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_PASSWORD = re.compile(r"[^$]{8,64}\$[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """0 and empty mean that nothing is asked."""
+
+    maintenance: bool = False
+    pause: bool = False
+    canonical_host: bytes = b""
+    body_limit_bytes: int = 0
+    first_byte_s: float = 0.0
+    rolling_s: float = 0.0
+    max_inflight: int = 0
+    """Requests in flight per worker; more wait, `queue` of them, `queue_s` seconds."""
+    queue: int = DEFAULT_QUEUE
+    queue_s: float = DEFAULT_QUEUE_S
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    basic_auth: dict[bytes, str] = field(default_factory=dict)
+
+    @property
+    def gated(self) -> bool:
+        """Whether requests may have to wait."""
+        return self.pause or self.max_inflight > 0
+
+
+def parse(flags: dict[str, Any]) -> Policy | None:
+    """The policy of these flags, None when they ask nothing. Raises ValueError."""
+    policy = Policy(
+        maintenance=_of(flags, "maintenance", bool, False),
+        pause=_of(flags, "pause", bool, False),
+        canonical_host=_host(flags).encode(),
+        body_limit_bytes=_positive(flags, "body_limit_bytes", int, 0),
+        first_byte_s=_positive(flags, "first_byte_s", float, 0.0),
+        rolling_s=_positive(flags, "rolling_s", float, 0.0),
+        max_inflight=_positive(flags, "max_inflight", int, 0),
+        queue=_positive(flags, "queue", int, DEFAULT_QUEUE),
+        queue_s=_positive(flags, "queue_s", float, DEFAULT_QUEUE_S),
+        allow=tuple(ip_network(text, strict=False) for text in _of(flags, "allow", list, [])),
+        basic_auth={name.encode(): word for name, word in _of(flags, "basic_auth", dict, {}).items()},
+    )
+    for word in policy.basic_auth.values():
+        if not isinstance(word, str) or _PASSWORD.fullmatch(word) is None:
+            raise ValueError("basic_auth: a password is SALT$ and 64 hex digits")
+    return None if policy == Policy() else policy
+
+
+def _of(flags: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    value = flags.get(name, default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{name}: {value!r} is no {kind.__name__}")
+    return value
+
+
+def _positive(flags: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    value = _of(flags, name, kind, default)
+    if value < 0:
+        raise ValueError(f"{name}: {value!r} is negative")
+    return value
+
+
+def _host(flags: dict[str, Any]) -> str:
+    name: str = _of(flags, "canonical_host", str, "").lower()
+    if name and _HOST.fullmatch(name) is None:
+        raise ValueError(f"canonical_host: {name!r} is no host name")
+    return name
+
+
+def hash_password(password: str, salt: str) -> str:
+    """The form in which `basic_auth` wants a password."""
+    return f"{salt}${hashlib.sha256((salt + password).encode()).hexdigest()}"
+
+
+def judge(
+    policy: Policy,
+    *,
+    method: bytes,
+    host: bytes,
+    target: bytes,
+    head: bytes,
+    address: bytes,
+    origin: bytes,
+    length: int,
+) -> tuple[Failure, bytes] | None:
+    """Why this request is answered by the router, and header lines to say with it; None when it may pass.
+
+    `head` is the request as it is passed on, `address` the client's, `origin` scheme and `:port` as in `http:8080`,
+    `length` the announced body.
+    """
+    if policy.allow and not _allowed(policy, address):
+        return FAILURES["forbidden"], b""
+    if policy.maintenance:
+        return FAILURES["maintenance"], b"Retry-After: 60\r\n"
+    if policy.canonical_host and host != policy.canonical_host:
+        moved = FAILURES["moved" if method in (b"GET", b"HEAD") else "moved-keeping"]
+        return moved, b"Location: %b\r\n" % _location(policy.canonical_host, origin, target)
+    if policy.basic_auth and not _known(policy, head):
+        return FAILURES["unauthorized"], b'WWW-Authenticate: Basic realm="restricted", charset="UTF-8"\r\n'
+    if policy.body_limit_bytes and length > policy.body_limit_bytes:
+        return FAILURES["too-large"], b""
+    return None
+
+
+def _allowed(policy: Policy, address: bytes) -> bool:
+    client = ip_address(address.decode())
+    return any(client in network for network in policy.allow)
+
+
+def _location(host: bytes, origin: bytes, target: bytes) -> bytes:
+    scheme, _, port = origin.partition(b":")
+    usual = (scheme, port) in ((b"http", b"80"), (b"https", b"443"))
+    return b"%b://%b%b%b" % (scheme, host, b"" if usual else b":" + port, b"/" if target == b"*" else target)
+
+
+def _known(policy: Policy, head: bytes) -> bool:
+    match = _AUTHORIZATION.search(head)
+    if match is None:
+        return False
+    try:
+        name, _, password = base64.b64decode(match[1], validate=True).partition(b":")
+    except binascii.Error:
+        return False
+    expected = policy.basic_auth.get(name)
+    salt, _, digest = (expected or "-$-").partition("$")
+    given = hashlib.sha256(salt.encode() + password).hexdigest()
+    return hmac.compare_digest(given, digest) and expected is not None
