@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tarfile
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -59,9 +60,12 @@ def export(files: Mapping[str, str | bytes], sources: Path, links: Mapping[str, 
                     tar.addfile(_entry(folder, tarfile.DIRTYPE, 0o755))
             index[path] = _add(tar, buffer, "app/" + path, *entries[path])
     sources.mkdir(parents=True, exist_ok=True)
-    (sources / f"{tree}.tar").write_bytes(buffer.getvalue())
     total = sum(len(content) for _, content in entries.values())
-    (sources / f"{tree}.json").write_text(json.dumps({"tree": tree, "files": index, "bytes": total}))
+    description = json.dumps({"tree": tree, "files": index, "bytes": total}).encode()
+    for name, content in ((f"{tree}.tar", buffer.getvalue()), (f"{tree}.json", description)):
+        fresh = sources / f".{name}-{threading.get_ident()}"
+        fresh.write_bytes(content)
+        fresh.rename(sources / name)
     return tree
 
 

@@ -119,6 +119,26 @@ def test_digest_pinned_dependencies_are_one_layer_for_all_apps(platform: BuildPl
     assert instances_made(platform) == before + 1
 
 
+def test_apps_that_make_the_same_layer_at_once_end_with_one(platform: BuildPlatform) -> None:
+    files = {
+        **HELLO,
+        "requirements.txt": "iniconfig==2.0.0 --hash=sha256:b6a85871a79d2e3b22d2d1b94ac2824226a63c6b741c88f7ae975f18b6778374\n",
+    }
+    made: dict[str, Image] = {}
+
+    def build(name: str) -> None:
+        made[name] = platform.build(platform.app(name), files)
+
+    threads = [threading.Thread(target=build, args=(f"racer-{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({image.digest for image in made.values()}) == 1
+    assert len(made) == 4
+    assert platform.spawner.list() == []
+
+
 def test_unpinned_dependencies_are_not_shared_with_another_app(platform: BuildPlatform) -> None:
     files = {**HELLO, "requirements.txt": "click\n"}
     platform.build(platform.app("loose-one"), files)
