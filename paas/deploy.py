@@ -43,12 +43,14 @@ def open_deployment(
     push: bool = False,
     wait_s: float = WAIT_S,
     on_wait: Callable[[str], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Release, Deployment | None]:
     """Make the next release and its deployment in one transaction, after earlier deployments have finished.
 
     While another deployment of the app is unfinished, `on_wait` hears once who is deploying what since when.
     The deployment is None when the app has no image yet: then the release only records the new state.
-    Raises Conflict after `wait_s` (0: at once), NotFound when the app is gone, BadInput for an impossible change.
+    Raises Conflict after `wait_s` (0: at once), Cancelled while it waits, NotFound when the app is gone, BadInput
+    for an impossible change.
     """
     deadline = time.monotonic() + wait_s
     told = False
@@ -61,6 +63,8 @@ def open_deployment(
             sentence = _holder_sentence(tx, busy)
         if time.monotonic() >= deadline:
             raise Conflict(sentence, "Try again when it has finished.")
+        if cancelled():
+            raise Cancelled("Cancelled while waiting; nothing was changed.", cause="cancelled")
         if on_wait is not None and not told:
             on_wait(sentence)
             told = True

@@ -254,6 +254,7 @@ def _release(
         description=f"Deploy {request.commit[:7]}",
         push=True,
         on_wait=said.warning,
+        cancelled=cancelled,
         **({} if request.wait else {"wait_s": 0.0}),
     )
     if deployment is None:

@@ -32,6 +32,7 @@ def deploy(
             actor=who,
             description=description,
             on_wait=lambda sentence: emit(f"       Waiting: {sentence}"),
+            cancelled=cancelled,
         )
         where.tell(app.id, f"{description} by {who}")
         where.tell(app.id, f"Release v{release.number} created by {who}")

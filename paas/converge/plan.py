@@ -150,8 +150,8 @@ def plan_app(state: AppState, facts: Facts, now: float, timeouts: Timeouts) -> P
 def restart_delay_s(history: tuple[Instance, ...], release_number: int) -> float:
     """How long after the newest end the slot may start again. `history`: ended instances, newest first.
 
-    At once after the first crash, then 1 s doubling up to 5 min, ± 20 %; reset by another release and by 60 s
-    of health. What was stopped on purpose does not count.
+    At once after the first crash, then 1 s doubling up to 5 min, ± 20 %; reset by another release, by 60 s of
+    health and (in the plan) by a restart that somebody asked for. What was stopped on purpose does not count.
     """
     crashes = 0
     for instance in history:
@@ -292,7 +292,7 @@ def _keep_running(plan: Plan, state: AppState, facts: Facts, now: float) -> None
 
 def _start(plan: Plan, state: AppState, slot: Slot, now: float) -> bool:
     assert state.release is not None
-    history = state.ended.get(slot, ())
+    history = tuple(i for i in state.ended.get(slot, ()) if i.restart_token >= state.app.restart_token)
     delay = restart_delay_s(history, state.release.number)
     since = now - (history[0].ended_at or now) if history else 0.0
     if delay and 0 <= since < delay:

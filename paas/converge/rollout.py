@@ -76,7 +76,7 @@ def _pending(plan: Plan, state: AppState, deployment: Deployment) -> None:
 def _starting_lines(state: AppState) -> tuple[str, ...]:
     counts = Counter(kind for kind, _ in state.wanted(state.new_image))
     if not counts:
-        return ("       Nothing to start: no process type is scaled above 0",)
+        return ("       Nothing to start",)
     return ("-----> Starting " + " ".join(f"{kind}={count}" for kind, count in counts.items()),)
 
 
@@ -158,7 +158,9 @@ def _draining(
         plan.wake_in(DRAIN_SHOWN_S - waited)
         return
     number, old = deployment.release_number, deployment.from_release
-    if not _has_web(state):
+    if not state.wanted(state.new_image):
+        lines = [f"-----> v{number} is released, nothing runs: no process type is scaled up and started"]
+    elif not _has_web(state):
         lines = [f"-----> v{number} is running"]
     else:
         change = f"-----> Traffic switched to v{number}"

@@ -267,6 +267,12 @@ def test_a_slot_that_backs_off_is_started_when_it_is_due() -> None:
     assert actions(of, facts(), 1001.2) == [start()]
 
 
+def test_a_restart_on_demand_does_not_wait_for_the_back_off() -> None:
+    history = (ended(2, at=999.9), ended(1, at=990.0))
+    asked = replace(APP, restart_token=1)
+    assert actions(state(app=asked, ended={("web", 1): history}), facts()) == [start()]
+
+
 def test_a_clock_set_back_does_not_keep_a_crashed_slot_down() -> None:
     history = (ended(2, at=90_000.0), ended(1, at=89_999.0))
     assert actions(state(ended={("web", 1): history}), facts(), 1000.0) == [start()]

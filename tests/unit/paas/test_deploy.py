@@ -156,6 +156,13 @@ def test_a_second_deployment_waits_and_hears_for_whom(shop: Shop) -> None:
     assert (release.number, len(told)) == (2, 1)
 
 
+def test_waiting_for_ones_turn_can_be_cancelled(shop: Shop) -> None:
+    shop.open(Change(image_digest=shop.image(1)))
+    with pytest.raises(Cancelled):
+        shop.open(Change(set_vars={"A": "1"}), wait_s=60, cancelled=lambda: True)
+    assert shop.vars() == {}
+
+
 def test_changes_made_at_once_are_all_kept(shop: Shop) -> None:
     shop.deploy(Change(image_digest=shop.image(1)))
 
