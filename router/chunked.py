@@ -28,7 +28,11 @@ _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
 
 class BadChunk(Exception):
-    """The bytes are not the chunked coding."""
+    """The bytes are not the chunked coding, or too many; `status` is the answer when a client sent them."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class ChunkReader:

@@ -9,9 +9,9 @@ from router import gate
 from router.access import quote
 from router.choice import choose
 from router.chunked import BadChunk
-from router.errors import FAILURES, Failure
+from router.errors import FAILURES, Failure, of_status
 from router.stream import BROKEN, PENDING
-from router.upload import TooLarge, Upload
+from router.upload import Upload
 
 if TYPE_CHECKING:
     from router.backend import BackendConnection
@@ -121,7 +121,7 @@ class Exchange:
                 try:
                     head += self._take(rest)
                 except BadChunk as error:
-                    self._refuse_body(error)
+                    self.fail(of_status(error.status), close=True)
                     return
         self.replay = head
         if route.gate is None:
@@ -157,16 +157,13 @@ class Exchange:
             self.client.buffer = upload.rest
         return data
 
-    def _refuse_body(self, error: BadChunk) -> None:
-        self.fail(FAILURES["too-large" if isinstance(error, TooLarge) else "bad-request"], close=True)
-
     def upload(self, data: bytes) -> None:
         """More of the request body has come."""
         self.active = self.proxy.loop.now
         try:
             data = self._take(data)
         except BadChunk as error:
-            self._refuse_body(error)
+            self.fail(of_status(error.status), close=True)
             return
         if self.replay is not None:
             self.replay = self.replay + data if len(self.replay) + len(data) <= REPLAY_BYTES else None

@@ -5,10 +5,6 @@ from __future__ import annotations
 from router.chunked import BadChunk, ChunkReader, encode, encode_end
 
 
-class TooLarge(BadChunk):
-    """A chunked body is longer than the app's limit."""
-
-
 class Upload:
     """`length` is the announced number of bytes, -1 for a chunked body; `limit_bytes` is for the latter, 0 for none.
     `done` is set with the last byte; `rest` is then what followed it."""
@@ -23,7 +19,7 @@ class Upload:
         self.rest = b""
 
     def take(self, data: bytes) -> bytes:
-        """The bytes that go to the backend for these from the client. Raises BadChunk, TooLarge."""
+        """The bytes that go to the backend for these from the client. Raises BadChunk."""
         if self._chunks is not None:
             return self._take_chunks(self._chunks, data)
         if len(data) > self._left:
@@ -37,7 +33,7 @@ class Upload:
         data = chunks.feed(data)
         self._left += len(data)
         if 0 < self._limit_bytes < self._left:
-            raise TooLarge("the body is too long")
+            raise BadChunk("the body is too long", 413)
         data = encode(data)
         if chunks.done:
             self.done = True
