@@ -44,18 +44,19 @@ class Answer:
 class Platform:
     """One running `paas server`. Everything lies in `folder`; `close` leaves nothing behind."""
 
-    def __init__(self, folder: Path | None = None, **settings: str) -> None:
+    def __init__(self, folder: Path | None = None, *, program: Path = PAAS, **settings: str) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="paas-test-"))
         self.home = self.folder / "home"
         self.http, self.ssh, self.api = free_port(), free_port(), free_port()
         self.settings = settings
+        self.program = program
         self.process: subprocess.Popen[bytes] | None = None
         self.key = self.folder / "key"
 
     # the server
 
     def start(self) -> Platform:
-        command = [str(PAAS), "server", "--home", str(self.home), "--stacks", str(STACKS)]
+        command = [str(self.program), "server", "--home", str(self.home), "--stacks", str(STACKS)]
         for name in ("http", "ssh", "api"):
             command += [f"--{name}", f"127.0.0.1:{getattr(self, name)}"]
         environ = {**os.environ, **{f"PAAS_{name.upper()}": value for name, value in self.settings.items()}}
@@ -132,7 +133,7 @@ class Platform:
         if self.process.poll() is None:
             self.process.kill()
         subprocess.run(
-            [str(PAAS), "server:uninstall", "--home", str(self.home), "--confirm", str(self.home)],
+            [str(self.program), "server:uninstall", "--home", str(self.home), "--confirm", str(self.home)],
             check=True,
             capture_output=True,
         )
@@ -152,7 +153,12 @@ class Platform:
         if options["stdin"] is None:
             del options["stdin"]
         done = subprocess.run(
-            [str(PAAS), *words], capture_output=True, text=True, env=self.environ(), check=False, **options
+            [str(self.program), *words],
+            capture_output=True,
+            text=True,
+            env=self.environ(),
+            check=False,
+            **options,
         )
         assert not check or done.returncode == 0, (
             f"paas {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
