@@ -13,7 +13,7 @@ from paas.converge.act import Performer, described
 from paas.converge.adopt import adopt
 from paas.converge.collect import Collector, end_dead_builds, orphaned_builds
 from paas.converge.link import Client, Link, SpawnerDown
-from paas.converge.plan import Action, Advance, Timeouts, plan_app
+from paas.converge.plan import Action, Advance, Start, Timeouts, plan_app
 from paas.converge.reactor import READ, Reactor
 from paas.converge.release_output import ReleaseOutput
 from paas.converge.rollout import Traffic, next_step
@@ -35,6 +35,8 @@ IDLE_S = 5.0
 BUSY_S = 0.25
 """… and this often while an instance is on its way or a deployment is unfinished."""
 DISCOVER_S = 1.0
+MAX_BOOTING = 32
+"""Processes that may boot at once: after a reboot they come in waves, so that none misses its boot time."""
 ROUNDS = 50
 
 
@@ -66,6 +68,7 @@ class Loop:
         self._traffic: dict[int, Traffic] = {}
         self._suspects: dict[str, int] = {}
         self._orphaned: frozenset[int] = frozenset()
+        self._booting = 0
         self._dirty = True
         self._stopping = False
         self._poke_socket = self._bind()
@@ -136,6 +139,9 @@ class Loop:
         self._output.follow(states)
         facts = self._facts()
         self._expect_foreign(states)
+        self._booting = sum(
+            i.kind == "process" and i.state == "starting" for state in states for i in state.live
+        )
         wake_s, actions = IDLE_S, 0
         for state in states:
             try:
@@ -166,6 +172,10 @@ class Loop:
         actions: list[Action] = [*step.actions, *plan.actions]
         done = 0
         for action in actions:
+            if isinstance(action, Start) and action.kind == "process":
+                if self._booting >= MAX_BOOTING:
+                    continue
+                self._booting += 1
             try:
                 self._performer.perform(action)
                 done += 1

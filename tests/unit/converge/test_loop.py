@@ -275,6 +275,18 @@ def test_a_destroyed_app_is_removed_with_everything(world: World) -> None:
     assert world.spawner.removed_apps == [world.app.id]
 
 
+def test_a_crowd_boots_in_waves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.look(world.finished(world.push().id))
+    monkeypatch.setattr(HealthyAttempt, "answer", Outcome("refused"))
+    monkeypatch.setattr("paas.converge.loop.MAX_BOOTING", 4)
+    world.scale(web=10)
+    world.look(lambda: len(world.live()) == 5)
+    world.look()
+    assert len(world.live()) == 5
+    monkeypatch.setattr(HealthyAttempt, "answer", Outcome("answer", Answer(True, 200)))
+    world.look(lambda: len(world.up()) == 10)
+
+
 def test_pokes_wake_the_loop(world: World) -> None:
     world.loop._dirty = False
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
