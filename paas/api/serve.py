@@ -7,12 +7,14 @@ its own, so that no visitor from the network can keep the server's own commands 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import pwd
 import socket
 import struct
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +24,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from paas.api.access import peer_uid
 from paas.api.app import create_app
 from paas.api.context import Context
 from paas.errors import PaasError, Unavailable
@@ -30,7 +33,12 @@ from paas.store import Store
 
 LOCAL_THREADS = 48
 REMOTE_THREADS = 24
+MOST_CONNECTIONS = 500
+MOST_STRANGERS = 300
+"""Connections from the network and from other users of the machine: the rest is kept for the platform's own."""
+
 _SLOW_CLIENT_S = 20
+_HEAD_S = 10.0
 _GIT_USER = "paas-git"
 
 
@@ -45,7 +53,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
         chosen: dict[str, Any] = {
             "worker_class": "gthread",
             "threads": LOCAL_THREADS,
-            "worker_connections": 500,
+            "worker_connections": MOST_CONNECTIONS,
             "keepalive": 5,
             "graceful_timeout": 2,
             "limit_request_fields": 50,
@@ -63,10 +71,18 @@ class _Application(BaseApplication):  # type: ignore[misc]
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]
-    """The threaded worker, with a second pool for connections from the network."""
+    """The threaded worker, with a second pool and bounds for strangers, who may be hostile and many.
+
+    A stranger comes over TCP, or over the unix socket with a uid that is not in `known`.
+    """
+
+    known: frozenset[int] = frozenset()
 
     def init_process(self) -> None:
         self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
+        self._strangers: set[TConn] = set()
+        self._heads: dict[TConn, float] = {}
+        """Strangers whose head is being read, and until when (monotonic seconds)."""
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
@@ -74,12 +90,47 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
     def enqueue_req(self, conn: TConn) -> None:
         pool = self.tpool
-        if conn.sock.family != socket.AF_UNIX:
+        if conn in self._strangers or not self._is_known(conn.sock):
             pool = self._remote
-            if not conn.initialized:
-                _give_up_on_slow_clients(conn.sock)
+            if conn not in self._strangers and not self._admit(conn):
+                return
         future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def _is_known(self, sock: socket.socket) -> bool:
+        return sock.family == socket.AF_UNIX and peer_uid(sock) in self.known
+
+    def _admit(self, conn: TConn) -> bool:
+        """Let a new stranger in, or close the connection when there are too many."""
+        self._strangers = {one for one in self._strangers if one.sock.fileno() >= 0}
+        if len(self._strangers) >= MOST_STRANGERS:
+            self.nr_conns -= 1
+            conn.close()
+            return False
+        self._strangers.add(conn)
+        _give_up_on_slow_clients(conn.sock)
+        return True
+
+    def handle(self, conn: TConn) -> Any:
+        if conn in self._strangers:
+            self._heads[conn] = time.monotonic() + _HEAD_S
+        try:
+            return super().handle(conn)
+        finally:
+            self._heads.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        self._heads.pop(conn, None)
+        return super().handle_request(req, conn)
+
+    def notify(self) -> None:
+        """Called by the loop every second at least: hang up on heads that do not come."""
+        super().notify()
+        now = time.monotonic()
+        for conn, deadline in list(self._heads.items()):
+            if now > deadline:
+                with contextlib.suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _give_up_on_slow_clients(sock: socket.socket) -> None:
@@ -87,6 +138,8 @@ def _give_up_on_slow_clients(sock: socket.socket) -> None:
     timeout = struct.pack("ll", _SLOW_CLIENT_S, 0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+    if sock.family == socket.AF_UNIX:
+        return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SLOW_CLIENT_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _SLOW_CLIENT_S)
@@ -122,13 +175,15 @@ def listen_tcp(address: Address) -> socket.socket:
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM, or until the parent is gone."""
     layout = settings.layout()
-    context = Context(settings, Store.open(layout.database), _uid_of(_GIT_USER))
+    git_uid = _uid_of(_GIT_USER)
+    context = Context(settings, Store.open(layout.database), git_uid)
     application = _Application(create_app(context))
     remote = listen_tcp(settings.api)
     listeners = [listen_unix(layout.api_socket), remote]
     log = application.cfg.logger_class(application.cfg)
     logging.getLogger("gunicorn.error").addFilter(_is_worth_a_line)
     worker = _Worker(1, os.getppid(), listeners, application, 0, application.cfg, log)
+    worker.known = frozenset(uid for uid in (0, os.geteuid(), git_uid) if uid is not None)
     print("api ready", file=sys.stderr, flush=True)
     worker.init_process()
 

@@ -1,0 +1,69 @@
+"""Strangers at the api's doors, many and slow: the platform's own commands go on."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from harness.api import NOBODY, Api, As
+
+from paas.api.serve import LOCAL_THREADS, MOST_CONNECTIONS
+
+HALF_A_HEAD = b"GET /v1/whoami HTTP/1.1\r\nX-Slow: "
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Api]:
+    running = Api().start()
+    try:
+        yield running
+        assert "Traceback" not in running.log.read_text()
+    finally:
+        running.close()
+
+
+@contextlib.contextmanager
+def crowd(api: Api, who: As, count: int) -> Iterator[list[socket.socket]]:
+    """Connections that each sent half a head; those that were turned away are in the list too."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for _ in range(count):
+            sock = stack.enter_context(api.connect(who))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                sock.sendall(HALF_A_HEAD)
+            found.append(sock)
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("who", "count"),
+    [(As(uid=NOBODY), LOCAL_THREADS + 12), (As(uid=NOBODY), MOST_CONNECTIONS + 50), (As(uid=None), MOST_CONNECTIONS + 50)],
+    ids=["local user takes the threads", "local user takes the connections", "network takes the connections"],
+)  # fmt: skip
+def test_half_requests_of_strangers_keep_nobody_waiting(api: Api, who: As, count: int) -> None:
+    with crowd(api, who, count):
+        for asker in (As(), As(uid=api.git_uid)):
+            assert api.ask("GET", "/v1/keys/SHA256:none", who=asker).status in (403, 404)
+
+
+def test_a_head_that_drips_is_hung_up_on(api: Api) -> None:
+    with crowd(api, As(uid=NOBODY), 1) as [sock]:
+        sock.settimeout(1)
+        for _ in range(120):
+            with contextlib.suppress(TimeoutError):
+                assert sock.recv(1) == b""
+                return
+            sock.sendall(b"x")
+    raise AssertionError("still reading")
+
+
+def test_a_slow_answer_is_no_slow_head(api: Api) -> None:
+    ann = api.user("ann")
+    api.ask("POST", "/v1/apps", {"name": "hello"}, ann)
+    with api.streaming("GET", "/v1/apps/hello/logs?follow=1", who=ann) as stream:
+        began = time.monotonic()
+        while time.monotonic() - began < 13:
+            assert stream.readline()
