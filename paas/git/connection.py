@@ -23,6 +23,11 @@ from paas.git.transport import KEEPALIVE_S, Front, HardenedTransport, Terminal
 
 CHUNK = 32 * 1024
 IDLE_S = 600.0
+"""So long a connection may stay open without a command."""
+
+STALL_S = 3600.0
+"""So long a client may leave unread what a command said."""
+
 _END_OF_INPUT = b"\x04"
 _LINGER_S = 5.0
 
@@ -70,7 +75,9 @@ class Session:
     def run(self, job: Job) -> None:
         """Until the job has ended and the client has heard everything."""
         pumps = self._start_with_terminal(job) if self._terminal else self._start_with_pipes(job)
+        self._channel.settimeout(STALL_S)
         threading.Thread(target=self._feed, daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
         status = self._jobs.wait(self._number)
         for pump in pumps:
             pump.join(_LINGER_S if self._terminal else None)
@@ -117,13 +124,22 @@ class Session:
         return thread
 
     def _feed(self) -> None:
-        """From the client to the job; then wait for the channel's end, which hangs up on a job that still runs."""
+        """From the client to the job, until either is done."""
         with contextlib.suppress(OSError):
-            while data := self._channel.recv(CHUNK):
+            while data := self._heard():
                 _write_all(self._input, data)
             if self._terminal and not self._channel.closed:
                 _write_all(self._input, _END_OF_INPUT)
         os.close(self._input)
+
+    def _heard(self) -> bytes:
+        """What the client sends next; it may be silent for as long as it likes."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return bytes(self._channel.recv(CHUNK))
+
+    def _watch(self) -> None:
+        """The end of the channel, whoever ends it, hangs up on a job that still runs."""
         self._channel.status_event.wait()
         self._jobs.hangup(self._number)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from paas.errors import BadInput
+from paas.errors import BadInput, Unavailable
 from paas.git.children import ENVIRONMENT, git
 from paas.git.limits import Limits, human
 
@@ -328,7 +328,8 @@ def export_in_child(repository: Path, commit: str, sources: Path, limits: Limits
     except BadInput as error:
         answer = {"error": error.to_json()}
     except OSError as error:
-        answer = {"error": BadInput(f"The source cannot be written: {error.strerror}.").to_json()}
+        sentence = f"The source cannot be written: {error.strerror}."
+        answer = {"error": Unavailable(sentence, "Tell the platform's operator.").to_json()}
     except MemoryError:
         answer = {"error": BadInput("A file of the commit is too large to be read.").to_json()}
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -98,7 +99,7 @@ def run(job: Job, office: Office) -> int:
     api = Api(office.api_socket, job.user)
     if asked.service == "upload-pack":
         fetch(asked, api, office)
-    wire = Wire(0, 1, office.places.limits.stall_s)
+    wire = Wire(0, 1, 2, office.places.limits.stall_s)
     push = Push(wire, office.places, api, job.user, asked.app)
     return receive.serve(push)
 
@@ -148,4 +149,5 @@ def _is_git(job: Job) -> bool:
 
 
 def _tell(lines: list[str]) -> None:
-    os.write(2, "".join(line + "\n" for line in lines).encode("utf-8", "replace"))
+    with contextlib.suppress(OSError):
+        os.write(2, "".join(line + "\n" for line in lines).encode("utf-8", "replace"))

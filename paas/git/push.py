@@ -309,9 +309,11 @@ def export_answer(finished: Finished) -> dict[str, Any]:
     return dict(answer)
 
 
-def unpack_error(finished: Finished, limits: Limits) -> BadInput:
+def unpack_error(finished: Finished, limits: Limits) -> PaasError:
     """Why `git index-pack` refused a pack, in one sentence."""
     said = finished.stderr.decode("utf-8", "replace")
+    if "No space left on device" in said:
+        return Unavailable("The platform's disk is full.", "Tell its operator.", cause="disk full")
     if "exceeds maximum allowed size" in said or finished.status == _SIGXFSZ:
         sentence = f"The push is larger than {human(limits.pack_bytes)}."
         return BadInput(sentence, "Keep large files out of the repository.", cause="too large")

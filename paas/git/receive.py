@@ -189,6 +189,8 @@ class ReceivePack(ReceivePackHandler):
     def _write_line(self, line: bytes) -> None:
         if self._client_capabilities is not None and self.has_capability(b"side-band-64k"):
             self.proto.write_sideband(SIDE_BAND_CHANNEL_PROGRESS, line)
+        else:
+            self.wire.write_aside(line)
 
 
 def serve(handler: ReceivePack) -> int:

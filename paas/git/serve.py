@@ -151,13 +151,8 @@ class Server:
         elif not b"SSH-2.0-".startswith(seen[:8]) or not seen or len(seen) > 255:
             self._drop(descriptor)
         else:
-            self._poll_again_later(descriptor)
-
-    def _poll_again_later(self, descriptor: int) -> None:
-        """A peeked byte stays readable: wait for more with SO_RCVLOWAT instead of spinning."""
-        sock, _ = self._sockets[descriptor]
-        seen = len(sock.recv(256, socket.MSG_PEEK))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
+            # a peeked byte stays readable: wait for more instead of spinning
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
 
     def _admit(self, sock: socket.socket, source: str) -> None:
         full = len(self._children) - len(self._starting) >= self._limits.connections
@@ -165,9 +160,19 @@ class Server:
             self._refuse(sock)
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        read, write = os.pipe2(os.O_CLOEXEC)
-        pid = self._fork(lambda: serve_connection(sock, self._desk, write))
-        os.close(write)
+        try:
+            read, write = os.pipe2(os.O_CLOEXEC)
+            try:
+                pid = self._fork(lambda: serve_connection(sock, self._desk, write))
+            except OSError:
+                os.close(read)
+                raise
+            finally:
+                os.close(write)
+        except OSError as error:
+            _log(f"event=fork-failed error={error.strerror!r}")
+            self._refuse(sock)
+            return
         sock.close()
         self._children[pid] = read
         self._poller.register(read, select.POLLIN)
@@ -229,7 +234,8 @@ class Server:
             os.kill(pid, signal.SIGKILL)
         if now >= self._next_housekeeping:
             self._next_housekeeping = now + HOUSEKEEPING_S
-            self._fork(self._housekeep)
+            with contextlib.suppress(OSError):
+                self._fork(self._housekeep)
         if self._refused and now - self._told_at > _TELL_S:
             _log(f"event=refused connections={self._refused}")
             self._refused, self._told_at = 0, now

@@ -50,13 +50,15 @@ def waiting() -> Iterator[None]:
 
 
 class Wire:
-    """The two ends of a client's channel. `stall_s`: how long it may neither take nor give a byte."""
+    """The ends of a client's channel: input, output, and stderr (`aside`). `stall_s`: how long it may neither take nor give a byte."""
 
-    def __init__(self, source: int, sink: int, stall_s: float) -> None:
+    def __init__(self, source: int, sink: int, aside: int, stall_s: float) -> None:
         self.source = source
         self.sink = sink
+        self._aside = aside
         self._stall_s = stall_s
-        os.set_blocking(sink, False)
+        for descriptor in (sink, aside):
+            os.set_blocking(descriptor, False)
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes, fewer at the end of input. Raises Hangup when the client stalls."""
@@ -74,11 +76,18 @@ class Wire:
 
     def write(self, data: bytes) -> None:
         """All of it. Raises Hangup when the client stalls or is gone."""
+        self._write(self.sink, data)
+
+    def write_aside(self, data: bytes) -> None:
+        """The same, to stderr."""
+        self._write(self._aside, data)
+
+    def _write(self, descriptor: int, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            self._ready(self.sink, select.POLLOUT)
+            self._ready(descriptor, select.POLLOUT)
             try:
-                view = view[os.write(self.sink, view) :]
+                view = view[os.write(descriptor, view) :]
             except BlockingIOError:
                 continue
             except (BrokenPipeError, ConnectionError):

@@ -242,11 +242,15 @@ class RawPush:
             data += pkt(f"{old} {new} ".encode() + ref + tail)
         return self.send_bytes(bytes(data) + b"0000" + pack)
 
-    def send_bytes(self, data: bytes) -> tuple[str, str]:
+    def send_plain(self, data: bytes) -> tuple[bytes, bytes]:
+        """What comes back on stdout and stderr."""
         try:
-            out, err = self._process.communicate(data, timeout=60)
+            return self._process.communicate(data, timeout=60)
         except BrokenPipeError:
-            out, err = self._process.communicate(timeout=60)
+            return self._process.communicate(timeout=60)
+
+    def send_bytes(self, data: bytes) -> tuple[str, str]:
+        out, err = self.send_plain(data)
         report, read = b"", err
         while len(out) > 4 and (size := int(out[:4], 16)):
             band, body, out = out[4], out[5:size], out[size:]

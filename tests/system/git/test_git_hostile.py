@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.git import Client, GitDaemon, RawPush
+from harness.git import Client, GitDaemon, RawPush, pkt
 from harness.git_api import Deploying
 from harness.packs import BLOB, OFS_DELTA, REF_DELTA, TAG, ZERO, Pack, commit_of, delta_size, size_bytes
 
@@ -320,3 +320,12 @@ def test_g5_what_is_not_the_protocol(daemon: GitDaemon, ann: Client, data: bytes
     assert "Traceback" not in read + daemon.log()
     assert daemon.platform.apps == {}
     assert daemon.settled()
+
+
+def test_client_without_side_band_hears_on_stderr(daemon: GitDaemon, ann: Client) -> None:
+    push = RawPush(ann)
+    pack, commit = commit_of((FILE, b"f", b"1"))
+    command = f"{ZERO} {commit} refs/heads/other\0report-status".encode()
+    out, err = push.send_plain(pkt(command) + b"0000" + pack.bytes())
+    assert b"ng refs/heads/other pre-receive hook declined" in out
+    assert b"Push rejected: wrong branch" in err
