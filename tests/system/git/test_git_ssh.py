@@ -118,7 +118,7 @@ def test_g2_key_of_an_unknown_kind_does_not_end_the_login(daemon: GitDaemon, ann
 def test_g2_key_that_was_only_asked_about_lends_no_name(daemon: GitDaemon, ann: Client, root: Path) -> None:
     """A client may ask whether Bob's public key would do, and then sign with Ann's."""
     bob = Client(daemon, root / "bob", "bob")
-    bob.key.unlink()
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "nobody knows", "-f", str(bob.key)], check=True)
     done = bob.ssh(options=("-v", "-o", "LogLevel=DEBUG", "-i", str(ann.key)))
     assert done.stderr.count("Offering public key: ") == 2, done.stderr
     assert "Hello ann!" in done.stderr
