@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FAILURE_HINTS = (
     (
-        r"Because (?P<name>[A-Za-z0-9._-]+) was not found in the package registry",
+        r"Because (?P<name>[A-Za-z0-9._-]+) was not found in the (?:package registry|provided package locations)",
         "no package named {name}",
         "Check the spelling in the requirements, and that the package index has it.",
     ),

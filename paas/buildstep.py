@@ -45,9 +45,10 @@ BASE_ENV = {
     "NO_COLOR": "1",
     "TERM": "dumb",
 }
-_PROLOGUE = """mkdir -p "$HOME"
-if [ -n "${PAAS_NPMRC:-}" ]; then (umask 077; printf '%s' "$PAAS_NPMRC" >"$HOME/.npmrc"); fi
-unset PAAS_NPMRC
+_PROLOGUE = """mkdir -p "$HOME/.config/uv"
+printf '%s' "${PAAS_NPMRC:-}" >"$HOME/.npmrc"
+printf '%s' "${PAAS_UV_TOML:-}" >"$HOME/.config/uv/uv.toml"
+unset PAAS_NPMRC PAAS_UV_TOML
 cd /app
 tar -xf -
 exec </dev/null

@@ -131,7 +131,8 @@ def shareable(registry: Registry, share_credentials: bool) -> Registry:
 def build_env(registry: Registry) -> dict[str, str]:
     """The settings as pip, uv and npm take them from the environment. Pure.
 
-    `PAAS_NPMRC` is text for npm's user settings, which the builder writes to the home folder of the build.
+    `PAAS_NPMRC` and `PAAS_UV_TOML` are the tools' user settings, which the builder writes to the home folder of
+    the build, as the environment cannot say what they say.
     """
     ca = {} if not registry.ca_bundle else dict.fromkeys(
         ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO",
@@ -150,9 +151,9 @@ def build_env(registry: Registry) -> dict[str, str]:
         "UV_FIND_LINKS": ",".join(registry.find_links),
         "UV_INDEX_STRATEGY": "unsafe-best-match" if registry.extra_index_urls else "",
         "UV_INSECURE_HOST": " ".join(registry.trusted_hosts),
-        "UV_NO_INDEX": "1" if registry.no_index else "",
         "UV_HTTP_TIMEOUT": str(registry.timeout_s or ""),
         "npm_config_registry": registry.npm_registry,
+        "PAAS_UV_TOML": "no-index = true\n" if registry.no_index else "",
         "PAAS_NPMRC": _npmrc(registry),
         "PAAS_NPM_TOKEN": _npm_token(registry),
         **{f"npm_config_{key.replace('-', '_')}": value for key, value in registry.npm_settings.items()},

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -227,6 +228,36 @@ def test_credentials_of_the_registries_reach_builds_only_when_they_are_shared(
                 told = [line for line in platform.lines if "not given to builds" in line]
                 assert len(told) == (0 if share else 2)
                 assert not any("canary" in line for line in platform.lines)
+    finally:
+        shutil.rmtree(wheels)
+
+
+def test_a_folder_of_wheels_is_enough_where_no_index_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wheels = Path(tempfile.mkdtemp(prefix="paas-wheels-"))
+    wheels.chmod(0o755)
+    info = "offline_thing-1.0.dist-info"
+    with zipfile.ZipFile(wheels / "offline_thing-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("offline_thing.py", "HERE = True\n")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: offline-thing\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/dev/null" if name == "PIP_CONFIG_FILE" else "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    try:
+        with build_platform() as platform:
+            app = platform.app("offline")
+            files: dict[str, str | bytes] = {
+                "requirements.txt": "offline-thing==1.0\n",
+                "Procfile": "web: true\n",
+            }
+            found = app_files(platform, platform.build(app, files))
+            assert ".venv/lib/python3.11/site-packages/offline_thing.py" in found
+            with pytest.raises(BuildFailed, match="no package named flask"):
+                platform.build(app, {**files, "requirements.txt": "flask==3.0.0\n"})
     finally:
         shutil.rmtree(wheels)
 

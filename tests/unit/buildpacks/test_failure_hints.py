@@ -42,6 +42,10 @@ def test_every_hint_can_be_shown(hint: tuple[str, str, str]) -> None:
             "no package named flaks",
         ),
         (
+            "Because flask was not found in the provided package locations and you require",
+            "no package named flask",
+        ),
+        (
             "Because there is no version of flask==99.0 and you require flask==99.0, we can conclude",
             "no such version of flask",
         ),

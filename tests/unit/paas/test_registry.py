@@ -126,6 +126,12 @@ def test_environment_speaks_to_pip_uv_and_npm() -> None:
     assert env["PAAS_NPM_TOKEN"] == "tok"
 
 
+def test_no_index_reaches_both_installers() -> None:
+    env = build_env(Registry(no_index=True, find_links=("/srv/wheels",)))
+    assert env["PIP_NO_INDEX"] == "1"
+    assert env["PAAS_UV_TOML"] == "no-index = true\n"
+
+
 def test_a_machine_without_settings_gives_none() -> None:
     assert build_env(Registry()) == {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     assert build_mounts(Registry()) == ()
