@@ -244,6 +244,7 @@ class Exchange:
         safe = nothing_sent or self.method in IDEMPOTENT
         self.let_go()
         if self.retried or self.replay is None or not safe:
+            self.tried += (backend,)
             self.fail(FAILURES["no-response"])
             return
         self.retried = True
@@ -259,6 +260,7 @@ class Exchange:
         backend = self.backend
         assert backend is not None
         backend.failures += 1
+        self.tried += (backend,)
         self.let_go()
         pool = self._pool()
         again = (
@@ -266,7 +268,6 @@ class Exchange:
         )
         if again and pool is not None and choose(pool.ready, (backend,)) is not None:
             self.retried = True
-            self.tried += (backend,)
             self.proxy.metrics.retries += 1
             self.dispatch()
         else:

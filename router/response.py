@@ -64,7 +64,10 @@ def parse_status_line(line: bytes) -> StatusLine:
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise BadHead("malformed status line")
-    return StatusLine(int(match[2]), match[1][0] - 48, match[3] or b"")
+    status = StatusLine(int(match[2]), match[1][0] - 48, match[3] or b"")
+    if match[3] is None:  # the blank before the reason is not optional, RFC 9112 4
+        status.same = status.ordinary = False
+    return status
 
 
 _SPECIAL: Final = DROPPED | frozenset(b"content-length transfer-encoding connection".split())

@@ -46,6 +46,11 @@ def test_a_response_passes_with_our_via(rig: Rig) -> None:
     assert reused(rig)
 
 
+def test_a_status_line_without_a_reason_gets_its_blank(rig: Rig) -> None:
+    client = exchange(rig, b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n")
+    assert client.got == b"HTTP/1.1 200 \r\nContent-Length: 0\r\n" + VIA + b"\r\n"
+
+
 def test_hop_by_hop_lines_of_a_response_are_taken_out(rig: Rig) -> None:
     client = exchange(
         rig,
