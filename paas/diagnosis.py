@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ CRASH_LOOP_DEATHS = 5
 CRASH_LOOP_S = 3.0
 OOM_LOOP_KILLS = 3
 LOG_LINES = 20
-EVIDENCE_LINES = 80
-"""Lines to read for a diagnosis, which shows the last 20 that matter."""
+EVIDENCE_LINES = 400
+"""Lines to read for a diagnosis, which shows the last 20 that matter and names exceptions of all."""
+NAMED_EXCEPTIONS = 3
 
 _ANY_ADDRESS = ("0.0.0.0", "::", "*")
+_TRACEBACK = "Traceback (most recent call last):"
+_EXCEPTION = re.compile(r"(Uncaught )?([A-Za-z_][\w.]*\.)?([A-Z]\w*)?(Error|Exception)( \[\w+\])?: \S")
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,7 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
         )
     if status is None:
         return lost(subject)
-    hint = "Its last output is below." if subject.lines else "It printed nothing."
-    if any("Worker failed to boot" in line for line in subject.lines):
-        hint = "A worker process failed to boot; its error is below."
+    hint = _reason(subject) or ("Its last output is below." if subject.lines else "It printed nothing.")
     if status == 0:
         hint = f"A {subject.type} process must keep running; put one-off work into `paas run` or `release:`."
     return _error(
@@ -175,7 +177,7 @@ def _crash_loop(boot: Boot, subject: Subject) -> DeployFailed:
         "crash loop in boot",
         f"{subject.name} keeps crashing while it boots: {boot.deaths} of its processes ended within"
         f" {boot.age_s:.0f} s, and none answered.",
-        "Its server restarts workers that die; the reason is in its output below.",
+        _reason(subject) or "Its server restarts workers that die; the reason is in its output below.",
     )
 
 
@@ -206,12 +208,33 @@ def _not_found(subject: Subject, status: int) -> DeployFailed:
 
 
 def relevant_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """The last lines, without the traceback of a server that only reports that its worker failed."""
-    if lines and "HaltServer" in lines[-1]:
-        for index in range(len(lines) - 1, -1, -1):
-            if lines[index].startswith("Traceback "):
-                return lines[:index][-LOG_LINES:] or lines[-LOG_LINES:]
+    """The last lines, without the tracebacks of a server that only reports that its worker failed."""
+    begin = None
+    for index, line in enumerate(lines):
+        if line == _TRACEBACK:
+            begin = index
+        elif begin is not None and "HaltServer" in line and not line.startswith(" "):
+            return lines[:begin][-LOG_LINES:] or lines[-LOG_LINES:]
     return lines[-LOG_LINES:]
+
+
+def exceptions(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The distinct exceptions that the lines report, the newest last; not a server's own about its workers."""
+    found: dict[str, None] = {}
+    inside = False
+    for line in lines:
+        if line == _TRACEBACK:
+            inside = True
+        elif (inside and line and not line.startswith(" ")) or _EXCEPTION.match(line):
+            inside = False
+            if "HaltServer" not in line:
+                found[line[:200]] = None
+    return tuple(found)[-NAMED_EXCEPTIONS:]
+
+
+def _reason(subject: Subject) -> str:
+    named = exceptions(subject.lines)
+    return f"The app's own error: {' · '.join(named)}" if named else ""
 
 
 def _error(subject: Subject, cause: str, message: str, hint: str) -> DeployFailed:

@@ -54,7 +54,7 @@ def config_get(name: str, app: str, shell: bool, as_json: bool) -> None:
 def config_set(words: tuple[str, ...], app: str, as_json: bool) -> None:
     """Set config vars: one new release, one rolling restart."""
     values = parse_pairs(words)
-    result = _change(app, f"Setting {output.words(list(values))}", {"set": values})
+    result = _change(app, f"Setting {', '.join(values)}", {"set": values})
     shown_values = result.get("vars", values)
     chosen = {name: shown_values.get(name, value) for name, value in sorted(values.items())}
     if as_json:
@@ -68,9 +68,7 @@ def config_set(words: tuple[str, ...], app: str, as_json: bool) -> None:
 @app_option
 def config_unset(names: tuple[str, ...], app: str) -> None:
     """Remove config vars: one new release, one rolling restart."""
-    _change(
-        app, f"Unsetting {output.words(list(dict.fromkeys(names)))}", {"unset": list(dict.fromkeys(names))}
-    )
+    _change(app, f"Unsetting {', '.join(dict.fromkeys(names))}", {"unset": list(dict.fromkeys(names))})
 
 
 def parse_pairs(words: tuple[str, ...]) -> dict[str, str]:

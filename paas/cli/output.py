@@ -131,11 +131,6 @@ def size(count: int | None) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
-def words(names: Sequence[str]) -> str:
-    """`FOO, BAR and BAZ`, in the order given."""
-    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1] if names else ""
-
-
 def plain(text: str) -> str:
     """Somebody's word as it may be shown: without control characters, and not endless."""
     clean = "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -253,6 +253,8 @@ class Performer:
             self.say(instance, f"Process ended by signal {exit['signal']}")
         elif exit is not None:
             self.say(instance, f"Process exited with status {exit.get('status')}")
+        if error is not None and error.cause == "out of memory":
+            self.say(instance, f"Error R15 (Killed for memory): {error.message}")
         if (
             error is not None
             and instance.kind == "process"

@@ -259,7 +259,7 @@ class Loop:
                 if instance.runtime_id in oomed:
                     limit = limits_of(state.release, instance.type).memory_bytes // (1024 * 1024)
                     text = (
-                        f"Error R15 (Memory quota exceeded): a process was killed at the limit of {limit} MiB"
+                        f"Error R14 (Memory quota exceeded): a process was killed at the limit of {limit} MiB"
                     )
                     logs.platform_line(self._layout, state.app.id, instance.name, text)
 

@@ -106,7 +106,9 @@ def test_an_app_that_outgrows_its_memory_is_named_and_restarted(platform: Platfo
     platform.paas("limits:set", "web", "memory=64M", "-a", "subject")
     _visit(platform, "/hog")
     wait_for(lambda: "out of memory" in platform.paas("logs", "-n", "100", "-a", "subject").stdout)
-    assert "R15" in platform.paas("logs", "-n", "100", "-a", "subject").stdout
+    text = platform.paas("logs", "-n", "100", "-a", "subject").stdout
+    assert "Error R14 (Memory quota exceeded)" in text
+    assert "Error R15 (Killed for memory): web.1 ran out of memory: the limit is 64 MiB, its peak was" in text
     wait_for(lambda: platform.get("subject").status == 200)
 
 

@@ -81,7 +81,7 @@ def test_config_set_says_what_it_does_and_prints_aligned_pairs(platform: Platfor
     )
     assert main.main(["config:set", "LONGER=a=b", "FOO=1"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "Setting LONGER and FOO and restarting hello... done, v10\n"
+    assert captured.err == "Setting LONGER, FOO and restarting hello... done, v10\n"
     assert captured.out == "FOO:    1\nLONGER: a=b\n"
     assert platform.asked == [("PATCH", "/apps/hello/config", {"set": {"LONGER": "a=b", "FOO": "1"}})]
 
@@ -376,7 +376,7 @@ def test_distances_in_time(seconds: float, text: str) -> None:
     assert output.ago(seconds) == text
 
 
-def test_sizes_and_lists_in_words() -> None:
+def test_sizes_in_words() -> None:
     assert [output.size(n) for n in (None, 0, 999, 1000, 61_200_000)] == [
         "-",
         "0 B",
@@ -384,7 +384,6 @@ def test_sizes_and_lists_in_words() -> None:
         "1.0 kB",
         "61.2 MB",
     ]
-    assert [output.words(n) for n in ([], ["A"], ["A", "B", "C"])] == ["", "A", "A, B and C"]
 
 
 def test_every_command_in_the_documentation_exists() -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from paas.diagnosis import Boot, Subject, conclusive, exited, relevant_lines
+from paas.diagnosis import Boot, Subject, conclusive, exceptions, exited, relevant_lines
 from runtime.spec import MIB, Limits
 
 WEB = Subject("web.1", "web", Limits(memory_bytes=64 * MIB), "gunicorn app:app", ("last words",))
@@ -90,3 +91,33 @@ def test_the_report_of_a_failed_worker_does_not_hide_the_workers_own_error() -> 
     halt = ("Traceback (most recent call last):", "gunicorn.errors.HaltServer: <HaltServer ... 3>")
     assert relevant_lines((*worker, *halt)) == worker
     assert relevant_lines(halt) == halt
+    chained = (*halt, "", "During handling of the above exception, another exception occurred:", "", *halt)
+    assert relevant_lines((*worker, *chained)) == worker
+
+
+def test_the_apps_own_exception_is_named_however_long_the_servers_report_is() -> None:
+    worker = (
+        "Traceback (most recent call last):",
+        '  File "/app/app.py", line 1, in <module>',
+        "django.core.exceptions.ImproperlyConfigured: SECRET_KEY is empty",
+        "[4] [INFO] Worker exiting (pid: 4)",
+    )
+    halt = ("Traceback (most recent call last):", "gunicorn.errors.HaltServer: <HaltServer ... 3>")
+    lines = (*worker, *worker, *halt, *(f"line {n}" for n in range(30)))
+    error = exited(replace(WEB, lines=lines), {"status": 1}, during="during boot")
+    assert (
+        error.hint == "The app's own error: django.core.exceptions.ImproperlyConfigured: SECRET_KEY is empty"
+    )
+    loop = conclusive(Boot(age_s=60.0, deaths=5), replace(WEB, lines=lines), 60.0)
+    assert loop is not None and loop.hint == error.hint
+
+
+@pytest.mark.parametrize(
+    "line", ["Error: Cannot find module 'express'", "TypeError [ERR_X]: no", "Uncaught app.BadError: x"]
+)
+def test_exceptions_without_a_python_traceback_are_known(line: str) -> None:
+    assert exceptions(("listening", line, "    at main")) == (line,)
+
+
+def test_ordinary_output_names_no_exception() -> None:
+    assert exceptions(("[ERROR] Worker (pid:3) exited", "Errors: 0", "booting: Error handling on")) == ()
