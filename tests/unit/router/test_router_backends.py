@@ -152,6 +152,7 @@ def test_an_instance_that_dies_with_a_post_is_h13(pair: Rig) -> None:
     pair.backend.crash()
     assert b"H13" in client.take()
     assert len(pair.dialled) == 1
+    assert pair.log()[-1].dyno
 
 
 def test_a_large_body_is_not_kept_to_be_sent_again(rig: Rig) -> None:
