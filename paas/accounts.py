@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -91,7 +92,7 @@ def durable_folders(layout: Layout) -> list[Folder]:
         Folder(layout.database.parent, CONTROL, CONTROL, 0o2770),
         Folder(layout.repos, GIT, GIT, 0o700),
         Folder(layout.sources, GIT, CONTROL, 0o2770),
-        Folder(layout.images, CONTROL, CONTROL, 0o2755),
+        Folder(layout.images, CONTROL, CONTROL, 0o2750),
         Folder(layout.images / "blobs", CONTROL, CONTROL, 0o2755),
         Folder(layout.images / "blobs" / "sha256", CONTROL, CONTROL, 0o2755),
         Folder(layout.layers, "root", "root", 0o700),
@@ -122,13 +123,31 @@ def run_folders(layout: Layout) -> list[Folder]:
 
 
 def ensure_folders(folders: list[Folder]) -> None:
-    """Make the folders and set owners and modes, parents first. Raises Unavailable naming the folder."""
-    for folder in folders:
-        try:
-            folder.path.mkdir(mode=0o700, exist_ok=True)
-            owner = 0 if folder.owner == "root" else account(folder.owner).uid
-            group = 0 if folder.group == "root" else account(folder.group).gid
-            os.chown(folder.path, owner, group)
-            os.chmod(folder.path, folder.mode)
-        except OSError as error:
-            raise Unavailable(f"{folder.path} cannot be made: {error.strerror}.") from error
+    """Make the folders and set owners and modes, parents first. Raises Unavailable naming the folder.
+
+    Some lie in folders of a daemon's user, who may have put a link in their place: below the first none is
+    followed.
+    """
+    opened: dict[Path, int] = {}
+    try:
+        for folder in folders:
+            try:
+                opened[folder.path] = _ensure_folder(folder, opened.get(folder.path.parent))
+            except OSError as error:
+                raise Unavailable(f"{folder.path} cannot be made: {error.strerror}.") from error
+    finally:
+        for descriptor in opened.values():
+            os.close(descriptor)
+
+
+def _ensure_folder(folder: Folder, parent: int | None) -> int:
+    name = folder.path if parent is None else folder.path.name
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(name, flags if parent is None else flags | os.O_NOFOLLOW, dir_fd=parent)
+    owner = 0 if folder.owner == "root" else account(folder.owner).uid
+    group = 0 if folder.group == "root" else account(folder.group).gid
+    os.fchown(descriptor, owner, group)
+    os.fchmod(descriptor, folder.mode)
+    return descriptor

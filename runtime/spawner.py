@@ -237,6 +237,8 @@ def _prepare_folders(options: Options) -> Layout:
     for folder in (layout.layers, layout.instances, layout.volumes, layout.caches):
         _make(folder, 0, 0o700)
     _make(layout.logs, 0, 0o755)
+    # base layers hold folders that everybody may write in, /var/tmp for one
+    _make(layout.stacks / "layers", group, 0o710)
     return layout
 
 
