@@ -32,12 +32,6 @@ SLEEPER = {
 }
 
 
-@pytest.fixture(scope="module")
-def platform() -> Iterator[BuildPlatform]:
-    with build_platform() as platform:
-        yield platform
-
-
 def instances_made(platform: BuildPlatform) -> int:
     with platform.store.write() as tx:
         row = instances.create(tx, tx.execute("SELECT id FROM app").fetchone()[0], kind="build", type="build")

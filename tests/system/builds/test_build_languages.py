@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness.builder import BuildPlatform, build_platform
+from harness.builder import BuildPlatform
 from harness.platform import ROOT
 from harness.sources import files_of
 
@@ -22,12 +22,6 @@ from paas.specs import process_spec
 from paas.store import instances
 
 Get = Callable[..., http.client.HTTPResponse]
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[BuildPlatform]:
-    with build_platform() as platform:
-        yield platform
 
 
 @contextmanager
@@ -217,6 +211,28 @@ def test_install_scripts_and_compiling_packages_work(platform: BuildPlatform) ->
     app = platform.app("native")
     with serving(platform, app, platform.build(app, files)) as get:
         assert get("/").read() == b"42 x"
+
+
+def test_what_a_build_script_removes_or_changes_is_gone_or_changed_at_run_time(
+    platform: BuildPlatform,
+) -> None:
+    script = (
+        "rm gone.txt && rm -r folder && mkdir folder && echo new > folder/new.txt && echo more >> kept.txt"
+    )
+    package = {"name": "x", "version": "1.0.0", "scripts": {"build": script}}
+    files: dict[str, str | bytes] = {
+        "package.json": json.dumps(package),
+        "Procfile": "web: python3 -m http.server $PORT\n",
+        "gone.txt": "1",
+        "kept.txt": "first\n",
+        "folder/old.txt": "2",
+    }
+    app = platform.app("remover")
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/gone.txt").status == 404
+        assert get("/folder/old.txt").status == 404
+        assert get("/folder/new.txt").read() == b"new\n"
+        assert get("/kept.txt").read() == b"first\nmore\n"
 
 
 def test_a_lock_that_does_not_fit_is_named(platform: BuildPlatform) -> None:
