@@ -33,7 +33,7 @@ _IGNORED = frozenset(
     ]
 )
 """Keys of the format that describe the app to people and change nothing here."""
-_LATER = frozenset({"addons", "cron", "environments", "stack"})
+_LATER = frozenset({"addons", "cron", "environments"})
 """Keys of the format that are checked for their shape and not acted upon."""
 
 
@@ -75,7 +75,8 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class AppManifest:
-    """A whole app.json, checked. `warnings` are sentences for the push output."""
+    """A whole app.json, checked. `warnings` are sentences for the push output. The keys of `scripts` are
+    `postdeploy`, `paas.predeploy` and `paas.postdeploy`."""
 
     env: dict[str, EnvVar] = field(default_factory=dict)
     formation: dict[str, FormationDefault] = field(default_factory=dict)
@@ -122,7 +123,7 @@ def parse_app_json(data: bytes) -> AppManifest:
         buildpacks=buildpacks,
         stack=stack,
     )
-    known = {"env", "formation", "healthchecks", "scripts", "buildpacks"} | _IGNORED | _LATER
+    known = {"env", "formation", "healthchecks", "scripts", "buildpacks", "stack"} | _IGNORED | _LATER
     reader.unknown("", top, known)
     for key in sorted(_LATER & set(top)):
         if top[key]:
@@ -160,14 +161,15 @@ class _Reader:
         nested = _expect_object("scripts.paas", own.get("paas", {}))
         self.unknown("scripts.", own, {"postdeploy", "test", "test-setup", "paas", "dokku", "pr-predestroy"})
         self.unknown("scripts.paas.", nested, {"predeploy", "postdeploy"})
+        named = {"postdeploy": own.get("postdeploy")}
+        named |= {f"paas.{key}": nested.get(key) for key in ("predeploy", "postdeploy")}
         found = {}
-        for key, script in {"postdeploy": own.get("postdeploy"), **nested}.items():
-            if script is None or key not in ("predeploy", "postdeploy"):
+        for key, script in named.items():
+            if script is None:
                 continue
-            if not isinstance(script, str):
-                _bad(f"scripts.{key}", script, "is not text")
-            found[key] = script
-            self.warnings.append(f"app.json: scripts.{key} is not run; use a release process in the Procfile")
+            if not isinstance(script, str) or not script.strip() or "\0" in script:
+                _bad(f"scripts.{key}", script, "is not a command")
+            found[key] = script.strip()
         return found
 
     def buildpacks(self, value: Any) -> tuple[str, ...]:

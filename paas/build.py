@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -71,7 +72,15 @@ def describe(tree: SourceTree) -> Described:
             'Add a Procfile, for example "web: gunicorn app:app".',
             cause="no process types",
         )
+    predeploy = manifest.scripts.get("paas.predeploy")
+    if predeploy:
+        processes["release"] = _both(predeploy, processes.get("release"))
     return Described(plan, processes, tuple(procfile), manifest)
+
+
+def _both(predeploy: str, release: str | None) -> str:
+    """One command: app.json's script, then the Procfile's release command if that went well."""
+    return " && ".join(f"bash -c {shlex.quote(command)}" for command in (predeploy, release) if command)
 
 
 def build_image(
@@ -241,7 +250,7 @@ def _say_processes(described: Described, output: Output) -> None:
     output.line("-----> Discovering process types")
     if described.declared:
         output.line(f"       Procfile declares types -> {', '.join(described.declared)}")
-    defaults = [name for name in described.processes if name not in described.declared]
+    defaults = [name for name in described.plan.default_processes if name not in described.declared]
     if defaults:
         output.line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
     if "web" not in described.processes:

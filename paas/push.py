@@ -17,6 +17,7 @@ from paas.buildstep import Output, Platform, printable, spawner_failure
 from paas.deploy import Change, follow, open_deployment
 from paas.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
 from paas.model import App, Build, Image
+from paas.postdeploy import run_script, scripts_of
 from paas.source import SourceTree
 from paas.store import Tx, builds, configs, events, formations, releases
 from runtime import stack as stacks
@@ -110,6 +111,7 @@ def run_push(
                 image, described, config = _build(platform, app, build.number, request, output)
                 finish("succeeded", "", image.digest)
                 number = _release(platform, app, request, image, described, config, said, cancelled)
+                _postdeploy(platform, app, number, request.actor, described, said)
             except PaasError as error:
                 said.failure(error)
                 raise
@@ -186,6 +188,10 @@ def _build(
         output.line(f"       {note}")
     for warning in (*plan.warnings, *described.manifest.warnings):
         output.line(f" !     {warning}")
+    if described.manifest.stack not in ("", app.stack):
+        output.line(
+            f" !     app.json: stack {described.manifest.stack} is not used; the app is on {app.stack}"
+        )
     with platform.store.read() as tx:
         config, first = _standing(tx, app)
     wanted = wanted_vars(described, config, first=first)
@@ -265,6 +271,15 @@ def _release(
     for line in follow(platform.store, deployment.id, cancelled=cancelled, poke=platform.poke):
         said.line(line)
     return release.number
+
+
+def _postdeploy(
+    platform: Platform, app: App, number: int, actor: str, described: Described, said: _Said
+) -> None:
+    with platform.store.read() as tx:
+        _, first = _standing(tx, app)
+    for script in scripts_of(described.manifest.scripts, first=first):
+        run_script(platform, app, number, script, actor=actor, line=said.line)
 
 
 def _stack(platform: Platform, name: str, output: Output) -> Stack:

@@ -79,3 +79,36 @@ def test_a_health_check_that_is_not_met_rejects_the_push(platform: Platform) -> 
     assert done.returncode == 1
     assert "404" in done.stdout, done.stdout
     assert platform.get("unready", "/ready.txt").status == 200
+
+
+def test_scripts_run_before_and_after_a_release_and_only_the_first_can_reject_it(platform: Platform) -> None:
+    scripts = {
+        "postdeploy": "echo once in $PAAS_RELEASE",
+        "paas": {
+            "predeploy": "echo before; test ! -e broken # refuses",
+            "postdeploy": "echo finally; exit 3",
+        },
+    }
+    files = {
+        "Procfile": FILES["Procfile"] + "release: echo released\n",
+        "app.json": json.dumps({"scripts": scripts, "stack": "heroku-24"}),
+        "ready.txt": "",
+    }
+    repository = platform.repository(files)
+    done = platform.push(repository, "scripted")
+    assert done.returncode == 0, done.stdout
+    order = ["before", "released", "Traffic switched to v1", "once in v1", "finally", "exited with status 3"]
+    places = [done.stdout.index(words) for words in order]
+    assert places == sorted(places), done.stdout
+    assert "stack heroku-24 is not used" in done.stdout
+    commit(repository, "Break", broken="")
+    done = platform.push(repository, "scripted")
+    assert done.returncode == 1
+    assert "before" in done.stdout
+    assert "       released" not in done.stdout
+    (repository / "broken").unlink()
+    commit(repository, "Mend")
+    done = platform.push(repository, "scripted")
+    assert done.returncode == 0, done.stdout
+    assert "finally" in done.stdout
+    assert "once" not in done.stdout

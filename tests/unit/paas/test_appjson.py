@@ -80,7 +80,6 @@ def test_unknown_and_unused_keys_are_warnings_that_name_them() -> None:
     for named in (
         "colour is not a known key", "cron is not acted upon", "env.A.valeu", "formation.web.size is ignored",
         "healthchecks.web[0].uptime", "healthchecks.web[0].retries", "scripts.paas.prebuild",
-        "scripts.predeploy is not run",
     ):  # fmt: skip
         assert named in text
     assert "addons" not in text
@@ -134,6 +133,7 @@ def test_malformed_file_is_refused_and_the_place_is_named(data: bytes, said: str
         ({"healthchecks": {"web": [{"port": 70000}]}}, "whole number from 1 to 65535"),
         ({"healthchecks": {"web": [{"timeout": "soon"}]}}, "healthchecks.web[0].timeout"),
         ({"scripts": {"postdeploy": ["x"]}}, "scripts.postdeploy"),
+        ({"scripts": {"paas": {"predeploy": " "}}}, "scripts.paas.predeploy"),
         ({"buildpacks": {"url": "x"}}, "buildpacks"),
         ({"buildpacks": [{}]}, 'is not {"url": NAME}'),
         ({"stack": 12}, "stack: 12 is not text"),
