@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Every check, in the order a reader would fix them."""
     probes: list[Callable[[Settings], Iterator[Check]]] = [
-        _kernel, _filesystems, _cgroups, _capabilities, _network, _ports, _disk, _tools, _certificates, _users, _stack, _store,
+        _kernel, _filesystems, _cgroups, _capabilities, _network, _ports, _disk, _tools, _uv, _certificates, _users, _stack, _store,
     ]  # fmt: skip
     return [check for probe in probes for check in probe(settings)]
 
@@ -118,29 +119,31 @@ def _network(settings: Settings) -> Iterator[Check]:
 
 
 def _ports(settings: Settings) -> Iterator[Check]:
-    ours = _running_server(settings)
+    ours = running_settings(settings)
     for name in ("http", "ssh", "api"):
         address: Address = getattr(settings, name)
+        if ours is not None and getattr(ours, name) == address:
+            yield Check(name, OK, f"{address} is served by this platform")
+            continue
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 sock.bind((address.host, address.port))
             except OSError as error:
-                state = OK if ours else FAILURE
-                detail = f"{address} " + (
-                    "is served by this platform" if ours else (error.strerror or str(error))
-                )
-                yield Check(name, state, detail, "" if ours else f"Choose another with --{name}.")
+                detail = f"{address}: {error.strerror or error}"
+                yield Check(name, FAILURE, detail, f"Choose another with --{name}.")
             else:
                 yield Check(name, OK, f"{address} is free")
 
 
-def _running_server(settings: Settings) -> bool:
+def running_settings(settings: Settings) -> Settings | None:
+    """The settings of the server that runs on this home; None when none does."""
     try:
         status = json.loads((settings.layout().run / "status.json").read_text())
-        return Path(f"/proc/{int(status['pid'])}").exists()
-    except (OSError, ValueError, KeyError):
-        return False
+        alive = Path(f"/proc/{int(status['pid'])}").exists()
+        return Settings.from_json(status["settings"]) if alive else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _disk(settings: Settings) -> Iterator[Check]:
@@ -159,6 +162,12 @@ def _tools(settings: Settings) -> Iterator[Check]:
             yield Check(tool, OK, path)
         else:
             yield Check(tool, severity, f"missing; it {purpose}", f"apt-get install {package}")
+
+
+def _uv(settings: Settings) -> Iterator[Check]:
+    path = shutil.which("uv", path=f"{sysconfig.get_path('scripts')}:{os.environ.get('PATH', '')}")
+    advice = "" if path else "make setup, or: pip install uv"
+    yield Check("uv", OK if path else WARNING, path or "missing; it installs Python packages", advice)
 
 
 def _certificates(settings: Settings) -> Iterator[Check]:

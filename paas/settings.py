@@ -244,7 +244,11 @@ def read_file(path: Path) -> dict[str, str]:
     try:
         data = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+        mark = getattr(error, "problem_mark", None)
+        where = (
+            f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else str(error).splitlines()[0]
+        )
+        raise BadInput(f"{path} cannot be read: {where}.") from error
     flat: dict[str, str] = {}
     _flatten(path, "", data if data is not None else {}, flat)
     return flat

@@ -114,10 +114,12 @@ def apps_rename(name: str, app: str, as_json: bool) -> None:
 @command("apps:branch")
 @click.argument("branch", required=False)
 @app_option
-def apps_branch(branch: str | None, app: str) -> None:
+@json_option
+def apps_branch(branch: str | None, app: str, as_json: bool) -> None:
     """Show or set the branch whose pushes are deployed."""
     if branch is None:
-        return output.result(client().get(app_path(app))["deploy_branch"])
+        found = client().get(app_path(app))["deploy_branch"]
+        return output.print_json({"deploy_branch": found}) if as_json else output.result(found)
     with output.Progress(f"Deploying {app} from {output.plain(branch)}") as progress:
         client().patch(app_path(app), {"deploy_branch": branch})
         progress.done()

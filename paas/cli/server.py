@@ -115,6 +115,8 @@ def server_uninstall(home: str | None, confirm: str | None) -> None:
 def doctor(as_json: bool, **flags: Any) -> int:
     """Check this machine for what a platform needs, and say what to do about each thing."""
     settings = _settings(flags)
-    from paas.doctor import main
+    from paas.doctor import main, running_settings
 
+    if not any(value for name, value in flags.items() if name != "home"):
+        settings = running_settings(settings) or settings
     return main(settings, as_json=as_json)

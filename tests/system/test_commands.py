@@ -262,6 +262,11 @@ def test_the_servers_own_account_of_itself(platform: Platform) -> None:
         assert owner == item["user"]
     doctor = platform.paas("doctor", check=False)
     assert "cgroups" in doctor.stdout
+    for port in (platform.http, platform.ssh, platform.api):
+        assert f"127.0.0.1:{port} is served by this platform" in doctor.stdout
+    asked = platform.paas("doctor", "--ssh", f"127.0.0.1:{platform.http}", check=False)
+    assert asked.returncode == 1
+    assert f"ssh: 127.0.0.1:{platform.http}: Address already in use" in asked.stdout
 
 
 def test_an_unknown_command_names_the_nearest(platform: Platform) -> None:

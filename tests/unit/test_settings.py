@@ -44,7 +44,7 @@ def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path
         ("http: 8080\n", ["http", "ADDRESS:PORT"]),
         ("http: 127.0.0.1:99999\n", ["127.0.0.1:99999"]),
         ("- a\n", ["key: value"]),
-        ("a: [\n", ["cannot be read"]),
+        ("a: [\n", ["cannot be read", "line 2"]),
         ("domain: [x]\n", ["domain"]),
         ("router_workers: 0\n", ["router_workers", "above 0"]),
         ("builds.share_registry_credentials: maybe\n", ["neither true nor false"]),
