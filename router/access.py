@@ -102,6 +102,7 @@ class Ring:
         self._cap = cap_bytes
         times = [path.stat().st_mtime_ns if path.exists() else 0 for path in self._paths]
         self._turn = 1 if times[1] > times[0] else 0
+        self._fd = -1
         self._open(0)
 
     def _open(self, flags: int) -> None:
@@ -113,13 +114,16 @@ class Ring:
 
     def write(self, data: bytes) -> None:
         if self._size and self._size + len(data) > self._cap:
-            os.close(self._fd)
+            self.close()
             self._turn ^= 1
             self._open(os.O_TRUNC)
         self._size += os.write(self._fd, data)
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Close the file; once more does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class AccessLog:
@@ -166,7 +170,9 @@ class AccessLog:
             if not self._lost:
                 print(f"router event=log-lost name={name} error={error}", file=sys.stderr, flush=True)
             self._lost += 1
-            self._rings.pop(name, None)
+            ring = self._rings.pop(name, None)
+            if ring is not None:
+                ring.close()
 
     def _ring(self, name: str) -> Ring:
         ring = self._rings.get(name)

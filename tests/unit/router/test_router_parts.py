@@ -290,3 +290,20 @@ def test_metrics_are_in_the_exposition_format() -> None:
     assert 'router_service_seconds_bucket{worker="0",app="x",le="+Inf"} 2\n' in text
     sample = re.compile(r'(# TYPE \w+ (counter|gauge|histogram))|(\w+\{(\w+="[^"]*",?)+\} [0-9.e+-]+)')
     assert [line for line in text.splitlines() if not sample.fullmatch(line)] == []
+
+
+def test_a_log_that_cannot_be_written_costs_no_descriptor(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = AccessLog(Path("/dev/full/nowhere"), 0, Metrics())
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        log.entries.append(entry())
+        log.flush()
+    (tmp_path / "a1.0.0.log").symlink_to("/dev/full")
+    other = AccessLog(tmp_path, 0, Metrics())
+    for _ in range(10):
+        other.entries.append(entry())
+        other.flush()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert capfd.readouterr().err.count("event=log-lost") == 2
