@@ -47,7 +47,7 @@ class JsonDecoder:
             del self._buffer[: 4 + length]
             try:
                 messages.append(json.loads(body))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise FrameError("a message is not JSON") from error
         return messages
 

@@ -106,11 +106,19 @@ def _fail(field_name: str, value: object, rule: str) -> SpecError:
 
 
 def _text(field_name: str, value: object, pattern: re.Pattern[str] | None = None) -> str:
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str) or "\0" in value or not _encodable(value):
         raise _fail(field_name, value, "is not text")
     if pattern is not None and not pattern.fullmatch(value):
         raise _fail(field_name, value, f"does not match {pattern.pattern}")
     return value
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(field_name: str, value: object, low: int, high: int) -> int:
