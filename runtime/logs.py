@@ -14,6 +14,7 @@ MAX_LINE_BYTES = 10_000
 RING_BYTES = 8 * 1024 * 1024
 RATE_BYTES = 1024 * 1024
 BURST_BYTES = 4 * 1024 * 1024
+NOTE_EVERY_S = 1.0
 
 _PLAIN = re.compile(rb"[\t\x20-\x7e]*")
 _ESCAPES = re.compile(
@@ -38,9 +39,13 @@ class LineSplitter:
 
     def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
         self._rest = b""
+        self._skipping = False
         self._max = max_bytes
 
     def feed(self, data: bytes) -> list[bytes]:
+        if self._skipping:
+            _, end, data = data.partition(b"\n")
+            self._skipping = not end
         *lines, self._rest = (self._rest + data).split(b"\n")
         found: list[bytes] = []
         for line in lines:
@@ -55,10 +60,11 @@ class LineSplitter:
         rest, self._rest = self._rest, b""
         return self._pieces(rest) if rest else []
 
-    def forget(self) -> int:
-        """Give the incomplete last line up; 1 if there was one."""
-        had, self._rest = bool(self._rest), b""
-        return int(had)
+    def forget(self, data: bytes) -> int:
+        """Give up the lines that `data` ends, holds and begins, the last to its end; how many they are."""
+        count = data.count(b"\n") + (not data.endswith(b"\n")) - self._skipping
+        self._rest, self._skipping = b"", not data.endswith(b"\n")
+        return count
 
     def _pieces(self, line: bytes) -> list[bytes]:
         if len(line) <= self._max:
@@ -119,6 +125,7 @@ class Journal:
         self._note = f" paas[{dyno}]: ".encode()
         self._allowance = allowance or Allowance()
         self._dropped = 0
+        self._note_due = 0.0
 
     @property
     def dropped(self) -> int:
@@ -139,17 +146,21 @@ class Journal:
             if not self._allowance.take(len(line) + len(head) + 1, now):
                 self._dropped += 1
                 continue
-            if self._dropped:
-                out.append(self.take_note(wall))
+            if self.note_due(now):
+                out.append(self.take_note(wall, now))
             out.append(head + line + b"\n")
         return b"".join(out)
 
     def drop(self, count: int) -> None:
         self._dropped += count
 
-    def take_note(self, wall: float) -> bytes:
+    def note_due(self, now: float) -> bool:
+        """Whether lines were dropped that no note has told of, and the last note is a second old."""
+        return bool(self._dropped) and now >= self._note_due
+
+    def take_note(self, wall: float, now: float) -> bytes:
         """One line that says how many were dropped since the last such line; empty if none were."""
-        count, self._dropped = self._dropped, 0
+        count, self._dropped, self._note_due = self._dropped, 0, now + NOTE_EVERY_S
         if not count:
             return b""
         return stamp(wall).encode() + self._note + f"dropped {count} lines\n".encode()

@@ -114,8 +114,8 @@ class Pump:
         attach = self._attach
         if attach is not None and attach.awaited and now >= self._started + FIRST_CLIENT_S:
             attach.give_up_waiting()
-        if self._journal.dropped and not self._journal.throttled(now):
-            self._ring.write(self._journal.take_note(time.time()))
+        if self._journal.note_due(now) and not self._journal.throttled(now):
+            self._ring.write(self._journal.take_note(time.time(), now))
 
     def _dispatch(self, fd: int, events: int) -> None:
         attach = self._attach
@@ -162,7 +162,7 @@ class Pump:
     def _log(self, fd: int, data: bytes) -> None:
         now = time.monotonic()
         if self._journal.throttled(now):
-            self._journal.drop(data.count(b"\n") + self._splitters[fd].forget())
+            self._journal.drop(self._splitters[fd].forget(data))
             return
         lines = self._splitters[fd].feed(data)
         if lines:
@@ -227,7 +227,7 @@ class Pump:
         for fd in list(self._outputs):
             self._close_output(fd)
         if self._journal.dropped:
-            self._ring.write(self._journal.take_note(time.time()))
+            self._ring.write(self._journal.take_note(time.time(), time.monotonic()))
         record = exit_record(status, self._wall_exceeded, self._group)
         os.write(self._exit_file, json.dumps(record).encode())
         if self._attach is not None:

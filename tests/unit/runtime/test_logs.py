@@ -95,7 +95,22 @@ def test_beyond_the_rate_lines_are_counted_and_told_of_once() -> None:
     later = journal.format([b"late"], wall=1.0, now=10.0)
     assert f"paas[web.1]: dropped {10 - kept} lines\n".encode() in later
     assert later.endswith(b"app[web.1]: late\n")
-    assert journal.dropped == 0 and journal.take_note(2.0) == b""
+    assert journal.dropped == 0 and journal.take_note(2.0, 11.0) == b""
+
+
+def test_a_flood_is_noted_once_a_second() -> None:
+    journal = Journal("app", "web.1", Allowance(rate=1000, burst=200, left=200))
+    out = b"".join(journal.format([b"x" * 40] * 10, wall=0.0, now=0.05 * step) for step in range(60))
+    assert 2 <= out.count(b"dropped") <= 4
+
+
+def test_what_remains_of_a_line_that_was_given_up_is_no_line() -> None:
+    splitter = LineSplitter()
+    assert splitter.feed(b"one\ntw") == [b"one"]
+    assert splitter.forget(b"o\nthree\nfo") == 3
+    assert splitter.forget(b"u") == 0
+    assert splitter.feed(b"r") == []
+    assert splitter.feed(b"\nfive\n") == [b"five"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.floats(0, 3)), max_size=50))
