@@ -1,8 +1,8 @@
 """Who gets in when many knock: bounds before login, by source. Pure; the accept loop performs what it decides.
 
 A connection first waits (no process, one descriptor) until its version line is here, then starts (a process, not
-logged in), then is open. When a stage is full, the oldest of the source that has most there makes room, so that a
-flood from one place does not lock out the others.
+logged in), then is open. Those of the source that has fewest starting go first; when a stage is full, the oldest of
+the source that has most there makes room, so that a flood does not lock out the others.
 """
 
 from __future__ import annotations
@@ -57,13 +57,11 @@ class Stage(Generic[T]):
         """Whether this source may have one more here at all."""
         return self._count()[source] < self._per_source
 
-    def add(self, key: T, source: str, now: float) -> T | None:
-        """Take one in; who must go for it, if somebody must."""
-        leaving = self._to_evict() if len(self._guests) >= self._total else None
-        if leaving is not None:
-            self.remove(leaving)
+    def is_full(self) -> bool:
+        return len(self._guests) >= self._total
+
+    def add(self, key: T, source: str, now: float) -> None:
         self._guests[key] = Guest(key, source, now)
-        return leaving
 
     def remove(self, key: T) -> str | None:
         """Forget one; its source."""
@@ -77,15 +75,27 @@ class Stage(Generic[T]):
         """When the first becomes overdue, in monotonic seconds."""
         return min((guest.since for guest in self._guests.values()), default=None)
 
-    def keys(self) -> Iterable[T]:
-        return list(self._guests)
+    def to_leave(self, now: float, min_age_s: float = 0, crowd: Stage[int] | None = None) -> T | None:
+        """Who makes room: the oldest of the source that has most, here and in `crowd`.
+
+        Nobody younger than `min_age_s`; one that is alone of its source has three times as long.
+        """
+        count = self._count() + (crowd._count() if crowd else Counter())
+        old = [
+            guest
+            for guest in self._guests.values()
+            if now - guest.since >= min_age_s * (1 if count[guest.source] > 1 else 3)
+        ]
+        return max(old, key=lambda guest: count[guest.source]).key if old else None
+
+    def next_of(self, candidates: Iterable[tuple[T, str]]) -> T | None:
+        """Who of (key, source), in the order of arrival, comes in next: of the source that has fewest here."""
+        count = self._count()
+        welcome = [each for each in candidates if count[each[1]] < self._per_source]
+        return min(welcome, key=lambda each: count[each[1]])[0] if welcome else None
 
     def _count(self) -> Counter[str]:
         return Counter(guest.source for guest in self._guests.values())
-
-    def _to_evict(self) -> T:
-        heaviest = self._count().most_common(1)[0][0]
-        return next(guest.key for guest in self._guests.values() if guest.source == heaviest)
 
 
 def waiting_stage(limits: Limits) -> Stage[int]:

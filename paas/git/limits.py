@@ -24,11 +24,12 @@ class Limits:
     stall_s: float = 60.0
 
     login_s: float = 20.0
-    greeting_s: float = 10.0
+    greeting_s: float = 20.0
     waiting: int = 512
     waiting_per_source: int = 64
-    starting: int = 32
-    starting_per_source: int = 12
+    starting: int = 16
+    starting_per_source: int = 8
+    prompt_s: float = 3.0
     connections: int = 128
     sessions: int = 8
 

@@ -59,6 +59,8 @@ class Server:
         self._waiting = waiting_stage(limits)
         self._starting = starting_stage(limits)
         self._sockets: dict[int, tuple[socket.socket, str]] = {}
+        self._ready: dict[int, str] = {}
+        """descriptor → source of those whose version line is here, in the order of arrival"""
         self._children: dict[int, int] = {}
         """pid → descriptor on which its login is told"""
         self._next_housekeeping = 0.0
@@ -89,7 +91,9 @@ class Server:
                 else:
                     self._logged_in(descriptor)
             self._reap()
-            self._expire(time.monotonic())
+            now = time.monotonic()
+            self._expire(now)
+            self._admit_ready(now)
 
     def _poked(self) -> None:
         """An app is gone: its repository should go soon, together with those of others that go now."""
@@ -108,6 +112,8 @@ class Server:
             since = stage.next_due()
             if since is not None:
                 due.append(since + patience - now)
+        if self._ready:
+            due.append(_SOON_S)
         return max(0.01, min(due) + 0.01)
 
     def _accept(self) -> None:
@@ -129,9 +135,10 @@ class Server:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with contextlib.suppress(OSError):
                 sock.send(VERSION.encode() + b"\r\n")
-            leaving = self._waiting.add(sock.fileno(), source, time.monotonic())
-            if leaving is not None:
+            now = time.monotonic()
+            if self._waiting.is_full() and (leaving := self._waiting.to_leave(now)) is not None:
                 self._drop(leaving)
+            self._waiting.add(sock.fileno(), source, now)
             self._sockets[sock.fileno()] = (sock, source)
             self._poller.register(sock, select.POLLIN)
 
@@ -144,19 +151,30 @@ class Server:
         except OSError:
             seen = b""
         if seen.startswith(b"SSH-2.0-") and b"\n" in seen[:256]:
-            self._waiting.remove(descriptor)
             self._poller.unregister(descriptor)
-            del self._sockets[descriptor]
-            self._admit(sock, source)
+            self._ready[descriptor] = source
         elif not b"SSH-2.0-".startswith(seen[:8]) or not seen or len(seen) > 255:
             self._drop(descriptor)
         else:
             # a peeked byte stays readable: wait for more instead of spinning
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
 
+    def _admit_ready(self, now: float) -> None:
+        """Start those that have been greeted, as far as there is room; the others wait."""
+        while (descriptor := self._starting.next_of(self._ready.items())) is not None:
+            if self._starting.is_full():
+                leaving = self._starting.to_leave(now, self._limits.prompt_s, self._waiting)
+                if leaving is None:
+                    return
+                self._starting.remove(leaving)
+                self._refused += 1
+                os.kill(leaving, signal.SIGKILL)
+            del self._ready[descriptor]
+            self._waiting.remove(descriptor)
+            self._admit(*self._sockets.pop(descriptor))
+
     def _admit(self, sock: socket.socket, source: str) -> None:
-        full = len(self._children) - len(self._starting) >= self._limits.connections
-        if full or not self._starting.room_for(source):
+        if len(self._children) - len(self._starting) >= self._limits.connections:
             self._refuse(sock)
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
@@ -176,10 +194,7 @@ class Server:
         sock.close()
         self._children[pid] = read
         self._poller.register(read, select.POLLIN)
-        leaving = self._starting.add(pid, source, time.monotonic())
-        if leaving is not None:
-            self._refused += 1
-            os.kill(leaving, signal.SIGKILL)
+        self._starting.add(pid, source, time.monotonic())
 
     def _fork(self, action: Callable[[], None]) -> int:
         parent = os.getpid()
@@ -227,7 +242,6 @@ class Server:
 
     def _expire(self, now: float) -> None:
         for descriptor in self._waiting.overdue(now):
-            self._waiting.remove(descriptor)
             self._drop(descriptor)
         for pid in self._starting.overdue(now):
             self._starting.remove(pid)
@@ -245,9 +259,11 @@ class Server:
         sock.close()
 
     def _drop(self, descriptor: int) -> None:
+        self._refused += 1
         self._waiting.remove(descriptor)
         sock, _ = self._sockets.pop(descriptor)
-        self._poller.unregister(descriptor)
+        if self._ready.pop(descriptor, None) is None:
+            self._poller.unregister(descriptor)
         sock.close()
 
 

@@ -23,9 +23,29 @@ def test_one_source_has_a_bound_of_its_own() -> None:
 def test_the_oldest_of_the_heaviest_source_makes_room() -> None:
     stage: Stage[int] = Stage(total=4, per_source=3, patience_s=5)
     for key, source in ((1, "quiet"), (2, "loud"), (3, "loud"), (4, "loud")):
-        assert stage.add(key, source, key) is None
-    assert stage.add(5, "new", 5) == 2
-    assert sorted(stage.keys()) == [1, 3, 4, 5]
+        assert not stage.is_full()
+        stage.add(key, source, key)
+    assert stage.is_full()
+    assert stage.to_leave(10) == 2
+    assert stage.to_leave(5, min_age_s=3) == 2
+    assert stage.to_leave(4, min_age_s=3) is None, "the loud ones came just now, the quiet one is alone"
+    for key in (2, 3, 4):
+        stage.remove(key)
+    assert stage.to_leave(9, min_age_s=3) is None
+    assert stage.to_leave(10, min_age_s=3) == 1
+    waiting: Stage[int] = Stage(total=4, per_source=3, patience_s=5)
+    waiting.add(9, "quiet", 0)
+    assert stage.to_leave(4, min_age_s=3, crowd=waiting) == 1, "it is not alone"
+
+
+def test_those_of_the_quietest_source_come_in_first() -> None:
+    stage: Stage[int] = Stage(total=9, per_source=2, patience_s=5)
+    assert stage.next_of([]) is None
+    assert stage.next_of([(1, "a"), (2, "b")]) == 1
+    stage.add(1, "a", 0)
+    assert stage.next_of([(3, "a"), (4, "b"), (5, "b")]) == 4
+    stage.add(3, "a", 0)
+    assert stage.next_of([(6, "a")]) is None
 
 
 def test_patience_ends() -> None:
