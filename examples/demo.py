@@ -6,6 +6,7 @@ Everything it makes lies in one temporary folder; neither ~/.ssh nor its known_h
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PAAS = Path(sys.executable).parent / "paas"
+WANTED = {"http": 8080, "ssh": 2222, "api": 8081}
 
 
 def free_port(preferred: int) -> int:
@@ -45,28 +47,61 @@ def run(command: list[str], environ: dict[str, str], cwd: Path | None = None) ->
         raise SystemExit(f"demo: {command[0]} ended with status {status}")
 
 
-@contextmanager
-def server(home: Path, ports: dict[str, int], stacks: str) -> Iterator[subprocess.Popen[bytes]]:
+def choose_ports() -> dict[str, int]:
+    ports = {name: free_port(preferred) for name, preferred in WANTED.items()}
+    for name, port in ports.items():
+        if port != WANTED[name]:
+            print(f"127.0.0.1:{WANTED[name]} is busy, {name} listens on 127.0.0.1:{port}", flush=True)
+    return ports
+
+
+def start(home: Path, ports: dict[str, int], stacks: str, log: Path) -> subprocess.Popen[bytes]:
     command = [str(PAAS), "server", "--home", str(home), "--stacks", stacks, "--stop-apps"]
     for name, port in ports.items():
         command += [f"--{name}", f"127.0.0.1:{port}"]
-    log = home.parent / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+
+
+def became_ready(process: subprocess.Popen[bytes], log: Path) -> bool:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if b"\nready in " in log.read_bytes():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@contextmanager
+def taking_turns(folder: Path) -> Iterator[None]:
+    """Demos side by side start one after the other, so that each finds the ports of the others taken."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        deadline = time.monotonic() + 60
-        while b"ready in" not in log.read_bytes():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("demo: the server did not start\n" + log.read_text(errors="replace"))
-            time.sleep(0.02)
-        print(log.read_text().rstrip(), flush=True)
-        yield process
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(90)
-        subprocess.run(
-            [str(PAAS), "server:uninstall", "--home", str(home), "--confirm", str(home)], check=True
-        )
+        os.close(descriptor)
+
+
+@contextmanager
+def server(home: Path, stacks: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
+    """The running platform and its ports."""
+    log = home.parent / "server.log"
+    with ExitStack() as undo:
+        with taking_turns(Path(stacks)):
+            ports = choose_ports()
+            process = start(home, ports, stacks, log)
+            undo.callback(stop, process, home)
+            if not became_ready(process, log):
+                raise SystemExit("demo: the server did not start\n" + log.read_text(errors="replace"))
+        print(log.read_text().rstrip(), flush=True)
+        yield process, ports
+
+
+def stop(process: subprocess.Popen[bytes], home: Path) -> None:
+    process.send_signal(signal.SIGTERM)
+    process.wait(90)
+    subprocess.run([str(PAAS), "server:uninstall", "--home", str(home), "--confirm", str(home)], check=True)
 
 
 def prepare_repository(folder: Path) -> Path:
@@ -78,14 +113,14 @@ def prepare_repository(folder: Path) -> Path:
     return repository
 
 
-def demonstrate(folder: Path, ports: dict[str, int], once: bool, stacks: str) -> None:
+def demonstrate(folder: Path, once: bool, stacks: str) -> None:
     home, key = folder / "home", folder / "key"
     ssh = f"ssh -F none -i {key} -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new"
-    environ = {**os.environ, "PAAS_HOME": str(home), "PAAS_APP": ""}
+    environ = {name: value for name, value in os.environ.items() if name != "PAAS_APP"}
+    environ["PAAS_HOME"] = str(home)
     environ["GIT_SSH_COMMAND"] = f"{ssh} -o UserKnownHostsFile={folder / 'known_hosts'}"
-    del environ["PAAS_APP"]
     say("1. The platform starts, each daemon under its own user")
-    with server(home, ports, stacks) as process:
+    with server(home, stacks) as (process, ports):
         say("2. A key for you, an app, and a git remote")
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)], check=True
@@ -111,19 +146,15 @@ def main() -> None:
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--stacks", default="/var/cache/paas/stacks")
     options = parser.parse_args()
-    wanted = {"http": 8080, "ssh": 2222, "api": 8081}
-    ports = {name: free_port(port) for name, port in wanted.items()}
-    for name, port in ports.items():
-        if port != wanted[name]:
-            print(f"127.0.0.1:{wanted[name]} is busy, {name} listens on 127.0.0.1:{port}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` leaves it ignored
     with ExitStack() as undo:
         folder = Path(tempfile.mkdtemp(prefix="paas-demo-"))
         undo.callback(shutil.rmtree, folder)
         try:
-            demonstrate(folder, ports, options.once, options.stacks)
+            demonstrate(folder, options.once, options.stacks)
         except KeyboardInterrupt:
-            say("Stopping")
+            say("Stopped")
 
 
 if __name__ == "__main__":
