@@ -206,15 +206,14 @@ def kept_images(history: list[Release], serving: int | None, keep: int) -> set[s
 
 
 def awaited_images(history: list[Release], made: list[Build], now: float) -> set[str]:
-    """Digests of the images of recent builds that no release names since: pushes on their way. Pure."""
-    return {
-        build.image_digest
-        for build in made
-        if build.image_digest is not None
-        and now - (build.finished_at or now) < IMAGE_AGE_S
-        and not any(
-            r.image_digest == build.image_digest and r.created_at >= build.started_at for r in history
-        )
+    """Digests of the newest image, whose layers the next push takes even if its release failed, and of recent
+    builds that no release names since: pushes on their way. `made` is newest first. Pure."""
+    built = [(build, build.image_digest) for build in made if build.image_digest is not None]
+    return {digest for _, digest in built[:1]} | {
+        digest
+        for build, digest in built
+        if now - (build.finished_at or now) < IMAGE_AGE_S
+        and not any(r.image_digest == digest and r.created_at >= build.started_at for r in history)
     }
 
 

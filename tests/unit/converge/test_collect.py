@@ -127,6 +127,14 @@ def test_an_image_that_waits_for_its_release_stays(home: Home) -> None:
         assert images.get(tx, home.app.id, digest("new")) is not None
 
 
+def test_the_newest_image_stays_for_the_next_push_even_if_its_release_failed(home: Home) -> None:
+    tried = [home.release("broken", state="failed"), home.release("worse", state="failed")]
+    home.collector.collect()
+    with home.store.read() as tx:
+        assert {image.digest for image in images.all(tx)} == {tried[1]}
+    assert digest("code-worse") in home.spawner.layer_digests
+
+
 def test_an_unused_layer_stays_a_week_for_the_next_build(home: Home) -> None:
     home.release("one")
     home.spawner.layer_digests |= {digest("recent"), digest("old")}
