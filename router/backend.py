@@ -116,11 +116,8 @@ class BackendConnection(Stream):
         sock.detach()
         self.connecting = False
         exchange = self.exchange
-        if exchange is None:
-            self.close()
-            return
-        if number:
-            exchange.refused(number)
+        if exchange is None or number:
+            self.close() if exchange is None else exchange.refused(number)
             return
         now = self.loop.now
         exchange.connect_s = now - self.idle_since
@@ -268,7 +265,9 @@ class BackendConnection(Stream):
         if length < 0 and not exchange.minor:
             exchange.keep = False
         chunked = length < 0 and exchange.minor == 1
-        head += forward.response_end(keep=exchange.keep, minor=exchange.minor, chunked=chunked)
+        head += exchange.cookie + forward.response_end(
+            keep=exchange.keep, minor=exchange.minor, chunked=chunked
+        )
         if length >= 0:
             self._with_length(exchange, head, rest, length)
             return

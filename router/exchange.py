@@ -39,6 +39,7 @@ class Exchange:
         "client",
         "connect_s",
         "connection",
+        "cookie",
         "failure",
         "gate",
         "keep",
@@ -97,6 +98,8 @@ class Exchange:
         self.failure: Failure | None = None
         self.gate: gate.Gate | None = None
         self.waiting = False
+        self.cookie = b""
+        """A line for the response that keeps the client at its backend."""
 
     @property
     def last_wanted(self) -> bool:
@@ -183,7 +186,9 @@ class Exchange:
         if backend is None:
             route = self.route
             assert route is not None
-            if route.pool is not None:
+            if route.special is not None:
+                backend = gate.pick(self, route)
+            elif route.pool is not None:
                 backend = choose(route.pool.ready, self.tried)
             if backend is None:
                 self.fail(FAILURES["refused"] if self.tried else route.failure)
@@ -210,13 +215,13 @@ class Exchange:
         self.connection = connection
         assert self.replay is not None
         sent = connection.begin(self, self.replay)
-        if sent == PENDING and self.uploading:
-            self.client.pause()
-        elif sent == BROKEN:
+        if sent == BROKEN:
             if connection.reused:
                 self.stale(nothing_sent=True)
             else:
                 self.unheard = True
+        elif self.uploading:
+            self.client.pause() if sent == PENDING else self.client.resume()
 
     # what may go wrong
 

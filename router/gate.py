@@ -1,12 +1,14 @@
-"""Between a request and the backends of its app: what the policy refuses, and what has to wait."""
+"""Between a request and the backends of its app: what the policy refuses, what has to wait, what stays together."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING
 
+from router.choice import choose
 from router.errors import FAILURES
-from router.policy import Policy, judge
+from router.policy import Policy, affinity_cookie, affinity_of, judge
+from router.table import Backend, Route, pick_pool
 
 if TYPE_CHECKING:
     from router.exchange import Exchange
@@ -92,3 +94,25 @@ def enter(exchange: Exchange, gate: Gate) -> None:
     exchange.waiting = True
     if exchange.uploading:
         exchange.client.pause()
+
+
+def pick(exchange: Exchange, route: Route) -> Backend | None:
+    """A backend for a route with shares or affinity: the one that the client's cookie names while it is ready, else
+    one of a pool picked by its share; the response then gets a cookie that names it."""
+    secret = route.policy.sticky if route.policy is not None else ""
+    pools = [pool for pool, _ in route.shares] or ([route.pool] if route.pool is not None else [])
+    named = affinity_of(secret, exchange.replay or b"") if secret else ""
+    for pool in pools:
+        for backend in pool.ready:
+            if backend.id == named and backend not in exchange.tried:
+                exchange.cookie = b""
+                return backend
+    first = pick_pool(route)
+    for pool in [first, *pools] if first is not None else pools:
+        chosen = choose(pool.ready, exchange.tried)
+        if chosen is not None:
+            if secret:
+                exchange.cookie = affinity_cookie(secret, chosen.id)
+                exchange.ordinary = False
+            return chosen
+    return None

@@ -2,7 +2,7 @@
 
 Flags of a route: `maintenance` (true), `canonical_host`, `body_limit_bytes`, `first_byte_s`, `rolling_s`,
 `allow` (networks), `basic_auth` ({user: "SALT$sha256 of salt and password in hex"}), `max_inflight`, `queue`,
-`queue_s`, `pause` (true). An unknown flag is left alone: a newer control plane may know more.
+`queue_s`, `pause` (true), `sticky` (a secret). An unknown flag is left alone: a newer control plane may know more.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ DEFAULT_QUEUE: Final = 100
 DEFAULT_QUEUE_S: Final = 30.0
 
 _AUTHORIZATION = re.compile(rb"\r\nauthorization:[ \t]*basic[ \t]+([A-Za-z0-9+/=]+)[ \t]*\r\n", re.IGNORECASE)
+_AFFINITY = re.compile(rb"[;:][ \t]*paas_affinity=([A-Za-z0-9_-]{1,64})\.([0-9a-f]{32})(?=[;\r])")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _PASSWORD = re.compile(r"[^$]{8,64}\$[0-9a-f]{64}")
 
@@ -42,6 +43,8 @@ class Policy:
     queue_s: float = DEFAULT_QUEUE_S
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     basic_auth: dict[bytes, str] = field(default_factory=dict)
+    sticky: str = ""
+    """The secret that signs affinity cookies."""
 
     @property
     def gated(self) -> bool:
@@ -63,6 +66,7 @@ def parse(flags: dict[str, Any]) -> Policy | None:
         queue_s=_positive(flags, "queue_s", float, DEFAULT_QUEUE_S),
         allow=tuple(ip_network(text, strict=False) for text in _of(flags, "allow", list, [])),
         basic_auth={name.encode(): word for name, word in _of(flags, "basic_auth", dict, {}).items()},
+        sticky=_of(flags, "sticky", str, ""),
     )
     for word in policy.basic_auth.values():
         if not isinstance(word, str) or _PASSWORD.fullmatch(word) is None:
@@ -151,3 +155,25 @@ def _known(policy: Policy, head: bytes) -> bool:
     salt, _, digest = (expected or "-$-").partition("$")
     given = hashlib.sha256(salt.encode() + password).hexdigest()
     return hmac.compare_digest(given, digest) and expected is not None
+
+
+def _sign(secret: str, id: str) -> str:
+    return hmac.new(secret.encode(), id.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def affinity_cookie(secret: str, id: str) -> bytes:
+    """The line that asks a client to come back to this backend."""
+    return f"Set-Cookie: paas_affinity={id}.{_sign(secret, id)}; Path=/; HttpOnly; SameSite=Lax\r\n".encode()
+
+
+def affinity_of(secret: str, head: bytes) -> str:
+    """The backend that a request head names in a cookie of ours, or nothing."""
+    end = head.find(b"\r\n\r\n")
+    for line in head[: end + 2].split(b"\r\n"):
+        if line[:7].lower() != b"cookie:":
+            continue
+        for match in _AFFINITY.finditer(line + b"\r"):
+            id = match[1].decode()
+            if hmac.compare_digest(_sign(secret, id), match[2].decode()):
+                return id
+    return ""

@@ -5,9 +5,10 @@ Backends are kept by id across tables, so that their requests in flight stay cou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from random import random
 from typing import Any
 
 from router.errors import BY_CODE, FAILURES, Failure
@@ -84,6 +85,10 @@ class Route:
     failure: Failure
     flags: dict[str, Any]
     policy: Policy | None = None
+    shares: tuple[tuple[Pool, int], ...] = ()
+    """Instead of one pool: several, each with its share of the requests."""
+    special: bool | None = None
+    """Set when a backend is not simply chosen from the pool: shares, or clients that stay at theirs."""
     gate: Any = None
     """Where requests may have to wait, set by the worker; None when the policy never makes them."""
 
@@ -136,6 +141,16 @@ def _by_path(routes: tuple[Route, ...], target: bytes) -> Route | None:
     return None
 
 
+def pick_pool(route: Route, rand: Callable[[], float] = random) -> Pool | None:
+    """The pool of a route: with shares one at random, as often as its share says."""
+    point = rand() * sum(share for _, share in route.shares)
+    for pool, share in route.shares:
+        point -= share
+        if point < 0:
+            return pool
+    return route.pool
+
+
 def read_generation(document: Any) -> int:
     """The generation of a document. Raises TableError."""
     if not isinstance(document, dict) or not isinstance(document.get("generation"), int):
@@ -161,6 +176,9 @@ def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
     grouped: dict[bytes, list[Route]] = {}
     for entry, route in routes:
         route.pool = table.pools[entry["pool"]] if entry.get("pool") is not None else None
+        route.shares = tuple((table.pools[name], share) for name, share in entry.get("shares", {}).items())
+        if route.shares or (route.policy is not None and route.policy.sticky):
+            route.special = True
         key = route.host[1:] if route.host.startswith(b"*.") else route.host
         table.has_wildcards |= key.startswith(b".")
         grouped.setdefault(key, []).append(route)
@@ -214,6 +232,11 @@ def _read_route(entry: Any, pools: dict[str, Any]) -> tuple[dict[str, Any], Rout
         raise TableError(f"route {host}: the path does not begin with a slash")
     if entry.get("pool") is not None and entry["pool"] not in pools:
         raise TableError(f"route {host}: there is no pool {entry['pool']}")
+    shares = entry.get("shares", {})
+    if not isinstance(shares, dict) or not all(isinstance(n, int) and n >= 0 for n in shares.values()):
+        raise TableError(f"route {host}: shares is no object of numbers")
+    if unknown := shares.keys() - pools.keys():
+        raise TableError(f"route {host}: there is no pool {min(unknown)}")
     flags = entry.get("flags", {})
     if not isinstance(flags, dict):
         raise TableError(f"route {host}: flags is not an object")

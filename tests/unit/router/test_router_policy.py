@@ -32,9 +32,9 @@ def answer(rig: Rig, request: bytes = GET) -> bytes:
     """What the client gets when the backend, if it is asked, says ok."""
     client = rig.client()
     client.send(request)
-    if rig.dialled:
-        rig.backend.take()
-        rig.backend.send(OK)
+    for end in rig.dialled:
+        if end.sock.fileno() >= 0 and end.take() and not end.closed:
+            end.send(OK)
     return client.read()
 
 
@@ -224,3 +224,59 @@ def test_flags_that_make_no_sense_are_refused(flags: dict[str, Any]) -> None:
 def test_unknown_and_empty_flags_ask_nothing() -> None:
     assert parse({"error": "H14", "something_new": [1]}) is None
     assert parse({"maintenance": False, "allow": []}) is None
+
+
+def shared(rig: Rig, shares: dict[str, int], **flags: Any) -> None:
+    rig.generation += 1
+    pools = {name: [{"id": f"i-{name}", "address": "192.0.2.9", "port": 5000}] for name in ("old", "new")}
+    route = {"host": "app.test", "app": "app", "pool": "old", "shares": shares, "flags": flags}
+    rig.proxy.set_table({"generation": rig.generation, "routes": [route], "pools": pools})
+    rig.run()
+
+
+def test_pools_get_their_shares(make: Any) -> None:
+    rig = make()
+    shared(rig, {"old": 90, "new": 10})
+    for _ in range(400):
+        assert answer(rig).endswith(b"ok")
+    counts = {backend.id: backend.requests for backend in rig.proxy.backends.values()}
+    assert sum(counts.values()) == 400 and 10 <= counts["i-new"] <= 90
+    shared(rig, {"old": 0, "new": 1})
+    for _ in range(20):
+        answer(rig)
+    assert rig.proxy.backends["i-new"].requests == counts["i-new"] + 20
+
+
+def test_a_share_that_refuses_leaves_the_request_to_the_other(make: Any) -> None:
+    rig = make()
+    shared(rig, {"old": 0, "new": 1})
+    rig.refusing["i-new"] = 111
+    assert answer(rig).endswith(b"ok")
+    assert [end.backend for end in rig.dialled] == ["i-old"]
+
+
+def cookie_of(got: bytes) -> bytes:
+    return got.partition(b"\r\nSet-Cookie: ")[2].partition(b";")[0]
+
+
+def test_a_client_stays_at_its_backend(make: Any) -> None:
+    rig = make(sticky="s3cret")
+    rig.set_table(("i1", "i2", "i3"), sticky="s3cret")
+    cookie = cookie_of(answer(rig))
+    assert cookie.startswith(b"paas_affinity=i")
+    home = rig.backend.backend
+    for _ in range(10):
+        got = answer(rig, b"GET / HTTP/1.1\r\nHost: app.test\r\nCookie: a=b; " + cookie + b"; c=d\r\n\r\n")
+        assert got.endswith(b"ok") and b"Set-Cookie" not in got
+        assert rig.log()[-1].dyno == b"web." + home[-1:].encode()
+        rig.advance(6)
+    rig.set_table(tuple({"i1", "i2", "i3"} - {home}), sticky="s3cret")
+    got = answer(rig, b"GET / HTTP/1.1\r\nHost: app.test\r\nCookie: " + cookie + b"\r\n\r\n")
+    assert got.endswith(b"ok") and cookie_of(got) not in (b"", cookie), "its backend is gone: another one"
+
+
+def test_a_forged_cookie_is_nothing(make: Any) -> None:
+    rig = make(sticky="s3cret")
+    forged = b"paas_affinity=i1." + b"0" * 32
+    got = answer(rig, b"GET / HTTP/1.1\r\nHost: app.test\r\nCookie: " + forged + b"\r\n\r\n")
+    assert cookie_of(got) not in (b"", forged)
