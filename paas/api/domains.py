@@ -33,12 +33,7 @@ def list_domains(app_name: str) -> dict[str, Any]:
 def add(app_name: str) -> tuple[dict[str, Any], int]:
     where, app, who = context(), the_app(), principal()
     name: DomainName = body(required={"name": DomainName.parse})["name"]
-    platform = where.settings.domain
-    if name == platform or name.endswith("." + platform):
-        raise BadInput(
-            f"{name} lies in the platform's own domain.",
-            f"Names below {platform} are given by the apps' names.",
-        )
+    check_claim(name, where.settings.domain)
     with where.store.write() as tx:
         if len(domains.of_app(tx, app.id)) >= _MOST:
             raise BadInput(f"{app.name} has {_MOST} domains already.", "Remove one first.")
@@ -47,6 +42,17 @@ def add(app_name: str) -> tuple[dict[str, Any], int]:
     where.poke()
     where.tell(app.id, f"Add domain {name} by {who.name}")
     return domain_json(domain), 201
+
+
+def check_claim(name: str, platform: str) -> None:
+    """No app may have the platform's own domain, a name below it, or a wildcard over it. Raises BadInput."""
+    if name == platform or name.endswith("." + platform):
+        raise BadInput(
+            f"{name} lies in the platform's own domain.",
+            f"Names below {platform} are given by the apps' names.",
+        )
+    if name.startswith("*.") and platform.endswith(name[1:]):
+        raise BadInput(f"{name} covers the platform's own domain, {platform}.", "Name the hosts one by one.")
 
 
 @routes.delete("/v1/apps/<app_name>/domains/<name>")

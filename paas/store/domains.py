@@ -13,9 +13,25 @@ def add(tx: Tx, app_id: str, name: str) -> Domain:
     if row:
         owner = "this app" if row[0] == app_id else "another app"
         raise Conflict(f"The domain {name} belongs to {owner} already.")
+    if _is_within_others(tx, app_id, name):
+        raise Conflict(f"The domain {name} overlaps with one of another user's app.")
     at = now()
     tx.execute("INSERT INTO domain (name, app_id, created_at) VALUES (?, ?, ?)", (name, app_id, at))
     return Domain(name, app_id, at)
+
+
+def _is_within_others(tx: Tx, app_id: str, name: str) -> bool:
+    """Whether an app of another owner has a wildcard over the name, or, if that is a wildcard, a name below it."""
+    labels = name.removeprefix("*.").split(".")
+    first = 0 if name.startswith("*.") else 1
+    above = [f"*.{'.'.join(labels[start:])}" for start in range(first, len(labels))]
+    ending = name.removeprefix("*") if name.startswith("*.") else None
+    others = tx.execute(
+        "SELECT domain.name FROM domain JOIN app ON app.id = domain.app_id"
+        " WHERE app.owner_id IS NOT (SELECT owner_id FROM app WHERE id = ?)",
+        (app_id,),
+    )
+    return any(other in above or (ending is not None and other.endswith(ending)) for (other,) in others)
 
 
 def remove(tx: Tx, app_id: str, name: str) -> None:

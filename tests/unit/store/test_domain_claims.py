@@ -1,0 +1,66 @@
+"""Claims on host names: what one user's app was given, no other user's app can take by a name that overlaps."""
+
+from __future__ import annotations
+
+import pytest
+
+from paas.api.domains import check_claim
+from paas.errors import BadInput, Conflict
+from paas.store import Store, apps, domains, users
+
+CLASHES = [
+    ("*.corp.example", "login.corp.example"),
+    ("*.corp.example", "a.b.corp.example"),
+    ("*.corp.example", "*.b.corp.example"),
+    ("www.corp.example", "*.corp.example"),
+    ("a.b.corp.example", "*.corp.example"),
+    ("*.b.corp.example", "*.corp.example"),
+]
+NEIGHBOURS = [
+    ("*.corp.example", "corp.example"),
+    ("*.corp.example", "login.othercorp.example"),
+    ("corp.example", "*.corp.example"),
+    ("www.corp.example", "mail.corp.example"),
+    ("www.othercorp.example", "*.corp.example"),
+]
+
+
+def claim(store: Store, first: str, second: str, *, same_owner: bool) -> None:
+    with store.write() as tx:
+        owners = [users.add(tx, name, "member").id for name in ("ann", "eve")]
+        mine = apps.create(tx, "mine", owners[0])
+        other = apps.create(tx, "other", owners[0 if same_owner else 1])
+        domains.add(tx, mine.id, first)
+        domains.add(tx, other.id, second)
+
+
+@pytest.mark.parametrize(("first", "second"), CLASHES)
+def test_a_name_that_overlaps_with_another_users_is_refused(store: Store, first: str, second: str) -> None:
+    with pytest.raises(Conflict, match="overlaps"):
+        claim(store, first, second, same_owner=False)
+
+
+@pytest.mark.parametrize(("first", "second"), CLASHES)
+def test_apps_of_one_user_may_share_a_wildcard(store: Store, first: str, second: str) -> None:
+    claim(store, first, second, same_owner=True)
+
+
+@pytest.mark.parametrize(("first", "second"), NEIGHBOURS)
+def test_names_beside_each_other_are_free(store: Store, first: str, second: str) -> None:
+    claim(store, first, second, same_owner=False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["apps.corp.example", "x.apps.corp.example", "*.apps.corp.example", "*.x.apps.corp.example", "*.corp.example"],
+)  # fmt: skip
+def test_the_platforms_own_domain_is_nobodys(name: str) -> None:
+    with pytest.raises(BadInput):
+        check_claim(name, "apps.corp.example")
+
+
+@pytest.mark.parametrize(
+    "name", ["corp.example", "www.corp.example", "*.www.corp.example", "*.ps.corp.example"]
+)
+def test_names_beside_the_platforms_own_domain_are_free(name: str) -> None:
+    check_claim(name, "apps.corp.example")
