@@ -16,8 +16,13 @@ from harness.platform import Platform, commit, wait_for
 
 SERVER = """
 import http.server, os, sys, threading, time, signal
+hung = threading.Event()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == '/hang':
+            hung.set()
+        while hung.is_set():
+            time.sleep(1)
         if self.path == '/crash':
             os._exit(9)
         if self.path == '/hog':
@@ -134,6 +139,39 @@ def test_a_strict_health_check_refuses_a_500(platform: Platform) -> None:
         assert repository
     finally:
         patient.close()
+
+
+def test_an_instance_that_stops_answering_its_liveness_check_is_replaced(platform: Platform) -> None:
+    check = '{"type": "liveness", "path": "/", "attempts": 2, "timeout": 1, "wait": 1}'
+    platform.deploy({**APP, "app.json": f'{{"healthchecks": {{"web": [{check}]}}}}'}, "lively")
+    (before,) = ps(platform, "lively")
+    with pytest.raises(OSError):
+        platform.get("lively", "/hang", timeout=1)
+    wait_for(lambda: [item for item in ps(platform, "lively") if item["id"] != before["id"]])
+    wait_for(lambda: platform.get("lively").status == 200)
+    assert "stopped answering its health check" in platform.paas("logs", "-n", "50", "-a", "lively").stdout
+
+
+def test_visitors_of_an_app_without_instances_are_told_why(platform: Platform) -> None:
+    def code() -> str:
+        answer = platform.get("empty")
+        assert answer.status == 503
+        return next(word for word in ("H10", "H14", "H20", "H81") if word in answer.text)
+
+    repository = platform.repository(APP, "empty")
+    platform.paas("create", "empty", cwd=platform.folder)
+    wait_for(lambda: platform.get("empty").status == 503)
+    assert code() == "H81"
+    platform.paas("config:set", "BOOT_S=2", "-a", "empty")
+    assert code() == "H81"
+    assert platform.push(repository, "empty").returncode == 0
+    platform.paas("scale", "web=0", "-a", "empty")
+    wait_for(lambda: code() == "H14")
+    scale = threading.Thread(target=lambda: platform.paas("scale", "web=1", "-a", "empty"))
+    scale.start()
+    wait_for(lambda: code() == "H20")
+    scale.join(60)
+    assert platform.get("empty").status == 200
 
 
 @pytest.mark.parametrize("daemon", ["converge", "spawner"])
