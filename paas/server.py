@@ -108,7 +108,7 @@ class _Listeners:
             _bind("--http", settings.http, reuse_port=False).close()
         self.http = [_bind("--http", settings.http, reuse_port=True) for _ in range(settings.router_workers)]
         self.ssh = _bind("--ssh", settings.ssh, reuse_port=False)
-        _bind("--api", settings.api, reuse_port=False).close()
+        self.api = _bind("--api", settings.api, reuse_port=False)
 
 
 def _bind(flag: str, address: Address, *, reuse_port: bool) -> socket.socket:
@@ -145,22 +145,27 @@ def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners:
         Daemon(
             "spawner",
             "root",
-            _short(layout.spawner_socket),
+            str(layout.spawner_socket),
             _starter(spawner, None, None),
             _serves(layout.spawner_socket),
         ),
         Daemon(
             "converge",
             control.name,
-            _short(layout.converge_socket),
+            str(layout.converge_socket),
             _starter(["-m", "paas.converge", *flags], control, api_view),
             _exists(layout.converge_socket),
         ),
         Daemon(
             "api",
             control.name,
-            f"http://{settings.api} and {_short(layout.api_socket)}",
-            _starter(["-m", "paas.api.serve", *flags], control, api_view),
+            f"http://{settings.api} and {layout.api_socket}",
+            _starter(
+                ["-m", "paas.api.serve", *flags, "--listen-fd", str(listeners.api.fileno())],
+                control,
+                api_view,
+                keep=[listeners.api.fileno()],
+            ),
             _serves(layout.api_socket),
         ),
         Daemon(
@@ -236,10 +241,6 @@ def _environ() -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-
-
-def _short(path: Path) -> str:
-    return str(path)
 
 
 def _exists(path: Path) -> Callable[[int], bool]:

@@ -1,4 +1,5 @@
-"""The api daemon: `python -P -m paas.api.serve --settings FILE`. One process, gunicorn's threaded worker inside.
+"""The api daemon: `python -P -m paas.api.serve --settings FILE --listen-fd N`. One process, gunicorn's threaded
+worker inside.
 
 It listens on the unix socket, where the kernel says who asks, and on TCP, where a token does. Each has threads of
 its own, so that no visitor from the network can keep the server's own commands waiting.
@@ -28,7 +29,7 @@ from paas.api.access import peer_uid
 from paas.api.app import create_app
 from paas.api.context import Context
 from paas.errors import PaasError, Unavailable
-from paas.settings import Address, Settings
+from paas.settings import Settings
 from paas.store import Store
 
 LOCAL_THREADS = 48
@@ -160,25 +161,13 @@ def listen_unix(path: Path) -> socket.socket:
     return sock
 
 
-def listen_tcp(address: Address) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        sock.bind((address.host, address.port))
-        sock.listen(256)
-    except OSError as error:
-        raise Unavailable(f"{address} cannot be listened on: {error.strerror}.") from error
-    return sock
-
-
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM, or until the parent is gone."""
+def serve(settings: Settings, remote: socket.socket) -> None:
+    """Serve until SIGTERM, or until the parent is gone; `remote` is the TCP socket for the network."""
     layout = settings.layout()
     git_uid = _uid_of(_GIT_USER)
     context = Context(settings, Store.open(layout.database), git_uid)
     application = _Application(create_app(context))
-    remote = listen_tcp(settings.api)
+    remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listeners = [listen_unix(layout.api_socket), remote]
     log = application.cfg.logger_class(application.cfg)
     logging.getLogger("gunicorn.error").addFilter(_is_worth_a_line)
@@ -205,12 +194,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--settings", required=True, metavar="FILE", help="what the server wrote for its daemons"
     )
+    parser.add_argument("--listen-fd", required=True, type=int, metavar="N", help="a listening TCP socket")
     arguments = parser.parse_args(argv)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="daemon=api level=%(levelname)s %(message)s"
     )
     try:
-        serve(Settings.read(arguments.settings))
+        serve(Settings.read(arguments.settings), socket.socket(fileno=arguments.listen_fd))
     except PaasError as error:
         print(f"daemon=api level=ERROR {error.message} {error.hint}", file=sys.stderr, flush=True)
         return 1

@@ -175,10 +175,12 @@ class Api:
         """Start the daemon, as its supervisor would."""
         self.layout.api_socket.unlink(missing_ok=True)
         command = [sys.executable, "-P", "-m", "paas.api.serve", "--settings", str(self.file)]
-        with self.log.open("ab") as log:
+        listener = socket.create_server((self.settings.api.host, self.settings.api.port))
+        command += ["--listen-fd", str(listener.fileno())]
+        with listener, self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command_as("paas", self.folder, self.layout.run), *command],
-                stderr=log, stdout=log, cwd="/",
+                stderr=log, stdout=log, cwd="/", pass_fds=[listener.fileno()],
                 env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)},
             )  # fmt: skip
         wait_for(lambda: self.layout.api_socket.exists() or self.process.poll() is not None, 30)

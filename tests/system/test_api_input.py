@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.api import Api, As
-from harness.platform import wait_for
 
 from paas.store import apps
 
@@ -240,16 +238,3 @@ def test_an_app_is_not_half_made_when_the_spawner_fails(api: Api) -> None:
     finally:
         api.spawner.refuse = None
     assert api.ask("POST", "/v1/apps", {"name": "later"}).status == 201
-
-
-def test_a_second_daemon_on_the_same_port_says_so(api: Api) -> None:
-    import sys
-
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "paas.api.serve", "--settings", str(api.file)],
-        capture_output=True, text=True, timeout=60, check=False, env={"PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "cannot be listened on: Address already in use." in done.stderr
-    assert "Traceback" not in done.stderr
-    assert wait_for(lambda: api.ask("GET", "/v1/whoami").status == 200)

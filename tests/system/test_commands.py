@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness.platform import PAAS, Platform, traces, wait_for
+from harness.platform import PAAS, Platform, free_port, traces, wait_for
 
 APP = "cli"
 
@@ -267,6 +267,17 @@ def test_the_servers_own_account_of_itself(platform: Platform) -> None:
     asked = platform.paas("doctor", "--ssh", f"127.0.0.1:{platform.http}", check=False)
     assert asked.returncode == 1
     assert f"ssh: 127.0.0.1:{platform.http}: Address already in use" in asked.stdout
+
+
+@pytest.mark.parametrize("name", ["http", "ssh", "api"])
+def test_a_server_says_which_of_its_ports_is_busy(platform: Platform, tmp_path: Path, name: str) -> None:
+    ports = {other: free_port() for other in ("http", "ssh", "api")} | {name: getattr(platform, name)}
+    flags = [f"--{other}=127.0.0.1:{port}" for other, port in ports.items()]
+    done = platform.paas("server", "--home", str(tmp_path), *flags, check=False)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{ports[name]} is in use" in done.stderr
+    assert f"--{name}" in done.stderr
+    platform.paas("server:uninstall", "--home", str(tmp_path), "--confirm", str(tmp_path))
 
 
 def test_an_unknown_command_names_the_nearest(platform: Platform) -> None:
