@@ -69,6 +69,7 @@ def create_app(where: Context, name: AppName | None) -> App:
         with where.store.write() as tx:
             apps.delete(tx, app.id)
         raise
+    where.poke()
     where.tell(app.id, f"Create app by {who.name}")
     return app
 

@@ -50,7 +50,8 @@ def _group_title(kind: str, type: str, members: list[dict[str, Any]]) -> str:
         shown_limit("memory_bytes", limits["memory_bytes"]),
         shown_limit("cpu_millis", limits["cpu_millis"]),
     )
-    return f"{type} ({memory}, {cpu} cpu): {output.one_line(members[0]['command'])} ({len(members)})"
+    count = len({item["name"] for item in members})
+    return f"{type} ({memory}, {cpu} cpu): {output.one_line(members[0]['command'])} ({count})"
 
 
 def _instance_line(kind: str, item: dict[str, Any], now: float, stats: bool) -> str:

@@ -147,6 +147,7 @@ def test_ps_groups_by_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     found = [
         instance("web.1"),
+        instance("web.1", state="draining"),
         instance("web.2", state="crashed", cause="out of memory", restarts=3),
         instance("run.7", kind="run", command="bash\x1b[2J"),
     ]
@@ -154,6 +155,7 @@ def test_ps_groups_by_type(monkeypatch: pytest.MonkeyPatch) -> None:
         "=== web (512M, 1 cpu): gunicorn app:app (2)",
         "",
         "web.1: up 1970/01/01 00:00:00 +0000 (~ 1h ago)",
+        "web.1: draining 1970/01/01 00:00:00 +0000 (~ 1h ago)",
         "web.2: crashed 1970/01/01 00:00:00 +0000 (~ 1h ago), 3 restarts, out of memory",
         "",
         "=== run: one-off processes (1)",
