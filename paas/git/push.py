@@ -78,6 +78,7 @@ class Push(ReceivePack):
             told = self._export(quarantine, base, command, held)
             if self._app is None:
                 self._app = self._api.create(self._name)
+                self.voice.say(f"-----> Creating app {self._name}")
                 self._take_turn(self._app, held)
             repository = self._places.repositories.of(self._app.id)
             if self._is_live(repository, quarantine, command):

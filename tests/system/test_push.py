@@ -27,7 +27,13 @@ def test_a_first_push_creates_the_app_and_it_answers_when_the_push_returns(platf
     grammar = re.compile(r"-----> \S.*|       .*|=====> \S.*| !     \S.*|")
     assert [line for line in lines if not grammar.fullmatch(line)] == []
     assert [line for line in lines if len(line) > 100] == []
-    for wanted in ("-----> Building hello from", "Python app detected", "-----> Release v", "is live"):
+    for wanted in (
+        "-----> Creating app hello",
+        "-----> Building hello from",
+        "Python app detected",
+        "-----> Release v",
+        "is live",
+    ):
         assert any(wanted in line for line in lines), f"{wanted!r} is missing in:\n{done.stdout}"
 
 
