@@ -18,6 +18,7 @@ from flask import g, request
 from paas.api.context import Context, context
 from paas.errors import Forbidden, NotFound, Unauthorized
 from paas.model import App, User
+from paas.names import shown
 from paas.store import Tx, apps, tokens, users
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -155,5 +156,5 @@ def visible_app(tx: Tx, name: str) -> App:
     """The app, if there is one that the caller may touch. Raises NotFound, the same for both reasons."""
     app = apps.by_name(tx, name)
     if app is None or app.destroying or not principal().may_touch(app):
-        raise NotFound("There is no app with this name.", "See: paas apps")
+        raise NotFound(f"There is no app {shown(name)}.", "See: paas apps")
     return app

@@ -129,7 +129,7 @@ def test_the_matrix_names_every_route(api: Api) -> None:
 def test_access(api: Api, everybody: dict[str, As], row: Row, who: str) -> None:
     method, rule, body, group = row
     reply = api.ask(method, address(rule), body, everybody[who])
-    invisible = reply.status == 404 and reply.error["message"] == "There is no app with this name."
+    invisible = reply.status == 404 and reply.error["message"].startswith("There is no app ")
     if group in ALLOWED[who]:
         assert reply.status not in (401, 403, 500) and not invisible, reply.body
     elif (who, group) in HIDDEN:
@@ -144,7 +144,7 @@ def test_an_app_of_somebody_else_looks_like_one_that_does_not_exist(
     there, nowhere = (
         api.ask("GET", f"/v1/apps/{name}", who=everybody["other"]) for name in ("hello", "nothing")
     )
-    assert (there.status, there.body) == (nowhere.status, nowhere.body)
+    assert (there.status, there.body.replace(b"hello", b"nothing")) == (nowhere.status, nowhere.body)
 
 
 def test_lists_show_only_ones_own(api: Api, everybody: dict[str, As]) -> None:
