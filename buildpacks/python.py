@@ -303,7 +303,7 @@ def _default_processes(tree: Tree, names: frozenset[str]) -> tuple[dict[str, str
     if not wants_asgi and "gunicorn" in names:
         return {"web": f"gunicorn '{target}'" if "(" in target else f"gunicorn {target}"}, ()
     server = "uvicorn" if wants_asgi else "gunicorn"
-    return {}, (f"no Procfile, and {server} is not among the dependencies: add {server} to serve {target}",)
+    return {}, (f"{server} is not among the dependencies: add {server} to serve {target} without a Procfile",)
 
 
 def _entry_point(tree: Tree) -> tuple[str, bool] | None:

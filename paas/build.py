@@ -69,7 +69,7 @@ def describe(tree: SourceTree) -> Described:
     if not processes:
         raise BuildFailed(
             f"The {plan.language} app says nothing about what to run.",
-            'Add a Procfile, for example "web: gunicorn app:app".',
+            'Add a Procfile, for example "web: gunicorn app:app", and commit it.',
             cause="no process types",
         )
     predeploy = manifest.scripts.get("paas.predeploy")

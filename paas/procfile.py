@@ -61,6 +61,9 @@ def _parse_line(number: int, line: str) -> tuple[str, str]:
     name, command = name.strip(), command.strip()
     if not colon:
         raise BadInput(f'Procfile line {number}: "{_shown(line)}" has no colon', _HINT)
+    first, space, _ = name.partition(" ")
+    if space and TYPE.fullmatch(first):
+        raise BadInput(f'Procfile line {number}: no colon after "{first}"', _HINT)
     if not TYPE.fullmatch(name):
         raise BadInput(f'Procfile line {number}: "{_shown(name)}" is not a process type', _TYPE_RULE)
     if name in RESERVED:

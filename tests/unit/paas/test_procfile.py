@@ -33,7 +33,7 @@ def test_empty_file_declares_nothing() -> None:
         (b"web: a\nworker\n", 'line 2: "worker" has no colon'),
         (b"\nweb:\n", "line 2: type web has no command"),
         (b"web: a\nweb: b\n", "line 2: type web is declared twice (first on line 1)"),
-        (b"we b: x\n", 'line 1: "we b" is not a process type'),
+        (b"web gunicorn app:app\n", 'line 1: no colon after "web"'),
         (b"-web: x\n", "is not a process type"),
         (b"../x: y\n", "is not a process type"),
         ("wéb: y\n".encode(), "is not a process type"),
