@@ -232,7 +232,10 @@ class _Exchange:
         try:
             raise from_json(json.loads(self.body())["error"], self.status)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise Unavailable(f"The platform at {self._target.name} answered {self.status}.") from None
+            raise Unavailable(
+                f"What listens at {self._target.name} answered {self.status}, and not as a platform's API does.",
+                "Check the address: the API has a port of its own, 8081 unless the server was told another.",
+            ) from None
 
     def body(self) -> bytes:
         return b"".join(self._pieces())

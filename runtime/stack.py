@@ -102,7 +102,7 @@ def create(name: str, stacks: Path, say: Say) -> Stack:
     """
     recipe = RECIPES.get(name)
     if recipe is None:
-        raise StackError(f"there is no stack {name!r}; known: {', '.join(RECIPES)}")
+        raise StackError(f"There is no stack {name!r}; known: {', '.join(RECIPES)}.")
     stacks.mkdir(mode=0o755, parents=True, exist_ok=True)
     with _locked(stacks, say):
         stack = load(stacks, name)

@@ -57,7 +57,7 @@ def change(app_name: str) -> Response:
         vars = current(tx, app)
     missing = [name for name in unwanted if name not in vars]
     if missing:
-        raise BadInput(f"{_list(missing)} is not set.", "See: paas config")
+        raise BadInput(f"{_list(missing)} {'are' if missing[1:] else 'is'} not set.", "See: paas config")
     both = [name for name in unwanted if name in wanted]
     if both:
         raise BadInput(f"{_list(both)} is both set and unset.")

@@ -79,7 +79,8 @@ def _cli_command(text: str) -> CliCommand:
         raise BadInput(f"{shown(words[0])} is not a command.", "Try `ssh paas@HOST help`.")
     if words[0].partition(":")[0] in LOCAL_ONLY:
         raise BadInput(
-            f"`{words[0]}` does not work over ssh.", "It is for the machine that the platform or you are on."
+            f"`{words[0]}` does not work over ssh.",
+            "It concerns the machine on which it is typed: use the paas client there.",
         )
     return CliCommand(tuple(words))
 
