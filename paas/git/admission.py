@@ -1,7 +1,7 @@
 """Who gets in when many knock: bounds before login, by source. Pure; the accept loop performs what it decides.
 
 A connection first waits (no process, one descriptor) until its version line is here, then starts (a process, not
-logged in), then is open. Those of the source that has fewest starting go first; when a stage is full, the oldest of
+logged in), then is open. Those of the source that has fewest connections go first; when a stage is full, the oldest of
 the source that has most there makes room, so that a flood does not lock out the others.
 """
 
@@ -80,7 +80,7 @@ class Stage(Generic[T]):
 
         Nobody younger than `min_age_s`; one that is alone of its source has three times as long.
         """
-        count = self._count() + (crowd._count() if crowd else Counter())
+        count = self._together(crowd)
         old = [
             guest
             for guest in self._guests.values()
@@ -88,11 +88,17 @@ class Stage(Generic[T]):
         ]
         return max(old, key=lambda guest: count[guest.source]).key if old else None
 
-    def next_of(self, candidates: Iterable[tuple[T, str]]) -> T | None:
-        """Who of (key, source), in the order of arrival, comes in next: of the source that has fewest here."""
-        count = self._count()
+    def next_of(self, candidates: Iterable[tuple[T, str]], crowd: Stage[int] | None = None) -> T | None:
+        """Who of (key, source), in the order of arrival, comes in next: of the source that has fewest here.
+
+        With `crowd`, fewest in both.
+        """
+        count, all_told = self._count(), self._together(crowd)
         welcome = [each for each in candidates if count[each[1]] < self._per_source]
-        return min(welcome, key=lambda each: count[each[1]])[0] if welcome else None
+        return min(welcome, key=lambda each: all_told[each[1]])[0] if welcome else None
+
+    def _together(self, crowd: Stage[int] | None) -> Counter[str]:
+        return self._count() + (crowd._count() if crowd else Counter())
 
     def _count(self) -> Counter[str]:
         return Counter(guest.source for guest in self._guests.values())

@@ -29,7 +29,7 @@ class Limits:
     waiting_per_source: int = 64
     starting: int = 16
     starting_per_source: int = 8
-    prompt_s: float = 3.0
+    prompt_s: float = 1.5
     connections: int = 128
     sessions: int = 8
 

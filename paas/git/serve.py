@@ -161,7 +161,7 @@ class Server:
 
     def _admit_ready(self, now: float) -> None:
         """Start those that have been greeted, as far as there is room; the others wait."""
-        while (descriptor := self._starting.next_of(self._ready.items())) is not None:
+        while (descriptor := self._starting.next_of(self._ready.items(), self._waiting)) is not None:
             if self._starting.is_full():
                 leaving = self._starting.to_leave(now, self._limits.prompt_s, self._waiting)
                 if leaving is None:

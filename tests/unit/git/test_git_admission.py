@@ -46,6 +46,11 @@ def test_those_of_the_quietest_source_come_in_first() -> None:
     assert stage.next_of([(3, "a"), (4, "b"), (5, "b")]) == 4
     stage.add(3, "a", 0)
     assert stage.next_of([(6, "a")]) is None
+    crowd: Stage[int] = Stage(total=9, per_source=9, patience_s=5)
+    for key in (7, 8):
+        crowd.add(key, "b", 0)
+    crowd.add(9, "c", 0)
+    assert stage.next_of([(7, "b"), (8, "b"), (9, "c")], crowd) == 9
 
 
 def test_patience_ends() -> None:
