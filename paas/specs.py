@@ -30,10 +30,12 @@ def id_base(block_base: int, app: App) -> int:
 
 
 def limits_of(release: Release | None, type: str) -> Limits:
-    """The quotas of a process type: the defaults and what the release says otherwise."""
+    """The quotas of a process type: the defaults and what the release says otherwise. When cpus are scarce, its
+    share of them is in proportion to its cpu quota."""
     changes = release.limits.get(type, {}) if release else {}
     known = {name: value for name, value in changes.items() if name in Limits.__dataclass_fields__}
-    return replace(Limits(), **known)
+    limits = replace(Limits(), **known)
+    return replace(limits, cpu_weight=max(1, min(10_000, limits.cpu_millis // 10)))
 
 
 def web_concurrency(limits: Limits) -> int:

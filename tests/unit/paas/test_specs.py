@@ -123,6 +123,12 @@ def test_the_shell_line_runs_as_it_would_by_hand(tmp_path: Path, command: str) -
     assert done.stdout == "x"
 
 
+@pytest.mark.parametrize(("cpu_millis", "weight"), [(1000, 100), (500, 50), (10, 1), (4000, 400)])
+def test_the_share_of_scarce_cpus_follows_the_quota(cpu_millis: int, weight: int) -> None:
+    limits = limits_of(replace(RELEASE, limits={"web": {"cpu_millis": cpu_millis}}), "web")
+    assert (limits.cpu_millis, limits.cpu_weight) == (cpu_millis, weight)
+
+
 def test_unknown_limits_of_an_older_release_are_ignored() -> None:
     assert limits_of(replace(RELEASE, limits={"web": {"pids": 9, "gone": 1}}), "web") == Limits(pids=9)
 
