@@ -31,12 +31,20 @@ class GitDaemon:
         self.port = self.listener.getsockname()[1]
         self.settings = self._settings(settings)
         self.layout = self.settings.layout()
-        self._folders()
+        try:
+            self._folders()
+            self._api = self._serve_api()
+            self.process = self._start()
+        except BaseException:
+            shutil.rmtree(self.layout.run, ignore_errors=True)
+            raise
+
+    def _serve_api(self) -> Api:
         handler = type("Handler", (Handler,), {"platform": self.platform})
-        self._api = Api(str(self.layout.api_socket), handler)
+        api = Api(str(self.layout.api_socket), handler)
         self.layout.api_socket.chmod(0o666)
-        threading.Thread(target=self._api.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        self.process = self._start()
+        threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return api
 
     def _settings(self, changes: dict[str, Any]) -> Settings:
         settings = load({"home": str(self.root / "home"), "stacks": str(self.root / "stacks")}, {})
