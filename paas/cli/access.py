@@ -33,7 +33,7 @@ def keys(as_json: bool) -> None:
 @click.option("--name", "user", metavar="USER", help="Whose key it is; a new user is made. Else your own.")
 @json_option
 def keys_add(file: str | None, user: str | None, as_json: bool) -> None:
-    """Add an SSH key from a .pub file, or from standard input with «-». The first user is the administrator."""
+    """Add an SSH key: a .pub file, «-» for standard input, else the one in ~/.ssh. The first user is the administrator."""
     body = {"public_key": read_key(file), **({"user": user} if user else {})}
     with output.Progress("Adding the SSH key") as progress:
         added = client().post("/keys", body)

@@ -76,7 +76,7 @@ def _instance_line(kind: str, item: dict[str, Any], now: float, stats: bool) -> 
 @app_option
 @json_option
 def scale(words: tuple[str, ...], app: str, as_json: bool) -> None:
-    """Say how many of each process should run; without words show it."""
+    """Say how many of each process should run; without arguments, show it."""
     api = client()
     if not words:
         formation = api.get(app_path(app, "formation"))["formation"]

@@ -18,7 +18,8 @@ This page is made from the program by `make docs`; every command also has `--hel
 - `--json` is on every command that prints data. Progress goes to stderr, results to stdout.
 - Exit status: 0 done, 1 error, 2 wrong usage, 127 unknown command, 130 cancelled; `run` ends with the command's own.
 - The client talks to the platform of `PAAS_HOME`, else to the one of `paas login`, else to `/var/lib/paas` on this machine.
-- Over SSH the same commands need no client: `ssh -p 2222 paas@HOST ps -a hello`. Those of «server» and «login» do not.
+- Over SSH the commands need no client: `ssh -p 2222 paas@HOST ps -a hello`. All work there but `server` and what begins so, `doctor`,
+  `login`, `logout` and `open`.
 """
 
 
