@@ -17,7 +17,7 @@ help:
 	@echo "make demo       start the platform, push examples/hello, show the answer (ONCE=1: then stop)"
 	@echo "make test       the whole suite"
 	@echo "make test-long  virtual machine, fault matrix, soak"
-	@echo "make bench      the figures of docs/performance.md"
+	@echo "make bench      the figures that people feel, beside their budgets"
 	@echo "make lint       ruff and mypy"
 
 define install
