@@ -122,7 +122,13 @@ class ClientConnection(Stream):
         self.buffer = b""
         try:
             while data:
-                data = self._request(data)
+                if data[0] != 13 and data.endswith(HEAD_END) and len(data) <= MAX_HEAD_BYTES:
+                    try:
+                        data = self._begin(data, len(data) - 4)
+                    except EmptyLine:  # the head ends earlier
+                        data = self._request(data)
+                else:
+                    data = self._request(data)
         except BadHead as error:
             self._refuse(error)
         self.serving = False
@@ -139,11 +145,6 @@ class ClientConnection(Stream):
         received = data
         if data[0] == 13 and data[:2] == CRLF:  # one empty line before a request is forgiven, RFC 9112 2.2
             data = data[2:]
-        elif data.endswith(HEAD_END) and len(data) <= MAX_HEAD_BYTES:
-            try:
-                return self._begin(data, len(data) - 4)
-            except EmptyLine:  # the head ends earlier
-                pass
         end = data.find(HEAD_END)
         if end < 0 or end > MAX_HEAD_BYTES:
             check_partial(data, self.checked)

@@ -22,9 +22,9 @@ CRLF: Final = b"\r\n"
 HEAD_END: Final = b"\r\n\r\n"
 
 
-PLAIN: Final = re.compile(rb"([!#$%&'*+\-.^`|~0-9A-Za-z]{1,256}):[\t\x20-\x7e\x80-\xff]*").fullmatch
-"""Matches a well-formed line whose name (group 1) has no underscore."""
-
+_PLAIN = re.compile(
+    rb"(?![Xx]-[Ff][Oo][Rr][Ww][Aa][Rr][Dd][Ee][Dd]-)([!#$%&'*+\-.^`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*"
+)
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -116,8 +116,10 @@ class Remembered(dict[Any, Any]):
         value = self._old.get(key)
         if value is None:
             value = self._compute(key)
-        if len(key) > CACHED_LINE_BYTES:
-            return value
+        return self.keep(key, value)
+
+    def keep(self, key: Any, value: Any) -> Any:
+        """Remember a value; returns it."""
         if len(self) >= self._capacity:
             self._old = dict(self)
             self.clear()
@@ -125,18 +127,58 @@ class Remembered(dict[Any, Any]):
         return value
 
 
+class _Lines(Remembered):
+    """Lines to 0 or a Line; long lines are not remembered, plain ones are judged here."""
+
+    __slots__ = ("_plain", "_special")
+
+    def __init__(
+        self, judge: Callable[[bytes], Line | int], special: frozenset[bytes], capacity: int
+    ) -> None:
+        super().__init__(judge, capacity)
+        self._special = special
+        self._plain = _PLAIN.fullmatch
+
+    def __missing__(self, key: bytes) -> Line | int:
+        plain = self._plain(key)
+        if plain is not None and len(key) <= CACHED_LINE_BYTES and plain[1].lower() not in self._special:
+            if len(self) < self._capacity:
+                self[key] = 0
+                return 0
+            return self.keep(key, 0)  # type: ignore[no-any-return]
+        line: Line | int | None = self._old.get(key)
+        if line is None:
+            line = self._compute(key)
+        return line if len(key) > CACHED_LINE_BYTES else self.keep(key, line)
+
+
+class _Meanings(Remembered):
+    """Tuples of Lines to meanings; those with long lines in them are not remembered."""
+
+    __slots__ = ()
+
+    def __missing__(self, key: tuple[Line, ...]) -> Any:
+        value = self._old.get(key)
+        if value is None:
+            value = self._compute(key)
+        long = sum(len(line.cut) for line in key if line.cut is not None) > 2 * CACHED_LINE_BYTES
+        return value if long else self.keep(key, value)
+
+
 class HeadReader(Generic[Meaning]):
     """Gives the meaning of header blocks. `judge` turns one line into 0 or a Line, `understand` all Lines into
-    the meaning; both raise BadHead."""
+    the meaning; both raise BadHead. Well-formed lines are not judged when their name is neither in `special` nor
+    begins like `x-forwarded-` nor has an underscore."""
 
     def __init__(
         self,
         judge: Callable[[bytes], Line | int],
         understand: Callable[[tuple[Line, ...]], Meaning],
+        special: frozenset[bytes] = frozenset(),
         capacity: int = CACHED_LINES,
     ) -> None:
-        self._line = Remembered(judge, capacity).__getitem__
-        self._meaning = Remembered(understand, capacity).__getitem__
+        self._line = _Lines(judge, special, capacity).__getitem__
+        self._meaning = _Meanings(understand, capacity).__getitem__
 
     def read(self, block: bytes) -> Meaning:
         """The meaning of a header block (between the start line and the blank line, without the last CRLF)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -47,6 +47,17 @@ class Limits:
     body_grace_s: float = 30.0
     body_bytes_per_s: int = 128
     """A request body that is slower on average, after the grace, is given up."""
+
+
+def request_ids(seed: str) -> Iterator[bytes]:
+    """Request ids in the form of UUIDs: random by the 40 hex digits of the seed, counted within."""
+    prefix = f"{seed[:8]}-{seed[8:12]}-4{seed[12:15]}-a{seed[15:18]}-".encode()
+    high = int(seed[18:27], 16)
+    while True:
+        block = b"%b%09x" % (prefix, high)
+        for low in _LOW:
+            yield block + low
+        high = (high + 1) & 0xFFFFFFFFF
 
 
 class StaleTable(Exception):
@@ -91,18 +102,7 @@ class Proxy:
         self._flush_at = 0.0
         self._stamped = 0.0
         self._stamp = b""
-        seed = os.urandom(16).hex()
-        self._seed = f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-a{seed[17:20]}-".encode()
-        self._high, self._low = int.from_bytes(os.urandom(4), "big"), 4095
-        self._prefix = b""
-
-    def new_id(self) -> bytes:
-        """A request id in the form of a UUID: random per worker, counted within."""
-        low = self._low = (self._low + 1) & 4095
-        if not low:
-            self._high += 1
-            self._prefix = b"%b%09x" % (self._seed, self._high & 0xFFFFFFFFF)
-        return self._prefix + _LOW[low]
+        self.new_id: Callable[[], bytes] = request_ids(os.urandom(20).hex()).__next__
 
     def wall_ms(self) -> bytes:
         """Unix time in milliseconds, as it is written into heads; the same within a batch of events."""

@@ -7,8 +7,6 @@ from typing import Final
 
 from router.lines import (
     CRLF,
-    MAX_LINE_BYTES,
-    PLAIN,
     BadHead,
     HeadReader,
     Line,
@@ -132,11 +130,6 @@ _SPECIAL: Final = DROPPED | frozenset(
 
 def judge(line: bytes) -> Line | int:
     """0 for a line that is passed on unread, else what it says. Raises BadHead."""
-    plain = PLAIN(line)
-    if plain is not None and len(line) <= MAX_LINE_BYTES:
-        name = plain[1].lower()
-        if name not in _SPECIAL and name[:12] != b"x-forwarded-":
-            return 0
     name, value = split_field(line)
     if name == b"host":
         return Line(name, parse_host(value), line, keep=True)
@@ -218,7 +211,7 @@ def _finish(meaning: RequestMeaning, lines: tuple[Line, ...], upgrade: bytes) ->
 
 def reader() -> HeadReader[RequestMeaning]:
     """A reader of request header blocks with a cache of its own."""
-    return HeadReader(judge, understand)
+    return HeadReader(judge, understand, _SPECIAL)
 
 
 def replace_host(head: bytes, authority: bytes) -> bytes:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 from router.lines import (
-    MAX_LINE_BYTES,
-    PLAIN,
     BadHead,
     HeadReader,
     Line,
@@ -75,9 +73,6 @@ _SPECIAL: Final = DROPPED | frozenset(b"content-length transfer-encoding connect
 
 def judge(line: bytes) -> Line | int:
     """0 for a line that is passed on unread, else what it says. Raises BadHead."""
-    plain = PLAIN(line)
-    if plain is not None and len(line) <= MAX_LINE_BYTES and plain[1].lower() not in _SPECIAL:
-        return 0
     name, value = split_field(line)
     if name == b"content-length":
         return Line(name, parse_length(value), line, keep=line[15:] == b" %d" % int(value))
@@ -122,7 +117,7 @@ def understand(lines: tuple[Line, ...]) -> ResponseMeaning:
 
 def reader() -> HeadReader[ResponseMeaning]:
     """A reader of response header blocks with a cache of its own."""
-    return HeadReader(judge, understand)
+    return HeadReader(judge, understand, _SPECIAL)
 
 
 def status_lines() -> Callable[[bytes], StatusLine]:

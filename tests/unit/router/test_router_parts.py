@@ -29,13 +29,44 @@ def test_lines_that_come_again_are_known_and_the_memory_is_bounded() -> None:
         judged[line] += 1
         return 0
 
-    reader = HeadReader(judge, len, capacity=100)
+    reader = HeadReader(judge, len, frozenset([b"host", b"x-rnd"]), capacity=100)
     for number in range(1000):
         reader.read(b"Host: a\r\nX-Rnd: %d" % number)
     assert judged[b"Host: a"] == 1, "what is used stays known"
     assert len(judged) == 1001
     lines = reader._line.__self__  # type: ignore[attr-defined]
     assert len(lines) + len(lines._old) <= 200
+
+
+def test_plain_lines_are_remembered_without_being_judged_and_bounded_too() -> None:
+    def judge(line: bytes) -> int:
+        raise AssertionError(line)
+
+    reader = HeadReader(judge, len, frozenset([b"host"]), capacity=100)
+    for number in range(1000):
+        assert reader.read(b"Accept: a\r\nX-Rnd: %d" % number) == 0
+    lines = reader._line.__self__  # type: ignore[attr-defined]
+    assert len(lines) + len(lines._old) <= 200
+    for line in (
+        b"X-Rnd : 1",
+        b"X_Rnd: 1",
+        b"X-Rnd: \n",
+        b"hOST: a",
+        b"x-FORWARDED-x: 1",
+        b"x" * 600 + b": y",
+    ):
+        with pytest.raises(AssertionError):
+            reader.read(line)
+
+
+def test_what_long_lines_mean_is_not_remembered() -> None:
+    reader = request.reader()
+    meanings = reader._meaning.__self__  # type: ignore[attr-defined]
+    for number in range(50):
+        reader.read(b"Host: a\r\nX-Forwarded-For: %d%b" % (number, b", 1.1.1.1" * 500))
+    assert len(meanings) == 0
+    reader.read(b"Host: a")
+    assert len(meanings) == 1
 
 
 def test_long_lines_are_not_remembered() -> None:
