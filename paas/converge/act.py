@@ -178,7 +178,8 @@ class Performer:
             before = instances.get(tx, action.id)
             instances.add_detail(tx, action.id, {"diagnosis": action.error.to_json()})
             instance = instances.set_state(tx, action.id, "stopping")
-        code = "Error R10 (Boot timeout): " if action.error.cause.startswith("never") else ""
+        late = action.error.cause.startswith(("never", "health check"))
+        code = "Error R10 (Boot timeout): " if late else ""
         self.say(instance, code + action.error.message)
         self.say(instance, f"State changed from {before.state} to crashed")
         self._signalled.add(instance.id)

@@ -134,6 +134,7 @@ def test_a_strict_health_check_refuses_a_500(platform: Platform) -> None:
         done = patient.paas("config:set", "STATUS=500", "-a", "strict", check=False)
         assert done.returncode == 1
         assert "answered 500" in done.stderr + done.stdout
+        assert "Error R10 (Boot timeout)" in patient.paas("logs", "-s", "paas", "-a", "strict").stdout
         assert patient.get("strict").status == 200
         assert "STATUS" not in patient.json("config", "-a", "strict")
         assert repository
