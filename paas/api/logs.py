@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response
 
-from paas.api.access import Access, needs, the_app
+from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import boolean, query, whole
 from paas.api.context import context
+from paas.api.seats import Seats
 from paas.api.streams import line_stream
-from paas.errors import BadInput, Unavailable
+from paas.errors import BadInput
 from paas.logs import Follower, Query, stamp, tail
 from paas.model import App
 from paas.names import InstanceName, ProcessType, release_number, shown
@@ -25,9 +25,8 @@ routes = Blueprint("logs", __name__)
 
 DEFAULT_LINES = 100
 MAX_LINES = 10_000
-MAX_FOLLOWERS = 24
 _INTERVAL_S = 0.1
-_followers = threading.BoundedSemaphore(MAX_FOLLOWERS)
+_followers = Seats("followed logs", most=24, each=12)
 
 
 @routes.get("/v1/apps/<app_name>/logs")
@@ -52,18 +51,15 @@ def show(app_name: str) -> Response:
     if not asked["follow"]:
         lines = _decoded(tail(where.layout, app.id, wanted, count))
         return Response(_ndjson(lines), mimetype="application/x-ndjson")
-    if not _followers.acquire(blocking=False):
-        raise Unavailable(
-            f"{MAX_FOLLOWERS} people follow logs already.", "Try again later, without -t meanwhile."
-        )
+    leave = _followers.take(principal())
     try:
         follower = Follower(where.layout, app.id, wanted)
         first = _decoded(tail(where.layout, app.id, wanted, count))
     except BaseException:
-        _followers.release()
+        leave()
         raise
     response = line_stream(lambda: _decoded(follower.poll()), first, interval_s=_INTERVAL_S)
-    response.call_on_close(_followers.release)
+    response.call_on_close(leave)
     return response
 
 

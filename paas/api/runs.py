@@ -12,8 +12,9 @@ from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean, dict_of, fields, list_of, text, whole
 from paas.api.context import Context, context, spawner_errors
 from paas.api.relay import connect, relay, wants_upgrade
+from paas.api.seats import Seats
 from paas.api.shapes import image_of, release_of
-from paas.errors import BadInput, Conflict, NotFound, PaasError, Unavailable
+from paas.errors import BadInput, Conflict, NotFound, PaasError
 from paas.model import App, Instance
 from paas.names import ConfigName, config_value, shown
 from paas.specs import run_spec
@@ -22,9 +23,8 @@ from runtime.spec import Terminal
 
 routes = Blueprint("runs", __name__)
 
-MAX_ATTACHED = 24
 _ATTACH_GRACE_S = 30.0
-_attached = threading.BoundedSemaphore(MAX_ATTACHED)
+_attached = Seats("attached commands", most=24, each=12)
 _waiting: dict[int, threading.Timer] = {}
 
 
@@ -114,10 +114,7 @@ def attach(app_name: str, runtime_id: str) -> Response:
     if instance.app_id != app.id or instance.kind != "run":
         raise NotFound(f"There is no instance {runtime_id}.")
     client = wants_upgrade()
-    if not _attached.acquire(blocking=False):
-        raise Unavailable(
-            f"{MAX_ATTACHED} commands are attached already.", "Use `paas run -d` and read its log."
-        )
+    leave = _attached.take(principal())
     try:
         shim = connect(str(where.layout.run_instances / instance.runtime_id / "attach.sock"))
         timer = _waiting.pop(instance.id, None)
@@ -125,7 +122,7 @@ def attach(app_name: str, runtime_id: str) -> Response:
             timer.cancel()
         return relay(client, shim)
     finally:
-        _attached.release()
+        leave()
 
 
 def _expect_client(where: Context, instance: Instance) -> None:

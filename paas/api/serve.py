@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
@@ -32,12 +32,16 @@ from paas.errors import PaasError, Unavailable
 from paas.settings import Settings
 from paas.store import Store
 
-LOCAL_THREADS = 48
-REMOTE_THREADS = 24
+LOCAL_THREADS = 96
+REMOTE_THREADS = 64
+ROOT_THREADS = 48
+"""More than what one user may hold for long (seats.py); what root asks on the machine waits for nobody."""
+
 MOST_CONNECTIONS = 500
 MOST_STRANGERS = 300
 """Connections from the network and from other users of the machine: the rest is kept for the platform's own."""
 
+_BACKLOG = 4096
 _SLOW_CLIENT_S = 20
 _HEAD_S = 10.0
 _GIT_USER = "paas-git"
@@ -81,6 +85,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
+        self._root = ThreadPoolExecutor(ROOT_THREADS, "root")
         self._strangers: set[TConn] = set()
         self._heads: dict[TConn, float] = {}
         """Strangers whose head is being read, and until when (monotonic seconds)."""
@@ -90,23 +95,27 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         return ThreadPoolExecutor(LOCAL_THREADS, "local")
 
     def enqueue_req(self, conn: TConn) -> None:
-        pool = self.tpool
-        if conn in self._strangers or not self._is_known(conn.sock):
-            pool = self._remote
-            if conn not in self._strangers and not self._admit(conn):
-                return
+        pool = self._pool(conn)
+        if pool is None:
+            conn.close()
+            self.nr_conns -= 1
+            return
         future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
-    def _is_known(self, sock: socket.socket) -> bool:
-        return sock.family == socket.AF_UNIX and peer_uid(sock) in self.known
+    def _pool(self, conn: TConn) -> ThreadPoolExecutor | None:
+        """Whose threads serve the connection; None when it is one stranger too many."""
+        if conn in self._strangers:
+            return self._remote
+        uid = peer_uid(conn.sock) if conn.sock.family == socket.AF_UNIX else None
+        if uid in self.known:
+            return self._root if uid == 0 else cast(ThreadPoolExecutor, self.tpool)
+        return self._remote if self._admit(conn) else None
 
     def _admit(self, conn: TConn) -> bool:
-        """Let a new stranger in, or close the connection when there are too many."""
+        """Let a new stranger in, unless there are too many."""
         self._strangers = {one for one in self._strangers if one.sock.fileno() >= 0}
         if len(self._strangers) >= MOST_STRANGERS:
-            self.nr_conns -= 1
-            conn.close()
             return False
         self._strangers.add(conn)
         _give_up_on_slow_clients(conn.sock)
@@ -154,7 +163,7 @@ def listen_unix(path: Path) -> socket.socket:
         fresh.unlink(missing_ok=True)
         sock.bind(str(fresh))
         os.chmod(fresh, 0o666)
-        sock.listen(256)
+        sock.listen(_BACKLOG)
         os.replace(fresh, path)
     except OSError as error:
         raise Unavailable(f"{path} cannot be listened on: {error.strerror}.") from error

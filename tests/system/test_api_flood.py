@@ -67,3 +67,19 @@ def test_a_slow_answer_is_no_slow_head(api: Api) -> None:
         began = time.monotonic()
         while time.monotonic() - began < 13:
             assert stream.readline()
+
+
+def test_one_users_followers_leave_room_for_everybody_else(api: Api) -> None:
+    who = {name: As(uid=api.git_uid, user=name) for name in ("ann", "bob")}
+    for name, asker in who.items():
+        api.user(name)
+        assert api.ask("POST", "/v1/apps", {"name": f"{name}s"}, asker).status == 201
+    with contextlib.ExitStack() as stack:
+        held = 0
+        with pytest.raises(AssertionError, match="of yours"):
+            while held < 100:
+                stack.enter_context(api.streaming("GET", "/v1/apps/bobs/logs?follow=1", who=who["bob"]))
+                held += 1
+        stack.enter_context(api.streaming("GET", "/v1/apps/anns/logs?follow=1", who=who["ann"]))
+        stack.enter_context(api.streaming("GET", "/v1/apps/anns/logs?follow=1"))
+        assert api.ask("GET", "/v1/apps/bobs", who=who["bob"]).status == 200
