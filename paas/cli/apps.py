@@ -144,6 +144,9 @@ def apps_destroy(app: str, confirm: str | None) -> None:
     with output.Progress(f"Destroying {app}") as progress:
         answer: dict[str, Any] = api.delete(app_path(app), {"confirm": confirm})
         progress.done("done" if answer.get("destroyed", True) else "the last parts are being removed")
+    if not over_ssh() and remote_url().removesuffix(".git") == info["git_url"]:
+        _git("remote", "remove", REMOTE)
+        output.note(f"Git remote {REMOTE} removed.")
 
 
 def typed_confirmation(consequence: str, expected: str) -> str:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness.platform import PAAS, Platform, free_port, traces, wait_for
+from harness.platform import PAAS, Platform, free_port, git, traces, wait_for
 
 APP = "cli"
 
@@ -250,6 +250,23 @@ def test_renaming_and_destroying_an_app(platform: Platform) -> None:
     platform.paas("apps:destroy", "-a", "renamed", "--confirm", "renamed")
     wait_for(lambda: not traces(platform.home, identity))
     assert platform.get("renamed").status == 404
+
+
+def test_the_git_remote_follows_the_app(platform: Platform) -> None:
+    folder = platform.repository({"index.html": "x"})
+
+    def remotes() -> str:
+        return git(folder, "remote", "-v")
+
+    platform.paas("create", "followed", cwd=folder)
+    assert f":{platform.ssh}/followed " in remotes()
+    platform.paas("apps:rename", "moved", cwd=folder)
+    assert f":{platform.ssh}/moved " in remotes()
+    platform.paas("create", "other", cwd=folder)
+    platform.paas("destroy", "-a", "other", "--confirm", "other", cwd=folder)
+    assert f":{platform.ssh}/moved " in remotes()
+    platform.paas("destroy", "--confirm", "moved", cwd=folder)
+    assert remotes() == ""
 
 
 def test_the_servers_own_account_of_itself(platform: Platform) -> None:
