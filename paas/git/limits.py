@@ -15,6 +15,7 @@ class Limits:
     source_bytes: int = 1024 * MIB
     files: int = 200_000
     objects: int = 1_000_000
+    receiving: int = 4
     receive_s: float = 900.0
     index_cpu_s: int = 120
     index_memory_bytes: int = 2048 * MIB

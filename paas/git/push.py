@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import struct
 import time
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from paas.git import children, export, policy, progress
 from paas.git.api import Api, AppRepository, Pushed
 from paas.git.children import Finished
 from paas.git.limits import Limits, human
+from paas.git.locks import AppLock
 from paas.git.policy import RefCommand
 from paas.git.receive import ReceivePack, Refused
-from paas.git.repository import ZERO, AppLock, Repositories, Repository
+from paas.git.repository import ZERO, Repositories, Repository
 from paas.git.sources import Sources
 from paas.git.wire import Wire, waiting
 
@@ -73,9 +75,13 @@ class Push(ReceivePack):
             if self._app is not None:
                 base = self._places.repositories.of(self._app.id)
                 self._take_turn(self._app, held)
-            quarantine = held.enter_context(self._places.repositories.quarantine(base))
-            objects = self._receive(quarantine)
-            told = self._export(quarantine, base, command, held)
+            slot = self._take_slot()
+            try:
+                quarantine = held.enter_context(self._places.repositories.quarantine(base))
+                objects = self._receive(quarantine)
+                told = self._export(quarantine, base, command, held)
+            finally:
+                os.close(slot)
             if self._app is None:
                 self._app = self._api.create(self._name)
                 self.voice.say(f"-----> Creating app {self._name}")
@@ -118,6 +124,16 @@ class Push(ReceivePack):
             with waiting():
                 time.sleep(0.1)
             self.voice.tick()
+
+    def _take_slot(self) -> int:
+        """Wait until few enough other pushes of this user are being received."""
+        slots = self._places.repositories.slots(self._user, self._places.limits.receiving)
+        self.voice.doing("waiting for other pushes")
+        while (slot := slots.acquire()) is None:
+            with waiting():
+                time.sleep(0.1)
+            self.voice.tick()
+        return slot
 
     def _receive(self, quarantine: Path) -> int:
         """Index and check the pack in quarantine; how many objects it holds. Raises Refused."""

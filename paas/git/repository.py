@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
+import hashlib
 import os
 import re
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from paas.git.locks import AppLock, Slots
 
 APP_ID = re.compile(r"a[0-9a-f]{10}")
 OBJECT_ID = re.compile(r"[0-9a-f]{40}")
@@ -22,60 +23,6 @@ ZERO = "0" * 40
 REPACK_AT = 20
 
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = false\n"
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who is at work on an app since when (seconds since 1970)."""
-
-    user: str
-    since: float
-
-
-class AppLock:
-    """One push of an app at a time, over all connections. The file says who; the kernel says whether."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def acquire(self, user: str) -> bool:
-        """Take the lock if it is free."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        if not same_file(descriptor, self._path):
-            os.close(descriptor)
-            return self.acquire(user)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"user": user, "since": time.time()}).encode(), 0)
-        self._descriptor = descriptor
-        return True
-
-    def holder(self) -> Holder | None:
-        """Who held the lock last; None when that was never written."""
-        try:
-            data = json.loads(self._path.read_text())
-            return Holder(str(data["user"]), float(data["since"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def same_file(descriptor: int, path: Path) -> bool:
-    try:
-        there = os.stat(path)
-    except FileNotFoundError:
-        return False
-    here = os.fstat(descriptor)
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 class Repository:
@@ -185,6 +132,10 @@ class Repositories:
 
     def lock(self, app_id: str) -> AppLock:
         return AppLock(self.root / f"{_checked(app_id)}.lock")
+
+    def slots(self, user: str, count: int) -> Slots:
+        """Places for pushes of one user that are being received."""
+        return Slots(self.root / "receiving" / hashlib.sha256(user.encode()).hexdigest()[:16], count)
 
     @contextlib.contextmanager
     def quarantine(self, base: Repository | None) -> Iterator[Path]:

@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from paas.git.repository import same_file
+from paas.git.locks import same_file
 
 
 class Sources:

@@ -231,7 +231,7 @@ def test_repositories_of_gone_apps_are_removed(daemon: GitDaemon, ann: Client) -
     deadline = time.monotonic() + 20
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert os.listdir(daemon.layout.repos) == ["incoming"]
+    assert sorted(os.listdir(daemon.layout.repos)) == ["incoming", "receiving"]
 
 
 @pytest.mark.long

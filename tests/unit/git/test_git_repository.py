@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from paas.git.locks import Slots
 from paas.git.repository import Repositories, Repository
 from paas.git.sources import Sources
 
@@ -77,6 +78,18 @@ def test_lock_of_a_removed_file_is_taken_anew(repositories: Repositories) -> Non
     (repositories.root / f"{APP}.lock").unlink()
     assert repositories.lock(APP).acquire("bob")
     held.release()
+
+
+def test_slots_are_few_and_come_back(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "receiving", 2)
+    first, second = slots.acquire(), slots.acquire()
+    assert first is not None and second is not None
+    assert slots.acquire() is None
+    os.close(first)
+    again = slots.acquire()
+    assert again is not None
+    for descriptor in (second, again):
+        os.close(descriptor)
 
 
 def test_pack_comes_out_of_quarantine_index_last(

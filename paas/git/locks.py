@@ -1,0 +1,86 @@
+"""Locks that die with their holder (flock(2)): one push of an app at a time, a few packs of a user."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who is at work on an app since when (seconds since 1970)."""
+
+    user: str
+    since: float
+
+
+class AppLock:
+    """One push of an app at a time, over all connections. The file says who; the kernel says whether."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, user: str) -> bool:
+        """Take the lock if it is free."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        if not same_file(descriptor, self._path):
+            os.close(descriptor)
+            return self.acquire(user)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"user": user, "since": time.time()}).encode(), 0)
+        self._descriptor = descriptor
+        return True
+
+    def holder(self) -> Holder | None:
+        """Who held the lock last; None when that was never written."""
+        try:
+            data = json.loads(self._path.read_text())
+            return Holder(str(data["user"]), float(data["since"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def same_file(descriptor: int, path: Path) -> bool:
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+class Slots:
+    """At most `count` holders at a time, over all connections: one file each in a folder."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._folder = folder
+        self._count = count
+
+    def acquire(self) -> int | None:
+        """A descriptor to close when done; None while all are taken."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number in range(self._count):
+            path = self._folder / str(number)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+            else:
+                return descriptor
+        return None
