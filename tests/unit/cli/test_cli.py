@@ -231,7 +231,7 @@ def test_a_log_line_has_parts_and_a_colour() -> None:
 def test_destroying_needs_the_name(
     platform: Platform, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    platform.answers["GET /apps/hello"] = {"name": "hello"}
+    platform.answers["GET /apps/hello"] = {"name": "hello", "git_url": "ssh://paas@127.0.0.1:2222/hello"}
     platform.answers["DELETE /apps/hello"] = {"destroyed": True}
     for typed, status in (("other\n", 1), ("", 1), ("hello\n", 0)):
         monkeypatch.setattr("sys.stdin", __import__("io").StringIO(typed))
