@@ -51,7 +51,7 @@ def run(settings: Settings, *, stop_apps: bool = False) -> int:
         state = " (not ready yet)" if daemon in late else ""
         _say(f"{daemon.name:<9} pid {daemon.pid:<7} user {daemon.user:<12} {daemon.listens}{state}")
     _drain(old_workers)
-    _say(f"ready in {time.monotonic() - began:.2f} s · home {settings.home} · Ctrl-C stops the control plane")
+    _say(f"ready in {time.monotonic() - began:.2f} s · home {settings.home} · Ctrl-C stops it")
     supervisor.run()
     _stop(supervisor, settings, layout, stop_apps)
     os.close(lock)
@@ -280,7 +280,8 @@ def _drain(workers: list[Path]) -> None:
 
 
 def _stop(supervisor: Supervisor, settings: Settings, layout: Layout, stop_apps: bool) -> None:
-    _say("stopping the control plane" + (" and the apps" if stop_apps else "; apps keep running"))
+    rest = "and the apps" if stop_apps else "but not the apps, which get visitors again at the next start"
+    _say(f"stopping the platform, {rest}")
     supervisor.stop(("git", "api", "converge"))
     if stop_apps:
         _stop_instances(layout, settings.stop_timeout_s)
