@@ -10,7 +10,7 @@ import select
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,7 +34,6 @@ MATCHED_LINES = 400
 MAX_LINE = 2000
 MAX_OUTPUT_BYTES = 8 * MIB
 
-_SLOTS = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 BASE_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -117,24 +116,49 @@ def run_job(platform: Platform, app: App, build_number: int, job: Job, output: O
     Raises BuildFailed with the cause class, Cancelled, or Unavailable when the spawner is away. Whatever happens,
     the instance is gone afterwards and its row is ended.
     """
-    with _turn(output):
+    with _turn(app.owner_id, output):
         return _run(platform, app, build_number, job, output)
 
 
+class Turns:
+    """Which steps may run: `count` at once; but who has none running waits for others' only at twice as many."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._running: Counter[int | None] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, owner: int | None) -> bool:
+        with self._lock:
+            most = self._count if self._running[owner] else 2 * self._count
+            if self._running.total() >= most:
+                return False
+            self._running[owner] += 1
+            return True
+
+    def leave(self, owner: int | None) -> None:
+        with self._lock:
+            self._running[owner] -= 1
+
+
+_turns = Turns(os.cpu_count() or 1)
+
+
 @contextlib.contextmanager
-def _turn(output: Output) -> Iterator[None]:
-    """As many steps at once as there are cores; the others wait. Raises Cancelled."""
+def _turn(owner: int | None, output: Output) -> Iterator[None]:
+    """Wait for a turn and have it. Raises Cancelled."""
     told = False
-    while not _SLOTS.acquire(timeout=POLL_S):
+    while not _turns.take(owner):
         if output.cancelled():
             raise Cancelled("The build was cancelled.", cause="cancelled")
         if not told:
             output.line("       Waiting for other builds to finish")
         told = True
+        time.sleep(POLL_S)
     try:
         yield
     finally:
-        _SLOTS.release()
+        _turns.leave(owner)
 
 
 def _run(platform: Platform, app: App, build_number: int, job: Job, output: Output) -> Made:

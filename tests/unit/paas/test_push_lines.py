@@ -135,20 +135,20 @@ def test_output_beyond_the_cap_is_kept_for_the_failure_only(monkeypatch: pytest.
 
 
 def test_a_step_waits_for_its_turn_and_can_be_cancelled_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buildstep, "_SLOTS", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(buildstep, "_turns", buildstep.Turns(1))
     heard: list[str] = []
     stop = threading.Event()
-    with buildstep._turn(Output(heard.append)):
+    with buildstep._turn(1, Output(heard.append)):
         assert heard == []
 
         def say_and_stop(text: str) -> None:
             heard.append(text)
             stop.set()
 
-        with pytest.raises(Cancelled), buildstep._turn(Output(say_and_stop, stop.is_set)):
+        with pytest.raises(Cancelled), buildstep._turn(1, Output(say_and_stop, stop.is_set)):
             raise AssertionError("two at once")
     assert heard == ["       Waiting for other builds to finish"]
-    with buildstep._turn(Output(heard.append)):
+    with buildstep._turn(1, Output(heard.append)):
         assert len(heard) == 1
 
 
