@@ -303,7 +303,11 @@ def _open(
         apps.set_release(tx, app_id, release.number)
         return release, None
     deployment = deployments.create(
-        tx, app_id, release_number=release.number, from_release=app.release_number, push=push
+        tx,
+        app_id,
+        release_number=release.number,
+        from_release=base.number if base and base.image_digest else None,
+        push=push,
     )
     return release, deployment
 

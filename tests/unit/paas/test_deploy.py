@@ -71,6 +71,7 @@ def test_config_before_the_first_push_is_a_release_without_deployment(shop: Shop
     first, started = shop.open(Change(image_digest=shop.image(1), commit="c" * 40))
     assert started is not None
     assert (first.number, first.config_number, first.state) == (2, release.config_number, "pending")
+    assert started.from_release is None, "nothing ran before"
     assert shop.pokes == 2
 
 
