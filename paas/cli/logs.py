@@ -55,6 +55,7 @@ def logs(
         follow=True if tail else None,
     )
     colour = sys.stdout.isatty() and not no_colour
+    line = None
     try:
         for message in messages:
             line = message["line"]
@@ -67,6 +68,8 @@ def logs(
     except KeyboardInterrupt:
         if not tail:
             raise
+    if num and line is None and not tail:
+        output.note("No line of the log is like that.")
 
 
 def split_line(line: str) -> dict[str, str]:
