@@ -74,8 +74,9 @@ class Worker:
 
     def _heard(self, message: Message) -> None:
         if "event" in message:
-            if message["event"] == "drained" and message.get("id") in self._owner.draining:
-                self.drained.add(message["id"])
+            drained = message.get("id")
+            if message["event"] == "drained" and isinstance(drained, str) and drained in self._owner.draining:
+                self.drained.add(drained)
                 self._owner.changed()
             return
         op = self._waiting.pop(0) if self._waiting else ""
@@ -87,8 +88,17 @@ class Worker:
                     self._owner.refused(generation)
             self._owner.changed()
         elif op == "stats":
-            self.requests = message.get("requests") or {}
+            self.requests = _counters(message.get("requests"))
             self._owner.changed()
+
+
+def _counters(value: object) -> Message:
+    """App → counter → number; a worker faces the internet, so what is nothing like it is left out."""
+    found: Message = {}
+    for app, counters in value.items() if isinstance(value, dict) else ():
+        if isinstance(counters, dict):
+            found[app] = {name: count for name, count in counters.items() if type(count) is int}
+    return found
 
 
 class Routers:

@@ -206,3 +206,24 @@ def test_traffic_is_the_sum_over_workers(link: Link) -> None:
     link.turn()
     assert link.routers.traffic("hello") == Traffic(14, 2)
     assert link.routers.traffic("other") == Traffic(0, 0)
+
+
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        {"event": "drained", "id": ["i2"]},
+        {"event": {}, "id": {}},
+        {"ok": True, "requests": [1]},
+        {"ok": True, "requests": {"hello": [1]}},
+        {"ok": True, "requests": {"hello": {"total": "x", "failed": None}}},
+    ],
+)
+def test_what_a_worker_that_was_taken_over_makes_up_is_left_out(link: Link, made_up: dict[str, Any]) -> None:
+    worker = link.worker()
+    link.routers.offer(table("i2"))
+    link.turn()
+    link.routers.ask_stats()
+    worker.tell(made_up)
+    link.turn()
+    assert link.routers.drained == frozenset()
+    assert link.routers.traffic("hello").requests in (0, 7)
