@@ -27,7 +27,7 @@ from runtime.image.store import ImageStore
 
 log = logging.getLogger("converge.collect")
 
-EVERY_S = 900.0
+EVERY_S = 120.0
 SOON_S = 2.0
 KEEP_BUILDS = 50
 KEEP_INSTANCES = 200
