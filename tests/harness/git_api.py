@@ -152,7 +152,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _hung_up(self) -> bool:
         ready, _, _ = select.select([self.connection], [], [], 0)
-        return bool(ready) and self.connection.recv(1, socket.MSG_PEEK) == b""
+        try:
+            return bool(ready) and self.connection.recv(1, socket.MSG_PEEK) == b""
+        except ConnectionError:
+            return True
 
 
 class Api(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
