@@ -134,21 +134,11 @@ def _bind(flag: str, address: Address, *, reuse_port: bool) -> socket.socket:
 def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners: _Listeners) -> list[Daemon]:
     control = accounts.account(accounts.CONTROL)
     flags = ["--settings", str(settings_file)]
-    spawner = ["-m", "runtime.spawner", "--home", str(layout.home), "--stacks", str(layout.stacks)]
-    for path in registry.host_binds(settings):
-        spawner += ["--allow-bind", path]
     api_view = _view(
         layout, [layout.database.parent, layout.images, layout.builds, layout.logs, layout.sources]
     )
     git_view = _view(layout, [layout.repos, layout.sources, layout.secrets / "ssh"])
     daemons = [
-        Daemon(
-            "spawner",
-            "root",
-            str(layout.spawner_socket),
-            _starter(spawner, None, None),
-            _serves(layout.spawner_socket),
-        ),
         Daemon(
             "converge",
             control.name,
@@ -181,10 +171,24 @@ def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners:
             lambda pid: True,
         ),
     ]
-    return daemons + [
-        _router(settings, layout, number, listener.fileno())
-        for number, listener in enumerate(listeners.http, 1)
+    routers = [
+        _router(settings, layout, number, sock.fileno()) for number, sock in enumerate(listeners.http, 1)
     ]
+    return [*daemons, *routers, _spawner(settings, layout)]
+
+
+def _spawner(settings: Settings, layout: Layout) -> Daemon:
+    """Started last: asking the package tools what builds may bind takes as long as the others take to start."""
+    binds: list[str] = []
+
+    def start() -> int:
+        if not binds:
+            binds.extend(word for path in registry.host_binds(settings) for word in ("--allow-bind", path))
+        argv = ["-m", "runtime.spawner", "--home", str(layout.home), "--stacks", str(layout.stacks), *binds]
+        return _starter(argv, None, None)()
+
+    socket_path = layout.spawner_socket
+    return Daemon("spawner", "root", str(socket_path), start, _serves(socket_path))
 
 
 def _router(settings: Settings, layout: Layout, number: int, listener: int) -> Daemon:
