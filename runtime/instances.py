@@ -195,4 +195,3 @@ class Instances:
         record = self._exits.pop(instance.id)
         for done in self._deleting.pop(instance.id, []):
             done(record)
-

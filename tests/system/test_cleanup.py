@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from harness.platform import Platform, commit, traces, wait_for
@@ -65,7 +64,6 @@ def test_old_releases_images_and_layers_are_collected(stacks: str) -> None:
         thrifty.start()
         thrifty.make_key()
         repository = thrifty.deploy({"index.html": "0"}, "many")
-        first = len(os.listdir(thrifty.home / "layers"))
         for number in range(1, 6):
             commit(repository, f"Version {number}", **{"index.html": str(number)})
             assert thrifty.push(repository, "many").returncode == 0
