@@ -13,12 +13,15 @@ from paas.api.bodies import body, text
 from paas.api.context import Context, context, spawner_errors
 from paas.api.shapes import app_json
 from paas.api.users import first_administrator
-from paas.errors import BadInput, PaasError
+from paas.errors import BadInput, Conflict, PaasError
 from paas.model import App
 from paas.names import AppName, BranchName
 from paas.store import apps, events
 
 routes = Blueprint("apps", __name__)
+
+MAX_APPS = 100
+"""Of one member: the platform has user ids for about a thousand."""
 
 _DESTROY_WAIT_S = 30.0
 _ADJECTIVES = (
@@ -60,6 +63,8 @@ def create_app(where: Context, name: AppName | None) -> App:
             if apps.by_name(tx, name):
                 name = None
         owner = who.user or first_administrator(tx)
+        if not who.is_admin and apps.count_of(tx, owner.id if owner else None) >= MAX_APPS:
+            raise Conflict(f"You have {MAX_APPS} apps already.", "Destroy one first: paas apps:destroy")
         app = apps.create(tx, name, owner.id if owner else None)
         events.add(tx, app.id, who.name, "app.create", {"name": name})
     try:

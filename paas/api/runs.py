@@ -23,6 +23,9 @@ from runtime.spec import Terminal
 
 routes = Blueprint("runs", __name__)
 
+MAX_RUNS = 20
+"""Live ones of an app: each has an address, of which the platform has some thousands."""
+
 _ATTACH_GRACE_S = 30.0
 _attached = Seats("attached commands", most=24, each=12)
 _waiting: dict[int, threading.Timer] = {}
@@ -77,6 +80,11 @@ def _start(
         if release is None or image is None:
             raise Conflict(
                 f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main"
+            )
+        if sum(one.kind == "run" for one in instances.live_of(tx, app.id)) >= MAX_RUNS:
+            raise Conflict(
+                f"{MAX_RUNS} commands of {app.name} run already.",
+                "Stop one first: paas ps shows them, paas ps:stop ends them.",
             )
         detail = {"argv": command, "actor": who, "detach": detach}
         instance = instances.create(

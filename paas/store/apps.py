@@ -8,6 +8,8 @@ from typing import Any
 from paas.errors import Conflict, NotFound
 from paas.model import App
 from paas.store.database import Tx, now, one
+from runtime.blocks import ID_COUNT
+from runtime.spec import ID_RANGE
 
 _COLUMNS = (
     "id, name, owner_id, range_index, deploy_branch, stack, release_number, config_number, restart_token,"
@@ -30,12 +32,20 @@ def create(tx: Tx, name: str, owner_id: int | None, *, stack: str = "debian-12")
         "SELECT min(n) FROM (SELECT 1 AS n UNION SELECT range_index + 1 FROM app)"
         " WHERE n NOT IN (SELECT range_index FROM app)",
     )
+    if range_index * ID_RANGE >= ID_COUNT:
+        raise Conflict("The platform has no user ids left for another app.", "Destroy an app first.")
     app_id = "a" + secrets.token_hex(5)
     tx.execute(
         "INSERT INTO app (id, name, owner_id, range_index, stack, created_at) VALUES (?, ?, ?, ?, ?, ?)",
         (app_id, name, owner_id, range_index, stack, now()),
     )
     return get(tx, app_id)
+
+
+def count_of(tx: Tx, owner_id: int | None) -> int:
+    """How many apps a user has, those that are being destroyed included."""
+    (count,) = one(tx, "SELECT count(*) FROM app WHERE owner_id IS ?", (owner_id,))
+    return int(count)
 
 
 def by_id(tx: Tx, app_id: str) -> App | None:
