@@ -284,12 +284,14 @@ def _drain(workers: list[Path]) -> None:
 
 
 def _stop(supervisor: Supervisor, settings: Settings, layout: Layout, stop_apps: bool) -> None:
-    rest = "and the apps" if stop_apps else "but not the apps, which get visitors again at the next start"
-    _say(f"stopping the platform, {rest}")
+    _say(
+        "stopping the platform" if stop_apps else "stopping the control plane; apps and router workers run on"
+    )
     supervisor.stop(("git", "api", "converge"))
     if stop_apps:
         _stop_instances(layout, settings.stop_timeout_s)
-    supervisor.stop(("router", "spawner"))
+        supervisor.stop(("router",))
+    supervisor.stop(("spawner",))
     for path in (layout.run / "status.json", layout.converge_socket):
         path.unlink(missing_ok=True)
 

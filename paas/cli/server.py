@@ -40,7 +40,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
 @setting_options
 @click.option("--stop-apps", is_flag=True, help="Stop the apps, too, when the server stops.")
 def server(stop_apps: bool, **flags: Any) -> int:
-    """Run the platform in the foreground until Ctrl-C. Apps run on, and get visitors again at the next start."""
+    """Run the platform in the foreground until Ctrl-C. Apps go on serving without it."""
     settings = _settings(flags)
     from paas.server import run
 

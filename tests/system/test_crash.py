@@ -111,13 +111,17 @@ def _alive(pid: int) -> bool:
     return False
 
 
-def test_ctrl_c_leaves_apps_running_and_the_next_server_adopts_them(platform: Platform, app: Path) -> None:
+def test_ctrl_c_leaves_apps_serving_and_the_next_server_adopts_them(platform: Platform, app: Path) -> None:
     before = {item["id"] for item in platform.json("ps", "-a", "steady")}
-    platform.interrupt()
-    assert platform.processes(), "apps should go on without a control plane"
-    platform.start()
-    assert {item["id"] for item in wait_for(lambda: _instances_or_nothing(platform))} == before
-    assert platform.get("steady").status == 200
+    daemons = [platform.pid_of(daemon) for daemon in DAEMONS]
+    with Visitors(platform.http, f"steady.localhost:{platform.http}") as visitors:
+        platform.interrupt()
+        assert not any(_alive(pid) for pid in daemons)
+        time.sleep(1)
+        platform.start()
+        assert {item["id"] for item in wait_for(lambda: _instances_or_nothing(platform))} == before
+    assert visitors.tally.failures == []
+    assert visitors.tally.requests > 100
 
 
 def test_after_a_reboot_every_app_comes_back_by_itself(platform: Platform, app: Path) -> None:
