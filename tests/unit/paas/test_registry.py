@@ -16,7 +16,7 @@ def test_pip_settings_are_read_with_the_environment_first() -> None:
     text = (
         "global.index-url='https://a.example/simple'\n"
         "global.extra-index-url='file:///srv/one\\nfile:///srv/two'\n"
-        "install.find-links='/opt/wheels'\n"
+        "install.find-links='/srv/wheels'\n"
         ":env:.index-url='https://b.example/simple'\n"
         ":env:.default-timeout='60'\n"
         "nonsense\nglobal.broken=open('x')\n"
@@ -25,7 +25,7 @@ def test_pip_settings_are_read_with_the_environment_first() -> None:
     assert found == {
         "index-url": "https://b.example/simple",
         "extra-index-url": "file:///srv/one\nfile:///srv/two",
-        "find-links": "/opt/wheels",
+        "find-links": "/srv/wheels",
         "default-timeout": "60",
     }
     registry = combine(found, {}, {}, NO_UV, {})
@@ -90,7 +90,7 @@ def test_credentials_are_withheld_and_it_is_said() -> None:
         ("https://token@host/simple", True),
         ("https://host/simple", False),
         ("file:///srv/a@b", False),
-        ("/opt/wheels", False),
+        ("/srv/wheels", False),
         ("https://[broken", True),
     ],
 )
