@@ -15,6 +15,8 @@ READY_INTERVAL_S = 0.05
 SETTLE_S = 1.0
 """How long a process without a port must stay alive to count as up."""
 MAX_HEAD_BYTES = 64 * 1024
+MAX_INTERIM = 8
+"""Interim answers (RFC 9110, 1xx) before the one that counts; each is read again with every piece that comes."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -70,9 +72,9 @@ def request_bytes(check: Check, host: str) -> bytes:
 def judge(check: Check, received: bytes) -> Answer | None:
     """What the bytes received so far say; None while the head is incomplete.
 
-    Bytes that cannot be an HTTP answer are an unhealthy answer.
+    Bytes that cannot be an HTTP answer, or never come to one, are an unhealthy answer.
     """
-    while True:
+    for _ in range(MAX_INTERIM + 1):
         end = _HEAD_END.search(received)
         if end is None:
             if len(received) > MAX_HEAD_BYTES or not _may_be_http(received):
@@ -85,6 +87,8 @@ def judge(check: Check, received: bytes) -> Answer | None:
         if status >= 200 or status == 101:
             break
         received = received[end.end() :]
+    else:
+        return Answer(False, None, f"sent more than {MAX_INTERIM} interim answers and no final one")
     note = f"GET {check.path} answered {status}" if status >= 500 or check.strict else ""
     if check.strict:
         return Answer(200 <= status < 400, status, "" if 200 <= status < 400 else note)
