@@ -37,25 +37,30 @@ class Listener:
         proxy.loop.add(sock.fileno(), self)
 
     def readable(self) -> None:
-        proxy, port = self.proxy, self.port
-        accept = self.socket._accept  # type: ignore[attr-defined]  # accept() would make a socket object
         for _ in range(ACCEPT_BATCH):
-            if len(proxy.clients) >= self._limit:
-                self._pause("limit")
+            if not self._accept():
                 return
-            try:
-                fd, address = accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    raise
-                self._pause(errno.errorcode[error.errno])
-                return
-            os.set_blocking(fd, False)
-            ClientConnection(proxy, fd, address[0].removeprefix("::ffff:").encode(), port)
+
+    def _accept(self) -> bool:
+        """Take one client; False when there is none, or no place for one."""
+        proxy = self.proxy
+        if len(proxy.clients) >= self._limit:
+            self._pause("limit")
+            return False
+        try:
+            fd, address = self.socket._accept()  # type: ignore[attr-defined]  # accept() would make a socket object
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                raise
+            self._pause(errno.errorcode[error.errno])
+            return False
+        os.set_blocking(fd, False)
+        ClientConnection(proxy, fd, address[0].removeprefix("::ffff:").encode(), self.port)
+        return True
 
     def event(self, mask: int) -> None:
         self.readable()
@@ -79,6 +84,9 @@ class Listener:
         self.proxy.loop.add(self.socket.fileno(), self)
 
     def close(self) -> None:
+        """Take who waits already, then listen no more: the kernel would reset them."""
+        while self._accept():
+            pass
         if self.paused:
             self.proxy.on_tick.remove(self._resume)
         else:

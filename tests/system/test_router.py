@@ -180,6 +180,25 @@ def test_a_worker_drains_on_sigterm_without_one_failure(stack: contextlib.ExitSt
     assert not old.path.exists()
 
 
+def test_who_waits_to_be_accepted_is_served_by_a_worker_that_drains(
+    stack: contextlib.ExitStack, tmp_path: Path
+) -> None:
+    sock, port = open_listener(stack)
+    app = start_app(stack, "v1")
+    worker = start_worker(stack, tmp_path, sock)
+    worker.ask({"op": "table", "table": table(1, [app])})
+    sock.close()  # the worker's is the last one
+    worker.process.send_signal(signal.SIGSTOP)
+    clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(200)]
+    worker.process.send_signal(signal.SIGTERM)
+    worker.process.send_signal(signal.SIGCONT)
+    for client in clients:
+        client.sendall(GET)
+    for client in clients:
+        assert ask(client, b"") == b"v1"
+    assert worker.process.wait(20) == 0
+
+
 def test_the_death_of_a_worker_loses_only_its_own_connections(
     stack: contextlib.ExitStack, tmp_path: Path
 ) -> None:
