@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paas.errors import NotFound, PaasError
-from paas.git import commands, progress, receive
+from paas.git import commands, progress, receive, typed
 from paas.git.api import Api
 from paas.git.commands import CliCommand, GitCommand
 from paas.git.push import Places, Push, current_heads
@@ -105,7 +105,7 @@ def run(job: Job, office: Office) -> int:
 
 
 def become_cli(asked: CliCommand, job: Job, office: Office) -> None:
-    """Turn this process into the CLI: argument vector, no shell, nothing of the client's environment."""
+    """Turn this process into the CLI: no shell, nothing of the client's environment, no word for `ps`."""
     environ = {
         "PATH": "/usr/bin:/bin",
         "HOME": "/nonexistent",
@@ -118,7 +118,8 @@ def become_cli(asked: CliCommand, job: Job, office: Office) -> None:
         environ["TERM"] = commands.terminal_name(job.terminal)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "paas.cli.main", *asked.words], environ)
+    words = str(typed.hold(asked.words))
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "paas.git.typed", words], environ)
 
 
 def fetch(asked: GitCommand, api: Api, office: Office) -> None:

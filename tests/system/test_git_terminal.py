@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import paramiko
 import pytest
@@ -96,11 +97,31 @@ def test_hang_up_ends_the_command(
     while text not in said:
         said += channel.recv(4096)
     channel.close()
-    wait_for(lambda: not _commands())
+    wait_for(lambda: not _commands(platform))
     wait_for(lambda: [item["type"] for item in platform.json("ps", "-a", APP)] == ["web"])
 
 
-def _commands() -> list[str]:
-    """The CLI's processes of this test's app."""
-    listed = subprocess.run(["ps", "-eo", "user=,args="], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if "paas.cli.main" in line and APP in line]
+def _commands(platform: Platform) -> list[bytes]:
+    """The command lines of the CLI's processes that SSH clients of this platform started."""
+    home, found = f"PAAS_HOME={platform.home}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environ = (process / "environ").read_bytes().split(b"\0")
+            if home in environ and any(word.startswith(b"PAAS_SSH_USER=") for word in environ):
+                found.append((process / "cmdline").read_bytes())
+    return found
+
+
+def test_the_words_of_a_command_are_not_for_every_user_of_the_machine(
+    platform: Platform, login: paramiko.Transport
+) -> None:
+    channel = login.open_session(timeout=20)
+    channel.exec_command(f"run -a {APP} -e SECRET=hunter2 -- sh -c 'echo up; exec sleep 300'".encode())
+    channel.settimeout(20)
+    while b"up" not in channel.recv(4096):
+        pass
+    lines = [line for line in _commands(platform) if line]
+    assert lines
+    assert not any(b"hunter2" in line or APP.encode() in line for line in lines)
+    channel.close()
+    wait_for(lambda: not _commands(platform))
