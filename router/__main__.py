@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def parser() -> argparse.ArgumentParser:
     )
     both.add_argument("--log-dir", type=Path, metavar="DIR", help="where access logs go")
     both.add_argument("--templates", type=Path, metavar="DIR", help="a folder with another error.html")
+    both.add_argument(
+        "--trust",
+        type=ip_network,
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="believe what proxies there say of their clients",
+    )
     both.add_argument("--domain", metavar="NAME", help="the platform's domain, for messages only")
     return parser
 
@@ -115,6 +124,7 @@ def serve(number: int, listeners: list[socket.socket], arguments: argparse.Names
         table=table,
         log_dir=arguments.log_dir,
         templates=arguments.templates,
+        trusted=tuple(arguments.trust),
     ).run()
 
 

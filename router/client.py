@@ -46,6 +46,7 @@ class ClientConnection(Stream):
         "received",
         "serving",
         "since",
+        "trusted",
         "tunnel",
     )
 
@@ -55,6 +56,7 @@ class ClientConnection(Stream):
         self.address = address
         self.port = port
         self.lines = forward.client_lines(address, port)
+        self.trusted = proxy.trusts(address)
         self.buffer = b""
         self.block = b"\n"
         self.meaning = _NOTHING
@@ -162,7 +164,7 @@ class ClientConnection(Stream):
         block = data[line_end + 2 : end] if line_end < end else b""
         proxy = self.proxy
         if block != self.block:
-            self.meaning = proxy.requests.read(block)
+            self.meaning = (proxy.trusted_requests if self.trusted else proxy.requests).read(block)
             self.block = block
         if self.since:
             self.since, self.checked = 0.0, 0
@@ -181,7 +183,11 @@ class ClientConnection(Stream):
             exchange.uploading = bool(meaning.length)
             exchange.fail(FAILURES["unknown-host"])
             return self._goes_on()
-        head = forward.request_head(head, meaning, self.lines, proxy.wall_ms(), request_id, authority)
+        lines = self.lines
+        if meaning.scheme or meaning.port:
+            port = meaning.port or (443 if meaning.scheme == b"https" else self.port)
+            lines = forward.client_lines(self.address, port, meaning.scheme or b"http")
+        head = forward.request_head(head, meaning, lines, proxy.wall_ms(), request_id, authority)
         if meaning.length or len(data) > end + 4 or route.policy is not None:
             self.received = len(data) - end - 4
             exchange.start(head, data[end + 4 :])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from router.choice import choose
@@ -71,14 +73,30 @@ def refused(exchange: Exchange, policy: Policy, head: bytes) -> bool:
         host=meaning.host or b"",
         target=exchange.target,
         head=head,
-        address=client.address,
-        origin=b"http:%d" % client.port,
+        address=_address(exchange),
+        origin=b"%b:%d" % (meaning.scheme or b"http", _port(exchange)),
         length=meaning.length,
     )
     if refusal is None:
         return False
     exchange.fail(refusal[0], lines=refusal[1])
     return True
+
+
+def _address(exchange: Exchange) -> bytes:
+    """Where the request comes from: behind a proxy that is trusted, what that saw."""
+    client = exchange.client
+    if client.trusted and exchange.meaning.forwarded_for:
+        seen = exchange.meaning.forwarded_for.rstrip(b", ").rpartition(b",")[2].strip()
+        with contextlib.suppress(ValueError):
+            return str(ip_address(seen.decode("latin-1"))).encode()
+    return client.address
+
+
+def _port(exchange: Exchange) -> int:
+    meaning = exchange.meaning
+    usual = {b"https": 443, b"http": 80}
+    return meaning.port or usual.get(meaning.scheme, 0) or exchange.client.port
 
 
 def enter(exchange: Exchange, gate: Gate) -> None:

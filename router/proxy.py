@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -85,6 +86,9 @@ class Proxy:
         self.backends: dict[str, Backend] = {}
         """Backends of the table, and removed ones that still have requests."""
         self.requests = request.reader()
+        self.trusted_requests = request.reader(trusted=True)
+        self.trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+        """Where clients are proxies whose X-Forwarded-Proto, -Port and -Host are believed."""
         self.responses = response.reader()
         self.status_lines = response.status_lines()
         self.pages = Pages(load_template(templates))
@@ -103,6 +107,13 @@ class Proxy:
         self._stamped = 0.0
         self._stamp = b""
         self.new_id: Callable[[], bytes] = request_ids(os.urandom(20).hex()).__next__
+
+    def trusts(self, address: bytes) -> bool:
+        """Whether a client at this address is a proxy that is believed."""
+        if not self.trusted:
+            return False
+        client = ip_address(address.decode())
+        return any(client in network for network in self.trusted)
 
     def wall_ms(self) -> bytes:
         """Unix time in milliseconds, as it is written into heads; the same within a batch of events."""

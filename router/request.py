@@ -25,6 +25,7 @@ _CONNECT = re.compile(rb"CONNECT [\x21-\x7e]+ HTTP/1\.[01]")
 _CODING = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::([0-9]{0,5}))?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)([^#]*)")
+_PORT = re.compile(rb"[0-9]{1,5}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._+/=-]{20,200}")
 
 PROTECTED: Final = frozenset(
@@ -58,7 +59,9 @@ class RequestMeaning:
         "keep_alive",
         "length",
         "nominated",
+        "port",
         "request_id",
+        "scheme",
         "upgrade",
     )
 
@@ -73,6 +76,9 @@ class RequestMeaning:
         self.forwarded_for = b""
         """What came as X-Forwarded-For, with ", " behind it."""
         self.request_id = b""
+        self.scheme = b""
+        """`http` or `https` by the word of a proxy that is trusted."""
+        self.port = 0
         self.nominated: frozenset[bytes] = frozenset()
         """Names of further lines to strip, from Connection."""
         self.cuts: tuple[bytes, ...] = ()
@@ -159,6 +165,16 @@ def judge(line: bytes) -> Line | int:
     return 0
 
 
+def judge_trusted(line: bytes) -> Line | int:
+    """As `judge`, for a client that is a proxy we trust: what it says of its own client is believed."""
+    name, value = split_field(line)
+    if name == b"x-forwarded-proto" and value.lower() in (b"http", b"https"):
+        return Line(name, value.lower(), line)
+    if name == b"x-forwarded-port" and _PORT.fullmatch(value) is not None:
+        return Line(name, int(value), line)
+    return 0 if name == b"x-forwarded-host" else judge(line)
+
+
 def understand(lines: tuple[Line, ...]) -> RequestMeaning:
     """What these lines mean together. Raises BadHead where two of them leave the framing or the host open."""
     meaning = RequestMeaning()
@@ -184,6 +200,10 @@ def understand(lines: tuple[Line, ...]) -> RequestMeaning:
             meaning.expect = True
         elif name == b"x-request-id":
             meaning.request_id = value
+        elif name == b"x-forwarded-proto":
+            meaning.scheme = value
+        elif name == b"x-forwarded-port":
+            meaning.port = value
         elif name == b"x-forwarded-for" and value:
             meaning.forwarded_for += value + b", "
     if meaning.chunked and b"content-length" in seen:
@@ -209,9 +229,9 @@ def _finish(meaning: RequestMeaning, lines: tuple[Line, ...], upgrade: bytes) ->
         meaning.extra += b"Expect: 100-continue\r\n"
 
 
-def reader() -> HeadReader[RequestMeaning]:
-    """A reader of request header blocks with a cache of its own."""
-    return HeadReader(judge, understand, _SPECIAL)
+def reader(*, trusted: bool = False) -> HeadReader[RequestMeaning]:
+    """A reader of request header blocks with a cache of its own; `trusted` for those of proxies before us."""
+    return HeadReader(judge_trusted if trusted else judge, understand, _SPECIAL)
 
 
 def replace_host(head: bytes, authority: bytes) -> bytes:

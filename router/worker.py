@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,9 +110,11 @@ class Worker:
         log_dir: Path | None = None,
         templates: Path | None = None,
         limits: Limits | None = None,
+        trusted: tuple[IPv4Network | IPv6Network, ...] = (),
     ) -> None:
         raise_descriptor_limit()
         self.proxy = Proxy(worker=number, log_dir=log_dir, templates=templates, limits=limits)
+        self.proxy.trusted = trusted
         self.control = ControlServer(self.proxy, control, table_file if keep_table else None, self.drain)
         if table is None and table_file is not None:
             table = load_table(table_file)
