@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,8 +183,8 @@ def _padded(body: bytes) -> bytes:
     return body + bytes(-len(body) % _BLOCK)
 
 
-def export(repository: Path, commit: str, sources: Path, limits: Limits) -> dict[str, Any]:
-    """Write `sources/TREE.tar` and `TREE.json` unless they are there; tell about the commit.
+def export(repository: Path, commit: str, scratch: Path, limits: Limits) -> dict[str, Any]:
+    """Write `TREE.tar` and `TREE.json` beside the folder `scratch` unless they are there; tell about the commit.
 
     Answers `tree, subject, author, files, bytes, outside` (links that leave the tree). Raises BadInput.
     """
@@ -193,27 +192,22 @@ def export(repository: Path, commit: str, sources: Path, limits: Limits) -> dict
     entries = parse_entries(_git_output(repository, "ls-tree", "-r", "-z", "-l", "--full-tree", told.tree))
     check_entries(entries, limits)
     total = sum(entry.size for entry in entries)
-    if not all((sources / f"{told.tree}.{ending}").exists() for ending in ("tar", "json")):
-        _write_source(repository, told.tree, entries, total, sources)
+    if not all((scratch.parent / f"{told.tree}.{ending}").exists() for ending in ("tar", "json")):
+        _write_source(repository, told.tree, entries, total, scratch)
     return {
         "tree": told.tree, "subject": told.subject, "author": told.author,
-        "files": len(entries), "bytes": total, "outside": _outside(repository, entries, sources),
+        "files": len(entries), "bytes": total, "outside": _outside(repository, entries, scratch),
     }  # fmt: skip
 
 
-def _write_source(repository: Path, tree: str, entries: list[Entry], total: int, sources: Path) -> None:
-    mark = f".{tree}.{secrets.token_hex(4)}"
-    tar, index = sources / f"{mark}.tar", sources / f"{mark}.json"
-    try:
-        with open(os.open(tar, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as out:
-            files = _write_tar(out, repository, entries, sources)
-        with open(os.open(index, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "w") as text:
-            json.dump({"tree": tree, "files": files, "bytes": total}, text, separators=(",", ":"))
-        os.rename(tar, sources / f"{tree}.tar")
-        os.rename(index, sources / f"{tree}.json")
-    finally:
-        for path in (tar, index):
-            path.unlink(missing_ok=True)
+def _write_source(repository: Path, tree: str, entries: list[Entry], total: int, scratch: Path) -> None:
+    tar, index = scratch / f"{tree}.tar", scratch / f"{tree}.json"
+    with open(os.open(tar, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as out:
+        files = _write_tar(out, repository, entries, scratch)
+    with open(os.open(index, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "w") as text:
+        json.dump({"tree": tree, "files": files, "bytes": total}, text, separators=(",", ":"))
+    for path in (tar, index):
+        os.rename(path, scratch.parent / path.name)
 
 
 def _commit(repository: Path, oid: str) -> bytes:
@@ -321,10 +315,10 @@ def _contents(repository: Path, entries: list[Entry], scratch: Path) -> Iterator
             process.stdout.read(1)
 
 
-def export_in_child(repository: Path, commit: str, sources: Path, limits: Limits) -> None:
+def export_in_child(repository: Path, commit: str, scratch: Path, limits: Limits) -> None:
     """`export` for a confined child: JSON to stdout, `{"error": …}` when the pusher must be told."""
     try:
-        answer = export(repository, commit, sources, limits)
+        answer = export(repository, commit, scratch, limits)
     except BadInput as error:
         answer = {"error": error.to_json()}
     except OSError as error:

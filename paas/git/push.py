@@ -189,16 +189,23 @@ class Push(ReceivePack):
                 )
             )
         for _ in range(3):
-            finished = children.run(
-                lambda: export.export_in_child(quarantine, command.new, sources.path, limits),
-                bounds=children.bounds(read=read, write=(sources.path,), file_bytes=2 * limits.source_bytes),
-                timeout_s=limits.export_s,
-                tick=self.voice.tick,
-            )
-            told = export_answer(finished)
+            with sources.scratch() as scratch:
+                told = self._make_source(quarantine, command.new, read, scratch)
             if sources.hold(told["tree"], held):
                 return told
         raise Unavailable("The source vanished while it was being made.", "Push again.")
+
+    def _make_source(
+        self, quarantine: Path, commit: str, read: tuple[Path, ...], scratch: Path
+    ) -> dict[str, Any]:
+        limits = self._places.limits
+        finished = children.run(
+            lambda: export.export_in_child(quarantine, commit, scratch, limits),
+            bounds=children.bounds(read=read, write=(scratch.parent,), file_bytes=2 * limits.source_bytes),
+            timeout_s=limits.export_s,
+            tick=self.voice.tick,
+        )
+        return export_answer(finished)
 
     def _is_live(self, repository: Repository, quarantine: Path, command: RefCommand) -> bool:
         """Whether somebody has brought this very commit live meanwhile. Raises Conflict when another is."""

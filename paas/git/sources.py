@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from paas.git.locks import same_file
+from paas.git.repository import remove_folder
+
+_SCRATCH = ".new-"
 
 
 class Sources:
@@ -41,12 +46,27 @@ class Sources:
         finally:
             os.close(descriptor)
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder beside the sources for one that is being made; gone at the end."""
+        path = self.path / f"{_SCRATCH}{secrets.token_hex(8)}"
+        path.mkdir(mode=0o750)
+        try:
+            yield path
+        finally:
+            remove_folder(path)
+
     def sweep(self, min_age_s: float) -> int:
-        """Remove what dead pushes left; how many files."""
+        """Remove what dead pushes left; how many files and folders."""
         removed = 0
         for entry in os.scandir(self.path):
             path = Path(entry.path)
-            if time.time() - entry.stat().st_mtime < min_age_s or path.suffix not in (".tar", ".json"):
+            if time.time() - entry.stat().st_mtime < min_age_s:
+                continue
+            if path.name.startswith(_SCRATCH):
+                remove_folder(path)
+                removed += 1
+            if path.suffix not in (".tar", ".json"):
                 continue
             tar = path.with_suffix(".tar")
             descriptor = os.open(tar if tar.exists() else path, os.O_RDONLY | os.O_CLOEXEC)

@@ -11,6 +11,7 @@ import socket
 import stat
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -399,3 +400,42 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.long
+def test_g1_people_push_on_during_a_flood(daemon: GitDaemon, ann: Client) -> None:
+    """Half a minute of connections that greet and stall, from many places, again and again."""
+    assert ann.push().returncode == 0
+    over = threading.Event()
+    opened = []
+
+    def flood(place: int) -> None:
+        while not over.is_set():
+            held = []
+            for number in range(20):
+                with contextlib.suppress(OSError):
+                    sock = open_from(f"127.0.3.{place * 20 + number % 20 + 1}", daemon.port)
+                    sock.send((b"", b"SSH-2.0-slow\r\n", b"SSH-2.0-x\r\n" + bytes(100))[number % 3])
+                    held.append(sock)
+            opened.append(len(held))
+            over.wait(0.2)
+            for sock in held:
+                sock.close()
+
+    places = [threading.Thread(target=flood, args=(place,)) for place in range(4)]
+    for place in places:
+        place.start()
+    try:
+        until = time.monotonic() + 30
+        pushed = 0
+        while time.monotonic() < until:
+            ann.commit("more")
+            assert ann.push().returncode == 0, daemon.log()
+            pushed += 1
+            assert len(descendants(daemon.process.pid)) <= 2 * 16 + 8
+    finally:
+        over.set()
+        for place in places:
+            place.join()
+    assert pushed > 0 and sum(opened) > 100
+    assert threads(daemon.process.pid) == 1

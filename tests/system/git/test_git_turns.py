@@ -248,3 +248,67 @@ def test_many_packs_become_one(daemon: GitDaemon, ann: Client) -> None:
     assert len(list(packs.glob("*.pack"))) == 1
     ann.commit("after")
     assert ann.push().returncode == 0
+
+
+@pytest.mark.long
+def test_f13_many_at_once_lose_nothing(daemon: GitDaemon, ann: Client, root: Path) -> None:
+    """Everybody's answer is true: what was acknowledged is in what serves, in one line of history."""
+    assert ann.push().returncode == 0
+    acknowledged: list[str] = []
+    answers: list[int] = []
+
+    def work(desk: int) -> None:
+        client = Client(daemon, root / f"desk{desk}", "ann")
+        ann.git("clone", "-q", str(ann.tree), str(client.tree))
+        client.git("remote", "add", "paas", client.url("hello"))
+        for turn in range(8):
+            (client.tree / f"{desk}-{turn}").write_text("x")
+            client.commit(f"{desk}-{turn}")
+            for _ in range(60):
+                answers.append(client.push().returncode)
+                if answers[-1] == 0:
+                    acknowledged.append(f"{desk}-{turn}")
+                    break
+                client.git("pull", "-q", "--rebase", "paas", "main", check=False)
+
+    desks = [threading.Thread(target=work, args=(desk,)) for desk in range(5)]
+    for desk in desks:
+        desk.start()
+    for desk in desks:
+        desk.join()
+    assert len(acknowledged) == 40 and set(answers) <= {0, 1}
+    ann.git("fetch", "-q", "paas")
+    history = ann.git("log", "--format=%s", "paas/main").stdout.split()
+    assert sorted(history) == sorted([*acknowledged, "first"])
+    assert ann.git("log", "--merges", "--format=%s", "paas/main").stdout == ""
+    head = ann.git("rev-parse", "paas/main").stdout.strip()
+    assert daemon.platform.apps["hello"]["live_commit"] == head
+    deployed = [push.request["commit"] for push in daemon.platform.pushes]
+    order = ann.git("rev-list", "--reverse", "paas/main").stdout.split()
+    assert deployed == [commit for commit in order if commit in deployed]
+    assert daemon.settled()
+
+
+@pytest.mark.long
+def test_f12_interrupted_at_any_time_of_a_deployment(daemon: GitDaemon, ann: Client) -> None:
+    """Twenty pushes, each killed a little later than the one before; the next one always works."""
+
+    def deploy(push: Deploying) -> dict[str, Any]:
+        for number in range(10):
+            push.emit({"line": f"-----> Step {number}"})
+            if push.hung_up():
+                return {"error": {"code": "cancelled", "message": "Cancelled."}}
+            time.sleep(0.02)
+        return {"result": {}}
+
+    daemon.platform.deploy = deploy
+    for number in range(20):
+        commit = ann.commit(f"commit {number}")
+        push = ann.start_push()
+        time.sleep(0.02 * number)
+        os.killpg(push.pid, signal.SIGINT)
+        push.wait(20)
+        done = ann.push()
+        assert done.returncode == 0, done.stderr + daemon.log()
+        assert daemon.platform.apps["hello"]["live_commit"] == commit
+    assert daemon.settled(), daemon.left_overs()

@@ -150,3 +150,16 @@ def test_last_holder_of_a_source_removes_it(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
     with contextlib.ExitStack() as third:
         assert not sources.hold(ONE, third)
+
+
+def test_scratch_folder_goes_and_a_forgotten_one_is_swept(tmp_path: Path) -> None:
+    sources = Sources(tmp_path)
+    with sources.scratch() as scratch:
+        (scratch / "half.tar").write_text("x")
+        assert sources.sweep(60) == 0
+    assert os.listdir(tmp_path) == []
+    forgotten = tmp_path / ".new-0123"
+    forgotten.mkdir()
+    (forgotten / "half.tar").write_text("x")
+    assert sources.sweep(0) == 1
+    assert os.listdir(tmp_path) == []
