@@ -66,7 +66,7 @@ class Gate:
 
 def refused(exchange: Exchange, policy: Policy, head: bytes) -> bool:
     """Whether the policy has the router answer the request; then that is done."""
-    client, meaning = exchange.client, exchange.meaning
+    meaning = exchange.meaning
     refusal = judge(
         policy,
         method=exchange.method,
