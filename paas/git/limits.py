@@ -32,6 +32,7 @@ class Limits:
     starting_per_source: int = 8
     prompt_s: float = 1.5
     connections: int = 128
+    connections_per_user: int = 48
     sessions: int = 8
 
 

@@ -63,6 +63,8 @@ class Server:
         """descriptor → source of those whose version line is here, in the order of arrival"""
         self._children: dict[int, int] = {}
         """pid → descriptor on which its login is told"""
+        self._users: dict[int, str] = {}
+        """pid → who logged in"""
         self._next_housekeeping = 0.0
         self._refused = 0
         self._told_at = 0.0
@@ -222,7 +224,16 @@ class Server:
         pid = next((pid for pid, told in self._children.items() if told == descriptor), None)
         if pid is not None and data:
             self._starting.remove(pid)
-            _log(f"event=login user={data.decode('utf-8', 'replace')!r} pid={pid}")
+            self._welcome(pid, data.decode("utf-8", "replace"))
+
+    def _welcome(self, pid: int, user: str) -> None:
+        """One user leaves places for others: who has too many loses the connection that came last."""
+        self._users[pid] = user
+        if list(self._users.values()).count(user) > self._limits.connections_per_user:
+            self._refused += 1
+            os.kill(pid, signal.SIGKILL)
+            return
+        _log(f"event=login user={user!r} pid={pid}")
 
     def _reap(self) -> None:
         while True:
@@ -234,6 +245,7 @@ class Server:
                 return
             if self._starting.remove(pid) is not None:
                 self._refused += 1
+            self._users.pop(pid, None)
             told = self._children.pop(pid, None)
             if told is not None:
                 with contextlib.suppress(KeyError):
