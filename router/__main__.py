@@ -14,7 +14,10 @@ from typing import Any
 from router import core
 
 if __name__ == "__main__":  # before anything that may be compiled is imported
-    core.load()
+    try:
+        core.load()
+    except core.BuildFailed as error:
+        sys.exit(f"router: {error}")
 
 from router.control import load_table
 from router.worker import Worker, listen
