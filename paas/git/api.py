@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from paas.errors import NotFound, PaasError, Unavailable, from_json
 from paas.git.wire import waiting
 
 TIMEOUT_S = 20.0
+PATIENCE_S = 5.0
 SILENCE_S = 30.0
 """A stream that says nothing for so long, not even a ping, has lost its other end."""
 
@@ -30,9 +32,19 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        """Try for some seconds: the api may be on its way back."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            try:
+                return self.sock.connect(str(self._path))
+            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+                self.sock.close()
+                if time.monotonic() > deadline:
+                    raise
+            with waiting():
+                time.sleep(0.05)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,14 @@ class GitDaemon:
         self.listener.close()
         shutil.rmtree(self.layout.run)
 
+    def stop_api(self) -> None:
+        self._api.shutdown()
+        self._api.server_close()
+        self.layout.api_socket.unlink()
+
+    def start_api(self) -> None:
+        self._api = self._serve_api()
+
     def memory_bytes(self) -> int:
         """Resident memory of the accept loop."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()

@@ -222,6 +222,15 @@ def test_api_that_breaks_off_before_the_switch_is_told(daemon: GitDaemon, ann: C
     assert "The platform's api does not answer." in done.stderr
 
 
+def test_push_while_the_api_restarts_waits_for_it(daemon: GitDaemon, ann: Client) -> None:
+    daemon.stop_api()
+    push = ann.start_push()
+    time.sleep(1)
+    daemon.start_api()
+    said = push.communicate(timeout=60)[0]
+    assert push.returncode == 0, said
+
+
 def test_repositories_of_gone_apps_are_removed(daemon: GitDaemon, ann: Client) -> None:
     assert ann.push().returncode == 0
     folder = daemon.repository("hello")
