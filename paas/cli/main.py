@@ -29,7 +29,7 @@ MODULES = {
         "users", "users:add", "whoami", "login", "logout",
     ),
     "stacks": ("stacks", "stacks:create"),
-    "server": ("server", "server:status", "server:uninstall", "doctor"),
+    "server": ("server", "server:status", "server:unit", "server:uninstall", "doctor"),
     "help": ("help",),
 }  # fmt: skip
 """Module of this package → the commands in it. Only the module of the command that runs is imported."""

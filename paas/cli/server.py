@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,17 @@ def _layout(home: str | None) -> Any:
         raise NotFound(
             f"{settings.home} is not a platform's home.", "Set PAAS_HOME, or use --home DIR."
         ) from None
+
+
+@command("server:unit")
+@setting_options
+def server_unit(**flags: Any) -> None:
+    """Print a systemd unit that runs the platform with these flags at boot."""
+    _settings(flags)
+    from paas.unit import render
+
+    words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", value)]
+    output.result(render(os.path.abspath(sys.argv[0]), words).rstrip())
 
 
 @command("server:uninstall")
