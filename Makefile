@@ -6,9 +6,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables catatonit mmdebstrap debian-archive-keyring
-TEST_PACKAGES := skopeo umoci
+TEST_PACKAGES := skopeo umoci wrk
 BENCH_PACKAGES := nginx-light wrk
-LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs
+LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs gcc python3-dev
 
 .PHONY: help setup setup-dev demo test test-long bench lint format docs clean
 
