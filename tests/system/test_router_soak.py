@@ -1,0 +1,67 @@
+"""A minute of load with deploys, config changes and worker restarts in between: no failure, and memory stays flat."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from harness.router_process import App, Visitors, Worker, listener, table
+
+SECONDS = 60
+
+
+def pss_kib(pid: int) -> int:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(next(line.split()[1] for line in text.splitlines() if line.startswith("Pss:")))
+
+
+def switch(worker: Worker, generation: int, new: list[App], old: list[App]) -> None:
+    """Bring the new apps in, wait until the old ones have drained."""
+    worker.send({"op": "table", "table": table(generation, new, old)})
+    waiting = {app.name for app in old}
+    while waiting:
+        message = worker.receive()
+        assert message.get("ok", True), message
+        waiting.discard(message.get("id", ""))
+    worker.ask({"op": "table", "table": table(generation + 1, new)})
+
+
+@pytest.mark.long
+def test_a_minute_of_load_and_switches(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(listener())
+        worker = Worker(tmp_path, sock)
+        stack.callback(lambda: worker.close())
+        apps = [App("v0")]
+        worker.ask({"op": "subscribe"})
+        worker.ask({"op": "table", "table": table(1, apps)})
+        visitors = [Visitors(sock.getsockname()[1], 3, method) for method in ("GET", "POST")]
+        for each in visitors:
+            stack.callback(each.stop)
+        generation, memory, end = 2, [], time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            old, apps = apps, [App(f"v{generation}.{n}") for n in range(2)]
+            switch(worker, generation, apps, old)
+            for app in old:
+                app.stop()
+            generation += 2
+            visitors[0].settle(100)
+            memory.append(pss_kib(worker.process.pid))
+            if generation % 20 == 0:
+                before, worker = worker, Worker(tmp_path, sock)
+                worker.ask({"op": "subscribe"})
+                worker.ask({"op": "table", "table": table(generation, apps)})
+                before.process.send_signal(signal.SIGTERM)
+                assert before.process.wait(60) == 0
+                before.close()
+                memory.clear()
+        for each in visitors:
+            each.stop()
+        for app in apps:
+            app.stop()
+        assert [failure for each in visitors for failure in each.failures] == []
+        assert generation > 20
+        assert not memory or max(memory) < 1.3 * min(memory)
