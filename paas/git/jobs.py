@@ -16,11 +16,14 @@ from pathlib import Path
 from paas.errors import NotFound, PaasError
 from paas.git import commands, progress, receive, typed
 from paas.git.api import Api
+from paas.git.children import PROGRAMS
 from paas.git.commands import CliCommand, GitCommand
 from paas.git.push import Places, Push, current_heads
 from paas.git.upload import become_upload_pack
 from paas.git.wire import Hangup, Wire, hang_up_on_signal
+from paas.launch import code_paths
 from runtime import syscalls
+from runtime.confine import Bounds, restrict_files
 
 GIT_ERROR = 128
 USAGE_ERROR = 2
@@ -119,7 +122,20 @@ def become_cli(asked: CliCommand, job: Job, office: Office) -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     words = str(typed.hold(asked.words))
+    shut_in(office)
     os.execve(sys.executable, [sys.executable, "-P", "-m", "paas.git.typed", words], environ)
+
+
+def shut_in(office: Office) -> None:
+    """Leave this process, and what it becomes, its own code to read and nothing to write (Landlock, if there is).
+
+    Whatever a command may be talked into, the host key and other people's repositories are out of its reach.
+    """
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    code = [Path(path) for path in PROGRAMS] + [Path("/etc"), *code_paths()]
+    seen = [path for path in (office.home / "id", Path("/dev/urandom")) if os.path.exists(path)]
+    used = [path for path in (Path("/dev/null"), Path("/dev/tty")) if os.path.exists(path)]
+    restrict_files(Bounds(read=seen, write=used, run=code))
 
 
 def fetch(asked: GitCommand, api: Api, office: Office) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from paas.git import children
+from paas.git import children, jobs
+from paas.git.limits import Limits
+from paas.git.push import Places
+from paas.git.repository import Repositories
+from paas.git.sources import Sources
 
 
 def test_output_and_status_come_back(tmp_path: Path) -> None:
@@ -170,6 +175,30 @@ def test_nothing_of_our_environment_reaches_git(tmp_path: Path, monkeypatch: pyt
     done = children.run(["/usr/bin/env"], bounds=children.bounds(), timeout_s=20)
     names = {line.partition(b"=")[0].decode() for line in done.stdout.splitlines()}
     assert names == set(children.ENVIRONMENT)
+
+
+def test_command_over_ssh_reaches_no_file_of_the_platform(tmp_path: Path) -> None:
+    """What the CLI's process may touch after it was shut in: its code, and nothing below the home."""
+    (tmp_path / "id").write_text("0123ab")
+    (tmp_path / "secret").write_text("x")
+    places = Places(Repositories(tmp_path / "repos"), Sources(tmp_path / "sources"), Limits())
+    pid = os.fork()
+    if pid == 0:
+        try:
+            jobs.shut_in(jobs.Office(tmp_path, tmp_path / "api.sock", places))
+            assert (tmp_path / "id").read_text() == "0123ab"
+            for act in (
+                lambda: (tmp_path / "secret").read_text(),
+                lambda: (tmp_path / "new").write_text("x"),
+            ):
+                with contextlib.suppress(PermissionError):
+                    act()
+                    os._exit(1)
+            subprocess.run([sys.executable, "-P", "-c", "import paas.cli.main"], check=True)
+            os._exit(0)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_client_commands_import_nothing_of_this() -> None:
