@@ -95,7 +95,9 @@ def test_hang_up_ends_the_command(
     channel.settimeout(20)
     said = b""
     while text not in said:
-        said += channel.recv(4096)
+        part = channel.recv(4096)
+        assert part, said
+        said += part
     channel.close()
     wait_for(lambda: not _commands(platform))
     wait_for(lambda: [item["type"] for item in platform.json("ps", "-a", APP)] == ["web"])
