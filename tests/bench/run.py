@@ -74,7 +74,7 @@ def _bare_environment() -> Path:
         venv = Path(tempfile.mkdtemp(prefix="paas-bench-")) / "venv"
         subprocess.run(["/usr/bin/python3", "-m", "venv", str(venv)], check=True)
         requirements = str(ROOT / "examples/hello/requirements.txt")
-        subprocess.run([str(venv / "bin/pip"), "install", "-q", "-r", requirements], check=True)
+        subprocess.run([str(venv / "bin/pip"), "install", "-qqq", "-r", requirements], check=True)
         _VENV.append(venv)
     return _VENV[0]
 
@@ -179,11 +179,13 @@ def _footprint(platform: Platform) -> Iterator[Figure]:
     share = 100 * (sum(cpu_s(pid) for pid in pids) - before) / (time.monotonic() - began)
     yield Figure("control plane, idle CPU", "% of a core", [share], "1", "0.3")
     yield Figure("control plane, sum of PSS", "MB", [sum(pss_kib(pid) for pid in pids) / 1024], "150", "100")
+    platform.paas("scale", "web=4", "-a", "hello")
+    time.sleep(1)
     overhead = []
     for path in (platform.run_folder / "instances").glob("*/state.json"):
         state = json.loads(path.read_text())
         overhead.append((pss_kib(state["shim"]["pid"]) + pss_kib(state["process"]["pid"])) / 1024)
-    yield Figure("shim and pid 1 of an instance, PSS", "MB", overhead, "8", "4")
+    yield Figure("shim and pid 1, each of four, PSS", "MB", overhead, "8", "4")
 
 
 @contextmanager
