@@ -92,6 +92,11 @@ class Platform:
     def pid_of(self, daemon: str) -> int:
         return next(item["pid"] for item in self.status()["daemons"] if item["name"] == daemon)
 
+    def running_pid(self, daemon: str) -> int:
+        """The daemon's pid once it runs; never 0, which kill(2) takes for the caller's own process group."""
+        pid: int = wait_for(lambda: self.pid_of(daemon))
+        return pid
+
     def interrupt(self) -> None:
         """What Ctrl-C does: the control plane stops, apps go on."""
         assert self.process is not None

@@ -56,7 +56,7 @@ def test_a_killed_api_ends_the_build_and_the_same_push_works_again(platform: Pla
     platform.paas("config:set", "NAP=60", "-a", app)
     push = Push(platform, app)
     push.wait_for_line("building")
-    os.kill(platform.pid_of("api"), signal.SIGKILL)
+    os.kill(platform.running_pid("api"), signal.SIGKILL)
     assert push.end() != 0
     assert "Traceback" not in "".join(push.lines)
     wait_for(lambda: not list((platform.run_folder / "instances").iterdir()), 30)
@@ -73,6 +73,6 @@ def test_a_build_outlives_the_spawner(platform: Platform) -> None:
     platform.paas("config:set", "NAP=3", "-a", app)
     push = Push(platform, app)
     push.wait_for_line("building")
-    os.kill(platform.pid_of("spawner"), signal.SIGKILL)
+    os.kill(platform.running_pid("spawner"), signal.SIGKILL)
     assert push.end() == 0, "".join(push.lines)
     assert platform.get(app).text == "built"

@@ -185,7 +185,7 @@ def test_a_push_survives_the_death_of_a_daemon_while_the_app_boots(
     push = threading.Thread(target=lambda: done.append(platform.push(app, "subject")))
     push.start()
     wait_for(lambda: ("web.1", "starting") in states(platform, "subject"))
-    os.kill(platform.pid_of(daemon), signal.SIGKILL)
+    os.kill(platform.running_pid(daemon), signal.SIGKILL)
     push.join(60)
     assert done and done[0].returncode == 0, done
     wait_for(lambda: states(platform, "subject") == [("web.1", "up")])
@@ -197,7 +197,7 @@ def test_what_crashes_while_the_loop_is_dead_is_noticed_by_the_next_one(
 ) -> None:
     wait_for(lambda: states(platform, "subject") == [("web.1", "up")])
     (before,) = ps(platform, "subject")
-    os.kill(platform.pid_of("converge"), signal.SIGKILL)
+    os.kill(platform.running_pid("converge"), signal.SIGKILL)
     _visit(platform, "/crash")
     wait_for(lambda: platform.get("subject").status == 200)
     assert before["id"] not in {item["id"] for item in ps(platform, "subject")}
@@ -247,7 +247,7 @@ def test_a_process_that_ignores_sigterm_is_killed_when_its_time_is_over() -> Non
 
 def test_the_loop_sleeps_when_nothing_happens(platform: Platform, app: Path) -> None:
     wait_for(lambda: states(platform, "subject") == [("web.1", "up")])
-    pid = platform.pid_of("converge")
+    pid = platform.running_pid("converge")
     time.sleep(1)
     before = _cpu_ticks(pid)
     time.sleep(5)

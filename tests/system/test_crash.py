@@ -34,7 +34,7 @@ def test_killing_a_daemon_costs_no_request_and_it_is_back_at_once(
     instances = {item["id"] for item in platform.json("ps", "-a", "steady")}
     with Visitors(platform.http, f"steady.localhost:{platform.http}") as visitors:
         time.sleep(0.5)
-        old = platform.pid_of(daemon)
+        old = platform.running_pid(daemon)
         os.kill(old, signal.SIGKILL)
         wait_for(lambda: _restarted(platform, daemon, old))
         commit(app, f"After the death of {daemon}", **{"notes.txt": daemon})
@@ -55,7 +55,7 @@ def test_apps_are_adopted_and_not_restarted_when_every_daemon_dies_at_once(
 ) -> None:
     rows = wait_for(lambda: _settled_instances(platform))
     before = {item["id"]: item["since"] for item in rows}
-    pids = {daemon: platform.pid_of(daemon) for daemon in DAEMONS}
+    pids = {daemon: platform.running_pid(daemon) for daemon in DAEMONS}
     for pid in pids.values():
         os.kill(pid, signal.SIGKILL)
     for daemon, pid in pids.items():
@@ -82,7 +82,7 @@ def _instances_or_nothing(platform: Platform) -> list[dict[str, str]]:
 def test_a_dead_router_worker_loses_only_what_it_had_in_flight(platform: Platform, app: Path) -> None:
     with Visitors(platform.http, f"steady.localhost:{platform.http}", count=8) as visitors:
         time.sleep(0.5)
-        old = platform.pid_of("router.1")
+        old = platform.running_pid("router.1")
         os.kill(old, signal.SIGKILL)
         wait_for(lambda: _restarted(platform, "router.1", old))
         time.sleep(2)
@@ -94,7 +94,7 @@ def test_the_death_of_the_server_takes_the_control_plane_along_and_leaves_apps_s
     platform: Platform, app: Path
 ) -> None:
     before = {item["id"] for item in platform.json("ps", "-a", "steady")}
-    daemons = [platform.pid_of(daemon) for daemon in DAEMONS]
+    daemons = [platform.running_pid(daemon) for daemon in DAEMONS]
     with Visitors(platform.http, f"steady.localhost:{platform.http}") as visitors:
         platform.kill()
         wait_for(lambda: not any(_alive(pid) for pid in daemons))
@@ -113,7 +113,7 @@ def _alive(pid: int) -> bool:
 
 def test_ctrl_c_leaves_apps_serving_and_the_next_server_adopts_them(platform: Platform, app: Path) -> None:
     before = {item["id"] for item in platform.json("ps", "-a", "steady")}
-    daemons = [platform.pid_of(daemon) for daemon in DAEMONS]
+    daemons = [platform.running_pid(daemon) for daemon in DAEMONS]
     with Visitors(platform.http, f"steady.localhost:{platform.http}") as visitors:
         platform.interrupt()
         assert not any(_alive(pid) for pid in daemons)

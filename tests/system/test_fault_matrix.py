@@ -38,7 +38,7 @@ def test_kills_at_random_moments_leave_one_release_serving_and_nothing_else(plat
                 platform, repository, number, dice.choice(["push", "config", "scale", "rollback"])
             )
             time.sleep(dice.uniform(0.0, 1.2))
-            old = platform.pid_of(daemon)
+            old = platform.running_pid(daemon)
             os.kill(old, signal.SIGKILL)
             change.join(120)
             wait_for(lambda daemon=daemon, old=old: platform.pid_of(daemon) not in (0, old))
@@ -113,7 +113,7 @@ def test_a_router_worker_killed_during_switches_costs_only_its_own_connections(p
     with Visitors(platform.http, f"routed.localhost:{platform.http}", count=8, rate=200) as visitors:
         for number in range(10):
             commit(repository, f"round {number}", **{"index.html": str(number)})
-            killer = threading.Timer(0.3, lambda: os.kill(platform.pid_of("router.1"), signal.SIGKILL))
+            killer = threading.Timer(0.3, lambda: os.kill(platform.running_pid("router.1"), signal.SIGKILL))
             killer.start()
             done: subprocess.CompletedProcess[str] = platform.push(repository, "routed")
             killer.join()
