@@ -129,6 +129,8 @@ class Loop:
         if self._orphaned:
             end_dead_builds(self._store)
         self._see(states)
+        # a worker that has started meanwhile may have read an older table: nothing leaves before it has this one
+        self._routers.discover()
         self._routers.offer(route_table((state.routes() for state in states), 0))
         if not there:
             return BUSY_S, False
