@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -24,9 +23,6 @@ def home(tmp_path: Path) -> Iterator[Home]:
         yield made
 
 
-@pytest.mark.skipif(
-    not shutil.which("skopeo") or not shutil.which("umoci"), reason="skopeo, umoci not installed"
-)
 def test_skopeo_and_umoci_read_the_image(home: Home, tmp_path: Path) -> None:
     long = b"app/" + b"d" * 90 + b"/" + "é".encode() * 60
     base = produce.run_unpack(home.layout, home.source("a.tar", (b"app/x", b"1"), (long, b"2")), home.box)
