@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PAAS = Path(sys.executable).parent / "paas"
-WANTED = {"http": 8080, "ssh": 2222, "api": 8081}
+WANTED = {"http": 8080, "https": 8443, "ssh": 2222, "api": 8081}
 
 
 def free_port(preferred: int) -> int:

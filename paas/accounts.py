@@ -104,6 +104,10 @@ def durable_folders(layout: Layout) -> list[Folder]:
         Folder(layout.builds, CONTROL, CONTROL, 0o750),
         Folder(layout.secrets, "root", "root", 0o711),
         Folder(layout.secrets / "ssh", GIT, GIT, 0o700),
+        Folder(layout.secrets / "certificates", CONTROL, CONTROL, 0o700),
+        Folder(layout.edge, CONTROL, ROUTER, 0o2750),
+        Folder(layout.edge / "certificates", CONTROL, ROUTER, 0o2750),
+        Folder(layout.edge / "pages", CONTROL, ROUTER, 0o2750),
         Folder(layout.router, ROUTER, ROUTER, 0o750),
     ]
 

@@ -104,11 +104,18 @@ class _Listeners:
     """
 
     def __init__(self, settings: Settings, *, shared: bool) -> None:
-        if not shared:
-            _bind("--http", settings.http, reuse_port=False).close()
-        self.http = [_bind("--http", settings.http, reuse_port=True) for _ in range(settings.router_workers)]
+        self.http = _shared_port("--http", settings.http, settings.router_workers, alone=not shared)
+        self.https = _shared_port("--https", settings.https, settings.router_workers, alone=not shared)
         self.ssh = _bind("--ssh", settings.ssh, reuse_port=False)
         self.api = _bind("--api", settings.api, reuse_port=False)
+
+
+def _shared_port(flag: str, address: Address | None, count: int, *, alone: bool) -> list[socket.socket]:
+    if address is None:
+        return []
+    if alone:
+        _bind(flag, address, reuse_port=False).close()
+    return [_bind(flag, address, reuse_port=True) for _ in range(count)]
 
 
 def _bind(flag: str, address: Address, *, reuse_port: bool) -> socket.socket:
@@ -134,9 +141,8 @@ def _bind(flag: str, address: Address, *, reuse_port: bool) -> socket.socket:
 def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners: _Listeners) -> list[Daemon]:
     control = accounts.account(accounts.CONTROL)
     flags = ["--settings", str(settings_file)]
-    api_view = _view(
-        layout, [layout.database.parent, layout.images, layout.builds, layout.logs, layout.sources]
-    )
+    writable = [layout.database.parent, layout.images, layout.builds, layout.logs, layout.sources]
+    api_view = _view(layout, [*writable, layout.edge, layout.secrets / "certificates"])
     git_view = _view(layout, [layout.repos, layout.sources, layout.secrets / "ssh"])
     daemons = [
         Daemon(
@@ -171,9 +177,7 @@ def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners:
             lambda pid: True,
         ),
     ]
-    routers = [
-        _router(settings, layout, number, sock.fileno()) for number, sock in enumerate(listeners.http, 1)
-    ]
+    routers = [_router(settings, layout, number, listeners) for number in range(settings.router_workers)]
     return [*daemons, *routers, _spawner(settings, layout)]
 
 
@@ -191,32 +195,36 @@ def _spawner(settings: Settings, layout: Layout) -> Daemon:
     return Daemon("spawner", "root", str(socket_path), start, _serves(socket_path))
 
 
-def _router(settings: Settings, layout: Layout, number: int, listener: int) -> Daemon:
+def _router(settings: Settings, layout: Layout, index: int, listeners: _Listeners) -> Daemon:
+    plain, secure = listeners.http[index].fileno(), [sock.fileno() for sock in listeners.https[index:][:1]]
     argv = [
         "-m",
         "router",
         "--worker",
-        str(number),
+        str(index + 1),
         "--listen-fd",
-        str(listener),
+        str(plain),
         "--domain",
         settings.domain,
     ]
     argv += ["--control", str(layout.router_control), "--table", str(layout.router / "table.json")]
     argv += ["--log-dir", str(layout.logs / "router")]
-    view = _view(layout, [layout.router, layout.logs / "router"])
-    start = _starter(argv, accounts.account(accounts.ROUTER), view, keep=[listener], die_with_parent=False)
+    argv += [word for network in settings.trust for word in ("--trust", str(network))]
+    view = _view(layout, [layout.router, layout.logs / "router"], [layout.edge])
+    user = accounts.account(accounts.ROUTER)
+    start = _starter(argv, user, view, keep=[plain, *secure], die_with_parent=False)
     return Daemon(
-        f"router.{number}",
-        accounts.ROUTER,
-        f"http://{settings.http}",
+        f"router.{index + 1}",
+        user.name,
+        f"http://{settings.http}" + (f" and https://{settings.https}" if secure else ""),
         start,
         lambda pid: _connects(layout.router_control / f"worker-{pid}.sock"),
     )
 
 
-def _view(layout: Layout, writable: list[Path]) -> launch.View:
-    return launch.View(hidden=(layout.home,), read_only=launch.code_paths(), writable=tuple(writable))
+def _view(layout: Layout, writable: list[Path], read_only: list[Path] | None = None) -> launch.View:
+    shown = (*launch.code_paths(), *(read_only or []))
+    return launch.View(hidden=(layout.home,), read_only=shown, writable=tuple(writable))
 
 
 def _starter(

@@ -11,11 +11,14 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
 from paas.errors import BadInput
 from runtime.layout import Layout
+
+Network = IPv4Network | IPv6Network
 
 MIB = 1024 * 1024
 _SIZES = {"": 1, "K": 1024, "M": MIB, "G": 1024 * MIB, "T": 1024 * 1024 * MIB}
@@ -42,6 +45,38 @@ def _address(text: str) -> Address:
     if not re.fullmatch(r"(\d{1,3})(\.\d{1,3}){3}", host) or any(int(part) > 255 for part in host.split(".")):
         raise ValueError("does not begin with an IPv4 address, as in 127.0.0.1:8080")
     return Address(host, int(port))
+
+
+def _address_or_off(text: str) -> Address | None:
+    if text.lower() in ("off", "false", "no"):
+        return None
+    try:
+        return _address(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor off") from None
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        raise ValueError("is not a list of networks, as in 10.0.0.0/8, 192.0.2.7") from None
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", text):
+        raise ValueError("is not an address, as in https://ca.example.com/directory")
+    return text
+
+
+def _email(text: str) -> str:
+    if text and not re.fullmatch(r"[^\s@,]+@[^\s@,]+", text):
+        raise ValueError("is not an email address")
+    return text
+
+
+def _file(text: str) -> Path | None:
+    return _directory(text) if text else None
 
 
 def _directory(text: str) -> Path:
@@ -108,10 +143,17 @@ OPTIONS: tuple[Option, ...] = (
     Option("home", _directory, "/var/lib/paas", "Everything that must survive a reboot lives here.", "DIR"),
     Option("stacks", _directory, "/var/cache/paas/stacks", "Base systems, shared by the machine's platforms.", "DIR"),
     Option("http", _address, "127.0.0.1:8080", "Where the router listens for the apps' visitors.", "ADDR:PORT"),
+    Option("https", _address_or_off, "127.0.0.1:8443", "Where it listens for those who speak TLS, or `off`.", "ADDR:PORT"),
     Option("ssh", _address, "127.0.0.1:2222", "Where git pushes and SSH commands arrive.", "ADDR:PORT"),
     Option("api", _address, "127.0.0.1:8081", "Where the API listens for remote clients.", "ADDR:PORT"),
     Option("domain", _domain, "localhost", "An app's own address is NAME.DOMAIN.", "NAME"),
     Option("router_workers", _count, "2", "Router processes."),
+    Option("trust", _networks, "", "Proxies whose X-Forwarded-* headers are believed: networks, with commas between."),
+    Option("proxy_protocol", _networks, "", "Networks whose connections begin with a PROXY header."),
+    Option("client_connections", _count, "512", "Connections that one client address may have, per router process."),
+    Option("acme_directory", _url, "https://acme-v02.api.letsencrypt.org/directory", "The authority that issues certificates by itself."),
+    Option("acme_email", _email, "", "Whom that authority may write to."),
+    Option("acme_ca", _file, "", "A file with the root certificate of a private authority's own HTTPS."),
     Option("drain_timeout_s", _seconds, "30", "How long requests in flight may finish on an instance that leaves."),
     Option("stop_timeout_s", _seconds, "30", "How long a process may take to end after SIGTERM."),
     Option("boot_timeout_s", _seconds, "60", "How long an instance may take until it is healthy."),
@@ -142,10 +184,17 @@ class Settings:
     home: Path
     stacks: Path
     http: Address
+    https: Address | None
     ssh: Address
     api: Address
     domain: str
     router_workers: int
+    trust: tuple[Network, ...]
+    proxy_protocol: tuple[Network, ...]
+    client_connections: int
+    acme_directory: str
+    acme_email: str
+    acme_ca: Path | None
     drain_timeout_s: float
     stop_timeout_s: float
     boot_timeout_s: float
@@ -183,16 +232,20 @@ class Settings:
         plain: dict[str, Any] = {}
         for option in OPTIONS:
             value = getattr(self, option.attribute)
+            if isinstance(value, tuple):
+                value = [str(network) for network in value]
             plain[option.attribute] = str(value) if isinstance(value, Path | Address) else value
         return {**plain, "id": self.id}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
         values = dict(data)
-        for name in ("home", "stacks"):
-            values[name] = Path(values[name])
-        for name in ("http", "ssh", "api"):
-            values[name] = _address(values[name])
+        for name in ("home", "stacks", "acme_ca"):
+            values[name] = values[name] and Path(values[name])
+        for name in ("http", "https", "ssh", "api"):
+            values[name] = values[name] and _address(values[name])
+        for name in ("trust", "proxy_protocol"):
+            values[name] = tuple(ip_network(text) for text in values[name])
         return cls(**values)
 
     @classmethod

@@ -72,6 +72,11 @@ class Layout:
         return self.home / "secrets"
 
     @property
+    def edge(self) -> Path:
+        """`certificates/` and `pages/`: what router workers read beside their table, written by the control plane."""
+        return self.home / "edge"
+
+    @property
     def router(self) -> Path:
         """`table.json`: the router's last good table."""
         return self.home / "router"

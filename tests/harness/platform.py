@@ -47,7 +47,7 @@ class Platform:
     def __init__(self, folder: Path | None = None, *, program: Path = PAAS, **settings: str) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="paas-test-"))
         self.home = self.folder / "home"
-        self.http, self.ssh, self.api = free_port(), free_port(), free_port()
+        self.http, self.https, self.ssh, self.api = (free_port() for _ in range(4))
         self.settings = settings
         self.program = program
         self.process: subprocess.Popen[bytes] | None = None
@@ -57,7 +57,7 @@ class Platform:
 
     def start(self) -> Platform:
         command = [str(self.program), "server", "--home", str(self.home), "--stacks", str(STACKS)]
-        for name in ("http", "ssh", "api"):
+        for name in ("http", "https", "ssh", "api"):
             command += [f"--{name}", f"127.0.0.1:{getattr(self, name)}"]
         environ = {**os.environ, **{f"PAAS_{name.upper()}": value for name, value in self.settings.items()}}
         log = self.log_path.open("ab")

@@ -286,9 +286,9 @@ def test_the_servers_own_account_of_itself(platform: Platform) -> None:
     assert f"ssh: 127.0.0.1:{platform.http}: Address already in use" in asked.stdout
 
 
-@pytest.mark.parametrize("name", ["http", "ssh", "api"])
+@pytest.mark.parametrize("name", ["http", "https", "ssh", "api"])
 def test_a_server_says_which_of_its_ports_is_busy(platform: Platform, tmp_path: Path, name: str) -> None:
-    ports = {other: free_port() for other in ("http", "ssh", "api")} | {name: getattr(platform, name)}
+    ports = {other: free_port() for other in ("http", "https", "ssh", "api")} | {name: getattr(platform, name)}
     flags = [f"--{other}=127.0.0.1:{port}" for other, port in ports.items()]
     done = platform.paas("server", "--home", str(tmp_path), *flags, check=False)
     assert done.returncode == 1

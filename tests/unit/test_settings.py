@@ -46,6 +46,9 @@ def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path
         ("- a\n", ["key: value"]),
         ("a: [\n", ["cannot be read", "line 2"]),
         ("domain: [x]\n", ["domain"]),
+        ("https: on\n", ["https", "ADDRESS:PORT", "off"]),
+        ("trust: 10.0.0.1/8\n", ["trust", "list of networks"]),
+        ("acme_directory: ftp://ca\n", ["acme_directory", "is not an address"]),
         ("router_workers: 0\n", ["router_workers", "above 0"]),
         ("builds.share_registry_credentials: maybe\n", ["neither true nor false"]),
     ],
@@ -60,6 +63,13 @@ def test_a_bad_file_is_refused_naming_the_key_or_value(tmp_path: Path, text: str
 
 def test_settings_survive_the_way_to_the_daemons(tmp_path: Path) -> None:
     settings = load({"home": str(tmp_path), "http": "0.0.0.0:80"}, {})
+    assert Settings.from_json(settings.to_json()) == settings
+    words = {"https": "off", "trust": "10.0.0.0/8, 192.0.2.7", "acme_ca": "/etc/ca.pem"}
+    settings = load({"home": str(tmp_path), **words}, {})
+    assert (settings.https, [str(network) for network in settings.trust]) == (
+        None,
+        ["10.0.0.0/8", "192.0.2.7/32"],
+    )
     assert Settings.from_json(settings.to_json()) == settings
 
 

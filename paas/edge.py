@@ -1,0 +1,55 @@
+"""Files beside the router's table: certificates and pages, named by their content, so that a change is a new name.
+
+They lie in `HOME/edge/KIND/`; the folders' set-group-id bit lets router workers read what the control plane writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+YOUNG_S = 3600.0
+"""A file this young stays: its row may be on its way, or a worker may still have an older table."""
+
+
+def put(folder: Path, kind: str, suffix: str, data: bytes) -> str:
+    """Keep `data` as `folder/kind/SHA256suffix` (mode 0640), whole after any crash; the name. Raises OSError."""
+    name = hashlib.sha256(data).hexdigest() + suffix
+    where = folder / kind
+    with suppress(FileNotFoundError):
+        os.utime(where / name)
+        return name
+    descriptor, fresh = tempfile.mkstemp(prefix=".new-", dir=where)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), 0o640)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, where / name)
+    except BaseException:
+        os.unlink(fresh)
+        raise
+    opened = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+    return name
+
+
+def sweep(folder: Path, kind: str, named: Collection[str], *, young_s: float = YOUNG_S) -> int:
+    """Remove the files that nothing names any more, and what a crash left half written; how many."""
+    gone = 0
+    with os.scandir(folder / kind) as entries:
+        for entry in entries:
+            if entry.name not in named and time.time() - entry.stat(follow_symlinks=False).st_mtime > young_s:
+                with suppress(FileNotFoundError):
+                    os.unlink(entry.path)
+                    gone += 1
+    return gone
