@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from harness.fuzz import Broken, check_backend, fuzz
 
@@ -14,6 +19,15 @@ def test_only_clean_requests_go_out(seed: int) -> None:
 @pytest.mark.long
 def test_only_clean_requests_go_out_for_a_minute() -> None:
     assert fuzz(2026, seconds=60) > 1000
+
+
+@pytest.mark.long
+def test_the_parsers_and_a_second_reading_agree_for_a_minute(tmp_path: Path) -> None:
+    target = Path(__file__).resolve().parents[2] / "fuzz" / "http_parsers.py"
+    argv = [sys.executable, str(target), "--seconds", "60", str(tmp_path)]
+    done = subprocess.run(argv, env=os.environ | {"ROUTER_CORE": "pure"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "Done " in done.stderr
 
 
 @pytest.mark.parametrize(
