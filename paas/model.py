@@ -103,8 +103,23 @@ class Deployment:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """A release that runs `quantity` web instances beside the serving one and gets `share` percent of the requests."""
+
+    app_id: str
+    release_number: int
+    share: int
+    quantity: int
+    created_at: float
+
+
+CANARY = "canary"
+
+
+@dataclass(frozen=True)
 class Instance:
-    """One container. `name` is what people call it (`web.1`), `runtime_id` what the spawner does (`i91`)."""
+    """One container. `name` is what people call it (`web.1`), `runtime_id` what the spawner does (`i91`). A
+    canary's instance is of type `web` in a slot of its own (`canary.1`)."""
 
     id: int
     app_id: str
@@ -124,10 +139,16 @@ class Instance:
     ended_at: float | None
     cause: str
     exit: dict[str, Any] | None
+    canary: bool = False
+
+    @property
+    def slot(self) -> tuple[str, int]:
+        """The place it fills, which its name says."""
+        return (CANARY if self.canary else self.type, self.number)
 
     @property
     def name(self) -> str:
-        return f"{self.type}.{self.number}"
+        return "{}.{}".format(*self.slot)
 
     @property
     def runtime_id(self) -> str:
@@ -151,9 +172,15 @@ class LayerKey:
 
 @dataclass(frozen=True)
 class Domain:
+    """`name` is a host, a wildcard `*.example.com`, or one of them with a path: `example.com/api`."""
+
     name: str
     app_id: str
     created_at: float
+
+    @property
+    def host(self) -> str:
+        return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True)

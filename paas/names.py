@@ -103,6 +103,21 @@ class DomainName(Name):
         return super().parse(text.lower().removesuffix(".") if isinstance(text, str) else text)
 
 
+class DomainPath(Name):
+    """A domain, perhaps with a path below which it counts: `example.com/api`."""
+
+    what = "a domain with a path"
+    pattern = re.compile(r"[^/]+(?!.{201})(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
+    rule = "a domain, or one with a plain path like example.com/api"
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        if not isinstance(text, str) or "/" not in text:
+            return cls(DomainName.parse(text))
+        host, _, path = text.partition("/")
+        return super().parse(f"{DomainName.parse(host)}/{path.rstrip('/')}".rstrip("/"))
+
+
 @dataclass(frozen=True)
 class InstanceName:
     """`web.1`"""
@@ -160,12 +175,18 @@ _LOWEST_MEMORY = 16 * MIB
 _HIGHEST_MEMORY = 1 << 44
 
 
+def size_bytes(text: str) -> int | None:
+    """`256M`, `1.5G`, `512MiB`, plain bytes; units are powers of 1024. None when it is nothing like it."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE | re.ASCII)
+    return None if match is None else int(Decimal(match[1]) * _UNITS[match[2].upper()])
+
+
 def memory_bytes(text: str) -> int:
-    """`256M`, `1.5G`, `512MiB`, plain bytes; units are powers of 1024. Raises BadInput."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
+    """An amount of memory, as `size_bytes` reads it. Raises BadInput."""
+    size = size_bytes(text)
+    if size is None:
         raise BadInput(f"{shown(text)} is not an amount of memory.", "It must be like 256M or 1.5G.")
-    return check_limit("memory_bytes", int(Decimal(match[1]) * _UNITS[match[2].upper()]))
+    return check_limit("memory_bytes", size)
 
 
 def cpu_millis(text: str) -> int:
