@@ -8,7 +8,7 @@ from typing import Any
 from paas import lifecycle
 from paas.errors import Conflict, NotFound
 from paas.model import Deployment
-from paas.store import apps, formations, releases
+from paas.store import apps, canaries, formations, releases
 from paas.store.database import Tx, now
 
 _COLUMNS = "id, app_id, release_number, from_release, push, state, cancel_requested, error, created_at, step_at, finished_at"
@@ -66,8 +66,8 @@ def latest_of(tx: Tx, app_id: str) -> Deployment | None:
 def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) -> Deployment:
     """Enter `state`; the release follows in the same transaction. Raises lifecycle.WrongTransition.
 
-    Entering `draining` is the commit point: the release has succeeded and is the app's. Entering `failed` or
-    `cancelled` marks the release so, with the cause of `error` (PaasError.to_json()).
+    Entering `draining` is the commit point: the release has succeeded and is the app's, and a canary ends. Entering
+    `failed` or `cancelled` marks the release so, with the cause of `error` (PaasError.to_json()).
     """
     deployment = get(tx, id)
     lifecycle.check(lifecycle.DEPLOYMENT, deployment.state, state)
@@ -86,6 +86,7 @@ def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) ->
     if state == lifecycle.COMMITTED:
         releases.set_state(tx, app_id, number, "succeeded")
         apps.set_release(tx, app_id, number)
+        canaries.end(tx, app_id, actor="paas", why=f"v{number} serves")
     elif state in ("failed", "cancelled"):
         releases.set_state(tx, app_id, number, state, cause=str((error or {}).get("cause", "")))
         _give_back(tx, app_id)

@@ -12,7 +12,7 @@ from paas.store.database import Tx, now
 
 _COLUMNS = (
     "id, app_id, kind, type, number, release_number, deployment_id, restart_token, state, detail, address, port,"
-    " created_at, state_at, healthy_at, ended_at, cause, exit"
+    " created_at, state_at, healthy_at, ended_at, cause, exit, canary"
 )
 
 
@@ -20,6 +20,7 @@ def _instance(row: tuple[Any, ...]) -> Instance:
     fields = list(row)
     fields[9] = json.loads(row[9])
     fields[17] = json.loads(row[17]) if row[17] else None
+    fields[18] = bool(row[18])
     return Instance(*fields)
 
 
@@ -34,12 +35,13 @@ def create(
     deployment_id: int | None = None,
     restart_token: int = 0,
     detail: dict[str, Any] | None = None,
+    canary: bool = False,
 ) -> Instance:
     """A row in state `starting`. Without a `number` (runs, builds) the instance is numbered by its id."""
     at = now()
     tx.execute(
         "INSERT INTO instance (app_id, kind, type, number, release_number, deployment_id, restart_token, state,"
-        " detail, created_at, state_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'starting', ?, ?, ?)",
+        " detail, canary, created_at, state_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'starting', ?, ?, ?, ?)",
         (
             app_id,
             kind,
@@ -49,6 +51,7 @@ def create(
             deployment_id,
             restart_token,
             json.dumps(detail or {}),
+            int(canary),
             at,
             at,
         ),
@@ -123,10 +126,15 @@ def ended(tx: Tx, id: int, *, cause: str, exit: dict[str, Any] | None = None) ->
     return get(tx, id)
 
 
-def recent_of_slot(tx: Tx, app_id: str, type: str, number: int, limit: int = 10) -> list[Instance]:
-    """The newest instances of `type.number`, newest first, ended or not."""
-    sql = f"SELECT {_COLUMNS} FROM instance WHERE app_id = ? AND type = ? AND number = ? ORDER BY id DESC LIMIT ?"
-    return [_instance(row) for row in tx.execute(sql, (app_id, type, number, limit))]
+def recent_of_slot(
+    tx: Tx, app_id: str, type: str, number: int, limit: int = 10, *, canary: bool = False
+) -> list[Instance]:
+    """The newest instances of `type.number` (or of the canary's slot), newest first, ended or not."""
+    sql = (
+        f"SELECT {_COLUMNS} FROM instance WHERE app_id = ? AND type = ? AND number = ? AND canary = ?"
+        " ORDER BY id DESC LIMIT ?"
+    )
+    return [_instance(row) for row in tx.execute(sql, (app_id, type, number, int(canary), limit))]
 
 
 def ids_of_release(tx: Tx, app_id: str, release_number: int) -> list[str]:
@@ -146,7 +154,7 @@ def spare_restart(tx: Tx, app_id: str, token: int, *, type: str, number: int | N
     """Let the restart `token` stand for `type` (or `type.number`) alone: all other live instances have it already."""
     tx.execute(
         "UPDATE instance SET restart_token = ? WHERE app_id = ? AND ended_at IS NULL AND restart_token = ? - 1"
-        " AND NOT (type = ? AND (? IS NULL OR number = ?))",
+        " AND NOT (type = ? AND (? IS NULL OR (number = ? AND canary = 0)))",
         (token, app_id, token, type, number, number),
     )
 

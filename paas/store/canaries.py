@@ -1,0 +1,40 @@
+"""Rows of `canary`: at most one an app, while a second release gets a share of its requests."""
+
+from __future__ import annotations
+
+from paas.model import Canary
+from paas.store import events
+from paas.store.database import Tx, now
+
+_COLUMNS = "app_id, release_number, share, quantity, created_at"
+
+
+def put(tx: Tx, app_id: str, release_number: int, *, share: int, quantity: int) -> Canary:
+    """Begin one, or change the share and quantity of the one there is."""
+    tx.execute(
+        "INSERT INTO canary (app_id, release_number, share, quantity, created_at) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (app_id) DO UPDATE SET share = excluded.share, quantity = excluded.quantity",
+        (app_id, release_number, share, quantity, now()),
+    )
+    found = of_app(tx, app_id)
+    assert found is not None
+    return found
+
+
+def of_app(tx: Tx, app_id: str) -> Canary | None:
+    row = tx.execute(f"SELECT {_COLUMNS} FROM canary WHERE app_id = ?", (app_id,)).fetchone()
+    return Canary(*row) if row else None
+
+
+def all(tx: Tx) -> dict[str, Canary]:
+    """By app id."""
+    return {row[0]: Canary(*row) for row in tx.execute(f"SELECT {_COLUMNS} FROM canary")}
+
+
+def end(tx: Tx, app_id: str, *, actor: str, why: str) -> Canary | None:
+    """Its instances leave, the serving release gets all requests. None when there is no canary."""
+    ended = of_app(tx, app_id)
+    if ended is not None:
+        tx.execute("DELETE FROM canary WHERE app_id = ?", (app_id,))
+        events.add(tx, app_id, actor, "canary.end", {"release": ended.release_number, "why": why})
+    return ended
