@@ -26,7 +26,7 @@ with atheris.instrument_imports(include=["router"]):
     from router.chunked import BadChunk, ChunkReader, encode, encode_end
     from router.lines import BadHead, EmptyLine
 
-from harness.corpus import INVALID, VALID, after_chunks, unescape
+from harness.corpus import INVALID, VALID, after_chunks, unescape  # noqa: E402  # after the path and the instrumentation
 
 NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 MAX_BYTES = 8192
@@ -43,7 +43,7 @@ def plain_lines(block: bytes) -> dict[bytes, list[bytes]]:
         name, colon, value = line.partition(b":")
         if not colon or NAME.fullmatch(name) is None:
             raise Disagreement(f"accepted the line {line!r}")
-        if any(byte < 32 and byte != 9 or byte == 127 for byte in value):
+        if any((byte < 32 and byte != 9) or byte == 127 for byte in value):
             raise Disagreement(f"accepted control characters in {line!r}")
         found.setdefault(name.lower(), []).append(value.strip(b" \t"))
     return found
