@@ -18,6 +18,7 @@ from router.stream import BROKEN, READ_BYTES, Stream
 
 if TYPE_CHECKING:
     from router.proxy import Proxy
+    from router.secure import Secure
     from router.tunnel import Tunnel
 
 PIPELINED_BYTES: Final = 64 * 1024
@@ -28,7 +29,7 @@ _NOTHING = RequestMeaning()
 
 class ClientConnection(Stream):
     """`buffer` holds bytes after the current request, or an incomplete head; `ended` says that the client sends
-    no more (it may still read)."""
+    no more (it may still read); `protocol` is as in the access log."""
 
     __slots__ = (
         "active",
@@ -42,6 +43,7 @@ class ClientConnection(Stream):
         "lingering",
         "meaning",
         "port",
+        "protocol",
         "proxy",
         "received",
         "serving",
@@ -50,12 +52,16 @@ class ClientConnection(Stream):
         "tunnel",
     )
 
-    def __init__(self, proxy: Proxy, fd: int, address: bytes, port: int) -> None:
+    def __init__(
+        self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
+    ) -> None:
         super().__init__(proxy.loop, fd)
         self.proxy = proxy
         self.address = address
         self.port = port
-        self.lines = forward.client_lines(address, port)
+        self.secure = secure
+        self.protocol = b"http" if secure is None else b"https"
+        self.lines = forward.client_lines(address, port, self.scheme)
         self.trusted = proxy.trusts(address)
         self.buffer = b""
         self.block = b"\n"
@@ -74,7 +80,12 @@ class ClientConnection(Stream):
         self.lingering = 0
         self.tunnel: Tunnel | None = None
         proxy.clients.add(self)
-        proxy.loop.add(fd, self)
+        proxy.loop.handle(fd, self)
+
+    @property
+    def scheme(self) -> bytes:
+        """The scheme of the URLs that are asked for over this connection."""
+        return b"http" if self.protocol == b"http" else b"https"
 
     def readable(self) -> None:
         try:
@@ -84,6 +95,12 @@ class ClientConnection(Stream):
         except OSError:
             self.lost()
             return
+        if self.secure is None:
+            self.take(data)
+        else:
+            self.open(data)
+
+    def take(self, data: bytes) -> None:
         self.active = self.loop.now
         exchange = self.exchange
         if not data:
@@ -186,7 +203,7 @@ class ClientConnection(Stream):
         lines = self.lines
         if meaning.scheme or meaning.port:
             port = meaning.port or (443 if meaning.scheme == b"https" else self.port)
-            lines = forward.client_lines(self.address, port, meaning.scheme or b"http")
+            lines = forward.client_lines(self.address, port, meaning.scheme or self.scheme)
         head = forward.request_head(head, meaning, lines, proxy.wall_ms(), request_id, authority)
         if meaning.length or len(data) > end + 4 or route.policy is not None:
             self.received = len(data) - end - 4
@@ -273,13 +290,8 @@ class ClientConnection(Stream):
             return
         self.since = self.loop.now
         self.buffer = b""
-        sock = socket.socket(fileno=self.fd)
-        try:
-            sock.shutdown(socket.SHUT_WR)
-        except OSError:
+        if not self.shut():
             self.cut()
-        finally:
-            sock.detach()
         if self.fd >= 0:
             self.resume()
 
@@ -308,6 +320,7 @@ class ClientConnection(Stream):
             sock = socket.socket(fileno=self.fd)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             sock.detach()
+            self.secure = None
         self.close()
 
     def check(self, now: float) -> None:

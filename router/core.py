@@ -34,6 +34,7 @@ MODULES: Final = [
     "metrics",
     "request",
     "response",
+    "secure",
     "stream",
     "table",
     "tunnel",

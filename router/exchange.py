@@ -311,9 +311,11 @@ class Exchange:
             self.leave()
             return
         keep = self.keep and not self.uploading and not close and not client.ended
+        policy = self.route.policy if self.route is not None else None
         answer, self.body_bytes = self.proxy.pages.answer(
-            failure, self.request_id, close=not keep, head_only=self.method == b"HEAD", lines=lines
-        )
+            failure, self.request_id, close=not keep, head_only=self.method == b"HEAD", lines=lines,
+            own=policy.pages if policy is not None else {},
+        )  # fmt: skip
         self.status = failure.status
         self.log(dyno)
         if client.send(answer) == BROKEN:
@@ -365,7 +367,7 @@ class Exchange:
                 self.body_bytes,
                 self.failure,
                 self.route,
-                b"http",
+                client.protocol,
             )
         )
 

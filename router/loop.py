@@ -74,6 +74,13 @@ class Loop:
         self.handlers[fd] = handler
         self.epoll.register(fd, mask)
 
+    def handle(self, fd: int, handler: Handler) -> None:
+        """Give a new descriptor, or one of another handler that has come to its end, to this one."""
+        if fd < len(self.handlers) and self.handlers[fd] is not NOBODY:
+            self.handlers[fd] = handler
+        else:
+            self.add(fd, handler)
+
     def replace(self, fd: int, handler: Handler) -> None:
         """Give the descriptor's events to another handler."""
         self.handlers[fd] = handler

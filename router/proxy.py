@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from router import request, response
 from router.access import AccessLog
 from router.backend import BackendConnection
-from router.errors import Pages, load_template
 from router.gate import Gate
 from router.loop import Loop
+from router.health import Health
 from router.metrics import Metrics
+from router.pages import Pages
+from router.stream import Stream
 from router.table import Backend, RouteTable, parse, read_generation
-
-if TYPE_CHECKING:
-    from router.client import ClientConnection
 
 FLUSH_ENTRIES: Final = 256
 FLUSH_S: Final = 0.1
@@ -74,10 +73,12 @@ class Proxy:
         worker: int = 0,
         log_dir: Path | None = None,
         templates: Path | None = None,
+        files: Path | None = None,
         limits: Limits | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.worker = worker
+        self.pid = os.getpid()
         self.limits = limits or Limits()
         self.loop = Loop(self.tick, clock=clock)
         self.loop.busy = self.busy
@@ -91,18 +92,19 @@ class Proxy:
         """Where clients are proxies whose X-Forwarded-Proto, -Port and -Host are believed."""
         self.responses = response.reader()
         self.status_lines = response.status_lines()
-        self.pages = Pages(load_template(templates))
+        self.pages = Pages(templates, files)
         self.metrics = Metrics()
         self.access = AccessLog(log_dir, worker, self.metrics)
         self.gates: dict[str, Gate] = {}
         """By app."""
-        self.clients: set[ClientConnection] = set()
+        self.clients: set[Stream] = set()
         self.draining = False
         self.drain_ends = 0.0
         self.on_tick: list[Callable[[float], None]] = []
         """Called by the next ticks; the loop does not sleep while there are any."""
         self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
         """Told of `drained` and `refused` backends."""
+        self.health = Health(self)
         self._flush_at = 0.0
         self._stamped = 0.0
         self._stamp = b""
@@ -124,6 +126,10 @@ class Proxy:
 
     def connect(self, backend: Backend) -> BackendConnection:
         """Begin to connect. Raises OSError when that fails at once."""
+        return BackendConnection(self, self.dial(backend), backend)
+
+    def dial(self, backend: Backend) -> int:
+        """A descriptor that is being connected to the backend. Raises OSError."""
         family = socket.AF_INET6 if ":" in backend.address else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -131,7 +137,7 @@ class Proxy:
         if number not in (0, errno.EINPROGRESS):
             sock.close()
             raise OSError(number, os.strerror(number))
-        return BackendConnection(self, sock.detach(), backend)
+        return sock.detach()
 
     # the table
 
@@ -158,6 +164,7 @@ class Proxy:
             if backend.draining:
                 self.drain(backend)
         self._set_gates(table)
+        self.health.rule(table)
         return table.generation
 
     def _set_gates(self, table: RouteTable) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import Final
+import socket
+from typing import TYPE_CHECKING, Final
 
 from router.loop import GONE, IN, OUT, Loop
+
+if TYPE_CHECKING:
+    from router.secure import Secure
 
 SENT: Final = 1
 PENDING: Final = 0
@@ -18,18 +23,29 @@ BIG_VIEW: Final = memoryview(BIG)
 
 
 class Stream:
-    """The base of client, backend and tunnel connections. `fd` is -1 when closed; `out` holds unsent bytes."""
+    """The base of client, backend and tunnel connections. `fd` is -1 when closed; `out` holds unsent bytes, as they
+    will be written; `secure` encrypts what is sent and decrypts what is read, None on plain connections: whoever
+    reads or writes the descriptor itself has to look at it."""
 
-    __slots__ = ("fd", "loop", "mask", "out")
+    __slots__ = ("fd", "loop", "mask", "out", "secure")
 
     def __init__(self, loop: Loop, fd: int, mask: int = IN) -> None:
         self.loop = loop
         self.fd = fd
         self.mask = mask
         self.out: bytearray | None = None
+        self.secure: Secure | None = None
 
     def readable(self) -> None:
         raise NotImplementedError
+
+    def take(self, data: bytes) -> None:
+        """These plain bytes have come; none: the peer sends no more. `readable` reads and calls it, through `open`
+        where `secure` is set."""
+        raise NotImplementedError
+
+    def check(self, now: float) -> None:
+        """Once a second, for those among the clients: what takes too long is ended."""
 
     def drained(self) -> None:
         """Everything that was pending has been written."""
@@ -56,6 +72,11 @@ class Stream:
 
     def send(self, data: bytes | memoryview) -> int:
         """Write now what the kernel takes. SENT, PENDING (the rest is kept and `drained` will be called), BROKEN."""
+        if self.secure is not None:
+            try:
+                data = self.secure.seal(data)
+            except OSError:
+                return BROKEN
         if self.out:
             self.out += data
             return PENDING
@@ -93,6 +114,55 @@ class Stream:
         self.watch(self.mask & ~OUT)
         self.drained()
 
+    def open(self, data: bytes) -> None:
+        """Take what these bytes, read from the descriptor, say when decrypted."""
+        secure = self.secure
+        assert secure is not None
+        try:
+            plain = secure.open(data)
+        except OSError:
+            self.lost()
+            return
+        replies = secure.replies()
+        if replies:
+            self._write(replies)
+        if plain:
+            self.take(plain)
+        if secure.ended and self.fd >= 0:
+            self.take(b"")
+
+    def _write(self, data: bytes) -> None:
+        """Write what needs no encryption; the other end may be gone, which the next read will say."""
+        if self.out:
+            self.out += data
+            return
+        try:
+            count = os.write(self.fd, data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            return
+        if count < len(data):
+            self.out = bytearray(data[count:])
+            self.watch(self.mask | OUT)
+
+    def shut(self) -> bool:
+        """Nothing more will be sent (everything has been): say so; False when the peer is gone."""
+        self._goodbye()
+        sock = socket.socket(fileno=self.fd)
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        finally:
+            sock.detach()
+        return True
+
+    def _goodbye(self) -> None:
+        if self.secure is not None and not self.out:
+            with contextlib.suppress(OSError):
+                os.write(self.fd, self.secure.goodbye())
+
     def watch(self, mask: int) -> None:
         """Change the set of events that are waited for."""
         if mask != self.mask and self.fd >= 0:
@@ -108,6 +178,8 @@ class Stream:
 
     def close(self) -> None:
         if self.fd >= 0:
+            if self.secure is not None:
+                self._goodbye()
             self.loop.close(self.fd)
             self.fd = -1
             self.out = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING
 
 from router import forward
@@ -26,6 +25,7 @@ class TunnelEnd(Stream):
     def __init__(self, stream: Stream, tunnel: Tunnel) -> None:
         super().__init__(stream.loop, stream.fd, stream.mask)
         self.out = stream.out
+        self.secure = stream.secure
         self.tunnel = tunnel
         self.ended = False
         self.big = False
@@ -39,12 +39,18 @@ class TunnelEnd(Stream):
                 self.big = count >= READ_BYTES
             else:
                 data = os.read(self.fd, READ_BYTES)
-                self.big = len(data) == READ_BYTES
+                self.big = len(data) == READ_BYTES and self.secure is None
         except BlockingIOError:
             return
         except OSError:
             self.tunnel.close()
             return
+        if self.secure is None:
+            self.take(data)
+        else:
+            self.open(bytes(data))
+
+    def take(self, data: bytes | memoryview) -> None:
         tunnel = self.tunnel
         tunnel.active = self.loop.now
         if not data:
@@ -65,23 +71,19 @@ class TunnelEnd(Stream):
         if self.peer.ended:
             self.tunnel.close()
         elif not self.peer.out:
-            self.peer.shut()
+            self.peer.end()
 
-    def shut(self) -> None:
-        sock = socket.socket(fileno=self.fd)
-        try:
-            sock.shutdown(socket.SHUT_WR)
-        except OSError:
+    def end(self) -> None:
+        """Pass on that the other side sends no more."""
+        if not self.shut():
             self.tunnel.close()
-        finally:
-            sock.detach()
 
     def wrote(self) -> None:
         self.tunnel.active = self.loop.now
 
     def drained(self) -> None:
         if self.peer.ended:
-            self.shut()
+            self.end()
         else:
             self.peer.resume()
 
@@ -103,6 +105,7 @@ class Tunnel:
         client.loop.replace(client.fd, self.near)
         client.loop.replace(connection.fd, self.server)
         client.fd = connection.fd = -1
+        client.secure = None
         client.tunnel = self
 
     def close(self, failure: Failure | None = None) -> None:
@@ -137,6 +140,6 @@ def open_tunnel(connection: BackendConnection, exchange: Exchange, head: bytes, 
     if client.ended:
         tunnel.near.ended = True
         if not tunnel.server.out:
-            tunnel.server.shut()
+            tunnel.server.end()
     elif not tunnel.server.out:
         tunnel.near.resume()
