@@ -1,10 +1,8 @@
--- A second release beside the serving one, which gets a share of its requests.
-CREATE TABLE canary (
-    app_id TEXT PRIMARY KEY REFERENCES app (id) ON DELETE CASCADE,
-    release_number INTEGER NOT NULL,
-    share INTEGER NOT NULL CHECK (share BETWEEN 0 AND 100),   -- percent of the requests
-    quantity INTEGER NOT NULL CHECK (quantity > 0),           -- web instances of that release
-    created_at REAL NOT NULL
+-- What people set for the requests of an app: one row a value, see paas/routing.py.
+CREATE TABLE routing (
+    app_id TEXT NOT NULL REFERENCES app (id) ON DELETE CASCADE,
+    domain TEXT NOT NULL,                       -- one of the app's, or that which stands for all of them
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,                        -- JSON
+    PRIMARY KEY (app_id, domain, name)
 ) STRICT;
-
-ALTER TABLE instance ADD COLUMN canary INTEGER NOT NULL DEFAULT 0;   -- 1: runs for the canary, named canary.1
