@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from paas.model import App, Deployment, Instance
+from paas.routing import APP_WIDE
+from paas.routing import flags as routing_flags
 from paas.specs import WEB, WEB_PORT
 
 
 @dataclass(frozen=True)
 class AppRoutes:
-    """What the table needs to know of one app. `web` is the desired count of web instances; `has_image` is
-    false before the first push; `booting` says that a first instance is on its way; `instances` are the live ones
-    of kind process."""
+    """What the table needs to know of one app. `hosts` may have a path, `example.com/api`; `web` is the desired
+    count of web instances; `has_image` is false before the first push; `booting` says that a first instance is on
+    its way; `instances` are the live ones of kind process; `routing` is what people set, by domain."""
 
     app: App
     hosts: tuple[str, ...]
@@ -23,6 +25,7 @@ class AppRoutes:
     booting: bool
     deployment: Deployment | None
     instances: tuple[Instance, ...]
+    routing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def target_release(app: App, deployment: Deployment | None) -> int | None:
@@ -32,9 +35,9 @@ def target_release(app: App, deployment: Deployment | None) -> int | None:
     return app.release_number
 
 
-def route_table(apps: Iterable[AppRoutes], generation: int) -> dict[str, Any]:
-    """The whole table. An app that is being destroyed has no route; one without a backend that takes requests
-    has the H-code to answer in its route's flags."""
+def route_table(apps: Iterable[AppRoutes], generation: int, *, workers: int = 1) -> dict[str, Any]:
+    """The whole table, for so many router workers. An app that is being destroyed has no route; one without a
+    backend that takes requests has the H-code to answer in its route's flags."""
     routes: list[dict[str, Any]] = []
     pools: dict[str, list[dict[str, Any]]] = {}
     for view in apps:
@@ -45,19 +48,22 @@ def route_table(apps: Iterable[AppRoutes], generation: int) -> dict[str, Any]:
         if backends:
             pools[view.app.id] = backends
         active = any(not backend["draining"] for backend in backends)
-        flags = {} if active else {"error": _error_code(view)}
-        for host in view.hosts:
+        error = {} if active else {"error": _error_code(view)}
+        for domain in view.hosts:
+            host, slash, path = domain.partition("/")
+            own = view.routing.get(domain, {})
+            flags = routing_flags(view.routing.get(APP_WIDE, {}), own, hosts=view.hosts, workers=workers)
             routes.append(
                 {
                     "host": host,
-                    "path": "/",
+                    "path": slash + path or "/",
                     "app": view.app.name,
                     "log": view.app.id,
                     "pool": pool,
-                    "flags": flags,
+                    "flags": {**error, **flags},
                 }
             )
-    routes.sort(key=lambda route: str(route["host"]))
+    routes.sort(key=lambda route: (route["host"], route["path"]))
     return {"generation": generation, "routes": routes, "pools": pools}
 
 

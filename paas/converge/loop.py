@@ -8,7 +8,7 @@ import socket
 import time
 from contextlib import suppress
 
-from paas import logs
+from paas import logs, routed
 from paas.converge.act import Performer, described
 from paas.converge.adopt import adopt
 from paas.converge.collect import Collector, end_dead_builds, orphaned_builds
@@ -25,7 +25,7 @@ from paas.model import Instance
 from paas.routes import route_table
 from paas.settings import Settings
 from paas.specs import limits_of
-from paas.store import Store, apps, deployments, poke
+from paas.store import Store, apps, deployments, events, poke
 from runtime.client import SpawnerError
 
 log = logging.getLogger("converge")
@@ -69,6 +69,7 @@ class Loop:
         self._suspects: dict[str, int] = {}
         self._orphaned: frozenset[int] = frozenset()
         self._booting = 0
+        self._noted = -1
         self._dirty = True
         self._stopping = False
         self._poke_socket = self._bind()
@@ -124,14 +125,18 @@ class Loop:
         """One look at everything: (look again within, whether anything was done)."""
         there = self._link.refresh()
         with self._store.read() as tx:
-            states = read_world(tx, self._settings.domain)
+            states, seq = read_world(tx, self._settings.domain), events.last(tx)
             self._orphaned = orphaned_builds(tx, (i for state in states for i in state.live))
         if self._orphaned:
             end_dead_builds(self._store)
         self._see(states)
         # a worker that has started meanwhile may have read an older table: nothing leaves before it has this one
         self._routers.discover()
-        self._routers.offer(route_table((state.routes() for state in states), 0))
+        workers = self._settings.router_workers
+        self._routers.offer(route_table((state.routes() for state in states), 0, workers=workers))
+        if self._routers.acked and seq != self._noted:
+            routed.note(self._layout, seq)
+            self._noted = seq
         if not there:
             return BUSY_S, False
         if self._adopt(states):

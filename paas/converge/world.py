@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from paas.errors import DeployFailed
 from paas.health import Answer
 from paas.model import App, Deployment, FormationEntry, Image, Instance, Release
 from paas.routes import AppRoutes
 from paas.specs import RELEASE_TYPE, WEB
-from paas.store import Tx, apps, deployments, domains, formations, images, instances, releases
+from paas.store import Tx, apps, deployments, domains, formations, images, instances, releases, routing
 
 Slot = tuple[str, int]
 
@@ -35,6 +36,7 @@ class AppState:
     ended: Mapping[Slot, tuple[Instance, ...]] = field(default_factory=dict)
     tried: tuple[Instance, ...] = ()
     hosts: tuple[str, ...] = ()
+    routing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def wanted(self, image: Image | None) -> list[Slot]:
         """The slots that should run of this image, `web` first."""
@@ -63,6 +65,7 @@ class AppState:
             ),
             deployment=self.deployment,
             instances=tuple(i for i in self.live if i.kind == "process"),
+            routing=self.routing,
         )
 
 
@@ -119,16 +122,28 @@ def read_world(tx: Tx, domain: str) -> list[AppState]:
     hosts: dict[str, list[str]] = {}
     for entry in domains.all(tx):
         hosts.setdefault(entry.app_id, []).append(entry.name)
+    settings = routing.all(tx)
     return [
         _app_state(
-            tx, app, domain, tuple(live.get(app.id, ())), unfinished.get(app.id), hosts.get(app.id, [])
+            tx,
+            app,
+            tuple(live.get(app.id, ())),
+            unfinished.get(app.id),
+            hosts=(f"{app.name}.{domain}", *hosts.get(app.id, [])),
+            settings=settings.get(app.id, {}),
         )
         for app in apps.all(tx)
     ]
 
 
 def _app_state(
-    tx: Tx, app: App, domain: str, live: tuple[Instance, ...], deployment: Deployment | None, hosts: list[str]
+    tx: Tx,
+    app: App,
+    live: tuple[Instance, ...],
+    deployment: Deployment | None,
+    *,
+    hosts: tuple[str, ...],
+    settings: routing.Routing,
 ) -> AppState:
     release = None if app.release_number is None else releases.get(tx, app.id, app.release_number)
     new_release = releases.get(tx, app.id, deployment.release_number) if deployment else None
@@ -142,7 +157,8 @@ def _app_state(
         new_image=_image(tx, new_release),
         live=live,
         tried=tuple(instances.of_deployment(tx, deployment.id)) if deployment else (),
-        hosts=(f"{app.name}.{domain}", *hosts),
+        hosts=hosts,
+        routing=settings,
     )
     covered = {
         (i.type, i.number) for i in live if i.kind == "process" and i.restart_token >= app.restart_token

@@ -6,15 +6,22 @@ import json
 from typing import Any
 
 from paas.model import Event
-from paas.store.database import Tx, now
+from paas.store.database import Tx, now, one
 
 
-def add(tx: Tx, app_id: str | None, actor: str, verb: str, detail: dict[str, Any] | None = None) -> None:
-    """`verb` is like app.create, config.set, release.succeeded; values of config vars stay out of `detail`."""
+def add(tx: Tx, app_id: str | None, actor: str, verb: str, detail: dict[str, Any] | None = None) -> int:
+    """`verb` is like app.create, config.set, release.succeeded; values of config vars stay out of `detail`. The
+    event's number."""
     tx.execute(
         "INSERT INTO event (at, app_id, actor, verb, detail) VALUES (?, ?, ?, ?, ?)",
         (now(), app_id, actor, verb, json.dumps(detail or {})),
     )
+    return tx.last_insert_rowid()
+
+
+def last(tx: Tx) -> int:
+    """The number of the newest event."""
+    return int(one(tx, "SELECT coalesce(max(seq), 0) FROM event")[0])
 
 
 def after(tx: Tx, seq: int, limit: int = 1000) -> list[Event]:
