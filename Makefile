@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables catatonit mmdebstrap debian-archive-keyring
-TEST_PACKAGES := skopeo umoci wrk
+TEST_PACKAGES := skopeo umoci wrk chromium slowhttptest
 BENCH_PACKAGES := nginx-light wrk
 LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs gcc python3-dev
 
