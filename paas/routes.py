@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from paas.model import App, Deployment, Instance
+from paas.model import App, Canary, Deployment, Instance
 from paas.routing import APP_WIDE
 from paas.routing import flags as routing_flags
 from paas.specs import WEB, WEB_PORT
@@ -26,6 +26,7 @@ class AppRoutes:
     deployment: Deployment | None
     instances: tuple[Instance, ...]
     routing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    canary: Canary | None = None
 
 
 def target_release(app: App, deployment: Deployment | None) -> int | None:
@@ -37,22 +38,24 @@ def target_release(app: App, deployment: Deployment | None) -> int | None:
 
 def route_table(apps: Iterable[AppRoutes], generation: int, *, workers: int = 1) -> dict[str, Any]:
     """The whole table, for so many router workers. An app that is being destroyed has no route; one without a
-    backend that takes requests has the H-code to answer in its route's flags."""
+    backend that takes requests has the H-code to answer in its route's flags. Where both the serving release and the
+    canary have one they get their shares of the requests, else whoever has one gets all."""
     routes: list[dict[str, Any]] = []
     pools: dict[str, list[dict[str, Any]]] = {}
     for view in apps:
         if view.app.destroying:
             continue
-        backends = _backends(view)
-        pool = view.app.id if backends else None
-        if backends:
-            pools[view.app.id] = backends
+        backends, beside = _backends(view), _canary_backends(view)
+        own, other = view.app.id, f"{view.app.id}.canary"
+        pools |= {name: members for name, members in ((own, backends), (other, beside)) if members}
         active = any(not backend["draining"] for backend in backends)
-        error = {} if active else {"error": _error_code(view)}
+        pool = own if active or (backends and not beside) else other if beside else None
+        shares = _shares(view, own, other) if active and beside else {}
+        error = {} if active or beside else {"error": _error_code(view)}
         for domain in view.hosts:
             host, slash, path = domain.partition("/")
-            own = view.routing.get(domain, {})
-            flags = routing_flags(view.routing.get(APP_WIDE, {}), own, hosts=view.hosts, workers=workers)
+            special = view.routing.get(domain, {})
+            flags = routing_flags(view.routing.get(APP_WIDE, {}), special, hosts=view.hosts, workers=workers)
             routes.append(
                 {
                     "host": host,
@@ -60,6 +63,7 @@ def route_table(apps: Iterable[AppRoutes], generation: int, *, workers: int = 1)
                     "app": view.app.name,
                     "log": view.app.id,
                     "pool": pool,
+                    **shares,
                     "flags": {**error, **flags},
                 }
             )
@@ -67,26 +71,54 @@ def route_table(apps: Iterable[AppRoutes], generation: int, *, workers: int = 1)
     return {"generation": generation, "routes": routes, "pools": pools}
 
 
+def _shares(view: AppRoutes, own: str, canary: str) -> dict[str, Any]:
+    assert view.canary is not None
+    return {"shares": {own: 100 - view.canary.share, canary: view.canary.share}}
+
+
 def _backends(view: AppRoutes) -> list[dict[str, Any]]:
+    """Of the serving release, and of everything that leaves."""
     target = target_release(view.app, view.deployment)
     waiting = view.deployment.release_number if view.deployment else None
     backends = []
     for instance in view.instances:
-        if instance.type != WEB or not instance.address or instance.state not in ("up", "draining"):
+        if not _reachable(instance) or _takes_share(view, instance):
             continue
+        foreign = instance.canary or instance.release_number != target
         if instance.state == "up" and instance.release_number == waiting != target:
             continue
-        backends.append(
-            {
-                "id": instance.runtime_id,
-                "address": instance.address,
-                "port": instance.port or WEB_PORT,
-                "weight": 1,
-                "draining": instance.state == "draining" or instance.release_number != target,
-                "dyno": instance.name,
-            }
-        )
+        backends.append(_backend(instance, draining=foreign or instance.state == "draining"))
     return backends
+
+
+def _canary_backends(view: AppRoutes) -> list[dict[str, Any]]:
+    """Of the canary, while it gets its share: until a deployment switches."""
+    return [_backend(i, draining=False) for i in view.instances if _reachable(i) and _takes_share(view, i)]
+
+
+def _reachable(instance: Instance) -> bool:
+    return instance.type == WEB and bool(instance.address) and instance.state in ("up", "draining")
+
+
+def _takes_share(view: AppRoutes, instance: Instance) -> bool:
+    return (
+        instance.canary
+        and instance.state == "up"
+        and view.canary is not None
+        and instance.release_number == view.canary.release_number
+        and target_release(view.app, view.deployment) == view.app.release_number
+    )
+
+
+def _backend(instance: Instance, *, draining: bool) -> dict[str, Any]:
+    return {
+        "id": instance.runtime_id,
+        "address": instance.address,
+        "port": instance.port or WEB_PORT,
+        "weight": 1,
+        "draining": draining,
+        "dyno": instance.name,
+    }
 
 
 def _error_code(view: AppRoutes) -> str:

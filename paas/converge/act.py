@@ -116,6 +116,7 @@ class Performer:
                 release_number=action.release_number,
                 deployment_id=action.deployment_id,
                 restart_token=app.restart_token,
+                canary=action.canary,
             )
         self._starting(instance)
         self.say(instance, f"Starting process with command `{image.processes[action.type]}`")

@@ -253,18 +253,18 @@ class Loop:
         self._watch.sync(booting, living)
 
     def _candidate(self, state: AppState, instance: Instance) -> Candidate | None:
-        for release, image in ((state.release, state.image), (state.new_release, state.new_image)):
-            if release is not None and image is not None and release.number == instance.release_number:
-                host = state.hosts[0]
-                return Candidate(state.app, release, image, instance, host, self._age_s(instance.id))
-        return None
+        runs = state.release_of(instance)
+        if runs is None:
+            return None
+        return Candidate(state.app, *runs, instance, state.hosts[0], self._age_s(instance.id))
 
     def _report_ooms(self, states: list[AppState]) -> None:
         oomed, self._link.oomed = set(self._link.oomed), []
         for state in states if oomed else ():
             for instance in state.live:
                 if instance.runtime_id in oomed:
-                    limit = limits_of(state.release, instance.type).memory_bytes // (1024 * 1024)
+                    release, _ = state.release_of(instance) or (state.release, None)
+                    limit = limits_of(release, instance.type).memory_bytes // (1024 * 1024)
                     text = (
                         f"Error R14 (Memory quota exceeded): a process was killed at the limit of {limit} MiB"
                     )

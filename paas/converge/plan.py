@@ -7,6 +7,7 @@ change, so an action only has to be right for the moment: a loop that was killed
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,7 @@ class Start:
     number: int
     release_number: int
     deployment_id: int | None = None
+    canary: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def plan_app(state: AppState, facts: Facts, now: float, timeouts: Timeouts) -> P
         return plan
     _retire(plan, state)
     if state.deployment is None or state.deployment.state != "switching":
-        _keep_running(plan, state, facts, now)
+        _keep_running(plan, state, now)
     return plan
 
 
@@ -238,15 +240,23 @@ def _destroy(plan: Plan, state: AppState, facts: Facts) -> None:
 
 
 def _retire(plan: Plan, state: AppState) -> None:
-    """Everything of kind process that is neither of the serving release nor of the unfinished deployment, and
-    every slot above the wanted count."""
+    """Everything of kind process that is neither of the serving release nor of the canary or the unfinished
+    deployment, and every slot above the wanted count."""
     touched = _touched(plan)
     wanted, new_wanted = set(state.wanted(state.image)), set(state.wanted(state.new_image))
+    canary, canary_wanted = state.canary, set(state.wanted_canary())
     for instance in state.live:
         if instance.id in touched or instance.kind not in ("process", "release"):
             continue
-        slot = (instance.type, instance.number)
-        if state.deployment is not None and instance.deployment_id == state.deployment.id:
+        slot = instance.slot
+        if instance.canary:
+            if (
+                canary is None
+                or instance.release_number != canary.release_number
+                or slot not in canary_wanted
+            ):
+                _leave(plan, instance)
+        elif state.deployment is not None and instance.deployment_id == state.deployment.id:
             if instance.kind == "process" and slot not in new_wanted:
                 _leave(plan, instance)
         elif (
@@ -257,24 +267,33 @@ def _retire(plan: Plan, state: AppState) -> None:
             _leave(plan, instance)
 
 
-def _keep_running(plan: Plan, state: AppState, facts: Facts, now: float) -> None:
-    """One fresh instance in every wanted slot of the serving release; stale ones go when it is up."""
-    if state.release is None or state.image is None:
-        return
+def _keep_running(plan: Plan, state: AppState, now: float) -> None:
+    """What the serving release and the canary want."""
+    if state.release is not None:
+        _fill(plan, state, state.wanted(state.image), state.release.number, now)
+    if state.canary is not None:
+        _fill(plan, state, state.wanted_canary(), state.canary.release_number, now, canary=True)
+
+
+def _fill(
+    plan: Plan, state: AppState, wanted: list[Slot], number: int, now: float, *, canary: bool = False
+) -> None:
+    """One fresh instance of release `number` in every wanted slot; stale ones go when it is up."""
     touched = _touched(plan)
     by_slot: dict[Slot, list[Instance]] = {}
     for instance in state.live:
         if (
             instance.kind == "process"
-            and instance.release_number == state.release.number
+            and (instance.release_number, instance.canary) == (number, canary)
             and instance.state in ("starting", "up")
         ):
-            by_slot.setdefault((instance.type, instance.number), []).append(instance)
+            by_slot.setdefault(instance.slot, []).append(instance)
     replacing: dict[str, int] = {}
     for (kind, _), rows in by_slot.items():
         if any(i.restart_token < state.app.restart_token for i in rows) and _fresh(rows, state):
             replacing[kind] = replacing.get(kind, 0) + 1
-    for slot in state.wanted(state.image):
+    counts = Counter(kind for kind, _ in wanted)
+    for slot in wanted:
         rows = by_slot.get(slot, [])
         fresh = _fresh(rows, state)
         stale = [i for i in rows if i not in fresh and i.id not in touched]
@@ -284,21 +303,22 @@ def _keep_running(plan: Plan, state: AppState, facts: Facts, now: float) -> None
                 _leave(plan, instance)
         elif not fresh:
             kind = slot[0]
-            if stale and replacing.get(kind, 0) >= _surge(state.formation[kind].quantity):
+            if stale and replacing.get(kind, 0) >= _surge(counts[kind]):
                 continue
-            if _start(plan, state, slot, now):
+            type = WEB if canary else kind
+            start = Start(state.app.id, "process", type, slot[1], number, canary=canary)
+            if _start(plan, state, slot, start, now):
                 replacing[kind] = replacing.get(kind, 0) + 1
 
 
-def _start(plan: Plan, state: AppState, slot: Slot, now: float) -> bool:
-    assert state.release is not None
+def _start(plan: Plan, state: AppState, slot: Slot, start: Start, now: float) -> bool:
     history = tuple(i for i in state.ended.get(slot, ()) if i.restart_token >= state.app.restart_token)
-    delay = restart_delay_s(history, state.release.number)
+    delay = restart_delay_s(history, start.release_number)
     since = now - (history[0].ended_at or now) if history else 0.0
     if delay and 0 <= since < delay:
         plan.wake_in(delay - since)
         return False
-    plan.actions.append(Start(state.app.id, "process", slot[0], slot[1], state.release.number))
+    plan.actions.append(start)
     return True
 
 

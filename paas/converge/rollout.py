@@ -132,13 +132,23 @@ def _switching(plan: Plan, state: AppState, deployment: Deployment, facts: Facts
             plan.actions.append(Advance(deployment.id, "failed", error=error))
             return
     if facts.acked or not _has_web(state):
-        plan.actions.append(Advance(deployment.id, "draining"))
+        plan.actions.append(Advance(deployment.id, "draining", _canary_lines(state, deployment)))
     elif facts.step_age_s(deployment.id) > ROUTER_PATIENCE_S:
         message = f"The router did not take the new table within {ROUTER_PATIENCE_S:.0f} s."
         failed = DeployFailed(message, "See: paas server:status", cause="router unavailable")
         plan.actions.append(Advance(deployment.id, "failed", error=failed.to_json()))
     else:
         plan.wake_in(0.5)
+
+
+def _canary_lines(state: AppState, deployment: Deployment) -> tuple[str, ...]:
+    """A deployment ends the canary, unless it is the canary's own."""
+    new, tried = state.new_release, state.canary_release
+    if tried is None or new is None:
+        return ()
+    if (new.image_digest, new.config_number) == (tried.image_digest, tried.config_number):
+        return (f"-----> Canary v{tried.number} promoted to v{new.number}",)
+    return (f" !     v{new.number} ends the canary v{tried.number}",)
 
 
 def _draining(

@@ -9,17 +9,18 @@ from typing import Any
 
 from paas.errors import DeployFailed
 from paas.health import Answer
-from paas.model import App, Deployment, FormationEntry, Image, Instance, Release
+from paas.model import CANARY, App, Canary, Deployment, FormationEntry, Image, Instance, Release
 from paas.routes import AppRoutes
 from paas.specs import RELEASE_TYPE, WEB
-from paas.store import Tx, apps, deployments, domains, formations, images, instances, releases, routing
+from paas.store import Tx, apps, canaries, deployments, domains, formations, images, instances, releases, routing
 
 Slot = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class AppState:
-    """One app's rows. `image` and `release` are the serving ones, `new_*` those of the unfinished deployment.
+    """One app's rows. `image` and `release` are the serving ones, `new_*` those of the unfinished deployment,
+    `canary_*` those of the canary.
 
     `live` are instances that have not ended; `ended` the newest ended ones of wanted slots that have no live
     instance, newest first; `tried` all instances of the unfinished deployment.
@@ -37,6 +38,9 @@ class AppState:
     tried: tuple[Instance, ...] = ()
     hosts: tuple[str, ...] = ()
     routing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    canary: Canary | None = None
+    canary_release: Release | None = None
+    canary_image: Image | None = None
 
     def wanted(self, image: Image | None) -> list[Slot]:
         """The slots that should run of this image, `web` first."""
@@ -49,6 +53,25 @@ class AppState:
             for number in range(1, entry.quantity + 1)
         ]
         return sorted(slots, key=lambda slot: (slot[0] != WEB, slot))
+
+    def wanted_canary(self) -> list[Slot]:
+        """The slots that should run for the canary: none while web is stopped or scaled to 0."""
+        entry = self.formation.get(WEB)
+        if self.canary is None or self.canary_image is None or entry is None or entry.stopped:
+            return []
+        runs = entry.quantity > 0 and WEB in self.canary_image.processes
+        return [(CANARY, number) for number in range(1, self.canary.quantity + 1) if runs]
+
+    def release_of(self, instance: Instance) -> tuple[Release, Image] | None:
+        """What the instance runs, if it is among these rows."""
+        for release, image in (
+            (self.release, self.image),
+            (self.new_release, self.new_image),
+            (self.canary_release, self.canary_image),
+        ):
+            if release is not None and image is not None and release.number == instance.release_number:
+                return release, image
+        return None
 
     def routes(self) -> AppRoutes:
         """The part that the router's table is made of."""
@@ -66,6 +89,7 @@ class AppState:
             deployment=self.deployment,
             instances=tuple(i for i in self.live if i.kind == "process"),
             routing=self.routing,
+            canary=self.canary if self.wanted_canary() else None,
         )
 
 
@@ -122,7 +146,7 @@ def read_world(tx: Tx, domain: str) -> list[AppState]:
     hosts: dict[str, list[str]] = {}
     for entry in domains.all(tx):
         hosts.setdefault(entry.app_id, []).append(entry.name)
-    settings = routing.all(tx)
+    settings, canary = routing.all(tx), canaries.all(tx)
     return [
         _app_state(
             tx,
@@ -131,6 +155,7 @@ def read_world(tx: Tx, domain: str) -> list[AppState]:
             unfinished.get(app.id),
             hosts=(f"{app.name}.{domain}", *hosts.get(app.id, [])),
             settings=settings.get(app.id, {}),
+            canary=canary.get(app.id),
         )
         for app in apps.all(tx)
     ]
@@ -144,9 +169,11 @@ def _app_state(
     *,
     hosts: tuple[str, ...],
     settings: routing.Routing,
+    canary: Canary | None,
 ) -> AppState:
     release = None if app.release_number is None else releases.get(tx, app.id, app.release_number)
     new_release = releases.get(tx, app.id, deployment.release_number) if deployment else None
+    canary_release = releases.get(tx, app.id, canary.release_number) if canary else None
     state = AppState(
         app=app,
         release=release,
@@ -159,16 +186,26 @@ def _app_state(
         tried=tuple(instances.of_deployment(tx, deployment.id)) if deployment else (),
         hosts=hosts,
         routing=settings,
+        canary=canary,
+        canary_release=canary_release,
+        canary_image=_image(tx, canary_release),
     )
-    covered = {
-        (i.type, i.number) for i in live if i.kind == "process" and i.restart_token >= app.restart_token
-    }
+    covered = {i.slot for i in live if i.kind == "process" and i.restart_token >= app.restart_token}
     ended = {
-        slot: tuple(i for i in instances.recent_of_slot(tx, app.id, *slot, 12) if i.ended_at is not None)
+        slot: _ended(tx, app, slot[0], slot[1])
         for slot in state.wanted(state.image)
+        if slot not in covered
+    } | {
+        slot: _ended(tx, app, WEB, slot[1], canary=True)
+        for slot in state.wanted_canary()
         if slot not in covered
     }
     return AppState(**{**state.__dict__, "ended": ended})
+
+
+def _ended(tx: Tx, app: App, type: str, number: int, *, canary: bool = False) -> tuple[Instance, ...]:
+    recent = instances.recent_of_slot(tx, app.id, type, number, 12, canary=canary)
+    return tuple(i for i in recent if i.ended_at is not None)
 
 
 def _image(tx: Tx, release: Release | None) -> Image | None:
