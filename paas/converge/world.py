@@ -12,7 +12,18 @@ from paas.health import Answer
 from paas.model import CANARY, App, Canary, Deployment, FormationEntry, Image, Instance, Release
 from paas.routes import AppRoutes
 from paas.specs import RELEASE_TYPE, WEB
-from paas.store import Tx, apps, canaries, deployments, domains, formations, images, instances, releases, routing
+from paas.store import (
+    Tx,
+    apps,
+    canaries,
+    deployments,
+    domains,
+    formations,
+    images,
+    instances,
+    releases,
+    routing,
+)
 
 Slot = tuple[str, int]
 
@@ -192,9 +203,7 @@ def _app_state(
     )
     covered = {i.slot for i in live if i.kind == "process" and i.restart_token >= app.restart_token}
     ended = {
-        slot: _ended(tx, app, slot[0], slot[1])
-        for slot in state.wanted(state.image)
-        if slot not in covered
+        slot: _ended(tx, app, slot[0], slot[1]) for slot in state.wanted(state.image) if slot not in covered
     } | {
         slot: _ended(tx, app, WEB, slot[1], canary=True)
         for slot in state.wanted_canary()
