@@ -9,7 +9,6 @@ import os
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -138,7 +137,8 @@ class AccessLog:
         self._metrics = metrics
         self._cap = cap_bytes
         self._rings: OrderedDict[str, Ring] = OrderedDict()
-        self._lost = 0
+        self.lost = 0
+        """Lines that could not be written."""
 
     def flush(self) -> None:
         """Format and write what has been gathered."""
@@ -163,13 +163,13 @@ class AccessLog:
         for name, texts in lines.items():
             self._write(name, texts)
 
-    def _write(self, name: str, lines: Iterable[bytes]) -> None:
+    def _write(self, name: str, lines: list[bytes]) -> None:
         try:
             self._ring(name).write(b"".join(lines))
         except OSError as error:
-            if not self._lost:
+            if not self.lost:
                 print(f"router event=log-lost name={name} error={error}", file=sys.stderr, flush=True)
-            self._lost += 1
+            self.lost += len(lines)
             ring = self._rings.pop(name, None)
             if ring is not None:
                 ring.close()

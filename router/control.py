@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from router import core
+from router.exposition import CONTENT_TYPE, render
 from router.loop import Loop
 from router.proxy import Proxy, StaleTable
 from router.stream import BROKEN, READ_BYTES, Stream
@@ -92,8 +94,8 @@ class ControlConnection(Stream):
         body = self.control.metrics().encode() if found else b"not found\n"
         status = b"200 OK" if found else b"404 Not Found"
         self.send(
-            b"HTTP/1.1 %b\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
-            % (status, len(body), body)
+            b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+            % (status, CONTENT_TYPE.encode(), len(body), body)
         )
         if not self.out:
             self.lost()
@@ -156,14 +158,7 @@ class ControlServer:
             return self._set_table(message.get("table"))
         if verb == "stats":
             self.proxy.access.flush()
-            stats = self.proxy.metrics.to_json(self.proxy.backends.values())
-            clients = len(self.proxy.clients)
-            return {
-                "ok": True,
-                "worker": os.getpid(),
-                "generation": self.proxy.table.generation,
-                "clients": clients,
-            } | stats
+            return self._stats()
         if verb == "drain":
             self._start_drain()
             return {"ok": True, "worker": os.getpid()}
@@ -178,10 +173,24 @@ class ControlServer:
             }
         return self._error("bad-message", f"no such message: {verb!r}")
 
+    def _stats(self) -> dict[str, Any]:
+        proxy = self.proxy
+        return {
+            "ok": True,
+            "worker": proxy.pid,
+            "number": proxy.worker,
+            "core": core.loaded(),
+            "generation": proxy.table.generation,
+            "draining": proxy.draining,
+            "clients": len(proxy.clients),
+            "queues": {app: len(gate.waiting) for app, gate in proxy.gates.items()},
+            **proxy.metrics.to_json(proxy.backends.values(), proxy.loop.now),
+        }
+
     def metrics(self) -> str:
         """The counters as Prometheus text."""
         self.proxy.access.flush()
-        return self.proxy.metrics.to_text(self.proxy.backends.values(), self.proxy.worker)
+        return render(self.proxy)
 
     def _set_table(self, document: Any) -> dict[str, Any]:
         try:

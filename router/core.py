@@ -30,6 +30,7 @@ MODULES: Final = [
     "control",
     "exchange",
     "forward",
+    "health",
     "lines",
     "metrics",
     "request",

@@ -1,13 +1,9 @@
-"""One table from failure to what the client sees: status, H-code, sentence. Pages are rendered at start."""
+"""One table from failure to what the client sees: status, H-code, sentence."""
 
 from __future__ import annotations
 
-import html
-import string
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib import resources
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -69,49 +65,3 @@ def of_status(status: int) -> Failure:
 def reason(status: int) -> str:
     """The reason phrase of a status."""
     return "Client Closed Request" if status == 499 else HTTPStatus(status).phrase
-
-
-def load_template(folder: Path | None = None) -> string.Template:
-    """The error page: `error.html` of a folder, else of the package `templates`."""
-    if folder is not None:
-        return string.Template((folder / "error.html").read_text(encoding="utf-8"))
-    return string.Template(
-        (resources.files("templates") / "errors" / "error.html").read_text(encoding="utf-8")
-    )
-
-
-class Pages:
-    """The answers to failures, as bytes."""
-
-    def __init__(self, template: string.Template) -> None:
-        self._bodies = {failure: self._render(template, failure) for failure in FAILURES.values()}
-
-    @staticmethod
-    def _render(template: string.Template, failure: Failure) -> bytes:
-        fields = {
-            "status": str(failure.status),
-            "title": html.escape(reason(failure.status)),
-            "code": html.escape(failure.code),
-            "text": html.escape(failure.text),
-        }
-        return template.substitute(fields).encode()
-
-    def answer(
-        self, failure: Failure, request_id: bytes, *, close: bool, head_only: bool, lines: bytes = b""
-    ) -> tuple[bytes, int]:
-        """The whole response, with these lines more, and the length of the body that it carries."""
-        body = self._bodies[failure]
-        head = (
-            f"HTTP/1.1 {failure.status} {reason(failure.status)}\r\n"
-            "Content-Type: text/html; charset=utf-8\r\n"
-            f"Content-Length: {len(body)}\r\n"
-            "Cache-Control: no-store\r\n"
-        ).encode()
-        if request_id:
-            head += b"X-Request-Id: %b\r\n" % request_id
-        head += lines
-        if close:
-            head += b"Connection: close\r\n"
-        if head_only:
-            return head + b"\r\n", 0
-        return head + b"\r\n" + body, len(body)

@@ -351,6 +351,8 @@ class Exchange:
     def log(self, dyno: bytes) -> None:
         """One entry for the access log."""
         loop = self.proxy.loop
+        if self.body is not None:
+            self.proxy.metrics.app(self.route).received_bytes += self.body.received
         client, meaning = self.client, self.meaning
         self.proxy.access.entries.append(
             (

@@ -74,7 +74,7 @@ def refused(exchange: Exchange, policy: Policy, head: bytes) -> bool:
         target=exchange.target,
         head=head,
         address=_address(exchange),
-        origin=b"%b:%d" % (meaning.scheme or b"http", _port(exchange)),
+        origin=b"%b:%d" % (meaning.scheme or exchange.client.scheme, _port(exchange)),
         length=meaning.length,
     )
     if refusal is None:
@@ -118,7 +118,7 @@ def pick(exchange: Exchange, route: Route) -> Backend | None:
     """A backend for a route with shares or affinity: the one that the client's cookie names while it is ready, else
     one of a pool picked by its share; the response then gets a cookie that names it."""
     secret = route.policy.sticky if route.policy is not None else ""
-    pools = [pool for pool, _ in route.shares] or ([route.pool] if route.pool is not None else [])
+    pools = route.pools()
     named = affinity_of(secret, exchange.replay or b"") if secret else ""
     for pool in pools:
         for backend in pool.ready:

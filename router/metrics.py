@@ -1,4 +1,4 @@
-"""Counters per app and their rendering: for the control socket, and as Prometheus text."""
+"""Counters of one worker: per app from the batches of the access log, and for the worker as a whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from router.table import Backend
+from router.table import Backend, Route
 
 if TYPE_CHECKING:
     from router.access import Entry
@@ -17,39 +17,74 @@ UNKNOWN: Final = "_unknown"
 
 class AppCounts:
     """What happened to one app's requests. `failed` counts answers that the router had to make up or cut short
-    because no backend answered properly; clients that went away are not among them."""
+    because no backend answered properly; clients that went away are not among them. Bytes are those of bodies."""
 
-    __slots__ = ("buckets", "classes", "connect_s", "connects", "failed", "gone", "sent_bytes", "service_s")
+    __slots__ = (
+        "buckets",
+        "classes",
+        "connect_s",
+        "connects",
+        "failed",
+        "gone",
+        "received_bytes",
+        "sent_bytes",
+        "service_s",
+    )
 
     def __init__(self) -> None:
-        self.classes = [0] * 6
+        self.classes = [0] * 10
+        """By the first digit of the status."""
         self.failed = 0
         self.gone = 0
         self.sent_bytes = 0
+        self.received_bytes = 0
         self.service_s = 0.0
         self.connect_s = 0.0
         self.connects = 0
         self.buckets = [0] * (len(BUCKETS_S) + 1)
 
+    def by_class(self) -> dict[str, int]:
+        """Requests by status class; a status above 599 is a 5xx to a client (RFC 9110 section 15)."""
+        classes = self.classes
+        return {f"{n}xx": classes[n] for n in range(1, 5)} | {"5xx": sum(classes[5:])}
+
     def to_json(self) -> dict[str, Any]:
-        classes = {f"{n}xx": self.classes[n] for n in range(1, 6)}
         return {
             "total": sum(self.classes),
-            **classes,
+            **self.by_class(),
             "failed": self.failed,
             "client_gone": self.gone,
             "bytes": self.sent_bytes,
+            "received_bytes": self.received_bytes,
             "service_s": round(self.service_s, 6),
+            "buckets": self.buckets,
         }
 
 
 class Metrics:
-    """The counters of one worker."""
+    """The counters of one worker. Whoever does what is counted adds to the attribute."""
 
     def __init__(self) -> None:
         self.apps: dict[str, AppCounts] = {}
         self.retries = 0
         self.ejections = 0
+        self.health_failures = 0
+        """Active checks that failed."""
+        self.tls_handshakes = 0
+        self.tls_resumptions = 0
+        """Handshakes among them that resumed a session."""
+        self.tls_failures = 0
+        self.h2_connections = 0
+        self.h2_streams = 0
+        self.turned_away = 0
+        """Connections of clients that had too many."""
+
+    def app(self, route: Route | None) -> AppCounts:
+        name = route.app if route is not None else UNKNOWN
+        counts = self.apps.get(name)
+        if counts is None:
+            counts = self.apps[name] = AppCounts()
+        return counts
 
     def count(self, entries: Iterable[Entry]) -> None:
         apps = self.apps
@@ -71,55 +106,21 @@ class Metrics:
                 else:
                     counts.failed += 1
 
-    def to_json(self, backends: Iterable[Backend]) -> dict[str, Any]:
+    def to_json(self, backends: Iterable[Backend], now: float) -> dict[str, Any]:
         return {
             "requests": {name: counts.to_json() for name, counts in self.apps.items()},
             "backends": {
-                b.id: {"inflight": b.inflight, "requests": b.requests, "failures": b.failures}
+                b.id: {
+                    "app": b.app,
+                    "dyno": b.dyno.decode(),
+                    "inflight": b.inflight,
+                    "requests": b.requests,
+                    "failures": b.failures,
+                    "up": b.fit(now),
+                }
                 for b in backends
             },
             "retries": self.retries,
             "ejections": self.ejections,
+            "health_failures": self.health_failures,
         }
-
-    def to_text(self, backends: Iterable[Backend], worker: int) -> str:
-        """Prometheus exposition format 0.0.4."""
-        lines = ["# TYPE router_requests_total counter"]
-        for app, counts in self.apps.items():
-            lines += [
-                f'router_requests_total{{worker="{worker}",app="{app}",class="{n}xx"}} {counts.classes[n]}'
-                for n in range(1, 6)
-            ]
-        lines += self._histogram(worker)
-        for name, attribute in (
-            ("failed_total", "failed"),
-            ("client_gone_total", "gone"),
-            ("sent_bytes_total", "sent_bytes"),
-            ("connect_seconds_sum", "connect_s"),
-            ("connect_seconds_count", "connects"),
-        ):
-            lines.append(f"# TYPE router_{name} counter")
-            lines += [
-                f'router_{name}{{worker="{worker}",app="{app}"}} {getattr(counts, attribute):g}'
-                for app, counts in self.apps.items()
-            ]
-        lines.append("# TYPE router_backend_inflight gauge")
-        lines += [
-            f'router_backend_inflight{{worker="{worker}",backend="{b.id}",dyno="{b.dyno.decode()}"}} {b.inflight}'
-            for b in backends
-        ]
-        for name, value in (("retries_total", self.retries), ("ejections_total", self.ejections)):
-            lines += [f"# TYPE router_{name} counter", f'router_{name}{{worker="{worker}"}} {value}']
-        return "\n".join(lines) + "\n"
-
-    def _histogram(self, worker: int) -> list[str]:
-        lines = ["# TYPE router_service_seconds histogram"]
-        for app, counts in self.apps.items():
-            labels = f'worker="{worker}",app="{app}"'
-            total = 0
-            for bound, value in zip((*BUCKETS_S, "+Inf"), counts.buckets, strict=True):
-                total += value
-                lines.append(f'router_service_seconds_bucket{{{labels},le="{bound}"}} {total}')
-            lines.append(f"router_service_seconds_sum{{{labels}}} {counts.service_s:.6f}")
-            lines.append(f"router_service_seconds_count{{{labels}}} {total}")
-        return lines

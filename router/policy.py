@@ -2,7 +2,8 @@
 
 Flags of a route: `maintenance` (true), `canonical_host`, `body_limit_bytes`, `first_byte_s`, `rolling_s`,
 `allow` (networks), `basic_auth` ({user: "SALT$sha256 of salt and password in hex"}), `max_inflight`, `queue`,
-`queue_s`, `pause` (true), `sticky` (a secret). An unknown flag is left alone: a newer control plane may know more.
+`queue_s`, `pause` (true), `sticky` (a secret), `compress` (true), `pages` ({status or H-code: file}), `health`
+({"path": …, "interval_s", "timeout_s", "fails"}). An unknown flag is left alone: a newer control plane may know more.
 """
 
 from __future__ import annotations
@@ -25,6 +26,20 @@ _AUTHORIZATION = re.compile(rb"\r\nauthorization:[ \t]*basic[ \t]+([A-Za-z0-9+/=
 _AFFINITY = re.compile(rb"[;:][ \t]*paas_affinity=([A-Za-z0-9_-]{1,64})\.([0-9a-f]{32})(?=[;\r])")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _PASSWORD = re.compile(r"[^$]{8,64}\$[0-9a-f]{64}")
+_FAILED = re.compile(r"[345][0-9]{2}|H[0-9]{2}")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PATH = re.compile(r"/[!-~]{0,1023}")
+
+
+@dataclass(frozen=True)
+class Health:
+    """How backends are checked: `GET path` each `interval_s`; after `fails` in a row that were not answered with
+    2xx or 3xx within `timeout_s` they get no requests until one is."""
+
+    path: str
+    interval_s: float = 5.0
+    timeout_s: float = 2.0
+    fails: int = 2
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,10 @@ class Policy:
     basic_auth: dict[bytes, str] = field(default_factory=dict)
     sticky: str = ""
     """The secret that signs affinity cookies."""
+    compress: bool = False
+    pages: dict[str, str] = field(default_factory=dict)
+    """H-code or status to the name of a file."""
+    health: Health | None = None
 
     @property
     def gated(self) -> bool:
@@ -67,6 +86,9 @@ def parse(flags: dict[str, Any]) -> Policy | None:
         allow=tuple(ip_network(text, strict=False) for text in _of(flags, "allow", list, [])),
         basic_auth={name.encode(): word for name, word in _of(flags, "basic_auth", dict, {}).items()},
         sticky=_of(flags, "sticky", str, ""),
+        compress=_of(flags, "compress", bool, False),
+        pages=_pages(flags),
+        health=_health(flags),
     )
     for word in policy.basic_auth.values():
         if not isinstance(word, str) or _PASSWORD.fullmatch(word) is None:
@@ -88,6 +110,26 @@ def _positive(flags: dict[str, Any], name: str, kind: type, default: Any) -> Any
     if value < 0:
         raise ValueError(f"{name}: {value!r} is negative")
     return value
+
+
+def _pages(flags: dict[str, Any]) -> dict[str, str]:
+    pages: dict[str, str] = _of(flags, "pages", dict, {})
+    for failed, file in pages.items():
+        if _FAILED.fullmatch(failed) is None or not isinstance(file, str) or _FILE.fullmatch(file) is None:
+            raise ValueError(f"pages: {failed!r}: {file!r} is no status or H-code and the name of a file")
+    return pages
+
+
+def _health(flags: dict[str, Any]) -> Health | None:
+    given = _of(flags, "health", dict, {})
+    if not given:
+        return None
+    path = _of(given, "path", str, "/")
+    if _PATH.fullmatch(path) is None:
+        raise ValueError(f"health: {path!r} is no path")
+    interval_s = _positive(given, "interval_s", float, Health.interval_s)
+    timeout_s = _positive(given, "timeout_s", float, Health.timeout_s)
+    return Health(path, interval_s, timeout_s, max(1, _positive(given, "fails", int, Health.fails)))
 
 
 def _host(flags: dict[str, Any]) -> str:

@@ -16,8 +16,8 @@ from router import request, response
 from router.access import AccessLog
 from router.backend import BackendConnection
 from router.gate import Gate
-from router.loop import Loop
 from router.health import Health
+from router.loop import Loop
 from router.metrics import Metrics
 from router.pages import Pages
 from router.stream import Stream
@@ -206,10 +206,14 @@ class Proxy:
         backend.failures += 1
         backend.ejected_until = self.loop.now + self.limits.eject_s
         self.metrics.ejections += 1
+        self.refresh(backend)
+        self.on_event({"event": "refused", "id": backend.id})
+
+    def refresh(self, backend: Backend) -> None:
+        """Whether the backend should get requests has changed: see which its pools may choose from."""
         for pool in self.table.pools.values():
             if backend in pool.backends:
                 pool.refresh(self.loop.now)
-        self.on_event({"event": "refused", "id": backend.id})
 
     # time
 
@@ -240,9 +244,7 @@ class Proxy:
                 backend.idle.pop(0).close()
             if backend.ejected_until and backend.ejected_until <= now:
                 backend.ejected_until = 0.0
-                for pool in self.table.pools.values():
-                    if backend in pool.backends:
-                        pool.refresh(now)
+                self.refresh(backend)
         for call in list(self.on_tick):
             call(now)
         if self.draining:

@@ -25,6 +25,7 @@ class Backend:
 
     __slots__ = (
         "address",
+        "app",
         "draining",
         "dyno",
         "ejected_until",
@@ -34,6 +35,7 @@ class Backend:
         "inflight",
         "port",
         "requests",
+        "sick",
         "weight",
     )
 
@@ -43,14 +45,22 @@ class Backend:
         self.port = port
         self.weight = 1
         self.dyno = b""
+        self.app = ""
+        """Of the route that leads here, for counters."""
         self.draining = False
         self.inflight = 0
         self.requests = 0
         self.failures = 0
         self.ejected_until = 0.0
         """Monotonic seconds; 0.0 when it takes requests."""
+        self.sick = False
+        """Its health checks fail."""
         self.idle: list[Any] = []
         """Open connections without a request, newest last; the connections' owner is the worker's loop."""
+
+    def fit(self, now: float) -> bool:
+        """Whether requests should go here."""
+        return not (self.draining or self.sick or self.ejected_until > now)
 
     def __repr__(self) -> str:
         return f"Backend({self.id} {self.address}:{self.port} inflight={self.inflight})"
@@ -68,9 +78,10 @@ class Pool:
         self.refresh(0.0)
 
     def refresh(self, now: float) -> None:
-        """Compute `ready` anew: neither draining nor sitting out; when all sit out, better one of them than none."""
+        """Compute `ready` anew: those that are fit; when none is, better one that does not sit out, or any, than none."""
         serving = [b for b in self.backends if not b.draining]
-        self.ready = [b for b in serving if b.ejected_until <= now] or serving
+        sitting_in = [b for b in serving if b.ejected_until <= now]
+        self.ready = [b for b in sitting_in if not b.sick] or sitting_in or serving
 
 
 @dataclass(slots=True)
@@ -91,6 +102,10 @@ class Route:
     """Set when a backend is not simply chosen from the pool: shares, or clients that stay at theirs."""
     gate: Any = None
     """Where requests may have to wait, set by the worker; None when the policy never makes them."""
+
+    def pools(self) -> list[Pool]:
+        """Every pool that its requests may go to."""
+        return [pool for pool, _ in self.shares] or ([self.pool] if self.pool is not None else [])
 
 
 @dataclass
@@ -177,6 +192,9 @@ def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
     for entry, route in routes:
         route.pool = table.pools[entry["pool"]] if entry.get("pool") is not None else None
         route.shares = tuple((table.pools[name], share) for name, share in entry.get("shares", {}).items())
+        for pool in route.pools():
+            for backend in pool.backends:
+                backend.app = route.app
         if route.shares or (route.policy is not None and route.policy.sticky):
             route.special = True
         key = route.host[1:] if route.host.startswith(b"*.") else route.host

@@ -9,14 +9,19 @@ class Upload:
     """`length` is the announced number of bytes, -1 for a chunked body; `limit_bytes` is for the latter, 0 for none.
     `done` is set with the last byte; `rest` is then what followed it."""
 
-    __slots__ = ("_chunks", "_left", "_limit_bytes", "done", "rest")
+    __slots__ = ("_chunks", "_left", "_length", "_limit_bytes", "done", "rest")
 
     def __init__(self, length: int, limit_bytes: int = 0) -> None:
         self._chunks = ChunkReader() if length < 0 else None
-        self._left = length if length > 0 else 0
+        self._length = self._left = length if length > 0 else 0
         self._limit_bytes = limit_bytes
         self.done = False
         self.rest = b""
+
+    @property
+    def received(self) -> int:
+        """Bytes of data so far."""
+        return self._left if self._chunks is not None else self._length - self._left
 
     def take(self, data: bytes) -> bytes:
         """The bytes that go to the backend for these from the client. Raises BadChunk."""

@@ -111,9 +111,12 @@ class Rig:
         self.proxy = Proxy(limits=Limits(), clock=lambda: self.now)
         self.proxy.loop.after_batch = lambda: 1.0  # entries stay to be looked at
         self.proxy.connect = self._connect  # type: ignore[method-assign]
+        self.proxy.dial = self._dial  # type: ignore[method-assign]
         self.events: list[dict[str, Any]] = []
         self.proxy.on_event = self.events.append
         self.dialled: list[End] = []
+        self.probes: list[End] = []
+        """Connections of health checks."""
         self.refusing: dict[str, int] = {}
         self.silent: set[str] = set()
         """Backends to which connecting never comes to an end."""
@@ -151,15 +154,20 @@ class Rig:
         return end
 
     def _connect(self, backend: Backend) -> BackendConnection:
+        fd = self._dial(backend)
+        connection = BackendConnection(self.proxy, fd, backend)
+        self.dialled.append(self.probes.pop())
+        if backend.id in self.silent:
+            self.proxy.loop.epoll.modify(fd, 0)
+        return connection
+
+    def _dial(self, backend: Backend) -> int:
         if backend.id in self.refusing:
             raise OSError(self.refusing[backend.id], "refused")
         end, fd = self._pair()
         end.backend = backend.id
-        self.dialled.append(end)
-        connection = BackendConnection(self.proxy, fd, backend)
-        if backend.id in self.silent:
-            self.proxy.loop.epoll.modify(fd, 0)
-        return connection
+        self.probes.append(end)
+        return fd
 
     def _pair(self) -> tuple[End, int]:
         ours, theirs = socket.socketpair()
