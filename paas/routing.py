@@ -98,6 +98,8 @@ def _path(text: str) -> str:
 
 
 def _networks(text: str) -> list[str]:
+    if text == "everybody":
+        return []
     networks = [network(word) for word in text.split(",") if word]
     if len(networks) > MOST_NETWORKS:
         raise ValueError(f"has more than {MOST_NETWORKS} networks")
@@ -116,7 +118,7 @@ _SWITCH = Kind(_switch, lambda value: "on" if value else "off")
 _SIZE = Kind(_size, lambda value: shown_limit("memory_bytes", value) if value else "none")
 _HOST = Kind(_host, lambda value: value or "none")
 _HEALTH_PATH = Kind(_path, lambda value: value or "none")
-_NETWORKS = Kind(_networks, ",".join)
+_NETWORKS = Kind(_networks, lambda value: ",".join(value) or "everybody")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from flask import Flask, Response, request
 from paas.api import (
     access,
     apps,
+    certs,
     config,
     domains,
     errors,
@@ -17,6 +18,7 @@ from paas.api import (
     keys,
     logs,
     releases,
+    routing,
     runs,
     server,
     stacks,
@@ -27,7 +29,7 @@ from paas.api.bodies import MAX_BODY_BYTES
 from paas.api.context import Context, install
 
 _NOUNS = (
-    apps, config, domains, events, formation, git, instances, keys, logs, releases, runs, server, stacks, tokens, users,
+    apps, certs, config, domains, events, formation, git, instances, keys, logs, releases, routing, runs, server, stacks, tokens, users,
 )  # fmt: skip
 
 

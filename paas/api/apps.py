@@ -16,7 +16,7 @@ from paas.api.users import first_administrator
 from paas.errors import BadInput, Conflict, PaasError
 from paas.model import App
 from paas.names import AppName, BranchName
-from paas.store import apps, events
+from paas.store import apps, events, routing
 
 routes = Blueprint("apps", __name__)
 
@@ -95,6 +95,8 @@ def change(app_name: str) -> dict[str, Any]:
     with where.store.write() as tx:
         if data["name"] is not None:
             apps.rename(tx, app.id, data["name"])
+            host = where.settings.app_host
+            routing.rename(tx, app.id, host(app.name), host(data["name"]))
             events.add(tx, app.id, who.name, "app.rename", {"from": app.name, "to": data["name"]})
         if data["deploy_branch"] is not None:
             apps.set_branch(tx, app.id, data["deploy_branch"])

@@ -10,12 +10,15 @@ from typing import Any, cast
 
 from flask import current_app
 
-from paas import logs
+from paas import logs, routed
 from paas.errors import PaasError, Unavailable, from_json
 from paas.settings import Settings
 from paas.store import Store, poke
 from runtime.client import Spawner, SpawnerError
 from runtime.layout import Layout
+
+APPLIED_S = 3.0
+"""How long an answer waits for the router's workers."""
 
 
 @dataclass
@@ -35,6 +38,10 @@ class Context:
     def poke(self) -> None:
         """Tell converge to look again."""
         poke(self.layout.converge_socket)
+
+    def applied(self, seq: int) -> bool:
+        """Whether, after a moment, every router worker goes by what event `seq` tells of."""
+        return routed.wait(self.layout, seq, timeout_s=APPLIED_S)
 
     def tell(self, app_id: str, text: str) -> None:
         """A `paas[api]` line in the app's log."""

@@ -11,7 +11,7 @@ from paas.api.bodies import body
 from paas.api.context import context
 from paas.api.shapes import domain_json
 from paas.errors import BadInput
-from paas.names import DomainName
+from paas.names import DomainPath
 from paas.store import domains, events
 
 routes = Blueprint("domains", __name__)
@@ -32,16 +32,16 @@ def list_domains(app_name: str) -> dict[str, Any]:
 @needs(Access.APP)
 def add(app_name: str) -> tuple[dict[str, Any], int]:
     where, app, who = context(), the_app(), principal()
-    name: DomainName = body(required={"name": DomainName.parse})["name"]
-    check_claim(name, where.settings.domain)
+    name: DomainPath = body(required={"name": DomainPath.parse})["name"]
+    check_claim(name.partition("/")[0], where.settings.domain)
     with where.store.write() as tx:
         if len(domains.of_app(tx, app.id)) >= _MOST:
             raise BadInput(f"{app.name} has {_MOST} domains already.", "Remove one first.")
-        domain = domains.add(tx, app.id, name)
-        events.add(tx, app.id, who.name, "domain.add", {"name": name})
+        domain = domains.add(tx, app.id, name, anywhere=who.is_admin)
+        seq = events.add(tx, app.id, who.name, "domain.add", {"name": name})
     where.poke()
     where.tell(app.id, f"Add domain {name} by {who.name}")
-    return domain_json(domain), 201
+    return {**domain_json(domain), "applied": where.applied(seq)}, 201
 
 
 def check_claim(name: str, platform: str) -> None:
@@ -55,14 +55,14 @@ def check_claim(name: str, platform: str) -> None:
         raise BadInput(f"{name} covers the platform's own domain, {platform}.", "Name the hosts one by one.")
 
 
-@routes.delete("/v1/apps/<app_name>/domains/<name>")
+@routes.delete("/v1/apps/<app_name>/domains/<path:name>")
 @needs(Access.APP)
 def remove(app_name: str, name: str) -> dict[str, Any]:
     where, app, who = context(), the_app(), principal()
-    domain = DomainName.parse(name)
+    domain = DomainPath.parse(name)
     with where.store.write() as tx:
         domains.remove(tx, app.id, domain)
-        events.add(tx, app.id, who.name, "domain.remove", {"name": domain})
+        seq = events.add(tx, app.id, who.name, "domain.remove", {"name": domain})
     where.poke()
     where.tell(app.id, f"Remove domain {domain} by {who.name}")
-    return {"name": domain}
+    return {"name": domain, "applied": where.applied(seq)}

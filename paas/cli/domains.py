@@ -6,13 +6,14 @@ import click
 
 from paas.cli import output
 from paas.cli.base import alias, app_option, app_path, client, command, json_option
+from paas.cli.routing import LATER
 
 
 @command("domains")
 @app_option
 @json_option
 def domains(app: str, as_json: bool) -> None:
-    """List the host names that lead to an app."""
+    """List the hosts, and parts of hosts, that lead to an app."""
     answer = client().get(app_path(app, "domains"))
     if as_json:
         return output.print_json(answer["domains"])
@@ -29,10 +30,10 @@ alias("domains:list", domains)
 @click.argument("name")
 @app_option
 def domains_add(name: str, app: str) -> None:
-    """Let a host name, or *.NAME, lead to an app."""
+    """Let a host name lead to an app: NAME, *.NAME for all below it, or NAME/PATH for a part of a host that apps share."""
     with output.Progress(f"Adding {output.plain(name)} to {app}") as progress:
-        client().post(app_path(app, "domains"), {"name": name})
-        progress.done()
+        answer = client().post(app_path(app, "domains"), {"name": name})
+        progress.done("done" if answer["applied"] else LATER)
 
 
 @command("domains:remove")
@@ -41,5 +42,5 @@ def domains_add(name: str, app: str) -> None:
 def domains_remove(name: str, app: str) -> None:
     """Take a host name away from an app."""
     with output.Progress(f"Removing {output.plain(name)} from {app}") as progress:
-        client().delete(app_path(app, "domains", name))
-        progress.done()
+        answer = client().delete(app_path(app, "domains", name))
+        progress.done("done" if answer["applied"] else LATER)

@@ -24,6 +24,15 @@ MODULES = {
     "logs": ("logs",),
     "run": ("run",),
     "domains": ("domains", "domains:list", "domains:add", "domains:remove"),
+    "routing": (
+        "router:settings", "router:set", "router:unset", "maintenance", "maintenance:on", "maintenance:off", "pause", "resume",
+    ),
+    "guards": (
+        "auth", "auth:add", "auth:remove", "allow", "allow:add", "allow:remove", "errors", "errors:set", "errors:unset",
+    ),
+    "certs": (
+        "certs", "certs:list", "certs:add", "certs:remove", "certs:generate", "certs:ca", "certs:auto:enable", "certs:auto:disable",
+    ),
     "access": (
         "keys", "keys:add", "keys:remove", "tokens", "tokens:create", "tokens:revoke",
         "users", "users:add", "whoami", "login", "logout",

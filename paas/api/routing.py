@@ -1,0 +1,203 @@
+"""Routing: what requests for an app meet before an instance sees them. No release is made for it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint
+
+from paas import edge
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.bodies import body, dict_of, fields, list_of, text
+from paas.api.context import Context, context
+from paas.errors import BadInput, NotFound, Unavailable
+from paas.model import App
+from paas.names import DomainPath, UserName, shown
+from paas.routing import (
+    APP_WIDE,
+    AUTH,
+    BY_NAME,
+    MOST_NETWORKS,
+    MOST_USERS,
+    PAGE_BYTES,
+    PAGES,
+    Values,
+    leads_to,
+    network,
+    setting,
+    shown_values,
+)
+from paas.store import Tx, domains, events, routing
+from router.errors import FAILURES
+from router.policy import hash_password
+
+routes = Blueprint("routing", __name__)
+
+PAGE_CODES = sorted(
+    {word for f in FAILURES.values() if f.status >= 400 and f.status != 499 for word in (f.code, str(f.status)) if word}
+)  # fmt: skip
+
+
+@routes.get("/v1/apps/<app_name>/routing")
+@needs(Access.APP)
+def show(app_name: str) -> dict[str, Any]:
+    with context().store.read() as tx:
+        return {"routing": _json(routing.of_app(tx, the_app().id))}
+
+
+@routes.patch("/v1/apps/<app_name>/routing")
+@needs(Access.APP)
+def change(app_name: str) -> dict[str, Any]:
+    where, app, who = context(), the_app(), principal()
+    data = body(
+        optional={
+            "domain": DomainPath.parse,
+            "set": dict_of(setting, lambda value: value, 100),
+            "unset": list_of(setting, 100),
+            "auth": _both("set", dict_of(UserName.parse, _password, MOST_USERS), UserName.parse),
+            "allow": _both("add", list_of(_network, MOST_NETWORKS), _network),
+            "pages": _both("set", dict_of(_page_code, _page, 100), _page_code),
+        }
+    )
+    asked = {name: value or {} for name, value in data.items()}
+    asked["set"] = {row.name: row.read(value) for row, value in asked["set"].items()}
+    asked["unset"] = [row.name for row in asked["unset"]]
+    if pages := asked["pages"].get("set"):
+        asked["pages"]["set"] = {code: _keep_page(where, page) for code, page in pages.items()}
+    domain = data["domain"] or APP_WIDE
+    with where.store.write() as tx:
+        words = _apply(tx, where, app, domain, asked)
+        seq = events.last(tx)
+        if words:
+            seq = events.add(tx, app.id, who.name, "routing.change", {"domain": domain, "changes": words})
+        after = routing.of_app(tx, app.id)
+    where.poke()
+    if words:
+        where.tell(app.id, f"{', '.join(words)}{' for ' + domain if domain else ''} by {who.name}")
+    return {"routing": _json(after), "applied": where.applied(seq)}
+
+
+def _apply(tx: Tx, where: Context, app: App, domain: str, asked: Mapping[str, Any]) -> list[str]:
+    """Write what changes; what that is, in words. Raises BadInput, NotFound."""
+    hosts = {where.settings.app_host(app.name), *(item.name for item in domains.of_app(tx, app.id))}
+    if domain and domain not in hosts:
+        raise NotFound(f"{app.name} has no domain {domain}.", "See: paas domains")
+    before = routing.of_app(tx, app.id).get(domain, {})
+    after = _changed(before, asked)
+    for name in asked["set"]:
+        if domain and BY_NAME[name].whole_app:
+            raise BadInput(f"{name} is for the whole app.", "Set it without a domain.")
+    canonical = after.get("canonical-host")
+    if canonical and not leads_to(canonical, hosts):
+        raise BadInput(
+            f"canonical-host: {canonical} does not lead to {app.name}.",
+            f"Add it first: paas domains:add {canonical}",
+        )
+    for name, most in (("allow", MOST_NETWORKS), (AUTH, MOST_USERS)):
+        if len(after.get(name, ())) > most:
+            raise BadInput(f"{name} has {len(after[name])} entries.", f"At most {most} fit.")
+    changed = [name for name in (*BY_NAME, AUTH, PAGES) if after.get(name) != before.get(name)]
+    for name in changed:
+        routing.put(tx, app.id, domain, name, after.get(name))
+    return [_described(name, before, after) for name in changed]
+
+
+def _changed(before: Values, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The values afterwards. Raises BadInput, NotFound."""
+    both = [name for name in asked["unset"] if name in asked["set"]]
+    if both:
+        raise BadInput(f"{both[0]} is both set and unset.")
+    after = {name: value for name, value in {**before, **asked["set"]}.items() if name not in asked["unset"]}
+    if after.get("sticky") is True:
+        after["sticky"] = before.get("sticky") or secrets.token_urlsafe(24)
+    networks = _without(dict.fromkeys(after.get("allow", ())), asked["allow"], "network")
+    changes = {
+        AUTH: _without(after.get(AUTH, {}), asked["auth"], "user") | _hashed(asked["auth"].get("set", {})),
+        PAGES: _without(after.get(PAGES, {}), asked["pages"], "page for") | asked["pages"].get("set", {}),
+        "allow": list(networks | dict.fromkeys(asked["allow"].get("add", ()))),
+    }
+    for name, value in changes.items():
+        if value or name in asked["set"]:
+            after[name] = value
+        elif asked[name]:
+            after.pop(name, None)
+    return after
+
+
+def _without(present: Mapping[str, Any], asked: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """What is left when the asked ones are removed. Raises NotFound for one that is not there."""
+    for name in asked.get("remove", ()):
+        if name not in present:
+            raise NotFound(f"There is no {what} {name}.", f"There is {', '.join(present) or 'none'}.")
+    return {name: value for name, value in present.items() if name not in asked.get("remove", ())}
+
+
+def _hashed(users: Mapping[str, str]) -> dict[str, str]:
+    return {name: hash_password(password, secrets.token_hex(16)) for name, password in users.items()}
+
+
+def _described(name: str, before: Values, after: Values) -> str:
+    """One change, without secrets."""
+    if name in BY_NAME:
+        value = shown_values(after).get(name)
+        return f"Unset {name}" if value is None else f"Set {name}={value}"
+    old, new = before.get(name, {}), after.get(name, {})
+    kept = [key for key in new if new[key] != old.get(key)]
+    lost = [key for key in old if key not in new]
+    what = "users" if name == AUTH else "error pages"
+    parts = [f"{verb} {what} {' '.join(keys)}" for verb, keys in (("Set", kept), ("Remove", lost)) if keys]
+    return " and ".join(parts)
+
+
+def _both(adding: str, rule: Any, removed: Any) -> Any:
+    """The rule of an object that has what is to be added, what is to be removed, or both."""
+    return fields({adding: rule, "remove": list_of(removed, 1000)}, needed=False)
+
+
+def _password(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= 256 or not value.isprintable():
+        raise BadInput("The password is not 1 to 256 printable characters.")
+    return value
+
+
+def _network(value: Any) -> str:
+    try:
+        return network(text(value, 100))
+    except ValueError as error:
+        raise BadInput(f"{shown(value)} {error}.") from None
+
+
+def _page_code(value: Any) -> str:
+    if value not in PAGE_CODES:
+        raise BadInput(
+            f"{shown(value)} is no code that the router answers with.", f"Codes: {', '.join(PAGE_CODES)}."
+        )
+    return str(value)
+
+
+def _page(value: Any) -> bytes:
+    data = text(value, PAGE_BYTES).encode()
+    if not 0 < len(data) <= PAGE_BYTES:
+        raise BadInput(f"The page has {len(data)} bytes.", f"A page may have 1 to {PAGE_BYTES} bytes.")
+    return data
+
+
+def _keep_page(where: Context, data: bytes) -> str:
+    try:
+        return edge.put(where.layout.edge, "pages", ".html", data)
+    except OSError as error:
+        raise Unavailable(f"The page cannot be kept: {error.strerror}.", "See: paas doctor") from error
+
+
+def _json(found: routing.Routing) -> dict[str, Any]:
+    layers = {
+        domain: {
+            "settings": shown_values(values),
+            "users": sorted(values.get(AUTH, ())),
+            "pages": sorted(values.get(PAGES, ())),
+        }
+        for domain, values in {APP_WIDE: {}, **found}.items()
+    }
+    return {"app": layers.pop(APP_WIDE), "domains": layers}

@@ -1,0 +1,145 @@
+"""Who may ask an app for anything, and what those see who get no answer from it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from paas.cli import output
+from paas.cli.base import app_option, command, json_option, over_ssh
+from paas.cli.routing import change_routing, domain_option, routing_of
+from paas.errors import BadInput, NotFound
+from paas.routing import PAGE_BYTES
+
+
+@command("auth")
+@app_option
+@domain_option
+@json_option
+def auth(app: str, domain: str | None, as_json: bool) -> None:
+    """List the users who may see an app; nobody listed, nobody is asked for a password."""
+    _show(app, domain, "Users", routing_of(app, domain)["users"], as_json)
+
+
+@command("auth:add")
+@click.argument("user")
+@app_option
+@domain_option
+def auth_add(user: str, app: str, domain: str | None) -> None:
+    """Ask visitors for a name and a password (basic auth); that of USER is asked for, or read from standard input."""
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    body = {"auth": {"set": {user: password}}}
+    change_routing(f"Adding user {output.plain(user)} to {app}", app, domain, body)
+
+
+@command("auth:remove")
+@click.argument("user")
+@app_option
+@domain_option
+def auth_remove(user: str, app: str, domain: str | None) -> None:
+    """Take a user's access away; when the last one is gone, nobody is asked for a password."""
+    body = {"auth": {"remove": [user]}}
+    left = change_routing(f"Removing user {output.plain(user)} from {app}", app, domain, body)["users"]
+    if not left:
+        output.note("No user is left: everybody may ask, without a password.")
+
+
+@command("allow")
+@app_option
+@domain_option
+@json_option
+def allow(app: str, domain: str | None, as_json: bool) -> None:
+    """List the networks that may ask an app; none listed, everybody may."""
+    _show(app, domain, "Networks", _networks(routing_of(app, domain)["settings"]), as_json)
+
+
+@command("allow:add")
+@click.argument("networks", metavar="NETWORK...", nargs=-1, required=True)
+@app_option
+@domain_option
+def allow_add(networks: tuple[str, ...], app: str, domain: str | None) -> None:
+    """Let these addresses or networks ask; everybody who is in none of them gets 403."""
+    change_routing(
+        f"Allowing {output.plain(' '.join(networks))}", app, domain, {"allow": {"add": list(networks)}}
+    )
+
+
+@command("allow:remove")
+@click.argument("networks", metavar="NETWORK...", nargs=-1, required=True)
+@app_option
+@domain_option
+def allow_remove(networks: tuple[str, ...], app: str, domain: str | None) -> None:
+    """Take networks off the list; when the last one is gone, everybody may ask."""
+    body = {"allow": {"remove": list(networks)}}
+    layer = change_routing(f"Removing {output.plain(' '.join(networks))}", app, domain, body)
+    if not _networks(layer["settings"]):
+        output.note("No network is left: everybody may ask.")
+
+
+@command("errors")
+@app_option
+@domain_option
+@json_option
+def errors(app: str, domain: str | None, as_json: bool) -> None:
+    """List the codes that have an error page of the app's own."""
+    _show(app, domain, "Error Pages", routing_of(app, domain)["pages"], as_json)
+
+
+@command("errors:set")
+@click.argument("code")
+@click.argument("file")
+@app_option
+@domain_option
+def errors_set(code: str, file: str, app: str, domain: str | None) -> None:
+    """Answer with this HTML page when the router answers with CODE: a status like 503, or an H-code like H80, which
+    counts first. FILE may be «-» for standard input."""
+    body = {"pages": {"set": {code: _read_page(file)}}}
+    change_routing(f"Setting the page for {output.plain(code)} of {app}", app, domain, body)
+
+
+@command("errors:unset")
+@click.argument("codes", metavar="CODE...", nargs=-1, required=True)
+@app_option
+@domain_option
+def errors_unset(codes: tuple[str, ...], app: str, domain: str | None) -> None:
+    """Answer with the platform's own page again."""
+    body = {"pages": {"remove": list(codes)}}
+    change_routing(f"Removing the page for {output.plain(' '.join(codes))} of {app}", app, domain, body)
+
+
+def _read_page(file: str) -> str:
+    """Raises BadInput, NotFound."""
+    try:
+        if file == "-":
+            data = sys.stdin.buffer.read(PAGE_BYTES + 1)
+        elif over_ssh():
+            raise BadInput(
+                "Over ssh a page is read from standard input.", "ssh paas@HOST errors:set CODE - < FILE"
+            )
+        else:
+            with Path(file).open("rb") as opened:
+                data = opened.read(PAGE_BYTES + 1)
+        if not 0 < len(data) <= PAGE_BYTES:
+            raise BadInput(f"{output.plain(file)} has not 1 to {PAGE_BYTES} bytes.")
+        return data.decode()
+    except OSError as error:
+        raise NotFound(f"{output.plain(file)} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        raise BadInput(f"{output.plain(file)} is not UTF-8 text.") from None
+
+
+def _networks(settings: dict[str, str]) -> list[str]:
+    return [word for word in settings.get("allow", "").split(",") if word and word != "everybody"]
+
+
+def _show(app: str, domain: str | None, what: str, found: list[str], as_json: bool) -> None:
+    if as_json:
+        return output.print_json(found)
+    output.heading(f"{output.plain(domain) if domain else app} {what}")
+    for item in found:
+        output.result(item)

@@ -1,0 +1,151 @@
+"""Routing: what requests meet before an instance sees them. No release is made, no instance touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from paas.cli import output
+from paas.cli.base import app_option, app_path, client, command, json_option
+from paas.errors import BadInput
+from paas.names import shown
+from paas.routing import SETTINGS
+
+Layer = dict[str, Any]
+"""What is set for the whole app, or for one domain: `settings`, `users`, `pages`."""
+
+LATER = "done; the router's workers will have it in a moment"
+_EMPTY: Layer = {"settings": {}, "users": [], "pages": []}
+
+
+def domain_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--domain`; the function gets `domain`."""
+    return click.option("--domain", metavar="NAME", help="For this domain of the app only.")(function)
+
+
+def routing_of(app: str, domain: str | None) -> Layer:
+    """What is set for the whole app, or for the domain."""
+    return _layer(client().get(app_path(app, "routing")), domain)
+
+
+def change_routing(
+    doing: str, app: str, domain: str | None, body: dict[str, Any], done: str = "done"
+) -> Layer:
+    """Change something, and say when it holds; what is set afterwards."""
+    with output.Progress(doing + (f" for {output.plain(domain)}" if domain else "")) as progress:
+        answer = client().patch(app_path(app, "routing"), {**body, **({"domain": domain} if domain else {})})
+        progress.done(done if answer["applied"] else LATER)
+    return _layer(answer, domain)
+
+
+def _layer(answer: dict[str, Any], domain: str | None) -> Layer:
+    routing = answer["routing"]
+    return dict(routing["domains"].get(domain.lower(), _EMPTY) if domain else routing["app"])
+
+
+@command("router:settings")
+@app_option
+@domain_option
+@json_option
+def router_settings(app: str, domain: str | None, as_json: bool) -> None:
+    """Show the routing settings, those that nobody has set with their defaults."""
+    routing = client().get(app_path(app, "routing"))["routing"]
+    if domain:
+        routing = {"app": routing["app"], "domains": {domain: routing["domains"].get(domain.lower(), _EMPTY)}}
+    if as_json:
+        return output.print_json(routing)
+    if not domain:
+        output.heading(f"{app} Routing")
+        chosen = routing["app"]["settings"]
+        output.pairs({row.name: chosen.get(row.name, f"{row.default} (default)") for row in SETTINGS})
+    for name, layer in routing["domains"].items():
+        output.heading(f"{output.plain(name)} only")
+        output.pairs(layer["settings"])
+
+
+@command(
+    "router:set",
+    help="Set how requests are treated; without --domain for all hosts of the app.\n\n"
+    + "\n\n".join(f"- {row.name} (else {row.default}): {row.sentence}" for row in SETTINGS)
+    + "\n\nTimes are like 30s, 5m or 1h, sizes like 10M, switches on or off.",
+)
+@click.argument("words", metavar="KEY=VALUE...", nargs=-1, required=True)
+@app_option
+@domain_option
+@json_option
+def router_set(words: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
+    values: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise BadInput(f"{shown(word)} is not KEY=VALUE.", "See: paas router:set --help")
+        if name in values:
+            raise BadInput(f"{output.plain(name)} is given twice.")
+        values[name] = value
+    layer = change_routing(
+        f"Setting {output.plain(', '.join(values))} of {app}", app, domain, {"set": values}
+    )
+    now = {name: layer["settings"][name] for name in values}
+    if as_json:
+        output.print_json(now)
+    else:
+        output.pairs(now)
+
+
+@command("router:unset")
+@click.argument("names", metavar="KEY...", nargs=-1, required=True)
+@app_option
+@domain_option
+def router_unset(names: tuple[str, ...], app: str, domain: str | None) -> None:
+    """Take routing settings back to their defaults; for a domain, to what the whole app has."""
+    unset = list(dict.fromkeys(names))
+    change_routing(f"Unsetting {output.plain(', '.join(unset))} of {app}", app, domain, {"unset": unset})
+
+
+@command("maintenance")
+@app_option
+@json_option
+def maintenance(app: str, as_json: bool) -> None:
+    """Say whether an app is in maintenance mode."""
+    state = routing_of(app, None)["settings"].get("maintenance", "off")
+    if as_json:
+        output.print_json({"maintenance": state == "on"})
+    else:
+        output.result(state)
+
+
+@command("maintenance:on")
+@app_option
+def maintenance_on(app: str) -> None:
+    """Answer every request with the maintenance page (503, H80); the app goes on running."""
+    change_routing(f"Enabling maintenance mode for {app}", app, None, {"set": {"maintenance": "on"}})
+
+
+@command("maintenance:off")
+@app_option
+def maintenance_off(app: str) -> None:
+    """Let requests through again."""
+    change_routing(f"Disabling maintenance mode for {app}", app, None, {"unset": ["maintenance"]})
+
+
+@command("pause")
+@click.option(
+    "--for", "time", metavar="TIME", default="30s", show_default=True, help="How long a request may wait."
+)
+@app_option
+def pause(time: str, app: str) -> None:
+    """Hold new requests until `resume`, while a database is moved, say. Those in flight finish. Each waits TIME at
+    most and is then answered with 503 (H11)."""
+    layer = change_routing(f"Pausing {app}", app, None, {"set": {"pause": time}})
+    output.note(
+        f"Requests wait up to {layer['settings']['pause']}, then get 503 (H11). Go on with: paas resume -a {app}"
+    )
+
+
+@command("resume")
+@app_option
+def resume(app: str) -> None:
+    """Let requests through again, those that wait first."""
+    change_routing(f"Resuming {app}", app, None, {"unset": ["pause"]})
