@@ -13,7 +13,19 @@ from dataclasses import dataclass, field
 from paas.diagnosis import size_text
 from paas.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.model import App, Deployment, Image, Instance, Release
-from paas.store import Store, Tx, apps, configs, deployments, events, formations, images, instances, releases
+from paas.store import (
+    Store,
+    Tx,
+    apps,
+    canaries,
+    configs,
+    deployments,
+    events,
+    formations,
+    images,
+    instances,
+    releases,
+)
 
 WAIT_S = 900.0
 POLL_S = 0.03
@@ -30,6 +42,8 @@ class Change:
     unset_vars: tuple[str, ...] = ()
     limits: dict[str, dict[str, int]] = field(default_factory=dict)
     rollback_to: int | None = None
+    promote: bool = False
+    """`rollback_to` must still be the app's canary."""
 
 
 def open_deployment(
@@ -60,7 +74,7 @@ def open_deployment(
             if busy is None:
                 opened = _open(tx, app_id, change, actor=actor, description=description, push=push)
                 break
-            sentence = _holder_sentence(tx, busy)
+            sentence = holder_sentence(tx, busy)
         if time.monotonic() >= deadline:
             raise Conflict(sentence, "Try again when it has finished.")
         if cancelled():
@@ -144,7 +158,7 @@ def follow_formation(
             gone = [instances.get(tx, id) for id in known if id not in rows]
         for row in [*gone, *rows.values()]:
             before = known.get(row.id, "")
-            line = _change_line(before, row)
+            line = change_line(before, row)
             if line:
                 yield line
             known[row.id] = row.state
@@ -240,7 +254,9 @@ def _missing(tx: Tx, app_id: str, types: Collection[str]) -> list[str]:
         if entry.type in types and entry.type in processes and not entry.stopped
         for number in range(1, entry.quantity + 1)
     }
-    live = [i for i in instances.live_of(tx, app_id) if i.kind == "process" and i.type in types]
+    live = [
+        i for i in instances.live_of(tx, app_id) if i.kind == "process" and i.type in types and not i.canary
+    ]
     up = {
         (i.type, i.number)
         for i in live
@@ -255,7 +271,8 @@ def _missing(tx: Tx, app_id: str, types: Collection[str]) -> list[str]:
     return [f"{kind}.{number}" for kind, number in sorted((wanted - up) | stale)]
 
 
-def _change_line(before: str, row: Instance) -> str:
+def change_line(before: str, row: Instance) -> str:
+    """What to tell of an instance that was in state `before`; empty when that is nothing."""
     if before == row.state:
         return ""
     if row.state == "up" and row.healthy_at is not None:
@@ -277,6 +294,8 @@ def _open(
     image_digest, commit = change.image_digest, change.commit
     config_number = base.config_number if base else app.config_number
     if change.rollback_to is not None:
+        if change.promote:
+            _check_canary(tx, app, change.rollback_to)
         target = rollback_target(tx, app, change.rollback_to)
         image_digest, commit, config_number = target.image_digest, target.commit, target.config_number
     elif image_digest is None and base is not None:
@@ -310,6 +329,12 @@ def _open(
         push=push,
     )
     return release, deployment
+
+
+def _check_canary(tx: Tx, app: App, number: int) -> None:
+    canary = canaries.of_app(tx, app.id)
+    if canary is None or canary.release_number != number:
+        raise Conflict(f"v{number} is no longer the canary of {app.name}.", "See: paas releases")
 
 
 def _config(tx: Tx, app: App, number: int, change: Change) -> int:
@@ -360,7 +385,8 @@ def _check_fit(type: str, memory_bytes: int) -> None:
         )
 
 
-def _holder_sentence(tx: Tx, busy: Deployment) -> str:
+def holder_sentence(tx: Tx, busy: Deployment) -> str:
+    """Who is deploying what since when."""
     release = releases.get(tx, busy.app_id, busy.release_number)
     who = release.actor if release else "somebody"
     what = release.description if release else "a release"

@@ -88,12 +88,14 @@ class Metrics:
 
     def count(self, entries: Iterable[Entry]) -> None:
         apps = self.apps
-        for _, _, _, _, _, _, _, connect_s, service_s, status, body_bytes, failure, route, _ in entries:
+        for _, _, _, _, _, _, dyno, connect_s, service_s, status, body_bytes, failure, route, _ in entries:
             name = route.app if route is not None else UNKNOWN
             counts = apps.get(name)
             if counts is None:
                 counts = apps[name] = AppCounts()
             counts.classes[status // 100] += 1
+            if status >= 500 and route is not None:
+                _blame(route, dyno)
             counts.sent_bytes += body_bytes
             counts.service_s += service_s
             counts.buckets[bisect_left(BUCKETS_S, service_s)] += 1
@@ -116,6 +118,7 @@ class Metrics:
                     "inflight": b.inflight,
                     "requests": b.requests,
                     "failures": b.failures,
+                    "errors": b.errors,
                     "up": b.fit(now),
                 }
                 for b in backends
@@ -124,3 +127,13 @@ class Metrics:
             "ejections": self.ejections,
             "health_failures": self.health_failures,
         }
+
+
+def _blame(route: Route, dyno: bytes) -> None:
+    """Count an error for the backend of this name."""
+    pools = [pool for pool, _ in route.shares] or ([route.pool] if route.pool is not None else [])
+    for pool in pools:
+        for backend in pool.backends:
+            if backend.dyno == dyno:
+                backend.errors += 1
+                return

@@ -29,6 +29,7 @@ class Backend:
         "draining",
         "dyno",
         "ejected_until",
+        "errors",
         "failures",
         "id",
         "idle",
@@ -51,6 +52,9 @@ class Backend:
         self.inflight = 0
         self.requests = 0
         self.failures = 0
+        """Connections that were refused or ended without an answer."""
+        self.errors = 0
+        """Answers of 500 and above, the router's own in its place among them."""
         self.ejected_until = 0.0
         """Monotonic seconds; 0.0 when it takes requests."""
         self.sick = False

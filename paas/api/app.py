@@ -7,6 +7,7 @@ from flask import Flask, Response, request
 from paas.api import (
     access,
     apps,
+    canary,
     certs,
     config,
     domains,
@@ -29,7 +30,8 @@ from paas.api.bodies import MAX_BODY_BYTES
 from paas.api.context import Context, install
 
 _NOUNS = (
-    apps, certs, config, domains, events, formation, git, instances, keys, logs, releases, routing, runs, server, stacks, tokens, users,
+    apps, canary, certs, config, domains, events, formation, git, instances, keys, logs, releases, routing, runs, server,
+    stacks, tokens, users,
 )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from paas.api.access import Access, needs, the_app
 from paas.api.bodies import boolean, query
 from paas.api.context import Context, context
 from paas.api.shapes import image_of, limits_json, release_of
-from paas.model import App, FormationEntry, Image, Instance
-from paas.store import Tx, formations, images, instances, releases
+from paas.model import CANARY, App, FormationEntry, Image, Instance, Release
+from paas.specs import WEB
+from paas.store import Tx, canaries, formations, instances, releases
 from runtime.client import SpawnerError
 
 routes = Blueprint("instances", __name__)
@@ -41,18 +42,27 @@ def _place(one: dict[str, Any]) -> tuple[bool, bool, str, int, bool]:
 
 def _live(tx: Tx, app: App) -> list[dict[str, Any]]:
     entries = formations.of_app(tx, app.id)
-    processes: dict[int | None, dict[str, str]] = {}
+    releases_of: dict[int | None, tuple[Release | None, Image | None]] = {}
     found = []
     for instance in instances.live_of(tx, app.id):
         if instance.kind == "build" or (instance.kind == "run" and instance.state == "stopping"):
             continue  # an ended run waits for its reader
         number = instance.release_number
-        if number not in processes:
+        if number not in releases_of:
             release = releases.get(tx, app.id, number) if number is not None else None
-            image = images.get(tx, app.id, release.image_digest) if release and release.image_digest else None
-            processes[number] = image.processes if image else {}
-        found.append(_instance_json(tx, instance, processes[number], entries.get(instance.type)))
+            releases_of[number] = release, image_of(tx, release)
+        release, image = releases_of[number]
+        entry = _canary_entry(tx, app, release) if instance.canary else entries.get(instance.type)
+        found.append(_instance_json(tx, instance, image.processes if image else {}, entry))
     return found
+
+
+def _canary_entry(tx: Tx, app: App, release: Release | None) -> FormationEntry:
+    """What a canary of this release asks for, as if it were a process type."""
+    canary, web = canaries.of_app(tx, app.id), formations.of_app(tx, app.id).get(WEB)
+    runs = web is not None and web.quantity > 0 and not web.stopped
+    limits = release.limits.get(WEB, {}) if release else {}
+    return FormationEntry(app.id, CANARY, canary.quantity if canary else 0, limits, stopped=not runs)
 
 
 def _instance_json(
@@ -63,7 +73,7 @@ def _instance_json(
         "id": instance.runtime_id,
         "name": instance.name,
         "kind": instance.kind,
-        "type": instance.type,
+        "type": instance.slot[0],
         "number": instance.number,
         "state": instance.state,
         "since": instance.state_at,
@@ -80,7 +90,9 @@ def _restarts(tx: Tx, instance: Instance) -> int:
     """How often this place of this release has ended by itself."""
     if instance.kind != "process":
         return 0
-    slot = instances.recent_of_slot(tx, instance.app_id, instance.type, instance.number, _RECENT)
+    slot = instances.recent_of_slot(
+        tx, instance.app_id, instance.type, instance.number, _RECENT, canary=instance.canary
+    )
     return sum(1 for i in slot if i.crashed and i.release_number == instance.release_number)
 
 
@@ -98,12 +110,26 @@ def _vacant(tx: Tx, app: App) -> list[dict[str, Any]]:
             if f"{type}.{number}" in taken:
                 continue
             last = next(iter(instances.recent_of_slot(tx, app.id, type, number, 1)), None)
-            found.append(_vacant_json(app, entry, number, image.processes[type], last))
+            found.append(_vacant_json(app, app.release_number, entry, number, image.processes[type], last))
+    return found + _vacant_canary(tx, app, taken)
+
+
+def _vacant_canary(tx: Tx, app: App, taken: set[str]) -> list[dict[str, Any]]:
+    canary = canaries.of_app(tx, app.id)
+    release = releases.get(tx, app.id, canary.release_number) if canary else None
+    image = image_of(tx, release)
+    if canary is None or image is None:
+        return []
+    entry, found = _canary_entry(tx, app, release), []
+    for number in range(1, canary.quantity + 1):
+        if f"{CANARY}.{number}" not in taken:
+            last = next(iter(instances.recent_of_slot(tx, app.id, WEB, number, 1, canary=True)), None)
+            found.append(_vacant_json(app, canary.release_number, entry, number, image.processes[WEB], last))
     return found
 
 
 def _vacant_json(
-    app: App, entry: FormationEntry, number: int, command: str, last: Instance | None
+    app: App, release: int | None, entry: FormationEntry, number: int, command: str, last: Instance | None
 ) -> dict[str, Any]:
     down = last is not None and last.crashed
     return {
@@ -114,7 +140,7 @@ def _vacant_json(
         "number": number,
         "state": "stopped" if entry.stopped else "crashed" if down else "starting",
         "since": last.state_at if last else app.created_at,
-        "release": app.release_number,
+        "release": release,
         "command": command,
         "address": None,
         "limits": limits_json(entry.limits),

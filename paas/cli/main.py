@@ -21,6 +21,7 @@ MODULES = {
     "config": ("config", "config:set", "config:unset", "config:get"),
     "processes": ("ps", "scale", "ps:scale", "ps:restart", "restart", "ps:stop", "limits", "limits:set"),
     "releases": ("releases", "releases:info", "rollback", "releases:rollback"),
+    "canary": ("canary", "canary:share", "canary:promote", "canary:stop"),
     "logs": ("logs",),
     "run": ("run",),
     "domains": ("domains", "domains:list", "domains:add", "domains:remove"),

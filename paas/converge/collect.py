@@ -20,7 +20,19 @@ from paas import logs
 from paas.errors import PaasError
 from paas.model import Build, Instance, Release
 from paas.settings import Settings
-from paas.store import Store, Tx, apps, builds, deployments, images, instances, layer_keys, poke, releases
+from paas.store import (
+    Store,
+    Tx,
+    apps,
+    builds,
+    canaries,
+    deployments,
+    images,
+    instances,
+    layer_keys,
+    poke,
+    releases,
+)
 from runtime.client import SpawnerError
 from runtime.image.errors import ImageError
 from runtime.image.store import ImageStore
@@ -197,11 +209,13 @@ def orphaned_builds(tx: Tx, live: Iterable[Instance]) -> frozenset[int]:
     return frozenset(found)
 
 
-def kept_images(history: list[Release], serving: int | None, keep: int) -> set[str]:
-    """Digests of the images of the last `keep` succeeded releases (newest first), of the serving one, and of
-    those that have not ended. Pure."""
+def kept_images(
+    history: list[Release], serving: int | None, keep: int, canary: int | None = None
+) -> set[str]:
+    """Digests of the images of the last `keep` succeeded releases (newest first), of the serving one, of the
+    canary, and of those that have not ended. Pure."""
     succeeded = [r for r in history if r.state == "succeeded" and r.image_digest is not None]
-    kept = succeeded[:keep] + [r for r in history if r.state == "pending" or r.number == serving]
+    kept = succeeded[:keep] + [r for r in history if r.state == "pending" or r.number in (serving, canary)]
     return {r.image_digest for r in kept if r.image_digest is not None}
 
 
@@ -223,7 +237,9 @@ def _forget_images(tx: Tx, app_id: str, keep: int, now: float) -> list[str]:
     if app is None or any(build.status == "running" for build in made):
         return []
     history = releases.of_app(tx, app_id, 1_000_000)
-    kept = kept_images(history, app.release_number, keep) | awaited_images(history, made, now)
+    canary = canaries.of_app(tx, app_id)
+    kept = kept_images(history, app.release_number, keep, canary.release_number if canary else None)
+    kept |= awaited_images(history, made, now)
     gone = [image.digest for image in images.of_app(tx, app_id) if image.digest not in kept]
     _forget_layers(tx, {(app_id, digest) for digest in gone})
     for digest in gone:

@@ -90,7 +90,7 @@ def test_tables_are_acknowledged_older_ones_refused_and_the_last_one_outlives_th
     assert raw(port, GET).endswith(b"v1")
     stats = worker.ask({"op": "stats"})
     assert stats["requests"]["app"]["2xx"] == 1 and stats["backends"]["v1"] == {
-        "app": "app", "dyno": "v1", "inflight": 0, "requests": 1, "failures": 0, "up": True,
+        "app": "app", "dyno": "v1", "inflight": 0, "requests": 1, "failures": 0, "errors": 0, "up": True,
     }  # fmt: skip
     os.kill(pid, signal.SIGKILL)
     worker.process.wait()

@@ -1,0 +1,94 @@
+"""The canary: another release that gets a share of an app's requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from paas.cli import output
+from paas.cli.base import app_option, app_path, client, command, json_option, run_stream
+from paas.cli.routing import LATER
+from paas.errors import BadInput
+from paas.names import MAX_QUANTITY, release_number
+
+_SHARE = click.IntRange(0, 100)
+
+
+@command("canary")
+@click.argument("version", metavar="[vN]", required=False)
+@click.option("--share", type=_SHARE, metavar="PERCENT", help="Of the requests that go there; 10 at first.")
+@click.option("--count", type=click.IntRange(1, MAX_QUANTITY), help="Its web instances; 1 at first.")
+@app_option
+@json_option
+def canary(version: str | None, share: int | None, count: int | None, app: str, as_json: bool) -> None:
+    """Run an earlier release beside the serving one, for a share of the requests; without vN, show it."""
+    if version is None and (share is not None or count is not None):
+        raise BadInput("No release is named.", "paas canary v12 --share 10, or paas canary:share 50")
+    if version is None:
+        return _show(app, client().get(app_path(app, "canary")), as_json)
+    asked = {"release": release_number(version), "share": share, "quantity": count}
+    _change(f"Starting canary v{asked['release']} of {app}", app, asked, as_json)
+
+
+@command("canary:share")
+@click.argument("percent", type=_SHARE)
+@app_option
+@json_option
+def canary_share(percent: int, app: str, as_json: bool) -> None:
+    """Change the canary's share of the requests: 0 to 100 percent."""
+    _change(f"Changing the canary's share in {app}", app, {"share": percent}, as_json)
+
+
+def _change(doing: str, app: str, asked: dict[str, Any], as_json: bool) -> None:
+    with output.Progress(doing) as progress:
+        body = {key: value for key, value in asked.items() if value is not None}
+        result = run_stream(progress, client().stream("POST", app_path(app, "canary"), body), details=True)
+        now = result["canary"]
+        if now is None:
+            progress.done("the canary was ended meanwhile")
+        else:
+            told = f"done, v{now['release']} gets {now['share']} % of the requests"
+            progress.done(told if result["applied"] else LATER)
+    if as_json:
+        output.print_json(result)
+
+
+@command("canary:promote")
+@app_option
+def canary_promote(app: str) -> None:
+    """Let the canary's release serve all requests: a new release of its image and config."""
+    with output.Progress(f"Promoting the canary of {app}") as progress:
+        result = run_stream(progress, client().stream("POST", app_path(app, "canary", "promote"), {}))
+        progress.done(f"done, {result['release']['version']} (from v{result['promoted']})")
+
+
+@command("canary:stop")
+@app_option
+def canary_stop(app: str) -> None:
+    """Stop the canary: the serving release gets all requests."""
+    with output.Progress(f"Stopping the canary of {app}") as progress:
+        result = client().delete(app_path(app, "canary"))
+        told = f"done, v{result['release']} gets all requests"
+        progress.done(told if result["applied"] else LATER)
+
+
+def _show(app: str, answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        return output.print_json(answer)
+    if answer["canary"] is None:
+        return output.note(f"{app} has no canary.")
+    output.heading(
+        f"{app} Canary v{answer['canary']['release']} since {output.moment(answer['canary']['created_at'])}"
+    )
+    output.table(
+        [
+            side["role"],
+            f"v{side['release']}",
+            f"{side['share']} %",
+            f"{len(side['up'])} of {side['quantity']} up",
+            f"{side['requests']} requests",
+            f"{side['errors']} errors",
+        ]
+        for side in answer["sides"]
+    )
