@@ -11,6 +11,7 @@ from contextlib import suppress
 from paas import logs, routed
 from paas.converge.act import Performer, described
 from paas.converge.adopt import adopt
+from paas.converge.certify import Certifier
 from paas.converge.collect import Collector, end_dead_builds, orphaned_builds
 from paas.converge.link import Client, Link, SpawnerDown
 from paas.converge.plan import Action, Advance, Start, Timeouts, plan_app
@@ -51,6 +52,7 @@ class Loop:
         self._routers = Routers(self._reactor, layout.router_control, self.poke)
         self._collector = Collector(settings, store, client, layout.converge_socket)
         self._output = ReleaseOutput(store, layout)
+        self._certifier = Certifier(settings)
         self._performer = Performer(
             store,
             self._link,
@@ -101,6 +103,7 @@ class Loop:
 
     def close(self) -> None:
         self._collector.stop()
+        self._certifier.close()
         self._watch.close()
         self._routers.close()
         self._link.close()
@@ -127,13 +130,16 @@ class Loop:
         with self._store.read() as tx:
             states, seq = read_world(tx, self._settings.domain), events.last(tx)
             self._orphaned = orphaned_builds(tx, (i for state in states for i in state.live))
+            secure = self._certifier.read(tx, {state.app.id: state.host_names for state in states})
         if self._orphaned:
             end_dead_builds(self._store)
         self._see(states)
         # a worker that has started meanwhile may have read an older table: nothing leaves before it has this one
         self._routers.discover()
         workers = self._settings.router_workers
-        self._routers.offer(route_table((state.routes() for state in states), 0, workers=workers))
+        table = route_table((state.routes() for state in states), 0, workers=workers)
+        self._routers.offer({**table, **secure})
+        self._certifier.act()
         if self._routers.acked and seq != self._noted:
             routed.note(self._layout, seq)
             self._noted = seq

@@ -133,8 +133,7 @@ class Routers:
 
     def offer(self, table: Message) -> None:
         """Make this the table of every worker; `generation` in it is ignored and the next one given."""
-        same = all(table[key] == self._table[key] for key in ("routes", "pools"))
-        if same and self._offered:
+        if self._offered and {**table, "generation": self._table["generation"]} == self._table:
             return
         self._offered = True
         self._publish({**table, "generation": self._table["generation"] + 1})

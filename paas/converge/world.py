@@ -84,6 +84,11 @@ class AppState:
                 return release, image
         return None
 
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """`hosts` without their paths."""
+        return tuple(dict.fromkeys(host.partition("/")[0] for host in self.hosts))
+
     def routes(self) -> AppRoutes:
         """The part that the router's table is made of."""
         entry = self.formation.get(WEB)

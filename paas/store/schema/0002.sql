@@ -40,6 +40,5 @@ CREATE TABLE challenge (
     token TEXT NOT NULL,
     answer TEXT NOT NULL,
     created_at REAL NOT NULL,
-    served_at REAL,                             -- since when every router worker knows it
     PRIMARY KEY (domain, token)
 ) STRICT;

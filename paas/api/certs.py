@@ -1,0 +1,189 @@
+"""Certificates for HTTPS: given, made for development, or asked for by ACME. A private key goes in and never out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Blueprint
+
+from paas import edge
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.bodies import body, boolean, text
+from paas.api.context import Context, context
+from paas.certificates import AutoCertificate, Certificate, belongs, due_at, served
+from paas.errors import BadInput
+from paas.model import App
+from paas.names import DomainName, shown
+from paas.store import Tx, certificates, domains, events
+
+routes = Blueprint("certs", __name__)
+
+_PEM_CHARACTERS = 100_000
+
+
+@routes.get("/v1/apps/<app_name>/certs")
+@needs(Access.APP)
+def list_certificates(app_name: str) -> dict[str, Any]:
+    where, app = context(), the_app()
+    with where.store.read() as tx:
+        present = {item.domain: item for item in certificates.of_app(tx, app.id)}
+        asked = {item.domain: item for item in certificates.wanted(tx, app.id)}
+        answering = served({app.id: _hosts(tx, app, where)}, present.values())
+    listed = [
+        certificate_json(present.get(domain), asked.get(domain), domain)
+        | {"hosts": sorted(host for host, item in answering.items() if item.domain == domain)}
+        for domain in sorted({*present, *asked})
+    ]
+    return {"certificates": listed}
+
+
+def certificate_json(
+    present: Certificate | None, asked: AutoCertificate | None, domain: str
+) -> dict[str, Any]:
+    """`auto` says whether it is asked for by ACME; then `error` is the last failure's, `next_at` the next try."""
+    shown: dict[str, Any] = {"domain": domain, "source": None, "auto": asked is not None}
+    if present is not None:
+        names = ("names", "source", "issuer", "fingerprint", "not_before", "not_after", "created_at")
+        shown |= {name: getattr(present, name) for name in names}
+    if asked is not None:
+        shown |= {"error": asked.error, "next_at": due_at(asked, present), "failures": asked.failures}
+    return shown
+
+
+@routes.post("/v1/apps/<app_name>/certs")
+@needs(Access.APP)
+def add(app_name: str) -> tuple[dict[str, Any], int]:
+    from paas import x509
+
+    data = body(required={"domain": DomainName.parse, "certificate": _pem, "key": _pem})
+    with context().store.read() as tx:
+        check_domain(tx, the_app(), context(), data["domain"])
+    pair = x509.check(data["certificate"].encode(), data["key"].encode(), data["domain"], x509.utc_now())
+    return _keep(data["domain"], pair, "added"), 201
+
+
+def _pem(value: Any) -> str:
+    return text(value, _PEM_CHARACTERS)
+
+
+@routes.post("/v1/apps/<app_name>/certs/generate")
+@needs(Access.APP)
+def generate(app_name: str) -> tuple[dict[str, Any], int]:
+    from paas import x509
+    from paas.authority import development_ca
+
+    where = context()
+    domain = body(required={"domain": DomainName.parse})["domain"]
+    with where.store.read() as tx:
+        check_domain(tx, the_app(), where, domain)
+    return _keep(domain, x509.issue(development_ca(where.layout), domain, x509.utc_now()), "generated"), 201
+
+
+def _keep(domain: str, pair: Any, source: str) -> dict[str, Any]:
+    where, app, who = context(), the_app(), principal()
+    file = edge.put(where.layout.edge, "certificates", ".pem", pair.pem)
+    row = pair.row(app.id, domain, file=file, source=source, now=time.time())
+    with where.store.write() as tx:
+        check_domain(tx, app, where, domain)
+        was_auto = certificates.set_auto(tx, app.id, domain, on=False)
+        certificates.put(tx, row)
+        detail = {"domain": domain, "source": source, "fingerprint": row.fingerprint}
+        seq = events.add(tx, app.id, who.name, "certificate.add", detail)
+    where.poke()
+    where.tell(app.id, f"Add a certificate for {domain} ({source}, by {row.issuer}) by {who.name}")
+    stopped = [f"{domain} had automatic certificates; they are off now."] if was_auto else []
+    return certificate_json(row, None, domain) | {
+        "warnings": [*pair.warnings, *stopped],
+        "applied": where.applied(seq),
+    }
+
+
+@routes.delete("/v1/apps/<app_name>/certs/<name>")
+@needs(Access.APP)
+def remove(app_name: str, name: str) -> dict[str, Any]:
+    where, app, who = context(), the_app(), principal()
+    domain = DomainName.parse(name)
+    with where.store.write() as tx:
+        certificates.remove(tx, app.id, domain)
+        seq = events.add(tx, app.id, who.name, "certificate.remove", {"domain": domain})
+    where.poke()
+    where.tell(app.id, f"Remove the certificate for {domain} by {who.name}")
+    return {"domain": domain, "applied": where.applied(seq)}
+
+
+@routes.patch("/v1/apps/<app_name>/certs/auto")
+@needs(Access.APP)
+def set_auto(app_name: str) -> dict[str, Any]:
+    """Turn automatic certificates on or off for the domains named, or for all that the app has."""
+    where, app, who = context(), the_app(), principal()
+    data = body(required={"on": boolean}, optional={"domains": _domains})
+    with where.store.write() as tx:
+        names = data["domains"] or _automatic(tx, app, where, on=data["on"])
+        for domain in names:
+            if data["on"]:
+                check_domain(tx, app, where, domain)
+                _check_public(domain)
+            certificates.set_auto(tx, app.id, domain, on=data["on"])
+        verb = "certificate.auto" if data["on"] else "certificate.manual"
+        events.add(tx, app.id, who.name, verb, {"domains": names})
+    where.poke()
+    state = "on" if data["on"] else "off"
+    where.tell(app.id, f"Turn automatic certificates {state} for {', '.join(names)} by {who.name}")
+    return {"domains": names, "directory": where.settings.acme_directory}
+
+
+def _domains(value: Any) -> list[str]:
+    if not isinstance(value, list) or len(value) > 100:
+        raise BadInput(f"{shown(value)} is not a list of at most 100 domains.")
+    return list(dict.fromkeys(DomainName.parse(item) for item in value))
+
+
+def _automatic(tx: Tx, app: App, where: Context, *, on: bool) -> list[str]:
+    """All the app's domains that can have automatic certificates; those that have them, to turn them off."""
+    if on:
+        names = [host for host in dict.fromkeys(_hosts(tx, app, where)) if not _why_not(host)]
+    else:
+        names = [item.domain for item in certificates.wanted(tx, app.id)]
+    if not names:
+        raise BadInput(
+            f"{app.name} has no domain that could have a certificate by ACME."
+            if on
+            else "They are off already.",
+            "Add one with: paas domains:add DOMAIN" if on else "",
+        )
+    return names
+
+
+def _check_public(domain: str) -> None:
+    if why := _why_not(domain):
+        raise BadInput(
+            f"No authority issues a certificate for {domain}: {why}.", "See: paas certs:add --help"
+        )
+
+
+def _why_not(domain: str) -> str:
+    if domain.startswith("*."):
+        return "wildcards are proved in the DNS, not over HTTP as this platform does"
+    if domain.endswith((".localhost", ".local", ".internal", ".invalid")):
+        return "the name is not one of the public DNS"
+    return ""
+
+
+@routes.get("/v1/certs/ca")
+@needs(Access.USER)
+def show_ca() -> dict[str, str]:
+    from paas.authority import development_ca
+
+    return {"certificate": development_ca(context().layout).chain_pem.decode()}
+
+
+def check_domain(tx: Tx, app: App, where: Context, domain: str) -> None:
+    """The app must have the domain, or a wildcard over it. Raises BadInput."""
+    others = {item.host for item in domains.all(tx) if item.app_id != app.id}
+    if not belongs(domain, _hosts(tx, app, where), others):
+        raise BadInput(f"{app.name} has no domain {domain}.", f"Add it first: paas domains:add {domain}")
+
+
+def _hosts(tx: Tx, app: App, where: Context) -> list[str]:
+    return [where.settings.app_host(app.name), *(item.host for item in domains.of_app(tx, app.id))]

@@ -1,0 +1,134 @@
+"""Certificates as the platform keeps them: which one answers for which name, and when it is time for another. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FIRST_RETRY_S = 60.0
+LAST_RETRY_S = 86400.0
+WARN_S = 14 * 86400.0
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """One in use. `domain` is the host it was given for, `names` what it says itself that it is for, `file` its name
+    in `edge/certificates`, `source` added, generated or acme. Times are unix seconds."""
+
+    app_id: str
+    domain: str
+    names: tuple[str, ...]
+    file: str
+    source: str
+    issuer: str
+    fingerprint: str
+    not_before: float
+    not_after: float
+    created_at: float
+
+
+@dataclass(frozen=True)
+class AutoCertificate:
+    """A domain whose certificate comes from the ACME directory, and how asking for it went. `failures` counts those
+    in a row, `next_at` is when it may be asked for again, `order_url` an order that was left unfinished."""
+
+    app_id: str
+    domain: str
+    failures: int = 0
+    next_at: float = 0.0
+    error: Mapping[str, Any] | None = None
+    order_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What the authority looks for at `http://DOMAIN/.well-known/acme-challenge/TOKEN` (RFC 8555, section 8.3)."""
+
+    domain: str
+    token: str
+    answer: str
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a certificate's name is good for a host: the same, or a wildcard in the place of one label (RFC 6125).
+
+    >>> covers("*.example.com", "www.example.com"), covers("*.example.com", "a.b.example.com")
+    (True, False)
+    """
+    if pattern == host:
+        return True
+    return pattern.startswith("*.") and not host.startswith("*.") and host.partition(".")[2] == pattern[2:]
+
+
+def belongs(domain: str, hosts: Iterable[str], others: Collection[str] = ()) -> bool:
+    """Whether an app that has `hosts` may have a certificate for the domain: one of them, or a name below one of its
+    wildcards that is not among the hosts of others."""
+    return any(covers(host, domain) and (host == domain or domain not in others) for host in hosts)
+
+
+def served(
+    hosts: Mapping[str, Collection[str]], certificates: Iterable[Certificate]
+) -> dict[str, Certificate]:
+    """Host name → the certificate that answers for it. `hosts` are those of each app by id: no app's certificate
+    answers for a host of another, whatever names are written in it."""
+    by_app: dict[str, list[Certificate]] = {}
+    for certificate in certificates:
+        by_app.setdefault(certificate.app_id, []).append(certificate)
+    known = {host for found in hosts.values() for host in found}
+    claims = [(app_id, host) for app_id in by_app for host in hosts.get(app_id, ())]
+    claims += [
+        (app_id, c.domain)
+        for app_id, mine in by_app.items()
+        for c in mine
+        if c.domain not in known and belongs(c.domain, hosts.get(app_id, ()))
+    ]
+    chosen: dict[str, Certificate] = {}
+    for app_id, host in claims:
+        found = [c for c in by_app[app_id] if any(covers(name, host) for name in c.names)]
+        if found:
+            chosen.setdefault(host, max(found, key=lambda c: (c.domain == host, c.not_after)))
+    return chosen
+
+
+def table_sections(
+    chosen: Mapping[str, Certificate], challenges: Iterable[Challenge], https_port: int
+) -> dict[str, Any]:
+    """What the router's table says of TLS: `certificates`, `challenges`, `https_port` (0: none)."""
+    names: dict[str, list[str]] = {}
+    for host, certificate in sorted(chosen.items()):
+        names.setdefault(certificate.file, []).append(host)
+    answers: dict[str, dict[str, str]] = {}
+    for challenge in challenges:
+        answers.setdefault(challenge.domain, {})[challenge.token] = challenge.answer
+    return {
+        "certificates": [{"names": hosts, "file": file} for file, hosts in names.items()],
+        "challenges": answers,
+        "https_port": https_port,
+    }
+
+
+def renew_at(certificate: Certificate) -> float:
+    """When to ask for the next one: after two thirds of its lifetime, up to a twentieth of it earlier, so that those
+    that were made together are not asked for together."""
+    lifetime = certificate.not_after - certificate.not_before
+    early = zlib.crc32(certificate.fingerprint.encode()) / (1 << 32) / 20
+    return certificate.not_before + lifetime * (2 / 3 - early)
+
+
+def due_at(wanted: AutoCertificate, present: Certificate | None) -> float:
+    """When the directory is to be asked for this domain."""
+    asked = renew_at(present) if present is not None and present.source == "acme" else 0.0
+    return max(asked, wanted.next_at)
+
+
+def retry_s(failures: int) -> float:
+    """How long to wait after so many failures in a row: a minute, doubled each time, at most a day."""
+    return min(LAST_RETRY_S, FIRST_RETRY_S * (1 << min(max(0, failures - 1), 20)))
+
+
+def expires_soon(certificate: Certificate, now: float) -> bool:
+    """Whether people should be told: two weeks before the end, or after nine tenths of a life that is short."""
+    lifetime = certificate.not_after - certificate.not_before
+    return certificate.not_after - now < min(WARN_S, lifetime / 10)

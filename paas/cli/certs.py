@@ -1,0 +1,148 @@
+"""Certificates: how browsers know that an app is who it says."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paas.cli import output
+from paas.cli.base import alias, app_option, app_path, client, command, json_option, over_ssh
+from paas.errors import BadInput, NotFound
+
+_FILE_BYTES = 100_000
+
+
+@command("certs")
+@app_option
+@json_option
+def certs(app: str, as_json: bool) -> None:
+    """List an app's certificates: for what, by whom, until when."""
+    found = client().get(app_path(app, "certs"))["certificates"]
+    if as_json:
+        return output.print_json(found)
+    output.heading(f"{app} Certificates")
+    rows = [[item["domain"], item.get("issuer") or "-", _until(item), _source(item)] for item in found]
+    if rows:
+        output.table([["DOMAIN", "ISSUER", "EXPIRES", "SOURCE"], *rows])
+    for item in found:
+        if item.get("error"):
+            again = time.strftime("%Y/%m/%d %H:%M:%S %z", time.localtime(item["next_at"]))
+            output.warn(f"{item['domain']}: {item['error']['message']} The next try is at {again}.")
+
+
+alias("certs:list", certs)
+
+
+def _until(item: dict[str, Any]) -> str:
+    if item["source"] is None:
+        return "-"
+    days = (item["not_after"] - time.time()) / 86400
+    left = f"in {days:.0f} days" if days >= 2 else f"in {max(0.0, days * 24):.0f} hours"
+    date = time.strftime("%Y/%m/%d", time.localtime(item["not_after"]))
+    return f"{date} ({left if days > 0 else 'EXPIRED'})"
+
+
+def _source(item: dict[str, Any]) -> str:
+    return "acme (being asked for)" if item["auto"] and item["source"] != "acme" else str(item["source"])
+
+
+@command("certs:add")
+@click.argument("domain")
+@click.option("--cert", "certificate", metavar="FILE", help="The certificate and its chain, in PEM form.")
+@click.option("--key", metavar="FILE", help="Its private key, in PEM form, not encrypted.")
+@app_option
+@json_option
+def certs_add(domain: str, certificate: str | None, key: str | None, app: str, as_json: bool) -> None:
+    """Use a certificate for a domain, in the place of the one it had. «-» reads both from standard input."""
+    chain = sys.stdin.read(_FILE_BYTES) if certificate == "-" else read_pem(certificate, "--cert")
+    private = chain if certificate == "-" and key is None else read_pem(key, "--key")
+    with output.Progress(f"Adding a certificate for {output.plain(domain)} to {app}") as progress:
+        body = {"domain": domain, "certificate": chain, "key": private}
+        added = client().post(app_path(app, "certs"), body)
+        progress.done()
+    _show(added, as_json)
+
+
+def read_pem(file: str | None, option: str) -> str:
+    """The text of a file. Raises BadInput, NotFound."""
+    if file is None:
+        raise BadInput(f"{option} FILE is missing.", "paas certs:add DOMAIN --cert CHAIN.pem --key KEY.pem")
+    if over_ssh():
+        raise BadInput(
+            "Over ssh both are read from standard input.",
+            "cat CHAIN.pem KEY.pem | ssh paas@HOST certs:add DOMAIN --cert -",
+        )
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(_FILE_BYTES).decode("ascii", "replace")
+    except OSError as error:
+        raise NotFound(f"{output.plain(file)} cannot be read: {error.strerror}.") from error
+
+
+def _show(added: dict[str, Any], as_json: bool) -> None:
+    for warning in added["warnings"]:
+        output.warn(warning)
+    if as_json:
+        return output.print_json(
+            {key: value for key, value in added.items() if key not in ("warnings", "applied")}
+        )
+    output.pairs(
+        {"Names": ", ".join(added["names"]), "Issuer": added["issuer"], "Expires": _until(added),
+         "Fingerprint": added["fingerprint"]}
+    )  # fmt: skip
+
+
+@command("certs:generate")
+@click.argument("domain")
+@app_option
+@json_option
+def certs_generate(domain: str, app: str, as_json: bool) -> None:
+    """Make a certificate for development, signed by the platform's own authority (see certs:ca)."""
+    with output.Progress(f"Making a certificate for {output.plain(domain)}") as progress:
+        added = client().post(app_path(app, "certs", "generate"), {"domain": domain})
+        progress.done()
+    _show(added, as_json)
+
+
+@command("certs:ca")
+def certs_ca() -> None:
+    """Print the certificate of the platform's own authority, for curl --cacert or a browser."""
+    output.result(client().get("/certs/ca")["certificate"].rstrip())
+
+
+@command("certs:remove")
+@click.argument("domain")
+@app_option
+def certs_remove(domain: str, app: str) -> None:
+    """Take a domain's certificate away; an automatic one is not asked for again."""
+    with output.Progress(f"Removing the certificate for {output.plain(domain)} from {app}") as progress:
+        client().delete(app_path(app, "certs", domain))
+        progress.done()
+
+
+@command("certs:auto:enable")
+@click.argument("domains", nargs=-1)
+@app_option
+def certs_auto_enable(domains: tuple[str, ...], app: str) -> None:
+    """Have certificates issued and renewed by ACME for the named domains, or all that the app has."""
+    with output.Progress(f"Turning automatic certificates on for {app}") as progress:
+        answer = client().patch(app_path(app, "certs", "auto"), {"on": True, "domains": list(domains)})
+        progress.done(f"done, asking {answer['directory']}")
+    for domain in answer["domains"]:
+        output.result(domain)
+
+
+@command("certs:auto:disable")
+@click.argument("domains", nargs=-1)
+@app_option
+def certs_auto_disable(domains: tuple[str, ...], app: str) -> None:
+    """Ask for no more certificates by ACME; those that are there stay until they expire."""
+    with output.Progress(f"Turning automatic certificates off for {app}") as progress:
+        answer = client().patch(app_path(app, "certs", "auto"), {"on": False, "domains": list(domains)})
+        progress.done()
+    for domain in answer["domains"]:
+        output.result(domain)

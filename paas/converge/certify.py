@@ -1,0 +1,83 @@
+"""Certificates in the loop: their part of the table, a word before one expires, and the child that asks for more."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+
+from paas import logs
+from paas.certificates import (
+    AutoCertificate,
+    Certificate,
+    belongs,
+    due_at,
+    expires_soon,
+    served,
+    table_sections,
+)
+from paas.settings import Settings
+from paas.store import Tx, certificates, challenges
+
+log = logging.getLogger("converge.certify")
+
+AGAIN_S = 30.0
+"""A child that ended badly is followed by the next one no sooner."""
+REMIND_S = 86400.0
+
+
+class Certifier:
+    """`read` with every look at the rows, `act` after it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._layout = settings.layout()
+        self._https_port = settings.https.port if settings.https else 0
+        self._child: subprocess.Popen[bytes] | None = None
+        self._not_before = 0.0
+        self._reminded: dict[tuple[str, str], float] = {}
+        self._chosen: dict[str, Certificate] = {}
+        self._due: list[AutoCertificate] = []
+
+    def read(self, tx: Tx, hosts: Mapping[str, Iterable[str]]) -> dict[str, object]:
+        """What the table says of TLS. `hosts` are the names of each app by id."""
+        known = {app_id: tuple(names) for app_id, names in hosts.items()}
+        rows = certificates.all(tx)
+        present = {(item.app_id, item.domain): item for item in rows}
+        self._chosen = served(known, rows)
+        self._due = [
+            auto
+            for auto in certificates.wanted(tx)
+            if due_at(auto, present.get((auto.app_id, auto.domain))) <= time.time()
+            and belongs(auto.domain, known.get(auto.app_id, ()))
+        ]
+        return table_sections(self._chosen, challenges.all(tx), self._https_port)
+
+    def act(self) -> None:
+        """Start the child when something is due, and warn of what expires."""
+        if self._child is not None and (status := self._child.poll()) is not None:
+            self._child = None
+            if status:
+                log.error("acme child status=%d", status)
+                self._not_before = time.monotonic() + AGAIN_S
+        if self._due and self._child is None and time.monotonic() >= self._not_before:
+            words = ["-P", "-m", "paas.acme", "--settings", str(self._layout.run / "settings.json")]
+            self._child = subprocess.Popen([sys.executable, *words], stdin=subprocess.DEVNULL)
+            log.info("acme child pid=%d due=%d", self._child.pid, len(self._due))
+        self._warn(time.time())
+
+    def _warn(self, now: float) -> None:
+        for certificate in {item.file: item for item in self._chosen.values()}.values():
+            key = (certificate.app_id, certificate.domain)
+            if expires_soon(certificate, now) and now - self._reminded.get(key, 0.0) > REMIND_S:
+                self._reminded[key] = now
+                verb = "expires" if certificate.not_after > now else "expired"
+                end = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(certificate.not_after))
+                text = f"Warning: the certificate for {certificate.domain} {verb} on {end}. See: paas certs"
+                logs.platform_line(self._layout, certificate.app_id, "certs", text)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.terminate()
+            self._child.wait()

@@ -1,0 +1,90 @@
+"""Rows of `certificate`, and of `auto_certificate` with its `acme_attempt`. No row holds a private key."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from paas.certificates import AutoCertificate, Certificate
+from paas.errors import NotFound
+from paas.store.database import Tx, now
+
+_COLUMNS = "app_id, domain, names, file, source, issuer, fingerprint, not_before, not_after, created_at"
+_WANTED = (
+    "SELECT app_id, domain, coalesce(failures, 0), coalesce(next_at, 0.0), error, order_url"
+    " FROM auto_certificate LEFT JOIN acme_attempt USING (app_id, domain)"
+)
+
+
+def _certificate(row: tuple[Any, ...]) -> Certificate:
+    app_id, domain, names, *rest = row
+    return Certificate(app_id, domain, tuple(json.loads(names)), *rest)
+
+
+def put(tx: Tx, certificate: Certificate) -> None:
+    """Add it, in the place of the one that its domain had."""
+    names = json.dumps(certificate.names)
+    values = {**vars(certificate), "names": names}.values()
+    tx.execute(
+        f"INSERT OR REPLACE INTO certificate ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        tuple(values),
+    )
+
+
+def get(tx: Tx, app_id: str, domain: str) -> Certificate | None:
+    row = tx.execute(
+        f"SELECT {_COLUMNS} FROM certificate WHERE app_id = ? AND domain = ?", (app_id, domain)
+    ).fetchone()
+    return _certificate(row) if row else None
+
+
+def of_app(tx: Tx, app_id: str) -> list[Certificate]:
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM certificate WHERE app_id = ? ORDER BY domain", (app_id,))
+    return [_certificate(row) for row in rows]
+
+
+def all(tx: Tx) -> list[Certificate]:
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM certificate ORDER BY created_at, app_id, domain")
+    return [_certificate(row) for row in rows]
+
+
+def remove(tx: Tx, app_id: str, domain: str) -> None:
+    """Take the domain's certificate away, and do not ask for another. Raises NotFound when there is neither."""
+    tx.execute("DELETE FROM certificate WHERE app_id = ? AND domain = ?", (app_id, domain))
+    gone = tx.changes()
+    if not set_auto(tx, app_id, domain, on=False) and not gone:
+        raise NotFound(f"This app has no certificate for {domain}.", "See: paas certs")
+
+
+def set_auto(tx: Tx, app_id: str, domain: str, *, on: bool) -> bool:
+    """Whether the domain's certificate comes from the ACME directory; true if that changes anything. Turned on
+    again, the directory is asked at once."""
+    if on:
+        tx.execute("DELETE FROM acme_attempt WHERE app_id = ? AND domain = ?", (app_id, domain))
+        tx.execute(
+            "INSERT INTO auto_certificate (app_id, domain, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (app_id, domain, now()),
+        )
+    else:
+        tx.execute("DELETE FROM auto_certificate WHERE app_id = ? AND domain = ?", (app_id, domain))
+    return tx.changes() > 0
+
+
+def wanted(tx: Tx, app_id: str | None = None) -> list[AutoCertificate]:
+    """What is asked of the ACME directory, for one app or all."""
+    where, bindings = (" WHERE app_id = ?", (app_id,)) if app_id else ("", ())
+    rows = tx.execute(f"{_WANTED}{where} ORDER BY app_id, domain", bindings)
+    return [
+        AutoCertificate(app_id, domain, failures, next_at, json.loads(error) if error else None, order_url)
+        for app_id, domain, failures, next_at, error, order_url in rows
+    ]
+
+
+def attempted(tx: Tx, auto: AutoCertificate) -> None:
+    """Write down how asking goes. Nothing is kept of a domain that is no longer wanted."""
+    error = json.dumps(auto.error) if auto.error else None
+    tx.execute(
+        "INSERT OR REPLACE INTO acme_attempt (app_id, domain, failures, next_at, error, order_url)"
+        " SELECT app_id, domain, ?, ?, ?, ? FROM auto_certificate WHERE app_id = ? AND domain = ?",
+        (auto.failures, auto.next_at, error, auto.order_url, auto.app_id, auto.domain),
+    )

@@ -1,0 +1,25 @@
+"""Rows of `challenge`: what the router answers to an authority that checks who a domain belongs to."""
+
+from __future__ import annotations
+
+from paas.certificates import Challenge
+from paas.store.database import Tx, now
+
+_COLUMNS = "domain, token, answer"
+
+
+def add(tx: Tx, challenge: Challenge) -> None:
+    """From now on it is to be answered; one that is there already stays as it is."""
+    tx.execute(
+        "INSERT INTO challenge (domain, token, answer, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (challenge.domain, challenge.token, challenge.answer, now()),
+    )
+
+
+def all(tx: Tx) -> list[Challenge]:
+    return [Challenge(*row) for row in tx.execute(f"SELECT {_COLUMNS} FROM challenge ORDER BY domain, token")]
+
+
+def remove(tx: Tx, domain: str) -> None:
+    """The domain's challenges are over."""
+    tx.execute("DELETE FROM challenge WHERE domain = ?", (domain,))
