@@ -217,14 +217,12 @@ def _incomplete(chain: Sequence[x509.Certificate]) -> list[str]:
 
 def _known_roots(name: x509.Name) -> list[x509.Certificate]:
     """This machine's trusted authorities with that name."""
-    roots = ssl.create_default_context().get_ca_certs(binary_form=True)
-    found = []
-    for der in roots:
-        with suppress(ValueError):
-            root = x509.load_der_x509_certificate(der)
-            if root.subject == name:
-                found.append(root)
-    return found
+    wanted, found = name.public_bytes(), []
+    for der in ssl.create_default_context().get_ca_certs(binary_form=True):
+        if wanted in der:
+            with suppress(ValueError):
+                found.append(x509.load_der_x509_certificate(der))
+    return [root for root in found if root.subject == name]
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
