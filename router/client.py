@@ -79,8 +79,9 @@ class ClientConnection(Stream):
         self.serving = False
         self.lingering = 0
         self.tunnel: Tunnel | None = None
-        proxy.clients.add(self)
-        proxy.loop.handle(fd, self)
+        if fd >= 0:  # a stream of HTTP/2 has none
+            proxy.clients.add(self)
+            proxy.loop.handle(fd, self)
 
     @property
     def scheme(self) -> bytes:
