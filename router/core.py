@@ -31,6 +31,8 @@ MODULES: Final = [
     "exchange",
     "forward",
     "health",
+    "http2",
+    "http2fields",
     "lines",
     "metrics",
     "request",
