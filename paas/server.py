@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paas import accounts, launch, registry
+from paas import accounts, launch, registry, workers
 from paas.errors import Conflict, PaasError, Unavailable
 from paas.settings import Address, Settings
 from paas.supervise import Daemon, Supervisor
 from runtime.client import Spawner, SpawnerError
-from runtime.frames import call
 from runtime.layout import Layout
 
 READY_S = 30.0
@@ -37,7 +36,7 @@ def run(settings: Settings, *, stop_apps: bool = False) -> int:
     lock = _only_one(layout)
     accounts.ensure_folders(accounts.durable_folders(layout) + accounts.run_folders(layout))
     settings_file = _write_settings(settings, layout)
-    old_workers = _answering_workers(layout)
+    old_workers = workers.answering(layout.router_control)
     listeners = _Listeners(settings, shared=bool(old_workers))
     supervisor = Supervisor(
         _daemons(settings, layout, settings_file, listeners),
@@ -50,7 +49,8 @@ def run(settings: Settings, *, stop_apps: bool = False) -> int:
     for daemon in supervisor.daemons:
         state = " (not ready yet)" if daemon in late else ""
         _say(f"{daemon.name:<9} pid {daemon.pid:<7} user {daemon.user:<12} {daemon.listens}{state}")
-    _drain(old_workers)
+    for path in old_workers:
+        workers.ask(path, "drain")
     _say(f"ready in {time.monotonic() - began:.2f} s · home {settings.home} · Ctrl-C stops it")
     supervisor.run()
     _stop(supervisor, settings, layout, stop_apps)
@@ -142,7 +142,8 @@ def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners:
     control = accounts.account(accounts.CONTROL)
     flags = ["--settings", str(settings_file)]
     writable = [layout.database.parent, layout.images, layout.builds, layout.logs, layout.sources]
-    api_view = _view(layout, [*writable, layout.edge, layout.secrets / "certificates"])
+    writable += [layout.edge, layout.secrets / "certificates"]
+    api_view = _view(layout, writable, [path for path in [settings.acme_ca] if path])
     git_view = _view(layout, [layout.repos, layout.sources, layout.secrets / "ssh"])
     daemons = [
         Daemon(
@@ -207,9 +208,12 @@ def _router(settings: Settings, layout: Layout, index: int, listeners: _Listener
         "--domain",
         settings.domain,
     ]
+    argv += [word for fd in secure for word in ("--tls-listen-fd", str(fd))]
     argv += ["--control", str(layout.router_control), "--table", str(layout.router / "table.json")]
-    argv += ["--log-dir", str(layout.logs / "router")]
+    argv += ["--log-dir", str(layout.logs / "router"), "--files", str(layout.edge)]
     argv += [word for network in settings.trust for word in ("--trust", str(network))]
+    argv += [word for network in settings.proxy_protocol for word in ("--proxy-protocol", str(network))]
+    argv += ["--client-connections", str(settings.client_connections)]
     view = _view(layout, [layout.router, layout.logs / "router"], [layout.edge])
     user = accounts.account(accounts.ROUTER)
     start = _starter(argv, user, view, keep=[plain, *secure], die_with_parent=False)
@@ -218,7 +222,8 @@ def _router(settings: Settings, layout: Layout, index: int, listeners: _Listener
         user.name,
         f"http://{settings.http}" + (f" and https://{settings.https}" if secure else ""),
         start,
-        lambda pid: _connects(layout.router_control / f"worker-{pid}.sock"),
+        partial(workers.up_to_date, layout.router_control),
+        renewable=True,
     )
 
 
@@ -270,25 +275,6 @@ def _connects(path: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-def _answering_workers(layout: Layout) -> list[Path]:
-    """Control sockets of router workers that outlived an earlier server; dead ones are removed."""
-    alive = []
-    for path in layout.router_control.glob("worker-*.sock"):
-        if _connects(path):
-            alive.append(path)
-        else:
-            path.unlink(missing_ok=True)
-    return alive
-
-
-def _drain(workers: list[Path]) -> None:
-    for path in workers:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(2)
-            sock.connect(str(path))
-            call(sock, {"op": "drain"})
 
 
 def _stop(supervisor: Supervisor, settings: Settings, layout: Layout, stop_apps: bool) -> None:

@@ -1,4 +1,4 @@
-"""Keep daemons running: start, notice a death, start again, stop in order. Single-threaded, root, small."""
+"""Keep daemons running: start, notice a death, start again, renew, stop in order. Single-threaded, root, small."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,20 @@ QUICK_DEATH_S = 2.0
 FIRST_DELAY_S = 0.1
 LAST_DELAY_S = 5.0
 STOP_S = 10.0
+RENEW_S = 30.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Daemon:
-    """One supervised process. `launch` starts it and returns its process id; `ready` says when it serves."""
+    """One supervised process. `launch` starts it and returns its process id; `ready` says when it serves. A
+    `renewable` one can run beside its successor, and finishes what it does on SIGTERM."""
 
     name: str
     user: str
     listens: str
     launch: Callable[[], int]
     ready: Callable[[int], bool]
+    renewable: bool = False
     pid: int = 0
     started_at: float = 0.0
     restarts: int = 0
@@ -47,7 +50,8 @@ class Daemon:
 
 
 class Supervisor:
-    """Runs daemons until `stop` is asked for by SIGINT or SIGTERM. `say` prints a line for the operator."""
+    """Runs daemons until `stop` is asked for by SIGINT or SIGTERM. SIGUSR1 renews what is renewable: each gets a
+    successor from the code of now and leaves when that serves. `say` prints a line for the operator."""
 
     def __init__(
         self, daemons: list[Daemon], status: Path, facts: dict[str, Any], say: Callable[[str], None]
@@ -58,6 +62,11 @@ class Supervisor:
         self._say = say
         self._stopping = False
         self._wakeup = -1
+        self._leaving: list[Daemon] = []
+        """Renewed ones that finish what they do."""
+        self._asked = 0
+        self._renewal: dict[str, Any] = {"finished": 0, "failed": ""}
+        """How many were asked for when the last one ended, and what could not be renewed."""
 
     def start(self) -> None:
         """Catch signals and start every daemon."""
@@ -67,14 +76,17 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._ask_stop)
+        signal.signal(signal.SIGUSR1, self._ask_renewal)
         for daemon in self.daemons:
             self._launch(daemon)
         self._write_status()
 
     def wait_ready(self, timeout_s: float) -> list[Daemon]:
         """Wait until every daemon serves; those that do not are returned."""
+        return self._wait_ready(list(self.daemons), timeout_s)
+
+    def _wait_ready(self, waiting: list[Daemon], timeout_s: float) -> list[Daemon]:
         deadline = time.monotonic() + timeout_s
-        waiting = list(self.daemons)
         while waiting and time.monotonic() < deadline and not self._stopping:
             self._reap()
             self._restart_due()
@@ -89,6 +101,8 @@ class Supervisor:
             self._wait(self._until_next_start())
             self._reap()
             self._restart_due()
+            if self._renewal["finished"] < self._asked:
+                self._renew()
 
     def stop(self, names: tuple[str, ...], *, timeout_s: float = STOP_S) -> None:
         """Stop these daemons, SIGTERM first, SIGKILL after `timeout_s`. They are not started again."""
@@ -107,8 +121,45 @@ class Supervisor:
                 daemon.pid = 0
         self._write_status()
 
+    def _renew(self) -> None:
+        """Replace what is renewable, one after the other; the first that cannot be replaced ends it."""
+        asked, failed = self._asked, ""
+        for daemon in [daemon for daemon in self.daemons if daemon.renewable]:
+            if not self._succeed(daemon):
+                failed = daemon.name
+                break
+        self._renewal = {"finished": asked, "failed": failed}
+        self._write_status()
+
+    def _succeed(self, daemon: Daemon) -> bool:
+        """Start the daemon's successor and let the daemon go once that serves; False when it does not."""
+        successor = replace(daemon, pid=0, delay_s=0.0, state={}, restarts=daemon.restarts + 1)
+        self._launch(successor)
+        self._leaving.append(successor)
+        deadline = time.monotonic() + RENEW_S
+        while successor.pid and time.monotonic() < deadline and not self._stopping:
+            if successor.ready(successor.pid):
+                break
+            self._wait(0.02)
+            self._reap()
+            self._restart_due()
+        else:
+            _signal([successor], signal.SIGKILL)
+            self._say(f"{daemon.name} has no successor that serves and stays as it is")
+            return False
+        self._leaving.remove(successor)
+        self._leaving.append(daemon)
+        self.daemons[self.daemons.index(daemon)] = successor
+        _signal([daemon], signal.SIGTERM)
+        self._say(f"{daemon.name} pid {successor.pid} takes over from pid {daemon.pid}")
+        self._write_status()
+        return True
+
     def _ask_stop(self, *_: object) -> None:
         self._stopping = True
+
+    def _ask_renewal(self, *_: object) -> None:
+        self._asked += 1
 
     def _launch(self, daemon: Daemon) -> None:
         daemon.pid = daemon.launch()
@@ -127,7 +178,8 @@ class Supervisor:
 
     def _reap(self, others: list[Daemon] | None = None) -> None:
         changed = False
-        for daemon in self.daemons + (others or []):
+        leaving = self._leaving + (others or [])
+        for daemon in self.daemons + leaving:
             if not daemon.pid:
                 continue
             try:
@@ -136,7 +188,8 @@ class Supervisor:
                 pid, status = daemon.pid, 0
             if pid:
                 changed = True
-                self._ended(daemon, status, expected=others is not None and daemon in others)
+                self._ended(daemon, status, expected=daemon in leaving)
+        self._leaving = [daemon for daemon in self._leaving if daemon.pid]
         if changed:
             self._write_status()
 
@@ -162,7 +215,12 @@ class Supervisor:
             self._write_status()
 
     def _write_status(self) -> None:
-        facts = {**self._facts, "daemons": [daemon.to_json() for daemon in self.daemons]}
+        facts = {
+            **self._facts,
+            "daemons": [daemon.to_json() for daemon in self.daemons],
+            "leaving": [daemon.to_json() for daemon in self._leaving],
+            "renewal": self._renewal,
+        }
         fresh = self._status.with_name(self._status.name + ".new")
         fresh.write_text(json.dumps(facts))
         os.chmod(fresh, 0o644)

@@ -255,6 +255,10 @@ class Proxy:
         if not self.draining:
             self.draining = True
             self.drain_ends = self.loop.now + self.limits.drain_s
+            for client in self.clients:
+                exchange = getattr(client, "exchange", None)
+                if exchange is not None:
+                    exchange.ordinary = False  # its answer says that the connection will be closed
 
     def _check_drain(self, now: float) -> None:
         if now >= self.drain_ends:

@@ -19,6 +19,7 @@ from paas.api import (
     keys,
     logs,
     releases,
+    router,
     routing,
     runs,
     server,
@@ -30,8 +31,8 @@ from paas.api.bodies import MAX_BODY_BYTES
 from paas.api.context import Context, install
 
 _NOUNS = (
-    apps, canary, certs, config, domains, events, formation, git, instances, keys, logs, releases, routing, runs, server,
-    stacks, tokens, users,
+    apps, canary, certs, config, domains, events, formation, git, instances, keys, logs, releases, router, routing,
+    runs, server, stacks, tokens, users,
 )  # fmt: skip
 
 

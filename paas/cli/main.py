@@ -25,6 +25,7 @@ MODULES = {
     "logs": ("logs",),
     "run": ("run",),
     "domains": ("domains", "domains:list", "domains:add", "domains:remove"),
+    "router": ("router", "router:top", "router:metrics", "router:restart"),
     "routing": (
         "router:settings", "router:set", "router:unset", "maintenance", "maintenance:on", "maintenance:off", "pause", "resume",
     ),

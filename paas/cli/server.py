@@ -53,7 +53,7 @@ def server(stop_apps: bool, **flags: Any) -> int:
 @json_option
 def server_status(home: str | None, as_json: bool) -> int:
     """Show the daemons: pid, user, what they listen on. Status 1 if the server does not run."""
-    path = _layout(home).run / "status.json"
+    path = local_layout(home).run / "status.json"
     try:
         status = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -82,7 +82,8 @@ def _runs(pid: object) -> bool:
     return isinstance(pid, int) and pid > 0 and Path(f"/proc/{pid}").exists()
 
 
-def _layout(home: str | None) -> Any:
+def local_layout(home: str | None) -> Any:
+    """The paths of the platform on this machine that is meant. Raises NotFound, over SSH Forbidden."""
     settings = _settings({"home": home})
     try:
         return settings.layout()
@@ -108,7 +109,7 @@ def server_unit(**flags: Any) -> None:
 @click.option("--confirm", metavar="DIR", help="The home's path, instead of typing it when asked.")
 def server_uninstall(home: str | None, confirm: str | None) -> None:
     """Remove a platform from this machine with all its apps and their data."""
-    layout = _layout(home)
+    layout = local_layout(home)
     path = str(layout.home)
     if confirm is None:
         confirm = typed_confirmation(f"This removes every app of {path} and all data.", path)
