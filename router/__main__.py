@@ -9,7 +9,7 @@ import socket
 import sys
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from router import core
 
@@ -31,12 +31,16 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"router (core: {core.loaded()})")
     alone = parser.add_argument_group("alone")
     alone.add_argument("--listen", metavar="ADDR:PORT", help="where to accept clients")
+    alone.add_argument("--listen-tls", metavar="ADDR:PORT", help="where to accept clients that speak TLS")
     alone.add_argument("--backends", metavar="ADDR:PORT,…", help="one pool of backends for any host")
     alone.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     worker = parser.add_argument_group("as a worker")
     worker.add_argument("--worker", type=int, metavar="N", help="index of this worker, in names of log files")
     worker.add_argument(
         "--listen-fd", type=int, action="append", metavar="FD", help="a listening socket that was passed"
+    )
+    worker.add_argument(
+        "--tls-listen-fd", type=int, action="append", metavar="FD", help="the same for clients that speak TLS"
     )
     both = parser.add_argument_group("both")
     both.add_argument(
@@ -54,6 +58,27 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NETWORK",
         help="believe what proxies there say of their clients",
+    )
+    both.add_argument(
+        "--files",
+        type=Path,
+        metavar="DIR",
+        help="where the files are that the table names: certificates/ and pages/",
+    )
+    both.add_argument(
+        "--proxy-protocol",
+        type=ip_network,
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="connections from there begin with a header of the PROXY protocol, which is believed",
+    )
+    both.add_argument(
+        "--client-connections",
+        type=int,
+        default=0,
+        metavar="N",
+        help="how many connections one client address may have at each worker (default: any number)",
     )
     both.add_argument("--domain", metavar="NAME", help="the platform's domain, for messages only")
     return parser
@@ -77,11 +102,29 @@ def table_of(backends: str) -> dict[str, Any]:
     return {"generation": 0, "routes": [route], "pools": {"p": pool}}
 
 
-def run_workers(count: int, arguments: argparse.Namespace, table: Any) -> int:
-    """Fork `count` workers with a listener each (SO_REUSEPORT); restart what dies; end them on a signal."""
-    host, port = parse_address(arguments.listen)
-    sockets = [listen(host, port)]
-    sockets += [listen(host, sockets[0].getsockname()[1]) for _ in range(count - 1)]
+class Sockets(NamedTuple):
+    """The listeners of one worker."""
+
+    plain: list[socket.socket]
+    tls: list[socket.socket]
+
+
+def listeners(arguments: argparse.Namespace) -> list[Sockets]:
+    """Sockets of their own (SO_REUSEPORT) for each worker. Raises ValueError, OSError."""
+    per_worker = [Sockets([], []) for _ in range(max(1, arguments.workers))]
+    for text, secure in ((arguments.listen, 0), (arguments.listen_tls, 1)):
+        if text:
+            host, port = parse_address(text)
+            for sockets in per_worker:
+                sock = listen(host, port)
+                port = sock.getsockname()[1]
+                sockets[secure].append(sock)
+    return per_worker
+
+
+def run_workers(arguments: argparse.Namespace, table: Any) -> int:
+    """Fork workers with listeners of their own; restart what dies; end them on a signal."""
+    sockets = listeners(arguments)
     pids: dict[int, int] = {}
     stopping = False
 
@@ -99,11 +142,11 @@ def run_workers(count: int, arguments: argparse.Namespace, table: Any) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
-            serve(index, [sockets[index]], arguments, table)
+            serve(index, sockets[index], arguments, table)
         finally:
             os._exit(0)
 
-    for index in range(count):
+    for index in range(len(sockets)):
         start(index)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -116,10 +159,11 @@ def run_workers(count: int, arguments: argparse.Namespace, table: Any) -> int:
     return 0
 
 
-def serve(number: int, listeners: list[socket.socket], arguments: argparse.Namespace, table: Any) -> None:
+def serve(number: int, sockets: Sockets, arguments: argparse.Namespace, table: Any) -> None:
     """Be one worker."""
     Worker(
-        listeners=listeners,
+        listeners=sockets.plain,
+        tls_listeners=sockets.tls,
         number=number,
         control=arguments.control,
         table_file=arguments.table,
@@ -127,7 +171,10 @@ def serve(number: int, listeners: list[socket.socket], arguments: argparse.Names
         table=table,
         log_dir=arguments.log_dir,
         templates=arguments.templates,
+        files=arguments.files,
         trusted=tuple(arguments.trust),
+        proxied=tuple(arguments.proxy_protocol),
+        client_connections=arguments.client_connections,
     ).run()
 
 
@@ -142,17 +189,24 @@ def main(argv: list[str] | None = None) -> int:
             table = load_table(arguments.table)
             if table is None:
                 options.error(f"{arguments.table} is no table that can be read")
+        if (arguments.listen_tls or arguments.tls_listen_fd) and arguments.files is None:
+            options.error("TLS needs --files, where the certificates of the table are")
         if arguments.worker is not None:
             if not arguments.listen_fd:
                 options.error("--worker needs --listen-fd")
-            listeners = [socket.socket(fileno=fd) for fd in arguments.listen_fd]
-            serve(arguments.worker, listeners, arguments, table)
+            passed = (arguments.listen_fd, arguments.tls_listen_fd or [])
+            serve(
+                arguments.worker,
+                Sockets(*([socket.socket(fileno=fd) for fd in fds] for fds in passed)),
+                arguments,
+                table,
+            )
             return 0
-        if not arguments.listen or (table is None and arguments.control is None):
+        if not (arguments.listen or arguments.listen_tls) or (table is None and arguments.control is None):
             options.error("--listen and one of --backends, --table, --control are needed")
         if arguments.workers > 1:
-            return run_workers(arguments.workers, arguments, table)
-        serve(0, [listen(*parse_address(arguments.listen))], arguments, table)
+            return run_workers(arguments, table)
+        serve(0, listeners(arguments)[0], arguments, table)
     except ValueError as error:
         options.error(str(error))
     return 0

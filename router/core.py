@@ -23,6 +23,7 @@ PACKAGE: Final = Path(__file__).resolve().parent
 COMPILED: Final = PACKAGE / "_compiled"
 MODULES: Final = [
     "access",
+    "arrival",
     "backend",
     "choice",
     "chunked",
@@ -35,6 +36,7 @@ MODULES: Final = [
     "http2fields",
     "lines",
     "metrics",
+    "proxyprotocol",
     "request",
     "response",
     "secure",

@@ -62,6 +62,7 @@ class Loop:
         self.busy: Callable[[], bool] = lambda: True
         self.after_batch: Callable[[], float] = lambda: tick_s
         """Called after each batch; returns within how many seconds it wants to be called again."""
+        self.close_descriptor: Callable[[int], None] = os.close
         self._closing: list[int] = []
         self._tick = tick
         self._tick_s = tick_s
@@ -127,7 +128,7 @@ class Loop:
 
     def _close_all(self) -> None:
         for fd in self._closing:
-            os.close(fd)
+            self.close_descriptor(fd)
         self._closing.clear()
 
     def _bug(self, fd: int) -> None:

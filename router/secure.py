@@ -10,8 +10,8 @@ RECORD_BYTES: Final = 16384
 
 
 class Secure:
-    """Both halves of a connection's encryption. `ended` says that the peer sends no more, by its own word or because
-    its records ended (RFC 8446 6.1)."""
+    """Both halves of a connection's encryption. `ended` says that the peer has said that it sends no more
+    (RFC 8446 6.1)."""
 
     __slots__ = ("_incoming", "_outgoing", "_tls", "ended")
 
@@ -21,13 +21,26 @@ class Secure:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.ended = False
 
+    def shake(self, data: bytes) -> bool:
+        """Go on with the handshake; whether it is done. Raises ssl.SSLError; either way there may be `replies`."""
+        self._incoming.write(data)
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    @property
+    def protocol(self) -> str | None:
+        """What was agreed upon by ALPN (RFC 7301)."""
+        return self._tls.selected_alpn_protocol()
+
     def open(self, data: bytes) -> bytes:
-        """The plain bytes of these from the peer (none: it has closed); what is no whole record yet is kept.
-        Raises ssl.SSLError, an OSError, for what is no TLS."""
-        if not data or self.ended:
-            self.ended = True
-            return b""
+        """The plain bytes of these from the peer; what is no whole record yet is kept. Raises ssl.SSLError, an
+        OSError, for what is no TLS."""
         incoming = self._incoming
+        if self.ended:
+            return b""
         incoming.write(data)
         plain = b""
         try:
@@ -51,7 +64,7 @@ class Secure:
         return self._outgoing.read()
 
     def replies(self) -> bytes:
-        """Records that TLS itself wants sent: alerts, key updates."""
+        """Records that TLS itself wants sent: of the handshake, alerts, key updates."""
         return self._outgoing.read() if self._outgoing.pending else b""
 
     def goodbye(self) -> bytes:

@@ -115,23 +115,31 @@ class Stream:
         self.drained()
 
     def open(self, data: bytes) -> None:
-        """Take what these bytes, read from the descriptor, say when decrypted."""
+        """Take what these bytes, read from the descriptor, say when decrypted; none: it has ended."""
+        if data:
+            self.decrypt(data)
+        else:
+            self.take(b"")
+
+    def decrypt(self, data: bytes) -> None:
+        """Take what these bytes say, and what TLS had before them; there may be none."""
         secure = self.secure
         assert secure is not None
         try:
             plain = secure.open(data)
         except OSError:
+            self._put(secure.replies())
             self.lost()
             return
         replies = secure.replies()
         if replies:
-            self._write(replies)
+            self._put(replies)
         if plain:
             self.take(plain)
         if secure.ended and self.fd >= 0:
             self.take(b"")
 
-    def _write(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> None:
         """Write what needs no encryption; the other end may be gone, which the next read will say."""
         if self.out:
             self.out += data

@@ -5,6 +5,7 @@ Backends are kept by id across tables, so that their requests in flight stay cou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -14,6 +15,8 @@ from typing import Any
 from router.errors import BY_CODE, FAILURES, Failure
 from router.policy import Policy
 from router.policy import parse as read_policy
+
+_FILE = re.compile(r"[0-9A-Za-z_-]{1,128}\.pem")
 
 
 class TableError(ValueError):
@@ -122,6 +125,14 @@ class RouteTable:
     pools: dict[str, Pool] = field(default_factory=dict)
     backends: dict[str, Backend] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
+    certificates: dict[str, str] = field(default_factory=dict)
+    """By lower-case name, which may begin with `*.`: a file's name."""
+    https_port: int = 0
+    """The port that redirects to HTTPS name; 0: the usual one."""
+
+    def certificate(self, name: str) -> str | None:
+        """The file with the certificate for a lower-case name: of that name, else of a wildcard for its first label."""
+        return self.certificates.get(name) or self.certificates.get("*." + name.partition(".")[2])
 
     def lookup(self, host: bytes, target: bytes) -> Route | None:
         """The route for a lower-case host name without port and a request target."""
@@ -185,6 +196,10 @@ def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
     table = RouteTable(generation=read_generation(document), document=document)
     described = _read_backends(document.get("pools", {}))
     routes = [_read_route(entry, described) for entry in _list(document.get("routes", []), "routes")]
+    certificates = _read_certificates(document.get("certificates", []))
+    https_port = document.get("https_port") or 0
+    if not isinstance(https_port, int) or not 0 <= https_port < 65536:
+        raise TableError("https_port is no port")
     for name, entries in described.items():
         members = []
         for entry in entries:
@@ -208,6 +223,8 @@ def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
         group.sort(key=lambda r: len(r.path), reverse=True)
         table.hosts[key] = group[0] if len(group) == 1 and group[0].path == b"/" else tuple(group)
     table.any = table.hosts.get(b"*")
+    table.certificates = certificates
+    table.https_port = https_port
     return table
 
 
@@ -233,6 +250,19 @@ def _read_backends(pools: Any) -> dict[str, list[dict[str, Any]]]:
             except ValueError as error:
                 raise TableError(f"pool {name}: {error}") from error
     return dict(pools)
+
+
+def _read_certificates(entries: Any) -> dict[str, str]:
+    """Name to file. Raises TableError."""
+    files: dict[str, str] = {}
+    for entry in _list(entries, "certificates"):
+        if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+            raise TableError("a certificate is an object with names and a file")
+        if _FILE.fullmatch(entry["file"]) is None:
+            raise TableError(f"certificates: {entry['file']!r} is no name for a file")
+        for name in _list(entry.get("names"), "names of a certificate"):
+            files[str(name).lower()] = entry["file"]
+    return files
 
 
 def _update(entry: dict[str, Any], known: dict[str, Backend]) -> Backend:

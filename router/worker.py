@@ -14,10 +14,12 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
-from router.client import ClientConnection
+from router.arrival import PROTOCOLS, Entrance, Guests
 from router.control import ControlServer, load_table
 from router.proxy import Limits, Proxy, StaleTable
 from router.table import TableError
+from router.tickets import Tickets
+from router.tls import Certificates, be_quiet
 
 ACCEPT_BATCH: Final = 64
 RESERVED_FDS: Final = 512
@@ -26,18 +28,21 @@ RESERVED_FDS: Final = 512
 class Listener:
     """Accepts clients while there are descriptors for them; pauses for a tick when there are none."""
 
-    def __init__(self, proxy: Proxy, sock: socket.socket) -> None:
+    def __init__(self, entrance: Entrance, sock: socket.socket, tickets: Tickets | None = None) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-        self.proxy = proxy
+        self.proxy = proxy = entrance.proxy
+        self.entrance = entrance
+        self.tickets = tickets
         self.socket = sock
-        self.port: int = sock.getsockname()[1]
         self.paused = False
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._limit = max(64, soft - RESERVED_FDS if soft > 2 * RESERVED_FDS else soft // 2)
         proxy.loop.add(sock.fileno(), self)
 
     def readable(self) -> None:
+        if self.tickets is not None:
+            self.tickets.refresh(self.proxy.loop.now, self.proxy.loop.wall)
         for _ in range(ACCEPT_BATCH):
             if not self._accept():
                 return
@@ -60,7 +65,8 @@ class Listener:
             self._pause(errno.errorcode[error.errno])
             return False
         os.set_blocking(fd, False)
-        ClientConnection(proxy, fd, address[0].removeprefix("::ffff:").encode(), self.port)
+        if not self.entrance.accept(fd, address[0].removeprefix("::ffff:").encode()):
+            os.close(fd)
         return True
 
     def event(self, mask: int) -> None:
@@ -111,16 +117,37 @@ class Worker:
         templates: Path | None = None,
         limits: Limits | None = None,
         trusted: tuple[IPv4Network | IPv6Network, ...] = (),
+        files: Path | None = None,
+        tls_listeners: list[socket.socket] | None = None,
+        proxied: tuple[IPv4Network | IPv6Network, ...] = (),
+        client_connections: int = 0,
     ) -> None:
         raise_descriptor_limit()
-        self.proxy = Proxy(worker=number, log_dir=log_dir, templates=templates, limits=limits)
+        self.proxy = Proxy(worker=number, log_dir=log_dir, templates=templates, files=files, limits=limits)
         self.proxy.trusted = trusted
         self.control = ControlServer(self.proxy, control, table_file if keep_table else None, self.drain)
         if table is None and table_file is not None:
             table = load_table(table_file)
         if table is not None:
             self._load(table)
-        self.listeners = [Listener(self.proxy, sock) for sock in listeners]
+        self._proxied = proxied
+        self._guests = Guests(client_connections)
+        if client_connections:
+            self.proxy.loop.close_descriptor = self._guests.close
+        self.listeners = [Listener(self._entrance(sock), sock) for sock in listeners]
+        if tls_listeners and files is not None:
+            sys.unraisablehook = be_quiet
+            certificates = Certificates(files / "certificates", self._certificate, PROTOCOLS)
+            tickets = Tickets(certificates.base, control / "tickets.key") if control is not None else None
+            self.listeners += [
+                Listener(self._entrance(sock, certificates), sock, tickets) for sock in tls_listeners
+            ]
+
+    def _certificate(self, name: str) -> str | None:
+        return self.proxy.table.certificate(name)
+
+    def _entrance(self, sock: socket.socket, certificates: Certificates | None = None) -> Entrance:
+        return Entrance(self.proxy, sock.getsockname()[1], certificates, self._proxied, self._guests)
 
     def _load(self, table: Any) -> None:
         try:

@@ -11,15 +11,21 @@ import errno
 import os
 import re
 import socket
+import ssl
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.certificates import client_context
+from router.arrival import PROTOCOLS, Entrance
 from router.backend import BackendConnection
 from router.client import ClientConnection
 from router.proxy import Limits, Proxy
 from router.table import Backend
+from router.tls import Certificates
 
 ADDRESS = b"192.0.2.7"
 PORT = 8080
+SECURE_PORT = 8443
 
 
 class Logged(NamedTuple):
@@ -103,6 +109,70 @@ class End:
         self.rig.run()
 
 
+class SecureEnd(End):
+    """The test's end of a TLS connection."""
+
+    def __init__(
+        self, rig: Rig, sock: socket.socket, name: str | None, context: ssl.SSLContext, session: Any = None
+    ) -> None:
+        super().__init__(rig, sock)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context.check_hostname = context.check_hostname and name is not None
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name, session=session)
+        self.plain = b""
+        self.ended = False
+        """The router has said that it sends no more."""
+
+    def shake(self, step: int = 1 << 20) -> SecureEnd:
+        """Do the handshake, sending so many bytes at a time. Raises ssl.SSLError."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._exchange(step)
+                continue
+            self._exchange(step)
+            return self
+
+    def _exchange(self, step: int) -> None:
+        """Send what is due, receive what has come. Raises ConnectionResetError, ssl.SSLEOFError."""
+        due = self.outgoing.read()
+        for at in range(0, len(due), step):
+            super().send(due[at : at + step])
+        self.rig.run()
+        self.incoming.write(self.received())
+        if self.closed and not self.incoming.pending:
+            self.incoming.write_eof()
+
+    def received(self) -> bytes:
+        """The bytes on the wire since the last call."""
+        super().read()
+        data, self.got = self.got, b""
+        return data
+
+    def seal(self, data: bytes) -> bytes:
+        """The records of these bytes."""
+        self.tls.write(data)
+        return self.outgoing.read()
+
+    def send(self, data: bytes) -> None:
+        super().send(self.seal(data))
+
+    def read(self) -> bytes:
+        """Everything received so far, decrypted."""
+        self.incoming.write(self.received())
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while data := self.tls.read(65536):
+                self.plain += data
+            self.ended = True
+        return self.plain
+
+    def take(self) -> bytes:
+        data = self.read()
+        self.plain = b""
+        return data
+
+
 class Rig:
     """One Proxy. `dialled` are the connections that it opened, in order; `refusing` maps backend ids to errnos."""
 
@@ -122,6 +192,8 @@ class Rig:
         """Backends to which connecting never comes to an end."""
         self.ends: list[End] = []
         self.generation = 0
+        self.more: dict[str, Any] = {}
+        """What tables have besides routes and pools."""
         self.set_table(backends, **flags)
 
     def set_table(self, backends: tuple[str, ...], draining: tuple[str, ...] = (), **flags: Any) -> None:
@@ -144,7 +216,8 @@ class Rig:
             "pool": "p" if backends else None,
             "flags": flags,
         }
-        self.proxy.set_table({"generation": self.generation, "routes": [route], "pools": {"p": pool}})
+        document = {"generation": self.generation, "routes": [route], "pools": {"p": pool}}
+        self.proxy.set_table(document | self.more)
         self.run()
 
     def client(self) -> End:
@@ -152,6 +225,24 @@ class Rig:
         end, fd = self._pair()
         ClientConnection(self.proxy, fd, ADDRESS, PORT)
         return end
+
+    def secure_client(
+        self, name: str | None = "app.test", context: ssl.SSLContext | None = None, session: Any = None
+    ) -> SecureEnd:
+        """A new client that speaks TLS; its handshake has not begun."""
+        ours, fd = self._sockets()
+        end = SecureEnd(self, ours, name, context or client_context(), session)
+        self.ends.append(end)
+        assert self.secure_entrance.accept(fd, ADDRESS)
+        return end
+
+    def serve_tls(self, files: Path, kept: int = 100) -> None:
+        """Let there be a TLS entrance, with the certificates of the table in this folder."""
+        self.certificates = Certificates(files / "certificates", self._certificate, PROTOCOLS, kept)
+        self.secure_entrance = Entrance(self.proxy, SECURE_PORT, self.certificates)
+
+    def _certificate(self, name: str) -> str | None:
+        return self.proxy.table.certificate(name)
 
     def _connect(self, backend: Backend) -> BackendConnection:
         fd = self._dial(backend)
@@ -169,13 +260,17 @@ class Rig:
         self.probes.append(end)
         return fd
 
-    def _pair(self) -> tuple[End, int]:
+    def _sockets(self) -> tuple[socket.socket, int]:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
+        return ours, theirs.detach()
+
+    def _pair(self) -> tuple[End, int]:
+        ours, fd = self._sockets()
         end = End(self, ours)
         self.ends.append(end)
-        return end, theirs.detach()
+        return end, fd
 
     def run(self) -> None:
         """Handle events until there are none."""

@@ -1,0 +1,91 @@
+"""Certificates by server name: which file a handshake needs, loaded when it is first asked for, kept while it is used.
+
+A file is named by its content, so another certificate for a name is another file: handshakes from then on get it,
+connections that run keep theirs. All contexts share the sessions of `base`, so resuming survives the replacement.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 4.2). All suites of TLS 1.3 have both."""
+KEPT: Final = 1024
+RETRY_S: Final = 5.0
+
+
+def new_context(protocols: list[str]) -> ssl.SSLContext:
+    """What all certificates have in common; `protocols` for ALPN, the best first."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(protocols)
+    return context
+
+
+def be_quiet(unraisable: sys.UnraisableHookArgs) -> None:
+    """For sys.unraisablehook: a client that asks for a name that is no ASCII gets its alert; that is no news."""
+    if not isinstance(unraisable.exc_value, UnicodeDecodeError):
+        sys.__unraisablehook__(unraisable)
+
+
+class Certificates:
+    """`find` says which file in `folder` has the certificate for a lower-case name, None for no such name."""
+
+    def __init__(
+        self, folder: Path, find: Callable[[str], str | None], protocols: list[str], kept: int = KEPT
+    ) -> None:
+        self._folder = folder
+        self._find = find
+        self._protocols = protocols
+        self._kept = kept
+        self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
+        self._failed: OrderedDict[str, float] = OrderedDict()
+        """Files that could not be loaded, and when that was tried last (monotonic seconds)."""
+        self.base = new_context(protocols)
+        """Each handshake begins with this one."""
+        self.base.sni_callback = self._choose
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, base: ssl.SSLContext) -> int | None:
+        """Called by OpenSSL when it has read whom the client wants; returns the alert to end with."""
+        file = self._find(name.lower().rstrip(".")) if name else None
+        context = self._context(file) if file is not None else None
+        if context is None:
+            return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        connection.context = context
+        return None
+
+    def _context(self, file: str) -> ssl.SSLContext | None:
+        context = self._contexts.get(file)
+        if context is not None:
+            self._contexts.move_to_end(file)
+            return context
+        if monotonic() < self._failed.get(file, -RETRY_S) + RETRY_S:
+            return None
+        context = new_context(self._protocols)
+        try:
+            context.load_cert_chain(self._folder / file, password="")
+        except (OSError, ValueError) as error:
+            if file not in self._failed:
+                print(
+                    f"router event=bad-certificate file={file} error={json.dumps(str(error))}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            self._failed[file] = monotonic()
+            if len(self._failed) > self._kept:
+                self._failed.popitem(last=False)
+            return None
+        self._failed.pop(file, None)
+        self._contexts[file] = context
+        if len(self._contexts) > self._kept:
+            self._contexts.popitem(last=False)
+        return context
