@@ -61,6 +61,8 @@ def change(app_name: str) -> dict[str, Any]:
             "pages": _both("set", dict_of(_page_code, _page, 100), _page_code),
         }
     )
+    if not any(value for name, value in data.items() if name != "domain"):
+        raise BadInput("Nothing is named that should change.", "Name a setting, like max-requests=100.")
     asked = {name: value or {} for name, value in data.items()}
     asked["set"] = {row.name: row.read(value) for row, value in asked["set"].items()}
     asked["unset"] = [row.name for row in asked["unset"]]

@@ -11,6 +11,7 @@ from paas.names import (
     BranchName,
     ConfigName,
     DomainName,
+    DomainPath,
     InstanceName,
     ProcessType,
     ScaleWord,
@@ -51,6 +52,28 @@ def test_bad_names_are_refused_with_a_hint(kind: type[names.Name], text: object)
 
 def test_domains_are_lower_case_without_the_last_dot() -> None:
     assert DomainName.parse("WWW.Example.COM.") == "www.example.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("WWW.Example.com", "www.example.com"),
+        ("Example.com/API/", "example.com/API"),
+        ("*.example.com/a/b-c_d.e~f", "*.example.com/a/b-c_d.e~f"),
+        ("example.com/", "example.com"),
+    ],
+)
+def test_a_domain_may_have_a_plain_path(text: str, name: str) -> None:
+    assert DomainPath.parse(text) == name
+    assert DomainPath.parse(name) == name
+
+
+@pytest.mark.parametrize(
+    "path", ["/api", "a//b", "a/../b", ".", "a/./b", "a?b", "a b", "a%2f", "a\n", "x" * 201, "a;b"]
+)
+def test_a_path_that_could_be_read_in_two_ways_is_refused(path: str) -> None:
+    with pytest.raises(BadInput):
+        DomainPath.parse(f"example.com/{path}")
 
 
 def test_instance_names() -> None:

@@ -111,3 +111,25 @@ def test_backends_that_drain_take_no_new_request() -> None:
 def test_an_app_that_is_destroyed_has_no_route() -> None:
     gone = replace(APP, destroying=True)
     assert route_table([view(instance(1), app=gone)], 1) == {"generation": 1, "routes": [], "pools": {}}
+
+
+def test_each_host_gets_what_is_set_for_the_app_and_for_itself() -> None:
+    hosts = ("hello.localhost", "www.example.com", "www.example.com/api", "*.example.com")
+    settings = {
+        "": {"body-limit": 10, "max-requests": 8, "canonical-host": "www.example.com"},
+        "www.example.com": {"body-limit": 20},
+        "www.example.com/api": {"maintenance": True},
+    }
+    table = route_table([view(instance(1), hosts=hosts, routing=settings)], 1, workers=2)
+    common = {"max_inflight": 4, "canonical_host": "www.example.com"}
+    assert [(route["host"], route["path"], route["flags"]) for route in table["routes"]] == [
+        ("*.example.com", "/", {"body_limit_bytes": 10, **common}),
+        ("hello.localhost", "/", {"body_limit_bytes": 10, **common}),
+        ("www.example.com", "/", {"body_limit_bytes": 20, **common}),
+        ("www.example.com", "/api", {"body_limit_bytes": 10, "maintenance": True, **common}),
+    ]
+
+
+def test_settings_of_an_app_without_a_backend_stand_beside_the_reason() -> None:
+    (first, _) = route_table([view(web=0, routing={"": {"maintenance": True}})], 1)["routes"]
+    assert first["flags"] == {"error": "H14", "maintenance": True}
