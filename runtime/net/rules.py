@@ -1,7 +1,8 @@
 """The packet rules of one platform as text for nft, and applying them: one atomic transaction each time.
 
 What an instance may do is decided by where a packet enters: from an interface of the platform (outbound, or to
-the host), or towards one. Only answers, name servers and elements of `allow` pass the refusals.
+the host), or towards one. Only answers, name servers and elements of `allow` pass the refusals. What the
+host sends to an instance that is gone is refused: it would leave by the default route, for a stranger.
 """
 
 from __future__ import annotations
@@ -54,6 +55,14 @@ table inet {table} {{
 \t\tct state established,related accept
 \t\tip daddr @nameservers meta l4proto {{ tcp, udp }} th dport 53 accept
 \t\treject with icmp admin-prohibited
+\t}}
+\tchain output {{
+\t\ttype filter hook output priority filter - 5; policy accept;
+\t\tip daddr {network} oifname != "{prefix}*" oifname != "lo" jump gone
+\t}}
+\tchain gone {{
+\t\tmeta l4proto tcp reject with tcp reset
+\t\treject with icmp host-unreachable
 \t}}
 \tchain postrouting {{
 \t\ttype nat hook postrouting priority srcnat; policy accept;

@@ -219,6 +219,17 @@ def test_an_instance_goes_out_with_the_hosts_address(
     assert "mtu 1400" in str(box.eval("run('ip', 'link', 'show', 'eth0')"))
 
 
+def test_what_is_sent_to_an_instance_that_is_gone_reaches_no_stranger(
+    outside: Box, network: Network, boxes: list[Box]
+) -> None:
+    _, endpoint = instance(network, boxes, "i1")
+    outside.eval(f"run('ip', 'addr', 'add', '{endpoint.address}/32', 'dev', 'eth0')")
+    outside.serve(5000)
+    network.detach("i1")
+    with pytest.raises(ConnectionRefusedError):
+        ask(endpoint.address, 5000)
+
+
 def test_instances_do_not_reach_each_other(network: Network, boxes: list[Box]) -> None:
     a, _ = instance(network, boxes, "i1")
     b, other = instance(network, boxes, "i2")
