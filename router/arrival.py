@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
 
 from router.client import ClientConnection
+from router.http2 import Http2Connection
 from router.proxyprotocol import BadPreface, parse
 from router.secure import Secure
 from router.stream import BROKEN, READ_BYTES, SENT, Stream
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from router.proxy import Proxy
     from router.tls import Certificates
 
-PROTOCOLS: Final = ["http/1.1"]
+PROTOCOLS: Final = ["h2", "http/1.1"]
 """For ALPN, the best first."""
 HANDSHAKE_RECORD: Final = 22
 _PLAIN_TEXT: Final = b"This is a plain HTTP request on an HTTPS port.\n"
@@ -231,6 +232,6 @@ class Handshake(Arrival):
 
     def _enter(self) -> None:
         """The client's requests begin, perhaps with one that came with the handshake."""
-        proxy, port = self.proxy, self.entrance.port
-        client = ClientConnection(proxy, self.let_go(), self.address, port, self.tls)
+        kind = Http2Connection if self.tls.protocol == "h2" else ClientConnection
+        client = kind(self.proxy, self.let_go(), self.address, self.entrance.port, self.tls)
         client.decrypt(b"")
