@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from paas import logs
+from paas import edge, logs
 from paas.errors import PaasError
 from paas.model import Build, Instance, Release
 from paas.settings import Settings
@@ -26,12 +26,14 @@ from paas.store import (
     apps,
     builds,
     canaries,
+    certificates,
     deployments,
     images,
     instances,
     layer_keys,
     poke,
     releases,
+    routing,
 )
 from runtime.client import SpawnerError
 from runtime.image.errors import ImageError
@@ -136,6 +138,7 @@ class Collector:
         self._collect_sources()
         self._collect_layers()
         self._collect_blobs()
+        self._collect_edge()
 
     def _collect_app(self, app_id: str, live: list[str]) -> None:
         with self._store.write() as tx:
@@ -190,6 +193,13 @@ class Collector:
         freed = store.collect(manifests, blobs=used, busy=self._building, young_s=0)
         if freed:
             log.info("blobs bytes=%d collected", freed)
+
+    def _collect_edge(self) -> None:
+        """Certificates and error pages that have been replaced, or whose app is gone."""
+        with self._store.read() as tx:
+            named = {"certificates": {row.file for row in certificates.all(tx)}, "pages": routing.pages(tx)}
+        for kind, files in named.items():
+            edge.sweep(self._layout.edge, kind, files)
 
     def _building(self) -> bool:
         with self._store.read() as tx:

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from harness.platform import Answer, Platform, wait_for
 
+from paas.client import Client, find_target, part
+
 APP = "shop"
 OTHER = "api"
 PROGRAM = """\
@@ -50,18 +52,19 @@ def apps(platform: Platform) -> None:
 def clean(platform: Platform) -> Iterator[None]:
     """No setting of a test is left for the next one."""
     yield
+    client = Client(find_target(platform.environ()))
     for app in (APP, OTHER):
-        routing = json.loads(platform.paas("router:settings", "-a", app, "--json").stdout)
-        for domain, layer in {"": routing["app"], **routing["domains"]}.items():
-            where = ["-a", app, *(["--domain", domain] if domain else [])]
-            if layer["settings"]:
-                platform.paas("router:unset", *layer["settings"], *where)
-            for user in layer["users"]:
-                platform.paas("auth:remove", user, *where)
-            if layer["pages"]:
-                platform.paas("errors:unset", *layer["pages"], *where)
-        for item in platform.json("domains", "-a", app):
-            platform.paas("domains:remove", item["name"], "-a", app)
+        routing = client.get(f"/apps/{app}/routing")["routing"]
+        for item in client.get(f"/apps/{app}/domains")["domains"]:
+            client.delete(f"/apps/{app}/domains/{part(item['name'])}")
+        layer = routing["app"]
+        removed = {
+            "unset": list(layer["settings"]),
+            "auth": {"remove": layer["users"]},
+            "pages": {"remove": layer["pages"]},
+        }
+        if any(layer.values()):
+            client.patch(f"/apps/{app}/routing", removed)
 
 
 def ask(

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from harness.fake_runtime import FakeSpawner
 
+from paas import edge
+from paas.certificates import Certificate
 from paas.converge.collect import Collector, kept_images, orphaned_builds
 from paas.model import App, Image, Release
 from paas.push import holder
 from paas.settings import load
-from paas.store import Store, apps, builds, images, instances, layer_keys, releases
+from paas.store import Store, apps, builds, certificates, images, instances, layer_keys, releases, routing
 from runtime.image.store import ImageStore
 
 DEAD = "00000000-0000-0000-0000-000000000000 1 1"
@@ -26,7 +28,15 @@ def digest(name: str) -> str:
 
 class Home:
     def __init__(self, folder: Path) -> None:
-        for name in ("store", "logs", "sources", "builds", "images/blobs/sha256"):
+        for name in (
+            "store",
+            "logs",
+            "sources",
+            "builds",
+            "images/blobs/sha256",
+            "edge/pages",
+            "edge/certificates",
+        ):
             (folder / name).mkdir(parents=True)
         (folder / "id").write_text("abcdef\n")
         self.folder = folder
@@ -174,3 +184,25 @@ def test_sources_that_nobody_fetched_go_after_a_day(home: Home) -> None:
     os.utime(old, (0, 0))
     home.collector.collect()
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_pages_and_certificates_that_nothing_names_go_after_an_hour(home: Home) -> None:
+    layout = home.settings.layout()
+    names = {
+        kind: [edge.put(layout.edge, kind, ".x", text) for text in (b"a", b"b", b"c")]
+        for kind in ("pages", "certificates")
+    }
+    for kind, (used, _, old) in names.items():
+        for file in (used, old):
+            os.utime(layout.edge / kind / file, (0, 0))
+    with home.store.write() as tx:
+        routing.put(tx, home.app.id, "", "pages", {"503": names["pages"][0]})
+        certificates.put(
+            tx,
+            Certificate(
+                home.app.id, "a.test", ("a.test",), names["certificates"][0], "added", "", "", 0, 1, 0
+            ),
+        )
+    home.collector.collect()
+    for kind, (used, young, _) in names.items():
+        assert {path.name for path in (layout.edge / kind).iterdir()} == {used, young}
