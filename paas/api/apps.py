@@ -11,12 +11,13 @@ from flask import Blueprint
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, text
 from paas.api.context import Context, context, spawner_errors
+from paas.api.domains import host_names
 from paas.api.shapes import app_json
 from paas.api.users import first_administrator
 from paas.errors import BadInput, Conflict, PaasError
 from paas.model import App
 from paas.names import AppName, BranchName
-from paas.store import apps, events, routing
+from paas.store import apps, certificates, events, routing
 
 routes = Blueprint("apps", __name__)
 
@@ -97,6 +98,7 @@ def change(app_name: str) -> dict[str, Any]:
             apps.rename(tx, app.id, data["name"])
             host = where.settings.app_host
             routing.rename(tx, app.id, host(app.name), host(data["name"]))
+            certificates.keep_only(tx, app.id, host_names(tx, apps.get(tx, app.id), where))
             events.add(tx, app.id, who.name, "app.rename", {"from": app.name, "to": data["name"]})
         if data["deploy_branch"] is not None:
             apps.set_branch(tx, app.id, data["deploy_branch"])

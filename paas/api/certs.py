@@ -11,6 +11,7 @@ from paas import edge
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean, text
 from paas.api.context import Context, context
+from paas.api.domains import host_names
 from paas.certificates import AutoCertificate, Certificate, belongs, due_at, served
 from paas.errors import BadInput
 from paas.model import App
@@ -29,7 +30,7 @@ def list_certificates(app_name: str) -> dict[str, Any]:
     with where.store.read() as tx:
         present = {item.domain: item for item in certificates.of_app(tx, app.id)}
         asked = {item.domain: item for item in certificates.wanted(tx, app.id)}
-        answering = served({app.id: _hosts(tx, app, where)}, present.values())
+        answering = served({app.id: host_names(tx, app, where)}, present.values())
     listed = [
         certificate_json(present.get(domain), asked.get(domain), domain)
         | {"hosts": sorted(host for host, item in answering.items() if item.domain == domain)}
@@ -142,7 +143,7 @@ def _domains(value: Any) -> list[str]:
 def _automatic(tx: Tx, app: App, where: Context, *, on: bool) -> list[str]:
     """All the app's domains that can have automatic certificates; those that have them, to turn them off."""
     if on:
-        names = [host for host in dict.fromkeys(_hosts(tx, app, where)) if not _why_not(host)]
+        names = [host for host in host_names(tx, app, where) if not _why_not(host)]
     else:
         names = [item.domain for item in certificates.wanted(tx, app.id)]
     if not names:
@@ -181,9 +182,5 @@ def show_ca() -> dict[str, str]:
 def check_domain(tx: Tx, app: App, where: Context, domain: str) -> None:
     """The app must have the domain, or a wildcard over it. Raises BadInput."""
     others = {item.host for item in domains.all(tx) if item.app_id != app.id}
-    if not belongs(domain, _hosts(tx, app, where), others):
+    if not belongs(domain, host_names(tx, app, where), others):
         raise BadInput(f"{app.name} has no domain {domain}.", f"Add it first: paas domains:add {domain}")
-
-
-def _hosts(tx: Tx, app: App, where: Context) -> list[str]:
-    return [where.settings.app_host(app.name), *(item.host for item in domains.of_app(tx, app.id))]

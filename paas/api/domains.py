@@ -8,11 +8,12 @@ from flask import Blueprint
 
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body
-from paas.api.context import context
+from paas.api.context import Context, context
 from paas.api.shapes import domain_json
 from paas.errors import BadInput
+from paas.model import App
 from paas.names import DomainPath
-from paas.store import domains, events
+from paas.store import Tx, certificates, domains, events
 
 routes = Blueprint("domains", __name__)
 
@@ -44,6 +45,12 @@ def add(app_name: str) -> tuple[dict[str, Any], int]:
     return {**domain_json(domain), "applied": where.applied(seq)}, 201
 
 
+def host_names(tx: Tx, app: App, where: Context) -> list[str]:
+    """The hosts that lead to the app, wildcards among them; its own comes first."""
+    names = [item.host for item in domains.of_app(tx, app.id)]
+    return list(dict.fromkeys([where.settings.app_host(app.name), *names]))
+
+
 def check_claim(name: str, platform: str) -> None:
     """No app may have the platform's own domain, a name below it, or a wildcard over it. Raises BadInput."""
     if name == platform or name.endswith("." + platform):
@@ -62,6 +69,7 @@ def remove(app_name: str, name: str) -> dict[str, Any]:
     domain = DomainPath.parse(name)
     with where.store.write() as tx:
         domains.remove(tx, app.id, domain)
+        certificates.keep_only(tx, app.id, host_names(tx, app, where))
         seq = events.add(tx, app.id, who.name, "domain.remove", {"name": domain})
     where.poke()
     where.tell(app.id, f"Remove domain {domain} by {who.name}")

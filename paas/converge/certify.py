@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import subprocess
 import sys
 import time
@@ -10,7 +11,6 @@ from collections.abc import Iterable, Mapping
 
 from paas import logs
 from paas.certificates import (
-    AutoCertificate,
     Certificate,
     belongs,
     due_at,
@@ -27,6 +27,9 @@ AGAIN_S = 30.0
 """A child that ended badly is followed by the next one no sooner."""
 REMIND_S = 86400.0
 
+AutoKey = tuple[str, str]
+"""App's id and domain."""
+
 
 class Certifier:
     """`read` with every look at the rows, `act` after it."""
@@ -36,9 +39,9 @@ class Certifier:
         self._https_port = settings.https.port if settings.https else 0
         self._child: subprocess.Popen[bytes] | None = None
         self._not_before = 0.0
-        self._reminded: dict[tuple[str, str], float] = {}
+        self._reminded: dict[AutoKey, float] = {}
         self._chosen: dict[str, Certificate] = {}
-        self._due: list[AutoCertificate] = []
+        self._due: dict[AutoKey, float] = {}
 
     def read(self, tx: Tx, hosts: Mapping[str, Iterable[str]]) -> dict[str, object]:
         """What the table says of TLS. `hosts` are the names of each app by id."""
@@ -46,26 +49,27 @@ class Certifier:
         rows = certificates.all(tx)
         present = {(item.app_id, item.domain): item for item in rows}
         self._chosen = served(known, rows)
-        self._due = [
-            auto
+        self._due = {
+            (auto.app_id, auto.domain): due_at(auto, present.get((auto.app_id, auto.domain)))
             for auto in certificates.wanted(tx)
-            if due_at(auto, present.get((auto.app_id, auto.domain))) <= time.time()
-            and belongs(auto.domain, known.get(auto.app_id, ()))
-        ]
+            if belongs(auto.domain, known.get(auto.app_id, ()))
+        }
         return table_sections(self._chosen, challenges.all(tx), self._https_port)
 
-    def act(self) -> None:
-        """Start the child when something is due, and warn of what expires."""
+    def act(self) -> float:
+        """Start the child when something is due, and warn of what expires; seconds until the next is due."""
         if self._child is not None and (status := self._child.poll()) is not None:
             self._child = None
             if status:
                 log.error("acme child status=%d", status)
                 self._not_before = time.monotonic() + AGAIN_S
-        if self._due and self._child is None and time.monotonic() >= self._not_before:
+        wake_s = min(self._due.values(), default=math.inf) - time.time()
+        if wake_s <= 0 and self._child is None and time.monotonic() >= self._not_before:
             words = ["-P", "-m", "paas.acme", "--settings", str(self._layout.run / "settings.json")]
             self._child = subprocess.Popen([sys.executable, *words], stdin=subprocess.DEVNULL)
-            log.info("acme child pid=%d due=%d", self._child.pid, len(self._due))
+            log.info("acme child pid=%d", self._child.pid)
         self._warn(time.time())
+        return wake_s if wake_s > 0 else math.inf
 
     def _warn(self, now: float) -> None:
         for certificate in {item.file: item for item in self._chosen.values()}.values():

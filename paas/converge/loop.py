@@ -139,7 +139,7 @@ class Loop:
         workers = self._settings.router_workers
         table = route_table((state.routes() for state in states), 0, workers=workers)
         self._routers.offer({**table, **secure})
-        self._certifier.act()
+        wake_s = min(IDLE_S, self._certifier.act())
         if self._routers.acked and seq != self._noted:
             routed.note(self._layout, seq)
             self._noted = seq
@@ -155,7 +155,7 @@ class Loop:
         self._booting = sum(
             i.kind == "process" and i.state == "starting" for state in states for i in state.live
         )
-        wake_s, actions = IDLE_S, 0
+        actions = 0
         for state in states:
             try:
                 wake, count = self._converge(state, facts)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
-from paas.certificates import AutoCertificate, Certificate
+from paas.certificates import AutoCertificate, Certificate, belongs
 from paas.errors import NotFound
 from paas.store.database import Tx, now
 
@@ -54,6 +55,14 @@ def remove(tx: Tx, app_id: str, domain: str) -> None:
     gone = tx.changes()
     if not set_auto(tx, app_id, domain, on=False) and not gone:
         raise NotFound(f"This app has no certificate for {domain}.", "See: paas certs")
+
+
+def keep_only(tx: Tx, app_id: str, hosts: Collection[str]) -> None:
+    """Forget certificates of domains that the app no longer has."""
+    domains = [item.domain for item in [*of_app(tx, app_id), *wanted(tx, app_id)]]
+    for domain in set(domains):
+        if not belongs(domain, hosts):
+            remove(tx, app_id, domain)
 
 
 def set_auto(tx: Tx, app_id: str, domain: str, *, on: bool) -> bool:

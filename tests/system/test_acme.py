@@ -1,0 +1,212 @@
+"""Certificates by ACME: a real platform, and Let's Encrypt's own test server, which checks every signature."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.acme import Pebble
+from harness.platform import Platform, wait_for
+
+SHOP, BLOG = "shop.example.com", "blog.example.com"
+LIFE_S = 30
+
+
+@pytest.fixture(scope="module")
+def pebble() -> Iterator[Pebble]:
+    made: list[Pebble] = []
+    with tempfile.TemporaryDirectory(prefix="paas-pebble-") as folder:
+        os.chmod(folder, 0o755)
+        platform = Platform()
+        made.append(Pebble(Path(folder) / "pebble", platform.http, validity_s=LIFE_S))
+        made[0].platform = platform  # type: ignore[attr-defined]
+        yield made[0]
+        made[0].close()
+
+
+@pytest.fixture(scope="module")
+def platform(pebble: Pebble) -> Iterator[Platform]:
+    running: Platform = pebble.platform  # type: ignore[attr-defined]
+    running.settings = {"acme_directory": pebble.directory, "acme_ca": str(pebble.ca_file)}
+    try:
+        running.start()
+        running.make_key()
+        running.deploy("examples/hello", "hello")
+        for name in (SHOP, BLOG, "*.wild.example.com"):
+            running.paas("domains:add", name, "-a", "hello")
+        yield running
+    finally:
+        running.close()
+
+
+def certificate(platform: Platform, domain: str) -> dict[str, Any]:
+    found = {item["domain"]: item for item in platform.json("certs", "-a", "hello")}
+    return dict(found.get(domain, {}))
+
+
+def issued(platform: Platform, domain: str) -> dict[str, Any]:
+    def there() -> dict[str, Any] | None:
+        item = certificate(platform, domain)
+        return item if item.get("source") == "acme" else None
+
+    return dict(wait_for(there, 60, 0.2))
+
+
+def test_a_certificate_is_issued_and_renewed_while_visitors_notice_nothing(
+    platform: Platform, pebble: Pebble
+) -> None:
+    platform.paas("certs:auto:enable", SHOP, "-a", "hello")
+    first = issued(platform, SHOP)
+    assert first["issuer"].startswith("Pebble")
+    assert first["hosts"] == [SHOP]
+    visitors = Visitors(platform, pebble.root(), SHOP)
+    with visitors:
+        renewed = wait_for(lambda: _other(certificate(platform, SHOP), first), LIFE_S + 10, 0.3)
+        assert renewed["not_before"] < first["not_after"]
+        wait_for(lambda: visitors.seen[-1] == renewed["fingerprint"])
+        time.sleep(max(0.0, first["not_after"] - time.time()) + 1)
+    assert visitors.failures == []
+    assert visitors.seen[0] == first["fingerprint"]
+    assert visitors.kept > 50
+    assert _children(platform) == []
+
+
+def _other(item: dict[str, Any], first: dict[str, Any]) -> dict[str, Any] | None:
+    return item if item["fingerprint"] != first["fingerprint"] else None
+
+
+def _children(platform: Platform) -> list[int]:
+    """The processes that ask the directory: none, unless something is due."""
+    found = []
+    for pid in platform.processes():
+        try:
+            if b"paas.acme" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+class Visitors:
+    """One opens a new TLS connection for every request, one keeps its own; `seen` are fingerprints, in order."""
+
+    def __init__(self, platform: Platform, root: str, host: str) -> None:
+        self._address, self._host = ("127.0.0.1", platform.https), host
+        self._context = ssl.create_default_context(cadata=root)
+        self._over = threading.Event()
+        self.failures: list[str] = []
+        self.seen: list[str] = []
+        self.kept = 0
+        self._threads = [threading.Thread(target=self._come_and_go), threading.Thread(target=self._stay)]
+
+    def __enter__(self) -> Visitors:
+        for thread in self._threads:
+            thread.start()
+        wait_for(lambda: self.seen and self.kept)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _connect(self) -> ssl.SSLSocket:
+        return self._context.wrap_socket(
+            socket.create_connection(self._address, 10), server_hostname=self._host
+        )
+
+    def _ask(self, sock: ssl.SSLSocket) -> None:
+        sock.sendall(f"GET / HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
+        answer = b""
+        while b"Hello from web" not in answer or not answer.endswith(b"\n"):
+            data = sock.recv(65536)
+            assert data, answer
+            answer += data
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
+
+    def _come_and_go(self) -> None:
+        import hashlib
+
+        while not self._over.wait(0.02):
+            try:
+                with self._connect() as sock:
+                    self._ask(sock)
+                    self.seen.append(hashlib.sha256(sock.getpeercert(True) or b"").hexdigest())
+            except (OSError, AssertionError) as error:
+                self.failures.append(repr(error))
+
+    def _stay(self) -> None:
+        try:
+            with self._connect() as sock:
+                while not self._over.wait(0.05):
+                    self._ask(sock)
+                    self.kept += 1
+        except (OSError, AssertionError) as error:
+            self.failures.append(f"kept: {error!r}")
+
+
+def test_a_domain_that_leads_elsewhere_is_told_with_what_the_authority_saw(
+    platform: Platform, pebble: Pebble
+) -> None:
+    pebble.lead_elsewhere(BLOG, "127.0.0.77")
+    platform.paas("certs:auto:enable", BLOG, "-a", "hello")
+    told = wait_for(lambda: certificate(platform, BLOG).get("error"), 60, 0.2)
+    assert "could not see that blog.example.com leads here" in told["message"]
+    assert certificate(platform, BLOG)["next_at"] > time.time() + 30
+    done = platform.paas("certs", "-a", "hello")
+    assert "could not see" in done.stderr and "next try" in done.stderr
+    assert "No certificate for blog.example.com" in platform.paas("logs", "-a", "hello", "-n", "500").stdout
+    pebble.lead_elsewhere(BLOG, "127.0.0.1")
+    platform.paas("certs:auto:enable", BLOG, "-a", "hello")
+    assert issued(platform, BLOG)["error"] is None
+
+
+def test_what_no_authority_would_issue_is_refused_at_once(platform: Platform) -> None:
+    for name, why in (
+        ("*.wild.example.com", "wildcards are proved in the DNS"),
+        ("hello.localhost", "public DNS"),
+    ):
+        done = platform.paas("certs:auto:enable", name, "-a", "hello", check=False)
+        assert done.returncode == 1
+        assert why in done.stderr
+
+
+def test_an_attempt_that_is_killed_is_carried_on(platform: Platform, pebble: Pebble) -> None:
+    name = "crash.wild.example.com"
+    orders = pebble.log.count("order-plz")
+    os.kill(platform.running_pid("converge"), signal.SIGSTOP)
+    try:
+        platform.paas("certs:auto:enable", name, "-a", "hello")
+    finally:
+        os.kill(platform.running_pid("converge"), signal.SIGCONT)
+    child = wait_for(lambda: _children(platform))[0]
+    wait_for(lambda: pebble.log.count("order-plz") > orders)
+    os.kill(child, signal.SIGKILL)
+    platform.paas("certs:auto:enable", name, "-a", "hello")
+    issued(platform, name)
+
+
+def test_no_private_key_is_shown_or_readable_by_others(platform: Platform) -> None:
+    shown = json.dumps(platform.json("certs", "-a", "hello")) + platform.paas("logs", "-a", "hello").stdout
+    assert "PRIVATE" not in shown + platform.log_path.read_text(errors="replace")
+    for folder in ("secrets/certificates", "edge/certificates"):
+        for path in (platform.home / folder).iterdir():
+            assert path.stat().st_mode & 0o007 == 0, path
+
+
+def test_turned_off_it_stays_off_and_the_certificate_stays(platform: Platform) -> None:
+    platform.paas("certs:auto:disable", SHOP, "-a", "hello")
+    item = certificate(platform, SHOP)
+    assert (item["auto"], item["source"]) == (False, "acme")
+    platform.paas("certs:remove", SHOP, "-a", "hello")
+    assert certificate(platform, SHOP) == {}
