@@ -45,11 +45,22 @@ DOWNLOAD = """await (async () => {
 
 
 @pytest.fixture(scope="module")
-def browser(platform: Platform) -> Iterator[Browser]:
+def app(platform: Platform) -> str:
     platform.deploy("tests/apps/real-time", "live")
+    platform.paas("certs:generate", "live.localhost", "-a", "live")
+    return "live.localhost"
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def browser(platform: Platform, app: str, request: pytest.FixtureRequest) -> Iterator[Browser]:
     with Browser() as running:
-        running.open(f"http://live.localhost:{platform.http}/")
+        running.open(f"{request.param}://{app}:{getattr(platform, request.param)}/")
         yield running
+
+
+def test_a_page_over_tls_speaks_http_2(browser: Browser) -> None:
+    protocol = browser.run("performance.getEntriesByType('navigation')[0].nextHopProtocol")
+    assert protocol == ("h2" if browser.run("location.protocol") == "https:" else "http/1.1")
 
 
 def test_a_websocket_echoes_messages_of_all_sizes_and_closes_cleanly(browser: Browser) -> None:
