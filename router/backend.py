@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Final
 from router import forward
 from router.chunked import BadChunk, ChunkReader, encode, encode_end
 from router.errors import FAILURES
-from router.lines import CRLF, HEAD_END, BadHead, check_partial, strip_named
+from router.lines import CRLF, HEAD_END, BadHead, HeadMemory, check_partial, strip_named
 from router.loop import IN, OUT
-from router.response import CHUNKED, MAX_RESPONSE_HEAD_BYTES, UNTIL_CLOSE, ResponseMeaning, StatusLine
-from router.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, Stream
+from router.relay import relay
+from router.response import (
+    CHUNKED,
+    MAX_RESPONSE_HEAD_BYTES,
+    UNTIL_CLOSE,
+    ResponseMeaning,
+    StatusLine,
+    parse_status_line,
+)
+from router.stream import BROKEN, PENDING, READ_BYTES, Stream
 from router.tunnel import open_tunnel
 
 if TYPE_CHECKING:
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_INTERIM: Final = 16
 _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE = range(4)
+_OK: Final = parse_status_line(b"HTTP/1.1 200 OK")
 
 
 class BackendConnection(Stream):
@@ -29,12 +38,12 @@ class BackendConnection(Stream):
     `idle_since` is when it came to rest, or when connecting began."""
 
     __slots__ = (
-        "block",
         "buffer",
         "checked",
         "chunks",
         "connecting",
         "exchange",
+        "heads",
         "idle_since",
         "interims",
         "lasting",
@@ -44,6 +53,7 @@ class BackendConnection(Stream):
         "owner",
         "proxy",
         "reused",
+        "status",
         "watched",
     )
 
@@ -55,8 +65,9 @@ class BackendConnection(Stream):
         self.mode = _HEAD
         self.buffer = b""
         self.checked = 0
-        self.block = b"\n"
+        self.heads = HeadMemory(proxy.responses)
         self.meaning = ResponseMeaning()
+        self.status = _OK
         self.left = 0
         self.chunks: ChunkReader | None = None
         self.connecting = True
@@ -153,20 +164,20 @@ class BackendConnection(Stream):
 
     def readable(self) -> None:
         if self.left > READ_BYTES:
-            self._relay_big()
+            relay(self)
             return
         try:
             data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
-            self._ended(reset=True)
+            self.over(reset=True)
             return
         exchange = self.exchange
         if exchange is None:
             self._discard()
         elif not data:
-            self._ended(reset=False)
+            self.over(reset=False)
         elif self.mode == _HEAD:
             try:
                 self._heads(exchange, data)
@@ -198,12 +209,11 @@ class BackendConnection(Stream):
                 self.buffer = data
                 self.checked = len(data)
                 return
-            line_end = data.find(CRLF)
-            status: StatusLine = self.proxy.status_lines(data[:line_end])
-            block = data[line_end + 2 : end] if line_end < end else b""
-            if block != self.block:
-                self.meaning = self.proxy.responses.read(block)
-                self.block = block
+            status = self.status
+            if not data.startswith(status.line):
+                status = self.status = self.proxy.status_lines(data[: data.find(CRLF)])
+            line_end = len(status.line) - 2
+            self.meaning = self.heads.read(data, line_end + 2, end + 2)
             if exchange.ordinary and status.ordinary and self.meaning.ordinary:
                 self._ordinary(exchange, data, end, status)
                 return
@@ -228,14 +238,19 @@ class BackendConnection(Stream):
         length = meaning.length
         self.lasting = not meaning.close
         exchange.status = status.code
-        head, body = data[: end + 2], data[end + 4 :]
-        for cut in meaning.cuts:
-            head = head.replace(cut, CRLF, 1)
-        if len(body) != length:
-            self._with_length(exchange, head + forward.END, body, length)
-            return
+        size = len(data) - end - 4
+        if size != length or len(meaning.cuts) != 1:
+            head = data[: end + 2]
+            for cut in meaning.cuts:
+                head = head.replace(cut, CRLF, 1)
+            if size != length:
+                self._with_length(exchange, head + forward.END, data[end + 4 :], length)
+                return
+            data = b"".join((head, forward.END, data[end + 4 :]))
+        else:
+            data = data.replace(meaning.cuts[0], forward.VIA_LINE, 1)
         exchange.body_bytes = length
-        if exchange.client.send(b"".join((head, forward.END, body))) == BROKEN:
+        if exchange.client.send(data) == BROKEN:
             exchange.client.lost()
         else:
             exchange.finish(reusable=self.lasting)
@@ -265,7 +280,7 @@ class BackendConnection(Stream):
         if length < 0 and not exchange.minor:
             exchange.keep = False
         chunked = length < 0 and exchange.minor == 1
-        head += exchange.cookie + forward.response_end(
+        head += exchange.lines + forward.response_end(
             keep=exchange.keep, minor=exchange.minor, chunked=chunked
         )
         if length >= 0:
@@ -282,7 +297,7 @@ class BackendConnection(Stream):
         if rest:
             self._body(exchange, rest, head)
         else:
-            self._deliver(exchange, head)
+            self.deliver(exchange, head)
 
     def _with_length(self, exchange: Exchange, head: bytes, rest: bytes, length: int) -> None:
         size = len(rest)
@@ -291,15 +306,15 @@ class BackendConnection(Stream):
                 self.lasting = False
                 rest = rest[:length]
             exchange.body_bytes = length
-            self._last(exchange, head + rest)
+            self.last(exchange, head + rest)
             return
         self.mode = _LENGTH
         self.left = length - size
         exchange.body_bytes = size
         exchange.active = self.loop.now
-        self._deliver(exchange, head + rest)
+        self.deliver(exchange, head + rest)
 
-    def _deliver(self, exchange: Exchange, data: bytes | memoryview) -> None:
+    def deliver(self, exchange: Exchange, data: bytes | memoryview) -> None:
         """Pass on; a client that is slower stops the reading here."""
         sent = exchange.client.send(data)
         if sent == PENDING:
@@ -316,7 +331,7 @@ class BackendConnection(Stream):
             self.left -= len(data)
             exchange.body_bytes += len(data)
             if not self.left:
-                self._last(exchange, data)
+                self.last(exchange, data)
                 return
         elif self.mode == _CHUNKED:
             chunks = self.chunks
@@ -336,7 +351,7 @@ class BackendConnection(Stream):
                     self.lasting = False
                 if exchange.minor:
                     data += encode_end(chunks.trailers)
-                self._last(exchange, head + data)
+                self.last(exchange, head + data)
                 return
         else:
             exchange.body_bytes += len(data)
@@ -344,40 +359,16 @@ class BackendConnection(Stream):
                 data = encode(data)
         data = head + data
         if data:
-            self._deliver(exchange, data)
+            self.deliver(exchange, data)
 
-    def _last(self, exchange: Exchange, data: bytes | memoryview) -> None:
+    def last(self, exchange: Exchange, data: bytes | memoryview) -> None:
+        """Pass on the end of the answer."""
         if exchange.client.send(data) == BROKEN:
             exchange.client.lost()
         else:
             exchange.finish(reusable=self.lasting)
 
-    def _relay_big(self) -> None:
-        """Much is still to come: move it through one big buffer without making objects of it."""
-        exchange = self.exchange
-        assert exchange is not None
-        try:
-            count = os.readv(self.fd, [BIG])
-        except BlockingIOError:
-            return
-        except OSError:
-            self._ended(reset=True)
-            return
-        if not count:
-            self._ended(reset=False)
-            return
-        if count > self.left:
-            count = self.left
-            self.lasting = False
-        exchange.active = self.loop.now
-        exchange.body_bytes += count
-        self.left -= count
-        if self.left:
-            self._deliver(exchange, BIG_VIEW[:count])
-        else:
-            self._last(exchange, BIG_VIEW[:count])
-
-    def _ended(self, *, reset: bool) -> None:
+    def over(self, *, reset: bool) -> None:
         """The backend sends no more."""
         exchange = self.exchange
         if exchange is None:
@@ -393,6 +384,6 @@ class BackendConnection(Stream):
                 exchange.unanswered()
         elif self.mode == _UNTIL_CLOSE and not reset:
             self.lasting = False
-            self._last(exchange, encode_end() if exchange.minor else b"")
+            self.last(exchange, encode_end() if exchange.minor else b"")
         else:
             self._bad(exchange, "interrupted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 from copy import copy
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from router import forward
 from router.errors import FAILURES, of_status
 from router.exchange import Exchange
-from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, EmptyLine, check_partial
+from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, EmptyLine, HeadMemory, check_partial
 from router.loop import IN
-from router.request import RequestMeaning, parse_host, parse_request_line, split_target
+from router.request import RequestMeaning, ordinary_line, parse_host, parse_request_line, split_target
 from router.stream import BROKEN, READ_BYTES, Stream
 
 if TYPE_CHECKING:
@@ -34,14 +35,13 @@ class ClientConnection(Stream):
     __slots__ = (
         "active",
         "address",
-        "block",
         "buffer",
         "checked",
         "ended",
         "exchange",
+        "heads",
         "lines",
         "lingering",
-        "meaning",
         "port",
         "protocol",
         "proxy",
@@ -64,8 +64,7 @@ class ClientConnection(Stream):
         self.lines = forward.client_lines(address, port, self.scheme)
         self.trusted = proxy.trusts(address)
         self.buffer = b""
-        self.block = b"\n"
-        self.meaning = _NOTHING
+        self.heads = HeadMemory(proxy.trusted_requests if self.trusted else proxy.requests)
         self.exchange: Exchange | None = None
         self.active = proxy.loop.now
         """When it was last heard of."""
@@ -142,13 +141,14 @@ class ClientConnection(Stream):
         self.buffer = b""
         try:
             while data:
-                if data[0] != 13 and data.endswith(HEAD_END) and len(data) <= MAX_HEAD_BYTES:
+                line = ordinary_line(data)
+                if line is not None and data.endswith(HEAD_END) and len(data) <= MAX_HEAD_BYTES:
                     try:
-                        data = self._begin(data, len(data) - 4)
+                        data = self._begin(data, len(data) - 4, line)
                     except EmptyLine:  # the head ends earlier
-                        data = self._request(data)
+                        data = self._request(data, line)
                 else:
-                    data = self._request(data)
+                    data = self._request(data, line)
         except BadHead as error:
             self._refuse(error)
         self.serving = False
@@ -160,7 +160,7 @@ class ClientConnection(Stream):
         data, self.buffer = self.buffer, b""
         return data
 
-    def _request(self, data: bytes) -> bytes:
+    def _request(self, data: bytes, line: re.Match[bytes] | None) -> bytes:
         """Begin the exchange of the request at the start of `data`; what can be begun after it, if it is over."""
         received = data
         if data[0] == 13 and data[:2] == CRLF:  # one empty line before a request is forgiven, RFC 9112 2.2
@@ -173,20 +173,21 @@ class ClientConnection(Stream):
             self.buffer = received
             self.checked = len(data)
             return b""
-        return self._begin(data, end)
+        return self._begin(data, end, line)
 
-    def _begin(self, data: bytes, end: int) -> bytes:
+    def _begin(self, data: bytes, end: int, line: re.Match[bytes] | None) -> bytes:
         """As `_request`, with the head ending at `end`. Raises EmptyLine, having done nothing, if it ends earlier."""
-        line_end = data.find(CRLF)
-        method, target, minor = parse_request_line(data, line_end)
-        block = data[line_end + 2 : end] if line_end < end else b""
+        minor = 1
+        if line is not None:
+            method, target = line.groups()
+            start = line.end()
+        else:
+            start = data.find(CRLF) + 2
+            method, target, minor = parse_request_line(data, start - 2)
         proxy = self.proxy
-        if block != self.block:
-            self.meaning = (proxy.trusted_requests if self.trusted else proxy.requests).read(block)
-            self.block = block
+        meaning = self.heads.read(data, start, end + 2)
         if self.since:
             self.since, self.checked = 0.0, 0
-        meaning = self.meaning
         head = data[: end + 2]
         authority: bytes | None = None
         if meaning.host is None and minor:
@@ -345,9 +346,8 @@ class ClientConnection(Stream):
                 self._refuse(BadHead("the head took too long", 408))
         elif now - self.active > (limits.linger_s if self.proxy.draining else limits.keep_alive_s):
             self.cut()
-        elif now - self.active > 5.0 and len(self.block) > 1:
-            self.block = b"\n"
-            self.meaning = _NOTHING
+        elif now - self.active > 5.0:
+            self.heads.forget()
 
     def deliver(self, data: bytes | memoryview) -> bool:
         """Pass on a part of the response; False when the client is gone and the exchange has been ended."""

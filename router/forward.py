@@ -13,6 +13,7 @@ from router.request import RequestMeaning, replace_host
 from router.response import ResponseMeaning, StatusLine
 
 VIA: Final = b"Via: 1.1 paas-router\r\n"
+VIA_LINE: Final = CRLF + VIA
 END: Final = VIA + CRLF
 END_CLOSE: Final = VIA + b"Connection: close\r\n\r\n"
 END_KEEP_ALIVE: Final = VIA + b"Connection: keep-alive\r\n\r\n"

@@ -23,12 +23,13 @@ HEAD_END: Final = b"\r\n\r\n"
 
 
 _PLAIN = re.compile(
-    rb"(?![Xx]-[Ff][Oo][Rr][Ww][Aa][Rr][Dd][Ee][Dd]-)([!#$%&'*+\-.^`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*"
-)
+    rb"(?![Xx]-[Ff][Oo][Rr][Ww][Aa][Rr][Dd][Ee][Dd]-)[!#$%&'*+\-.^`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*"
+).fullmatch
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LONE = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
+_NO_VALUE = re.compile(rb"[^\t\x20-\x7e\x80-\xff]").search
 
 Meaning = TypeVar("Meaning")
 
@@ -128,24 +129,33 @@ class Remembered(dict[Any, Any]):
 
 
 class _Lines(Remembered):
-    """Lines to 0 or a Line; long lines are not remembered, plain ones are judged here."""
+    """Lines to 0 or a Line; long lines are not remembered, plain ones are judged here. `_names` are names that plain
+    lines have had, as they were written: of another such line only the value is looked at."""
 
-    __slots__ = ("_plain", "_special")
+    __slots__ = ("_names", "_special")
 
     def __init__(
         self, judge: Callable[[bytes], Line | int], special: frozenset[bytes], capacity: int
     ) -> None:
         super().__init__(judge, capacity)
         self._special = special
-        self._plain = _PLAIN.fullmatch
+        self._names: set[bytes] = set()
 
     def __missing__(self, key: bytes) -> Line | int:
-        plain = self._plain(key)
-        if plain is not None and len(key) <= CACHED_LINE_BYTES and plain[1].lower() not in self._special:
-            if len(self) < self._capacity:
-                self[key] = 0
-                return 0
+        colon = key.find(b":")
+        known = colon > 0 and key[:colon] in self._names and len(key) <= CACHED_LINE_BYTES
+        if known and _NO_VALUE(key, colon) is None:
             return self.keep(key, 0)  # type: ignore[no-any-return]
+        return self._judge(key, colon)
+
+    def _judge(self, key: bytes, colon: int) -> Line | int:
+        if len(key) <= CACHED_LINE_BYTES and _PLAIN(key) is not None:
+            name = key[:colon]
+            if name.lower() not in self._special:
+                if len(self._names) >= self._capacity:
+                    self._names.clear()
+                self._names.add(name)
+                return self.keep(key, 0)  # type: ignore[no-any-return]
         line: Line | int | None = self._old.get(key)
         if line is None:
             line = self._compute(key)
@@ -177,15 +187,82 @@ class HeadReader(Generic[Meaning]):
         special: frozenset[bytes] = frozenset(),
         capacity: int = CACHED_LINES,
     ) -> None:
-        self._line = _Lines(judge, special, capacity).__getitem__
-        self._meaning = _Meanings(understand, capacity).__getitem__
+        lines = _Lines(judge, special, capacity)
+        self.known = lines.get
+        """The meaning of a line that has been judged, None of another one."""
+        self.judge = lines.__missing__
+        """The meaning of a line that is not known."""
+        self._line = lines.__getitem__
+        self.understand = _Meanings(understand, capacity).__getitem__
+        """The meaning of a tuple of Lines."""
 
-    def read(self, block: bytes) -> Meaning:
-        """The meaning of a header block (between the start line and the blank line, without the last CRLF)."""
-        if not block:
-            return self._meaning(())  # type: ignore[no-any-return]
-        lines = block.split(CRLF)
+    def special(self, lines: list[bytes]) -> tuple[Line, ...]:
+        """Those among the lines that matter. Raises BadHead."""
         special = tuple(filter(None, map(self._line, lines)))
         if len(lines) > MAX_LINES:
             raise BadHead("too many header lines", 431)
-        return self._meaning(special)  # type: ignore[no-any-return]
+        return special
+
+    def read(self, block: bytes) -> Meaning:
+        """The meaning of a header block (between the start line and the blank line, without the last CRLF)."""
+        return self.understand(self.special(block.split(CRLF) if block else []))  # type: ignore[no-any-return]
+
+
+class HeadMemory(Generic[Meaning]):
+    """Reads the heads of one connection: the lines with which all of them have begun so far are compared as a whole,
+    only those behind them are looked up one by one."""
+
+    __slots__ = ("_count", "_meaning", "_prefix", "_reader", "_special")
+
+    def __init__(self, reader: HeadReader[Meaning]) -> None:
+        self._reader = reader
+        self.forget()
+
+    def forget(self) -> None:
+        """Keep nothing of the heads so far."""
+        self._prefix = b""
+        self._count = -1
+        self._special: tuple[Line, ...] = ()
+        self._meaning: Meaning | None = None
+
+    def read(self, data: bytes, start: int, end: int) -> Meaning:
+        """The meaning of the header lines in `data` from `start` to `end`, each with its CRLF. Raises BadHead."""
+        prefix = self._prefix
+        if self._count < 0 or not data.startswith(prefix, start):
+            return self._learn(data[start:end])
+        at = start + len(prefix)
+        if at == end:
+            return self._meaning  # type: ignore[return-value]
+        lines = data[at : end - 2].split(CRLF)
+        reader = self._reader
+        special = None
+        for line in lines:
+            found = reader.known(line)
+            if found is None:
+                found = reader.judge(line)
+            if found:
+                special = (special or self._special) + (found,)
+        if self._count + len(lines) > MAX_LINES:
+            raise BadHead("too many header lines", 431)
+        return self._meaning if special is None else reader.understand(special)  # type: ignore[return-value]
+
+    def _learn(self, block: bytes) -> Meaning:
+        """Read all lines, and remember those with which the last head began too."""
+        reader = self._reader
+        lines = block[:-2].split(CRLF) if block else []
+        special = reader.special(lines)
+        meaning: Meaning = reader.understand(special)
+        same = len(lines)
+        if self._count >= 0:
+            before = self._prefix.split(CRLF)
+            same = 0
+            while same < len(lines) and same < self._count and lines[same] == before[same]:
+                same += 1
+        if same < len(lines):
+            block = b"".join([line + CRLF for line in lines[:same]])
+            special = reader.special(lines[:same])
+        self._prefix = block
+        self._count = same
+        self._special = special
+        self._meaning = reader.understand(special)
+        return meaning

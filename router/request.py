@@ -20,6 +20,10 @@ MAX_TARGET_BYTES: Final = 8192
 _REQUEST_LINE = re.compile(
     rb"(?!CONNECT )([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])"
 ).fullmatch
+ordinary_line = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-BD-Za-z][!#$%&'*+\-.^_`|~0-9A-Za-z]{0,31}) (/[!#-\[\]-~]{0,8191}) HTTP/1\.1\r\n"
+).match
+"""Matches a request line of HTTP/1.1 in origin form, whose target can be logged as it is; not those of methods with C."""
 _OTHER_VERSION = re.compile(rb"[A-Z]{1,32} [\x21-\x7e\x80-\xff]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
 _CONNECT = re.compile(rb"CONNECT [\x21-\x7e]+ HTTP/1\.[01]")
 _CODING = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from router.lines import (
+    CRLF,
     BadHead,
     HeadReader,
     Line,
@@ -27,11 +28,12 @@ PROTECTED: Final = frozenset((b"content-length transfer-encoding content-type se
 
 
 class StatusLine:
-    """`text` is the line as it is passed on, with its CRLF."""
+    """`line` is the line as it came, `text` as it is passed on, both with their CRLF."""
 
-    __slots__ = ("code", "minor", "ordinary", "same", "text")
+    __slots__ = ("code", "line", "minor", "ordinary", "same", "text")
 
-    def __init__(self, code: int, minor: int, reason: bytes) -> None:
+    def __init__(self, code: int, minor: int, reason: bytes, line: bytes = b"") -> None:
+        self.line = line + CRLF
         self.code = code
         self.minor = minor
         self.same = minor == 1
@@ -62,7 +64,7 @@ def parse_status_line(line: bytes) -> StatusLine:
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise BadHead("malformed status line")
-    status = StatusLine(int(match[2]), match[1][0] - 48, match[3] or b"")
+    status = StatusLine(int(match[2]), match[1][0] - 48, match[3] or b"", line)
     if match[3] is None:  # the blank before the reason is not optional, RFC 9112 4
         status.same = status.ordinary = False
     return status

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.router import Logged
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router import request, response
 from router.access import AccessLog, Ring, format_line, format_stamp, quote
 from router.choice import choose
 from router.control import load_table, save_table
 from router.errors import FAILURES
-from router.lines import BadHead, HeadReader
+from router.lines import BadHead, HeadMemory, HeadReader
 from router.metrics import Metrics
 from router.pages import Pages
 from router.table import Backend, Route, RouteTable, TableError, parse
@@ -61,7 +64,7 @@ def test_plain_lines_are_remembered_without_being_judged_and_bounded_too() -> No
 
 def test_what_long_lines_mean_is_not_remembered() -> None:
     reader = request.reader()
-    meanings = reader._meaning.__self__  # type: ignore[attr-defined]
+    meanings = reader.understand.__self__  # type: ignore[attr-defined]
     for number in range(50):
         reader.read(b"Host: a\r\nX-Forwarded-For: %d%b" % (number, b", 1.1.1.1" * 500))
     assert len(meanings) == 0
@@ -86,6 +89,46 @@ def test_what_lines_mean_does_not_leak_into_other_heads() -> None:
     with pytest.raises(BadHead):
         reader.read(b"Host: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked")
     assert reader.read(b"Host: a").length == 0
+
+
+LINES = [
+    b"Host: a", b"Accept: x", b"X-Rnd: 1", b"X-Rnd: 2", b"X-Rnd: \x01", b"X_Rnd: 1", b"Content-Length: 5", b"Content-Length: 6",
+    b"Transfer-Encoding: chunked", b"Connection: close", b"Connection: x-rnd", b"X-Forwarded-For: 1.1.1.1", b"X-Rnd", b"",
+]  # fmt: skip
+
+
+def outcome(read: Callable[[], request.RequestMeaning]) -> object:
+    try:
+        meaning = read()
+    except BadHead as error:
+        return str(error), error.status
+    return {name: getattr(meaning, name) for name in dir(meaning) if not name.startswith("_")}
+
+
+@given(st.lists(st.lists(st.sampled_from(LINES), max_size=6), max_size=8))
+def test_the_heads_before_change_nothing_in_what_a_head_means(heads: list[list[bytes]]) -> None:
+    memory = HeadMemory(request.reader())
+    for lines in heads:
+        block = b"".join(line + b"\r\n" for line in lines)
+        data = b"GET / HTTP/1.1\r\n" + block + b"\r\nHost: a\r\n"
+        fresh = request.reader()
+        alone = outcome(lambda fresh=fresh, lines=lines: fresh.understand(fresh.special(lines)))
+        assert outcome(lambda data=data, block=block: memory.read(data, 16, 16 + len(block))) == alone
+
+
+def test_what_heads_begin_with_is_compared_as_a_whole_and_counted() -> None:
+    looked_up: list[bytes] = []
+    reader = HeadReader(lambda line: 0, len)
+    memory = HeadMemory(reader)
+    same = b"".join(b"A: %d\r\n" % number for number in range(98))
+    known, reader.known = reader.known, lambda line: looked_up.append(line) or known(line)
+    for number in range(3):
+        block = same + b"B: %d\r\n" % number
+        memory.read(block, 0, len(block))
+    assert looked_up == [b"B: 2"]
+    memory.read(same + b"B: 3\r\nC: 3\r\n", 0, len(same) + 12)
+    with pytest.raises(BadHead, match="too many"):
+        memory.read(same + b"B: 3\r\nC: 3\r\nD: 3\r\n", 0, len(same) + 18)
 
 
 def test_a_status_line_without_a_reason() -> None:
