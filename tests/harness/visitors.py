@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 
@@ -14,7 +15,7 @@ class Tally:
 
     requests: int = 0
     failures: list[str] = field(default_factory=list)
-    bodies: set[bytes] = field(default_factory=set)
+    bodies: Counter[bytes] = field(default_factory=Counter)
 
 
 class Visitors:
@@ -55,7 +56,7 @@ class Visitors:
                 connection = self._connect()
             with self._lock:
                 self.tally.requests += 1
-                self.tally.bodies.add(body)
+                self.tally.bodies[body] += 1
                 if failure:
                     self.tally.failures.append(f"{time.time():.3f} {failure}")
             self._stop.wait(max(0.0, self._pause - (time.monotonic() - began)))
