@@ -11,7 +11,7 @@ import contextlib
 from typing import Any, Final, Protocol
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
@@ -26,7 +26,8 @@ from h2.exceptions import DenialOfServiceError, InvalidBodyLengthError, Protocol
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 
-MAX_STREAMS: Final = 100
+from router.http2 import MAX_STREAMS
+
 MAX_HEADER_LIST_BYTES: Final = 48 * 1024
 CONNECTION_WINDOW: Final = 1024 * 1024
 TABLE_BYTES: Final = 4096
@@ -93,7 +94,9 @@ class Frames(H2Connection):
         self._patience_at = now
         try:
             events = self.receive_data(data)
-        except ProtocolError:
+        except ProtocolError as error:
+            if self.state_machine.state is not ConnectionState.CLOSED:  # it was not even the preface
+                self.close_connection(error.error_code)
             return False
         for event in events:
             _tell(event, to)

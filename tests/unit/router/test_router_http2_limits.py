@@ -1,0 +1,500 @@
+"""HTTP/2 under load and attack: windows, fairness, bounded buffers, floods; and any split of the same bytes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from harness.http2 import PREFACE, Visitor, frame, literal, served
+from harness.router import End, Rig
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+BASIC = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"app.test"), (b":path", b"/")]
+HEAD = literal(BASIC)
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    range(10)
+)
+END_STREAM, END_HEADERS = 1, 4
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = range(4)
+STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, CALM = 5, 6, 7, 8, 9, 11
+RESET = CANCEL.to_bytes(4, "big")
+
+
+def goaway_of(data: bytes) -> int | None:
+    """The error code of the GOAWAY in these frames."""
+    while data:
+        size = int.from_bytes(data[:3], "big")
+        if data[3] == GOAWAY:
+            return int.from_bytes(data[13:17], "big")
+        data = data[9 + size :]
+    return None
+
+
+def pour(visitor: Visitor, backend: End, data: bytes) -> None:
+    """Send from a backend while the client reads."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[backend.sock.send(view) :]
+        except BlockingIOError:
+            visitor.flush()
+    visitor.flush()
+
+
+def stuff(rig: Rig, backend: End, data: bytes) -> int:
+    """Send from a backend as much as the router takes; how many bytes."""
+    sent = 0
+    while sent < len(data):
+        try:
+            sent += backend.sock.send(memoryview(data)[sent:])
+        except BlockingIOError:
+            before = sent
+            rig.run()
+            try:
+                sent += backend.sock.send(memoryview(data)[sent:])
+            except BlockingIOError:
+                if sent == before:
+                    return sent
+    return sent
+
+
+# windows and turns
+
+
+def test_large_bodies_both_ways(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    big = bytes(range(251)) * 8000
+    id = visitor.request(b"/", (b"content-length", b"%d" % len(big)), method=b"POST", end=False)
+    sent, got = 0, b""
+    while sent < len(big):
+        sent += visitor.upload(id, big[sent : sent + 40_000])
+        got += rig.backend.take()
+    visitor.h2.end_stream(id)
+    visitor.flush()
+    got += rig.backend.take()
+    assert got.partition(b"\r\n\r\n")[2] == big
+    pour(visitor, rig.backend, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(big), big))
+    assert (visitor.answers[id].body, visitor.answers[id].ended) == (big, True)
+    assert visitor.answers[id].reset is None
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_stream_that_is_not_read_stops_its_backend_and_nothing_else(rig: Rig, chunked: bool) -> None:
+    visitor = Visitor(rig)
+    visitor.h2.increment_flow_control_window(1 << 20)
+    slow = visitor.request(b"/slow")
+    visitor.lazy.add(slow)
+    backend = rig.backend
+    big = b"z" * (8 << 20)
+    if chunked:
+        backend.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(big), big)
+    else:
+        backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(big))
+        body = big
+    sent = stuff(rig, backend, body)
+    visitor.flush()
+    assert sent < 2 << 20  # what socket buffers hold, and one read
+    assert len(visitor.answers[slow].body) == 65535
+    assert len(visitor.server.streams[slow].out or b"") <= 256 * 1024
+    for n in range(20):
+        id = visitor.request(b"/%d" % n)
+        served(rig, OK)
+        visitor.flush()
+        assert visitor.answers[id].body == b"hello"
+    visitor.lazy.clear()
+    visitor.h2.acknowledge_received_data(65535, slow)
+    visitor.flush()
+    pour(visitor, backend, body[sent:])
+    assert visitor.answers[slow].body == big and visitor.answers[slow].ended
+
+
+def test_a_connection_window_that_is_shut_lets_heads_through(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    big = visitor.request(b"/big")
+    visitor.lazy.add(big)
+    pour(visitor, rig.backend, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"z" * 100_000)
+    assert len(visitor.answers[big].body) == 65535
+    empty = visitor.request(method=b"HEAD")
+    served(rig, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    visitor.flush()
+    assert visitor.answers[empty].ended
+    full = visitor.request()
+    served(rig, OK)
+    visitor.flush()
+    assert (visitor.answers[full].status, visitor.answers[full].body) == (b"200", b"")
+    visitor.h2.acknowledge_received_data(65535, big)
+    visitor.flush()
+    assert visitor.answers[full].ended
+
+
+def test_settings_open_the_windows_of_streams_that_wait(rig: Rig) -> None:
+    visitor = Visitor(rig, window=0)
+    id = visitor.request()
+    visitor.lazy.add(id)
+    served(rig, OK)
+    visitor.flush()
+    assert (visitor.answers[id].status, visitor.answers[id].body) == (b"200", b"")
+    visitor.h2.update_settings({4: 2})
+    visitor.flush()
+    assert visitor.answers[id].body == b"he"
+    visitor.h2.update_settings({4: 100})
+    visitor.flush()
+    assert visitor.answers[id].ended
+
+
+def test_streams_take_turns(rig: Rig) -> None:
+    visitor = Visitor(rig, window=1 << 24)
+    visitor.h2.increment_flow_control_window(1 << 24)
+    visitor.flush()
+    ids = [visitor.request(b"/%d" % n) for n in range(4)]
+    sent = []
+    for backend in rig.dialled:
+        backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n")
+        sent.append(stuff(rig, backend, bytes(4_000_000)))  # the client does not read yet
+    small = visitor.request(b"/small", send=False)
+    visitor.end.send(visitor.h2.data_to_send())
+    served(rig, OK)
+    for _ in range(10):
+        for number, backend in enumerate(rig.dialled[:4]):
+            sent[number] += stuff(rig, backend, bytes(4_000_000 - sent[number]))
+        visitor.flush()
+    first = visitor.order.index(ids[3])
+    turns = visitor.order[first : first + 60]
+    assert all(turns.count(id) >= 8 for id in ids), turns
+    assert visitor.order.index(small) < first + 30
+    assert max(sent) < 4_000_000
+
+
+def test_a_hundred_requests_at_once(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    ids = [visitor.request(b"/%d" % n, send=False) for n in range(100)]
+    visitor.flush()
+    assert len(rig.dialled) == 100
+    for backend in reversed(rig.dialled):
+        path = backend.read().split()[1]
+        backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(path), path))
+    visitor.flush()
+    assert [visitor.answers[id].body for id in ids] == [b"/%d" % n for n in range(100)]
+    assert not visitor.server.streams
+
+
+def test_a_slow_backend_stops_its_upload_and_no_other(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    slow = visitor.request(b"/slow", method=b"POST", end=False)
+    backend = rig.backend
+    sent = 0
+    while part := visitor.upload(slow, b"a" * 100_000):  # the backend reads nothing of it
+        sent += part
+    assert sent < 3 << 20  # what socket buffers hold, and one window
+    other = visitor.request(b"/other", method=b"POST", body=b"b" * 200_000)
+    assert b"/other" in rig.backend.read()
+    served(rig, OK)
+    visitor.flush()
+    assert visitor.answers[other].ended
+    got = 0
+    while data := backend.take():
+        got += data.count(b"a" * 10)
+        rig.run()
+    assert got >= sent // 11
+    visitor.flush()
+    assert visitor.h2.local_flow_control_window(slow) > 32768
+
+
+def test_what_comes_for_a_stream_that_is_over_does_not_use_up_the_window(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    id = visitor.request(b"/", method=b"POST", end=False)
+    served(rig, b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")  # and the client has not read that yet
+    body = b"a" * 16384
+    for _ in range(200):
+        visitor.end.send(frame(DATA, 0, id, body))
+        data = visitor.end.take()
+        assert goaway_of(data) is None
+    second = Visitor(rig)
+    assert second.goaway is None
+
+
+# floods
+
+
+def test_streams_beyond_the_limit_are_refused(rig: Rig) -> None:
+    visitor = Visitor(rig, hello=False)
+    visitor.end.send(PREFACE + b"".join(frame(HEADERS, 5, id, HEAD) for id in range(1, 241, 2)))
+    data = visitor.end.read()
+    refused = frame(RST_STREAM, 0, 1, REFUSED_STREAM.to_bytes(4, "big"))
+    assert data.count(refused[:5]) == 20 == data.count(refused[-4:])
+    assert goaway_of(data) is None and len(rig.dialled) == 100
+
+
+def test_far_too_many_streams_end_the_connection(rig: Rig) -> None:
+    visitor = Visitor(rig, hello=False)
+    visitor.end.send(PREFACE + b"".join(frame(HEADERS, 5, id, HEAD) for id in range(1, 1001, 2)))
+    assert goaway_of(visitor.end.read()) == PROTOCOL_ERROR
+    assert visitor.closed and not rig.proxy.backends["i1"].inflight
+
+
+def flood(rig: Rig, frames: list[bytes], before: bytes = b"") -> int:
+    """How many of these frames are taken until the connection ends with ENHANCE_YOUR_CALM."""
+    visitor = Visitor(rig, hello=False)
+    visitor.end.send(PREFACE + before)
+    for number, data in enumerate(frames):
+        visitor.end.send(data)
+        if visitor.closed:
+            assert goaway_of(visitor.end.read()) == CALM
+            assert not rig.proxy.backends["i1"].inflight
+            return number
+    raise AssertionError("it went on for ever")
+
+
+def test_rapid_resets_end_the_connection(rig: Rig) -> None:
+    pairs = [frame(HEADERS, 5, id, HEAD) + frame(RST_STREAM, 0, id, RESET) for id in range(1, 2001, 2)]
+    assert 150 <= flood(rig, pairs) <= 250
+    assert not rig.dialled
+
+
+def test_resets_of_requests_that_have_begun_end_the_connection_too(rig: Rig) -> None:
+    halves = []
+    for id in range(1, 2001, 2):
+        halves += [frame(HEADERS, 5, id, HEAD), frame(RST_STREAM, 0, id, RESET)]
+    assert 300 <= flood(rig, halves) <= 500
+    for backend in rig.dialled:
+        backend.read()
+    assert all(backend.closed for backend in rig.dialled)
+    assert {entry.status for entry in rig.log()} == {499}
+
+
+def test_requests_that_make_us_reset_them_end_the_connection(rig: Rig) -> None:
+    bad = [frame(HEADERS, 5, id, literal([*BASIC, (b"connection", b"x")])) for id in range(1, 2001, 2)]
+    assert 150 <= flood(rig, bad) <= 250
+    overflow = [
+        frame(HEADERS, 5, id, HEAD) + frame(WINDOW_UPDATE, 0, id, (0x7FFFFFFF).to_bytes(4, "big"))
+        for id in range(1, 2001, 2)
+    ]
+    assert 100 <= flood(rig, overflow) <= 250
+
+
+def test_some_resets_over_time_are_ordinary(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    for _ in range(30):
+        for _ in range(15):
+            visitor.reset(visitor.request())
+        rig.now += 1.0
+        rig.run()
+    assert visitor.goaway is None
+    id = visitor.request()
+    served(rig, OK)
+    visitor.flush()
+    assert visitor.answers[id].ended
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        frame(PING, 0, 0, b"12345678"),
+        frame(SETTINGS, 0, 0),
+        frame(SETTINGS, 0, 0, b"\xff\xff\0\0\0\1"),
+        frame(PRIORITY, 0, 1, b"\0\0\0\0\1"),
+        frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
+        frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1"),
+        frame(DATA, 0, 1),
+        frame(200, 0, 0, b"x"),
+        frame(RST_STREAM, 0, 1, RESET),
+    ],
+)
+def test_frames_that_carry_nothing_end_the_connection(rig: Rig, one: bytes) -> None:
+    begun = frame(HEADERS, END_HEADERS, 1, literal([(b":method", b"POST"), *BASIC[1:]]))
+    assert 15 <= flood(rig, [one * 100] * 100, begun) <= 21
+
+
+def test_replies_to_one_who_does_not_read_are_bounded(rig: Rig) -> None:
+    rig.proxy.limits.keep_alive_s = 1e9
+    visitor = Visitor(rig, hello=False)
+    visitor.end.send(PREFACE)
+    ping = frame(PING, 0, 0, b"12345678") * 100
+    sent = 0
+    for _ in range(2000):
+        try:
+            sent += visitor.end.sock.send(ping)
+        except BlockingIOError:
+            break
+        rig.now += 0.5  # in the pace of a patient one
+        rig.run()
+    assert len(visitor.server.out or b"") <= 256 * 1024 + 65536
+    assert sent < 4 << 20
+
+
+def test_unknown_settings_are_not_kept(rig: Rig) -> None:
+    visitor = Visitor(rig, hello=False)
+    many = b"".join(code.to_bytes(2, "big") + b"\0\0\0\1" for code in range(100, 2800))
+    visitor.end.send(PREFACE + frame(SETTINGS, 0, 0, many))
+    assert len(visitor.server.frames.remote_settings) < 10
+    assert goaway_of(visitor.end.read()) is None
+
+
+def test_a_table_of_fields_that_the_client_wishes_larger_stays_small(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    visitor.h2.update_settings({1: 1 << 30})
+    visitor.flush()
+    for n in range(200):
+        id = visitor.request()
+        served(rig, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-%d: %b\r\n\r\n" % (n, b"y" * 1000))
+        visitor.flush()
+        assert visitor.answers[id][b"x-%d" % n] == b"y" * 1000
+    assert visitor.server.frames.encoder.header_table._current_size <= 4096
+
+
+def test_a_head_in_endless_continuations_ends_the_connection(rig: Rig) -> None:
+    visitor = Visitor(rig, hello=False)
+    visitor.end.send(PREFACE + frame(HEADERS, END_STREAM, 1, HEAD))
+    sent = 0
+    while not visitor.closed:
+        sent += 1
+        assert sent < 100
+        visitor.end.send(frame(CONTINUATION, 0, 1))
+    assert goaway_of(visitor.end.read()) == PROTOCOL_ERROR
+
+
+def test_a_head_that_unpacks_to_much_ends_the_connection(rig: Rig) -> None:
+    visitor = Visitor(rig, hello=False)
+    long = b"\x40\x01a\x7f\xa1\x1e" + b"b" * 4000  # into the table of the decoder, then named again and again
+    visitor.end.send(PREFACE + frame(HEADERS, 5, 1, HEAD + long + b"\xbe" * 100))
+    assert goaway_of(visitor.end.read()) == CALM
+    assert visitor.closed and not rig.dialled
+
+
+CONNECTION_ERRORS = {
+    "DATA on stream 0": (frame(DATA, 0, 0, b"x"), PROTOCOL_ERROR),
+    "HEADERS on an even stream": (frame(HEADERS, 5, 2, HEAD), PROTOCOL_ERROR),
+    "streams that go down": (frame(HEADERS, 5, 5, HEAD) + frame(HEADERS, 5, 3, HEAD), PROTOCOL_ERROR),
+    "a stream that was never opened": (frame(WINDOW_UPDATE, 0, 7, b"\0\0\0\1"), PROTOCOL_ERROR),
+    "a frame within a head": (frame(HEADERS, 1, 1, HEAD) + frame(PING, 0, 0, bytes(8)), PROTOCOL_ERROR),
+    "a lone CONTINUATION": (frame(CONTINUATION, 4, 1, HEAD), PROTOCOL_ERROR),
+    "a push by the client": (frame(PUSH_PROMISE, 4, 1, b"\0\0\0\2" + HEAD), PROTOCOL_ERROR),
+    "a long PING": (frame(PING, 0, 0, bytes(9)), FRAME_SIZE_ERROR),
+    "a long frame": (frame(DATA, 0, 1, bytes(16385)), FRAME_SIZE_ERROR),
+    "settings of odd length": (frame(SETTINGS, 0, 0, bytes(5)), FRAME_SIZE_ERROR),
+    "a window beyond its limit": (
+        frame(WINDOW_UPDATE, 0, 0, (0x7FFFFFFF).to_bytes(4, "big")),
+        FLOW_CONTROL_ERROR,
+    ),
+    "an initial window beyond its limit": (
+        frame(SETTINGS, 0, 0, b"\0\4" + (1 << 31).to_bytes(4, "big")),
+        FLOW_CONTROL_ERROR,
+    ),
+    "a compression that is broken": (frame(HEADERS, 5, 1, b"\xff\xff\xff\xff\xff\xff"), None),
+    "a padding longer than the frame": (frame(DATA, 8, 0, b"\xff"), PROTOCOL_ERROR),
+}
+
+
+@pytest.mark.parametrize(("data", "code"), CONNECTION_ERRORS.values(), ids=list(CONNECTION_ERRORS))
+def test_what_confuses_the_connection_ends_it(rig: Rig, data: bytes, code: int | None) -> None:
+    visitor = Visitor(rig, hello=False)
+    visitor.end.send(PREFACE + data)
+    got = goaway_of(visitor.end.read())
+    assert got == code if code is not None else got in (PROTOCOL_ERROR, COMPRESSION_ERROR)
+    assert visitor.closed and not rig.proxy.backends["i1"].inflight
+    visitor.end.sock.close()
+    rig.advance(3)
+    assert not rig.proxy.clients
+
+
+def test_more_data_than_the_window_allows_is_an_error(rig: Rig) -> None:
+    rig.set_table(("i1",), pause=True)
+    visitor = Visitor(rig)
+    id = visitor.request(b"/", method=b"POST", end=False)
+    for _ in range(5):
+        visitor.end.send(frame(DATA, 0, id, bytes(16384)))
+    assert goaway_of(visitor.end.read()) == FLOW_CONTROL_ERROR
+
+
+def test_what_comes_after_the_end_of_a_request_resets_its_stream(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    id = visitor.request()
+    visitor.end.send(frame(DATA, 0, id, b"more"))
+    visitor.read()
+    assert visitor.answers[id].reset == STREAM_CLOSED and visitor.goaway is None
+    rig.backend.read()
+    assert rig.backend.closed
+
+
+def test_a_client_that_never_says_anything_is_let_go(rig: Rig) -> None:
+    visitor = Visitor(rig, hello=False)
+    rig.advance(62)
+    assert visitor.closed
+    visitor.end.sock.close()
+    rig.advance(3)
+    assert not rig.proxy.clients
+
+
+def test_a_client_that_never_reads_is_given_up(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    id = visitor.request()
+    visitor.lazy.add(id)
+    stuff(rig, rig.backend, b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(9_000_000))
+    rig.advance(57)
+    visitor.read()
+    assert visitor.answers[id].reset == INTERNAL_ERROR and not visitor.answers[id].ended
+    assert [entry.failure.code for entry in rig.log()] == ["H27"]
+    assert rig.proxy.backends["i1"].inflight == 0
+
+
+# splits
+
+
+STREAM = b"".join(
+    [
+        PREFACE,
+        frame(SETTINGS, 1, 0),
+        frame(WINDOW_UPDATE, 0, 0, b"\0\1\0\0"),
+        frame(
+            HEADERS, END_HEADERS, 1, literal([(b":method", b"POST"), *BASIC[1:], (b"content-length", b"8")])
+        ),
+        frame(HEADERS, END_STREAM, 3, literal(BASIC[:2])),
+        frame(CONTINUATION, 0, 3, literal(BASIC[2:3])),
+        frame(CONTINUATION, END_HEADERS, 3, literal(BASIC[3:])),
+        frame(DATA, 8, 1, b"\3bodypad"),
+        frame(PING, 0, 0, b"12345678"),
+        frame(HEADERS, END_HEADERS, 5, literal([(b":method", b"PUT"), *BASIC[1:]])),
+        frame(DATA, 0, 5, b"abc"),
+        frame(DATA, END_STREAM, 1, b"body"),
+        frame(HEADERS, 5, 7, literal([*BASIC, (b"connection", b"x")])),
+        frame(DATA, 0, 5, b"def"),
+        frame(HEADERS, 5, 5, literal([(b"x-sum", b"1")])),
+    ]
+)
+
+
+def outcome(cuts: list[int]) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """What the backends got, and the client, when the bytes come in these pieces."""
+    rig = Rig()
+    try:
+        visitor = Visitor(rig, hello=False)
+        for start, end in pairwise([0, *sorted(cuts), len(STREAM)]):
+            visitor.end.send(STREAM[start:end])
+        requests = []
+        for backend in rig.dialled:
+            head, _, body = backend.read().partition(b"\r\n\r\n")
+            if b"chunked" in head:
+                body = body.replace(b"\r\n", b"").lstrip(b"36")
+            requests.append((head.split(b" HTTP")[0], body.replace(b"3", b"")))
+            backend.send(OK)
+        answer = visitor.end.read()
+        return sorted(requests), answer[-200:]
+    finally:
+        rig.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_any_split_of_the_bytes_means_the_same(cuts: list[int]) -> None:
+    assert outcome(cuts)[0] == WHOLE[0]
+    assert sorted(outcome(cuts)[1].split(b"hello")) == sorted(WHOLE[1].split(b"hello"))
+
+
+def test_bytes_one_by_one_mean_the_same() -> None:
+    assert outcome(list(range(len(STREAM)))) == outcome([])
+
+
+WHOLE = outcome([])
