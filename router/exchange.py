@@ -39,10 +39,10 @@ class Exchange:
         "client",
         "connect_s",
         "connection",
-        "cookie",
         "failure",
         "gate",
         "keep",
+        "lines",
         "meaning",
         "method",
         "minor",
@@ -98,8 +98,8 @@ class Exchange:
         self.failure: Failure | None = None
         self.gate: gate.Gate | None = None
         self.waiting = False
-        self.cookie = b""
-        """A line for the response that keeps the client at its backend."""
+        self.lines = b""
+        """More lines for the response: of the policy, a cookie that keeps the client at its backend."""
 
     @property
     def last_wanted(self) -> bool:
@@ -113,11 +113,11 @@ class Exchange:
         meaning, route = self.meaning, self.route
         assert route is not None
         self.uploading = meaning.length != 0
-        if route.policy is not None and gate.refused(self, route.policy, head):
-            return
         if not self.uploading:
             self.client.buffer = rest
-        else:
+        if route.policy is not None and gate.refused(self, route.policy, head):
+            return
+        if self.uploading:
             limit = route.policy.body_limit_bytes if route.policy is not None else 0
             self.body = Upload(meaning.length, limit)
             if rest:
@@ -313,7 +313,8 @@ class Exchange:
         keep = self.keep and not self.uploading and not close and not client.ended
         policy = self.route.policy if self.route is not None else None
         answer, self.body_bytes = self.proxy.pages.answer(
-            failure, self.request_id, close=not keep, head_only=self.method == b"HEAD", lines=lines,
+            failure, self.request_id, close=not keep, head_only=self.method == b"HEAD",
+            lines=gate.lines(self) + lines,
             own=policy.pages if policy is not None else {},
         )  # fmt: skip
         self.status = failure.status

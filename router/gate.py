@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from router.choice import choose
 from router.errors import FAILURES
 from router.policy import Policy, affinity_cookie, affinity_of, judge
+from router.stream import BROKEN
 from router.table import Backend, Route, pick_pool
 
 if TYPE_CHECKING:
@@ -66,7 +67,13 @@ class Gate:
 
 def refused(exchange: Exchange, policy: Policy, head: bytes) -> bool:
     """Whether the policy has the router answer the request; then that is done."""
-    meaning = exchange.meaning
+    if policy.challenge:
+        _tell(exchange, policy.challenge)
+        return True
+    meaning, client = exchange.meaning, exchange.client
+    exchange.lines = lines(exchange)
+    if exchange.lines:
+        exchange.ordinary = False
     refusal = judge(
         policy,
         method=exchange.method,
@@ -74,13 +81,41 @@ def refused(exchange: Exchange, policy: Policy, head: bytes) -> bool:
         target=exchange.target,
         head=head,
         address=_address(exchange),
-        origin=b"%b:%d" % (meaning.scheme or exchange.client.scheme, _port(exchange)),
+        origin=b"%b:%d" % (meaning.scheme or client.scheme, _port(exchange)),
         length=meaning.length,
+        https_port=(0 if meaning.scheme else exchange.proxy.table.https_port) or 443,
     )
     if refusal is None:
         return False
     exchange.fail(refusal[0], lines=refusal[1])
     return True
+
+
+def lines(exchange: Exchange) -> bytes:
+    """Header lines that the policy adds to every response."""
+    policy = exchange.route.policy if exchange.route is not None else None
+    if policy is None or not policy.hsts_s:
+        return b""
+    if (exchange.meaning.scheme or exchange.client.scheme) != b"https":
+        return b""
+    return b"Strict-Transport-Security: max-age=%d\r\n" % policy.hsts_s
+
+
+def _tell(exchange: Exchange, text: bytes) -> None:
+    """Answer with a text."""
+    client = exchange.client
+    keep = exchange.keep and not exchange.uploading and not client.ended
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n%b\r\n" % (
+        len(text),
+        b"" if keep else b"Connection: close\r\n",
+    )
+    exchange.status = 200
+    exchange.body_bytes = 0 if exchange.method == b"HEAD" else len(text)
+    exchange.log(b"")
+    if client.send(head if exchange.method == b"HEAD" else head + text) == BROKEN:
+        client.cut()
+    else:
+        client.finished(keep)
 
 
 def _address(exchange: Exchange) -> bytes:
@@ -123,14 +158,14 @@ def pick(exchange: Exchange, route: Route) -> Backend | None:
     for pool in pools:
         for backend in pool.ready:
             if backend.id == named and backend not in exchange.tried:
-                exchange.cookie = b""
+                exchange.lines = lines(exchange)
                 return backend
     first = pick_pool(route)
     for pool in [first, *pools] if first is not None else pools:
         chosen = choose(pool.ready, exchange.tried)
         if chosen is not None:
             if secret:
-                exchange.cookie = affinity_cookie(secret, chosen.id)
+                exchange.lines = lines(exchange) + affinity_cookie(secret, chosen.id)
                 exchange.ordinary = False
             return chosen
     return None

@@ -3,7 +3,8 @@
 Flags of a route: `maintenance` (true), `canonical_host`, `body_limit_bytes`, `first_byte_s`, `rolling_s`,
 `allow` (networks), `basic_auth` ({user: "SALT$sha256 of salt and password in hex"}), `max_inflight`, `queue`,
 `queue_s`, `pause` (true), `sticky` (a secret), `compress` (true), `pages` ({status or H-code: file}), `health`
-({"path": …, "interval_s", "timeout_s", "fails"}). An unknown flag is left alone: a newer control plane may know more.
+({"path": …, "interval_s", "timeout_s", "fails"}), `https_redirect` (true), `hsts_s` (seconds).
+An unknown flag is left alone: a newer control plane may know more.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class Policy:
     pages: dict[str, str] = field(default_factory=dict)
     """H-code or status to the name of a file."""
     health: Health | None = None
+    https_redirect: bool = False
+    hsts_s: int = 0
+    """For how long a client that came by HTTPS is told to do so always (RFC 6797)."""
+    challenge: bytes = b""
+    """What an ACME server wants to read at this path (RFC 8555 8.3); no flag, the table says it."""
 
     @property
     def gated(self) -> bool:
@@ -89,6 +95,8 @@ def parse(flags: dict[str, Any]) -> Policy | None:
         compress=_of(flags, "compress", bool, False),
         pages=_pages(flags),
         health=_health(flags),
+        https_redirect=_of(flags, "https_redirect", bool, False),
+        hsts_s=_positive(flags, "hsts_s", int, 0),
     )
     for word in policy.basic_auth.values():
         if not isinstance(word, str) or _PASSWORD.fullmatch(word) is None:
@@ -154,18 +162,24 @@ def judge(
     address: bytes,
     origin: bytes,
     length: int,
+    https_port: int = 443,
 ) -> tuple[Failure, bytes] | None:
     """Why this request is answered by the router, and header lines to say with it; None when it may pass.
 
     `head` is the request as it is passed on, `address` the client's, `origin` scheme and `:port` as in `http:8080`,
-    `length` the announced body.
+    `length` the announced body, `https_port` where the same is to be had by HTTPS.
     """
+    moved = FAILURES["moved" if method in (b"GET", b"HEAD") else "moved-keeping"]
     if policy.allow and not _allowed(policy, address):
         return FAILURES["forbidden"], b""
+    if policy.https_redirect and not origin.startswith(b"https:"):
+        if not (policy.canonical_host or host):
+            return FAILURES["bad-request"], b""
+        origin = b"https:%d" % https_port
+        return moved, b"Location: %b\r\n" % _location(policy.canonical_host or host, origin, target)
     if policy.maintenance:
         return FAILURES["maintenance"], b"Retry-After: 60\r\n"
     if policy.canonical_host and host != policy.canonical_host:
-        moved = FAILURES["moved" if method in (b"GET", b"HEAD") else "moved-keeping"]
         return moved, b"Location: %b\r\n" % _location(policy.canonical_host, origin, target)
     if policy.basic_auth and not _known(policy, head):
         return FAILURES["unauthorized"], b'WWW-Authenticate: Basic realm="restricted", charset="UTF-8"\r\n'

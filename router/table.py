@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from random import random
-from typing import Any
+from typing import Any, Final
 
 from router.errors import BY_CODE, FAILURES, Failure
 from router.policy import Policy
 from router.policy import parse as read_policy
 
 _FILE = re.compile(r"[0-9A-Za-z_-]{1,128}\.pem")
+
+_TOKEN = re.compile(r"[0-9A-Za-z_.-]{1,512}")
+ACME_PATH: Final = "/.well-known/acme-challenge/"
 
 
 class TableError(ValueError):
@@ -145,6 +148,10 @@ class RouteTable:
             return entry
         return _by_path(entry, target)  # type: ignore[arg-type]
 
+    def entry(self, host: bytes) -> Route | tuple[Route, ...]:
+        """All routes for a host, the first that fits counts."""
+        return self.hosts.get(host) or (self._wildcard(host) if self.has_wildcards else self.any) or ()
+
     def _wildcard(self, host: bytes) -> Route | tuple[Route, ...] | None:
         at = host.find(b".")
         while at >= 0:
@@ -197,6 +204,7 @@ def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
     described = _read_backends(document.get("pools", {}))
     routes = [_read_route(entry, described) for entry in _list(document.get("routes", []), "routes")]
     certificates = _read_certificates(document.get("certificates", []))
+    challenges = list(_read_challenges(document.get("challenges", {})))
     https_port = document.get("https_port") or 0
     if not isinstance(https_port, int) or not 0 <= https_port < 65536:
         raise TableError("https_port is no port")
@@ -223,6 +231,9 @@ def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
         group.sort(key=lambda r: len(r.path), reverse=True)
         table.hosts[key] = group[0] if len(group) == 1 and group[0].path == b"/" else tuple(group)
     table.any = table.hosts.get(b"*")
+    for answer in challenges:
+        others = table.entry(answer.host)
+        table.hosts[answer.host] = (answer, *(others if isinstance(others, tuple) else (others,)))
     table.certificates = certificates
     table.https_port = https_port
     return table
@@ -263,6 +274,19 @@ def _read_certificates(entries: Any) -> dict[str, str]:
         for name in _list(entry.get("names"), "names of a certificate"):
             files[str(name).lower()] = entry["file"]
     return files
+
+
+def _read_challenges(challenges: Any) -> Iterator[Route]:
+    """What answers an ACME server, before any other route of its host. Raises TableError."""
+    if not isinstance(challenges, dict):
+        raise TableError("challenges is not an object")
+    for host, tokens in challenges.items():
+        for token, text in tokens.items() if isinstance(tokens, dict) else [("", "")]:
+            if _TOKEN.fullmatch(token) is None or not isinstance(text, str) or not _TOKEN.fullmatch(text):
+                raise TableError(f"challenges: {host}: no token and no key authorization")
+            name, path = str(host).lower().encode("ascii", "replace"), f"{ACME_PATH}{token}".encode()
+            policy = Policy(challenge=text.encode())
+            yield Route(name, path, "", "_unknown", None, FAILURES["no-web"], {}, policy)
 
 
 def _update(entry: dict[str, Any], known: dict[str, Backend]) -> Backend:
