@@ -97,6 +97,11 @@ def _apply(tx: Tx, where: Context, app: App, domain: str, asked: Mapping[str, An
             f"canonical-host: {canonical} does not lead to {app.name}.",
             f"Add it first: paas domains:add {canonical}",
         )
+    if asked["set"].get("https-redirect") and not (where.settings.https or where.settings.trust):
+        raise BadInput(
+            "https-redirect: this platform does not listen for https.",
+            "Give the server --https, or trust the proxy that does.",
+        )
     for name, most in (("allow", MOST_NETWORKS), (AUTH, MOST_USERS)):
         if len(after.get(name, ())) > most:
             raise BadInput(f"{name} has {len(after[name])} entries.", f"At most {most} fit.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import http.client
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -30,7 +32,8 @@ class Echo(BaseHTTPRequestHandler):
     def do_GET(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = f"{os.environ['PAAS_APP']} {os.environ['PAAS_PROCESS']} {self.path}".encode()
-        self.send_response(200)
+        self.send_response(500 if self.path == "/fails-on-" + os.environ["PAAS_PROCESS"] else 200)
+        self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -230,6 +233,44 @@ def test_error_pages_of_the_apps_own(platform: Platform, tmp_path: Path) -> None
     assert "H80" in ask(platform).text
     for code, file in (("200", str(page)), ("503", "/nowhere"), ("503", "/dev/null")):
         assert platform.paas("errors:set", code, file, "-a", APP, check=False).returncode == 1
+
+
+def test_plain_requests_are_sent_to_https_which_browsers_are_told_to_keep_to(platform: Platform) -> None:
+    platform.paas("certs:generate", f"{APP}.localhost", "-a", APP)
+    platform.paas("router:set", "https-redirect=on", "hsts=5m", "-a", APP)
+    moved = ask(platform, f"{APP}.localhost:{platform.http}", "/a?b=1")
+    assert moved.status == 301
+    assert moved.headers["location"] == f"https://{APP}.localhost:{platform.https}/a?b=1"
+    assert "strict-transport-security" not in moved.headers
+    command = ["curl", "-sSkD", "-", "-o", "/dev/null", moved.headers["location"]]
+    head = subprocess.run(command, capture_output=True, text=True, check=True).stdout.lower()
+    assert " 200" in head.splitlines()[0]
+    assert "strict-transport-security: max-age=300" in head.splitlines()
+
+
+def test_answers_are_compressed_only_where_that_is_wanted(platform: Platform) -> None:
+    path = "/" + "a" * 4000
+    assert "content-encoding" not in ask(platform, path=path, Accept_Encoding="gzip").headers
+    platform.paas("router:set", "compress=on", "-a", APP)
+    packed = ask(platform, path=path, Accept_Encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == ask(platform, path=path).body
+
+
+def test_an_instance_that_fails_its_health_check_gets_no_requests(platform: Platform) -> None:
+    platform.paas("scale", "web=2", "-a", APP)
+
+    def answering() -> set[str]:
+        return {ask(platform).text.split()[1] for _ in range(12)}
+
+    wait_for(lambda: answering() == {"web.1", "web.2"})
+    platform.paas(
+        "router:set", "health-path=/fails-on-web.2", "health-interval=1s", "health-fails=1", "-a", APP
+    )
+    wait_for(lambda: answering() == {"web.1"})
+    platform.paas("router:unset", "health-path", "-a", APP)
+    wait_for(lambda: answering() == {"web.1", "web.2"})
+    platform.paas("scale", "web=1", "-a", APP)
 
 
 def test_a_wildcard_leads_every_host_below_it_to_the_app(platform: Platform) -> None:
