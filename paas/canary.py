@@ -7,9 +7,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from paas.deploy import change_line, holder_sentence, rollback_target
+from paas.deploy import change_line, holder_sentence
 from paas.errors import BadInput, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.model import CANARY, App, Canary, Instance, Release
+from paas.release import rollback_target
 from paas.specs import WEB
 from paas.store import Store, Tx, apps, canaries, deployments, events, formations, images, instances, releases
 

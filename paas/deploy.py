@@ -5,20 +5,16 @@ A deployment is a row; converge moves it. Everything here is transactions and wa
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 
-from paas.diagnosis import size_text
-from paas.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
-from paas.model import App, Deployment, Image, Instance, Release
+from paas.errors import Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
+from paas.model import Deployment, Instance, Release
+from paas.release import Change, next_release
 from paas.store import (
     Store,
     Tx,
     apps,
-    canaries,
-    configs,
     deployments,
     events,
     formations,
@@ -29,21 +25,6 @@ from paas.store import (
 
 WAIT_S = 900.0
 POLL_S = 0.03
-RELEASE_TYPE = "release"
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a new release changes against the app's serving release (or its newest state before the first)."""
-
-    image_digest: str | None = None
-    commit: str | None = None
-    set_vars: dict[str, str] = field(default_factory=dict)
-    unset_vars: tuple[str, ...] = ()
-    limits: dict[str, dict[str, int]] = field(default_factory=dict)
-    rollback_to: int | None = None
-    promote: bool = False
-    """`rollback_to` must still be the app's canary."""
 
 
 def open_deployment(
@@ -186,34 +167,6 @@ def failure_of(deployment: Deployment) -> PaasError:
     return DeployFailed(f"Release v{deployment.release_number} failed.", cause="failed")
 
 
-def rollback_target(tx: Tx, app: App, number: int | None) -> Release:
-    """The release to go back to: `number`, or the newest succeeded one before the serving one.
-
-    Raises NotFound or BadInput with what to use instead.
-    """
-    if number is not None:
-        release = releases.get(tx, app.id, number)
-        if release is None:
-            raise NotFound(f"{app.name} has no release v{number}.", "See: paas releases")
-    else:
-        older = [
-            r
-            for r in releases.of_app(tx, app.id, 1000)
-            if r.state == "succeeded" and r.image_digest is not None and r.number < (app.release_number or 0)
-        ]
-        if not older:
-            raise BadInput(f"{app.name} has no earlier release to go back to.", "See: paas releases")
-        release = max(older, key=lambda r: r.number)
-    if release.state != "succeeded":
-        raise BadInput(f"v{release.number} never ran ({release.state}).", "Choose a succeeded release.")
-    if release.image_digest is None or images.get(tx, app.id, release.image_digest) is None:
-        raise BadInput(
-            f"The image of v{release.number} is no longer kept.",
-            "Push the commit again, or choose a newer one.",
-        )
-    return release
-
-
 def restart(
     store: Store,
     poke: Callable[[], None],
@@ -291,34 +244,8 @@ def _open(
     if app is None or app.destroying:
         raise NotFound("This app does not exist any more.")
     base = None if app.release_number is None else releases.get(tx, app_id, app.release_number)
-    image_digest, commit = change.image_digest, change.commit
-    config_number = base.config_number if base else app.config_number
-    if change.rollback_to is not None:
-        if change.promote:
-            _check_canary(tx, app, change.rollback_to)
-        target = rollback_target(tx, app, change.rollback_to)
-        image_digest, commit, config_number = target.image_digest, target.commit, target.config_number
-    elif image_digest is None and base is not None:
-        image_digest, commit = base.image_digest, base.commit
-    config_number = _config(tx, app, config_number, change)
-    image = None if image_digest is None else images.get(tx, app_id, image_digest)
-    if image_digest is not None and image is None:
-        raise BadInput(f"Image {image_digest[:19]} does not belong to this app.")
-    limits = _formation(tx, app_id, change, image)
-    release = releases.create(
-        tx,
-        app_id,
-        image_digest=image_digest,
-        config_number=config_number,
-        limits=limits,
-        description=description,
-        commit=commit,
-        actor=actor,
-        state="pending" if image else "succeeded",
-    )
-    detail = {"release": release.number, "description": description}
-    events.add(tx, app_id, actor, "release.create", detail)
-    if image is None:
+    release = next_release(tx, app, base, change, actor=actor, description=description)
+    if release.image_digest is None:
         apps.set_release(tx, app_id, release.number)
         return release, None
     deployment = deployments.create(
@@ -329,60 +256,6 @@ def _open(
         push=push,
     )
     return release, deployment
-
-
-def _check_canary(tx: Tx, app: App, number: int) -> None:
-    canary = canaries.of_app(tx, app.id)
-    if canary is None or canary.release_number != number:
-        raise Conflict(f"v{number} is no longer the canary of {app.name}.", "See: paas releases")
-
-
-def _config(tx: Tx, app: App, number: int, change: Change) -> int:
-    """The number of the configuration the release gets; a changed one is written as the next number."""
-    if not change.set_vars and not change.unset_vars:
-        if number != app.config_number:
-            apps.set_config(tx, app.id, number)
-        return number
-    values = dict(configs.get(tx, app.id, number)) if number else {}
-    for name in change.unset_vars:
-        values.pop(name, None)
-    values.update(change.set_vars)
-    return configs.put(tx, app.id, values)
-
-
-def _formation(tx: Tx, app_id: str, change: Change, image: Image | None) -> dict[str, dict[str, int]]:
-    """Bring the formation's rows up to the release; returns the limits of every type as they stand now."""
-    entries = formations.of_app(tx, app_id)
-    if image is not None:
-        wishes = image.manifest.get("formation")
-        wishes = wishes if isinstance(wishes, dict) else {}
-        for kind in image.processes:
-            if kind == RELEASE_TYPE or kind in entries:
-                continue
-            wish = wishes.get(kind)
-            quantity = wish.get("quantity") if isinstance(wish, dict) else None
-            plain = 1 if kind == "web" else 0
-            formations.ensure(tx, app_id, kind, quantity if isinstance(quantity, int) else plain)
-    for kind, limits in change.limits.items():
-        _check_fit(kind, limits.get("memory_bytes", 0))
-        formations.set_limits(tx, app_id, kind, limits)
-    if change.image_digest is not None:
-        for entry in entries.values():
-            if entry.stopped:
-                formations.set_stopped(tx, app_id, entry.type, False)
-    return {kind: entry.limits for kind, entry in formations.of_app(tx, app_id).items() if entry.limits}
-
-
-def _check_fit(type: str, memory_bytes: int) -> None:
-    """No instance can have more memory than the machine."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if memory_bytes > there:
-        raise BadInput(
-            f"{type} does not fit: it asks for {size_text(memory_bytes)} of memory, this machine has"
-            f" {size_text(there)}.",
-            "Ask for less.",
-            cause="does not fit",
-        )
 
 
 def holder_sentence(tx: Tx, busy: Deployment) -> str:

@@ -14,10 +14,11 @@ from typing import IO, Any
 
 from paas.build import Described, build_image, describe
 from paas.buildstep import Output, Platform, printable, spawner_failure
-from paas.deploy import Change, follow, open_deployment
+from paas.deploy import follow, open_deployment
 from paas.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
 from paas.model import App, Build, Image
 from paas.postdeploy import run_script, scripts_of
+from paas.release import Change
 from paas.source import SourceTree
 from paas.store import Tx, builds, configs, events, formations, releases
 from runtime import stack as stacks

@@ -14,10 +14,10 @@ from paas.api.context import Context, context
 from paas.api.deploys import deploy
 from paas.api.streams import Cancelled, Emit, stream
 from paas.canary import begin, follow, running
-from paas.deploy import Change
 from paas.errors import PaasError
 from paas.model import App, Canary
 from paas.names import MAX_QUANTITY, release_number
+from paas.release import Change
 from paas.store import Tx, apps, canaries, events, formations, instances
 
 routes = Blueprint("canary", __name__)

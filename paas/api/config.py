@@ -10,10 +10,10 @@ from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, dict_of, list_of, query
 from paas.api.context import context
 from paas.api.deploys import deploy
-from paas.deploy import Change
 from paas.errors import BadInput, NotFound
 from paas.model import App
 from paas.names import ConfigName, check_config, config_value, release_number
+from paas.release import Change
 from paas.store import Tx, configs, releases
 
 routes = Blueprint("config", __name__)

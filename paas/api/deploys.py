@@ -10,9 +10,10 @@ from flask import Response
 from paas.api.context import Context
 from paas.api.shapes import release_json
 from paas.api.streams import Cancelled, Emit, stream
-from paas.deploy import Change, follow, open_deployment
+from paas.deploy import follow, open_deployment
 from paas.errors import NotFound
 from paas.model import App
+from paas.release import Change
 from paas.store import Tx, apps, releases
 
 Result = Callable[[Tx, App], dict[str, Any]]

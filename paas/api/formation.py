@@ -14,10 +14,11 @@ from paas.api.context import Context, context, spawner_errors
 from paas.api.deploys import deploy
 from paas.api.shapes import formation_json, image_of, limits_json, release_of
 from paas.api.streams import Cancelled, Emit, stream
-from paas.deploy import Change, follow_formation, restart
+from paas.deploy import follow_formation, restart
 from paas.errors import BadInput, Conflict, NotFound
 from paas.model import App, Image
 from paas.names import MAX_QUANTITY, InstanceName, ProcessType, check_limit, quantity, scalable, shown_limit
+from paas.release import Change
 from paas.store import Tx, apps, events, formations, instances
 
 routes = Blueprint("formation", __name__)

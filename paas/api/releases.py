@@ -12,9 +12,9 @@ from paas.api.bodies import body, query, whole
 from paas.api.context import context
 from paas.api.deploys import deploy
 from paas.api.shapes import build_json, release_json
-from paas.deploy import Change, rollback_target
 from paas.errors import NotFound
 from paas.names import release_number
+from paas.release import Change, rollback_target
 from paas.store import builds, configs, images, releases
 
 routes = Blueprint("releases", __name__)

@@ -15,9 +15,10 @@ from harness.fake_runtime import FakeSpawner
 from paas.converge.loop import Loop
 from paas.converge.probe import Outcome
 from paas.converge.routers import Routers
-from paas.deploy import Change, open_deployment
+from paas.deploy import open_deployment
 from paas.health import Answer
 from paas.model import App, Deployment, Image, Instance
+from paas.release import Change
 from paas.settings import Settings, load
 from paas.store import Store, Tx, apps, deployments, formations, images, instances, releases
 from runtime.layout import Layout

@@ -12,9 +12,10 @@ import pytest
 
 from paas.canary import begin, follow
 from paas.converge.collect import kept_images
-from paas.deploy import Change, open_deployment, restart
+from paas.deploy import open_deployment, restart
 from paas.errors import BadInput, Conflict, DeployFailed, NotFound, PaasError
 from paas.model import App, Canary, Image
+from paas.release import Change
 from paas.store import Store, apps, canaries, deployments, events, formations, images, instances, releases
 
 

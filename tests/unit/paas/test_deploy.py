@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from paas.deploy import Change, cancel, follow, open_deployment, restart, rollback_target
+from paas.deploy import cancel, follow, open_deployment, restart
 from paas.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound
 from paas.model import App, Deployment, Image, Release
+from paas.release import Change, rollback_target
 from paas.store import Store, apps, configs, deployments, formations, images, instances, releases
 
 
