@@ -50,6 +50,10 @@ class Guests:
         self._keys[fd] = key
         return True
 
+    def open(self) -> int:
+        """How many connections are counted."""
+        return len(self._keys)
+
     def close(self, fd: int) -> None:
         """Close the descriptor of a connection, whoever it was."""
         os.close(fd)

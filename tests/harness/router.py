@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.certificates import client_context
-from router.arrival import PROTOCOLS, Entrance
+from router.arrival import PROTOCOLS, Entrance, Guests
 from router.backend import BackendConnection
 from router.client import ClientConnection
 from router.proxy import Limits, Proxy
@@ -191,6 +191,7 @@ class Rig:
         self.silent: set[str] = set()
         """Backends to which connecting never comes to an end."""
         self.ends: list[End] = []
+        self.entrance = Entrance(self.proxy, PORT)
         self.generation = 0
         self.more: dict[str, Any] = {}
         """What tables have besides routes and pools."""
@@ -227,14 +228,31 @@ class Rig:
         return end
 
     def secure_client(
-        self, name: str | None = "app.test", context: ssl.SSLContext | None = None, session: Any = None
+        self,
+        name: str | None = "app.test",
+        context: ssl.SSLContext | None = None,
+        session: Any = None,
+        address: bytes = ADDRESS,
     ) -> SecureEnd:
         """A new client that speaks TLS; its handshake has not begun."""
         ours, fd = self._sockets()
         end = SecureEnd(self, ours, name, context or client_context(), session)
         self.ends.append(end)
-        assert self.secure_entrance.accept(fd, ADDRESS)
+        assert self.secure_entrance.accept(fd, address)
         return end
+
+    def arriving(self, address: bytes = ADDRESS) -> End:
+        """A new client that comes in by a listener; it may be refused."""
+        end, fd = self._pair()
+        if not self.entrance.accept(fd, address):
+            os.close(fd)
+        return end
+
+    def limit_clients(self, limit: int) -> Guests:
+        """Let each client have so many connections."""
+        guests = self.entrance.guests = self.secure_entrance.guests = Guests(limit)
+        self.proxy.loop.close_descriptor = guests.close
+        return guests
 
     def serve_tls(self, files: Path, kept: int = 100) -> None:
         """Let there be a TLS entrance, with the certificates of the table in this folder."""
