@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
-from router import forward
+from router import compress, forward
 from router.chunked import BadChunk, ChunkReader, encode, encode_end
 from router.errors import FAILURES
 from router.lines import CRLF, HEAD_END, BadHead, HeadMemory, check_partial, strip_named
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from router.table import Backend
 
 MAX_INTERIM: Final = 16
-_HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE = range(4)
+_HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE, _SQUEEZED = range(5)
 _OK: Final = parse_status_line(b"HTTP/1.1 200 OK")
 
 
@@ -79,14 +79,6 @@ class BackendConnection(Stream):
         proxy.loop.add(fd, self, self.mask)
 
     # a request begins, a connection rests
-
-    def begin(self, exchange: Exchange, data: bytes) -> int:
-        """Send a request; its answer goes to `exchange`."""
-        self.exchange = exchange
-        if self.connecting:
-            self.out = bytearray(data)
-            return PENDING
-        return self.send(data)
 
     def rest(self, backend: Backend) -> None:
         """Wait in the pool; an end of the connection is still seen."""
@@ -277,6 +269,8 @@ class BackendConnection(Stream):
         client = exchange.client
         if exchange.uploading or self.proxy.draining or (client.ended and not client.buffer):
             exchange.keep = False
+        if exchange.squeeze is not None:
+            head, length = exchange.squeeze.begin(head, status.code, length)
         if length < 0 and not exchange.minor:
             exchange.keep = False
         chunked = length < 0 and exchange.minor == 1
@@ -290,6 +284,8 @@ class BackendConnection(Stream):
         if length == CHUNKED:
             self.mode = _CHUNKED
             self.chunks = ChunkReader()
+        elif length == compress.SQUEEZED:
+            self.mode = _SQUEEZED
         else:
             assert length == UNTIL_CLOSE
             self.mode = _UNTIL_CLOSE
@@ -324,6 +320,9 @@ class BackendConnection(Stream):
 
     def _body(self, exchange: Exchange, data: bytes, head: bytes = b"") -> None:
         """A part of the body; with the head in front when it has not gone out yet."""
+        if self.mode == _SQUEEZED:
+            compress.pass_on(self, exchange, data, head)
+            return
         if self.mode == _LENGTH:
             if len(data) > self.left:
                 data = data[: self.left]
@@ -382,6 +381,8 @@ class BackendConnection(Stream):
                 exchange.fail(FAILURES["no-response"])
             else:
                 exchange.unanswered()
+        elif exchange.squeeze is not None and exchange.squeeze.until_close and not reset:
+            compress.end(self, exchange, exchange.squeeze)
         elif self.mode == _UNTIL_CLOSE and not reset:
             self.lasting = False
             self.last(exchange, encode_end() if exchange.minor else b"")

@@ -16,6 +16,7 @@ from router.upload import Upload
 if TYPE_CHECKING:
     from router.backend import BackendConnection
     from router.client import ClientConnection
+    from router.compress import Squeeze
     from router.request import RequestMeaning
     from router.table import Backend, Pool, Route
 
@@ -52,6 +53,8 @@ class Exchange:
         "request_id",
         "retried",
         "route",
+        "shown",
+        "squeeze",
         "started",
         "status",
         "target",
@@ -75,6 +78,8 @@ class Exchange:
         self.proxy = proxy = client.proxy
         self.method = method
         self.target = target
+        self.shown = target
+        """As it is written into the log."""
         self.minor = minor
         self.meaning = meaning
         self.request_id = request_id
@@ -98,6 +103,7 @@ class Exchange:
         self.failure: Failure | None = None
         self.gate: gate.Gate | None = None
         self.waiting = False
+        self.squeeze: Squeeze | None = None
         self.lines = b""
         """More lines for the response: of the policy, a cookie that keeps the client at its backend."""
 
@@ -214,7 +220,12 @@ class Exchange:
                 return
         self.connection = connection
         assert self.replay is not None
-        sent = connection.begin(self, self.replay)
+        connection.exchange = self
+        if connection.connecting:
+            connection.out = bytearray(self.replay)
+            sent = PENDING
+        else:
+            sent = connection.send(self.replay)
         if sent == BROKEN:
             if connection.reused:
                 self.stale(nothing_sent=True)
@@ -359,7 +370,7 @@ class Exchange:
             (
                 loop.wall,
                 self.method,
-                self.target,
+                self.shown,
                 meaning.host or b"",
                 self.request_id,
                 quote(meaning.forwarded_for) + client.address if meaning.forwarded_for else client.address,

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from router.choice import choose
+from router.compress import Squeeze, accepts_gzip
 from router.errors import FAILURES
 from router.policy import Policy, affinity_cookie, affinity_of, judge
 from router.stream import BROKEN
@@ -86,6 +87,9 @@ def refused(exchange: Exchange, policy: Policy, head: bytes) -> bool:
         https_port=(0 if meaning.scheme else exchange.proxy.table.https_port) or 443,
     )
     if refusal is None:
+        if policy.compress:
+            exchange.squeeze = Squeeze(exchange.method, exchange.minor, wanted=accepts_gzip(head))
+            exchange.ordinary = False
         return False
     exchange.fail(refusal[0], lines=refusal[1])
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -15,6 +16,7 @@ from typing import Any, Final
 from router import request, response
 from router.access import AccessLog
 from router.backend import BackendConnection
+from router.compress import PIECES_A_TURN
 from router.gate import Gate
 from router.health import Health
 from router.loop import Loop
@@ -105,6 +107,8 @@ class Proxy:
         self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
         """Told of `drained` and `refused` backends."""
         self.health = Health(self)
+        self._pieces = 0
+        self._tired: deque[BackendConnection] = deque()
         self._flush_at = 0.0
         self._stamped = 0.0
         self._stamp = b""
@@ -223,8 +227,28 @@ class Proxy:
             b.idle or b.ejected_until for b in self.backends.values()
         )
 
+    def worked(self, connection: BackendConnection) -> None:
+        """A piece of a body was compressed. After some in one turn of the loop the connection is not read until others
+        have had theirs, so that nobody waits long for a turn."""
+        self._pieces += 1
+        if self._pieces > PIECES_A_TURN:
+            connection.pause()
+            self._tired.append(connection)
+
+    def relieve(self) -> None:
+        """A turn is over: read some of those again that were set aside."""
+        self._pieces = 0
+        for _ in range(min(PIECES_A_TURN, len(self._tired))):
+            connection = self._tired.popleft()
+            if connection.fd >= 0 and connection.exchange is not None and not connection.exchange.client.out:
+                connection.resume()
+
     def after_batch(self) -> float:
         entries = self.access.entries
+        if self._pieces or self._tired:
+            self.relieve()
+            if self._tired:
+                return 0.0
         if not entries:
             return 1.0
         now = self.loop.now
