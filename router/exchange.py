@@ -366,24 +366,11 @@ class Exchange:
         if self.body is not None:
             self.proxy.metrics.app(self.route).received_bytes += self.body.received
         client, meaning = self.client, self.meaning
+        came = quote(meaning.forwarded_for) + client.address if meaning.forwarded_for else client.address
         self.proxy.access.entries.append(
-            (
-                loop.wall,
-                self.method,
-                self.shown,
-                meaning.host or b"",
-                self.request_id,
-                quote(meaning.forwarded_for) + client.address if meaning.forwarded_for else client.address,
-                dyno,
-                self.connect_s,
-                loop.now - self.started,
-                self.status,
-                self.body_bytes,
-                self.failure,
-                self.route,
-                client.protocol,
-            )
-        )
+            (loop.wall, self.method, self.shown, meaning.host or b"", self.request_id, came, dyno, self.connect_s,
+             loop.now - self.started, self.status, self.body_bytes, self.failure, self.route, client.protocol)
+        )  # fmt: skip
 
     def check(self, now: float) -> None:
         """Once a second: what takes longer than the limits allow fails."""
