@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from paas.model import App, Canary, Deployment, Instance
@@ -52,10 +53,8 @@ def route_table(apps: Iterable[AppRoutes], generation: int, *, workers: int = 1)
         pool = own if active or (backends and not beside) else other if beside else None
         shares = _shares(view, own, other) if active and beside else {}
         error = {} if active or beside else {"error": _error_code(view)}
-        for domain in view.hosts:
+        for domain, flags in _flags(view, workers).items():
             host, slash, path = domain.partition("/")
-            special = view.routing.get(domain, {})
-            flags = routing_flags(view.routing.get(APP_WIDE, {}), special, hosts=view.hosts, workers=workers)
             routes.append(
                 {
                     "host": host,
@@ -69,6 +68,13 @@ def route_table(apps: Iterable[AppRoutes], generation: int, *, workers: int = 1)
             )
     routes.sort(key=lambda route: (route["host"], route["path"]))
     return {"generation": generation, "routes": routes, "pools": pools}
+
+
+def _flags(view: AppRoutes, workers: int) -> dict[str, dict[str, Any]]:
+    """By domain: those of the whole app, or its own where something is set for it."""
+    made = partial(routing_flags, view.routing.get(APP_WIDE, {}), hosts=view.hosts, workers=workers)
+    plain = made({})
+    return {name: made(view.routing[name]) if name in view.routing else plain for name in view.hosts}
 
 
 def _shares(view: AppRoutes, own: str, canary: str) -> dict[str, Any]:

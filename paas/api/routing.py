@@ -35,8 +35,11 @@ from router.policy import hash_password
 
 routes = Blueprint("routing", __name__)
 
+_NO_PAGE = (404, 405, 414, 431, 499, 501, 505)
+"""Statuses of refusals that come before it is known which app is meant, and of clients that have gone."""
+
 PAGE_CODES = sorted(
-    {word for f in FAILURES.values() if f.status >= 400 and f.status != 499 for word in (f.code, str(f.status)) if word}
+    {word for f in FAILURES.values() if f.status >= 400 and f.status not in _NO_PAGE for word in (f.code, str(f.status)) if word}
 )  # fmt: skip
 
 
@@ -179,7 +182,8 @@ def _network(value: Any) -> str:
 def _page_code(value: Any) -> str:
     if value not in PAGE_CODES:
         raise BadInput(
-            f"{shown(value)} is no code that the router answers with.", f"Codes: {', '.join(PAGE_CODES)}."
+            f"{shown(value)} is no code that the router answers with for an app.",
+            f"Codes: {', '.join(PAGE_CODES)}.",
         )
     return str(value)
 

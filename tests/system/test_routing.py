@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ APP = "shop"
 OTHER = "api"
 PROGRAM = """\
 import os
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Echo(BaseHTTPRequestHandler):
@@ -31,6 +33,7 @@ class Echo(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        time.sleep(2 if self.path == "/slow" else 0)
         body = f"{os.environ['PAAS_APP']} {os.environ['PAAS_PROCESS']} {self.path}".encode()
         self.send_response(500 if self.path == "/fails-on-" + os.environ["PAAS_PROCESS"] else 200)
         self.send_header("Content-Type", "text/plain")
@@ -142,6 +145,9 @@ def test_basic_auth_asks_for_a_password_that_is_kept_nowhere(platform: Platform)
         if secret.encode() in path.read_bytes()
     ]
     assert kept == []
+    assert platform.over_ssh("auth:add", "eve", "-a", APP, input="over ssh\n").returncode == 0
+    assert ask(platform, **basic("eve", "over ssh")).status == 200
+    platform.paas("auth:remove", "eve", "-a", APP)
     unknown = platform.paas("auth:remove", "bob", "-a", APP, check=False)
     assert unknown.returncode == 1 and "There is no user bob" in unknown.stderr
     done = platform.paas("auth:remove", "ann", "-a", APP)
@@ -177,6 +183,19 @@ def test_settings_hold_and_are_shown_as_they_can_be_typed(platform: Platform) ->
     over_ssh = platform.over_ssh("router:set", "body-limit=512", "-a", APP)
     assert over_ssh.returncode == 0 and over_ssh.stdout == "body-limit: 512\n"
     assert ask(platform, body=b"x" * 513).status == 413
+
+
+def test_slow_answers_and_crowds_are_bounded(platform: Platform) -> None:
+    platform.paas("router:set", "first-byte-timeout=1s", "-a", APP)
+    late = ask(platform, path="/slow")
+    assert late.status == 503 and "H12" in late.text
+    platform.paas("router:unset", "first-byte-timeout", "-a", APP)
+    platform.paas("router:set", "max-requests=2", "queue=0", "-a", APP)  # one in each worker
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: ask(platform, path="/slow"), range(12)))
+    assert {answer.status for answer in answers} == {200, 503}
+    assert sum(answer.status == 200 for answer in answers) <= 2
+    assert all("H11" in answer.text for answer in answers if answer.status == 503)
 
 
 def test_a_domain_may_differ_from_its_app(platform: Platform) -> None:
