@@ -72,11 +72,12 @@ class Pebble:
     def lead_elsewhere(self, host: str, address: str) -> None:
         """Give a name another address in pebble's DNS."""
         data = json.dumps({"host": f"{host}.", "addresses": [address]}).encode()
-        self._get(f"http://127.0.0.1:{self._dns_control}/add-a", data)
+        for verb in ("clear-a", "add-a"):
+            self._get(f"http://127.0.0.1:{self._dns_control}/{verb}", data)
 
-    @property
-    def log(self) -> str:
-        return (self._folder / "log").read_text(errors="replace")
+    def orders(self) -> int:
+        """How many orders there have been."""
+        return (self._folder / "log").read_text(errors="replace").count('Added order "')
 
     def close(self) -> None:
         for server in self._servers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -11,12 +12,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.acme import Pebble
 from harness.platform import Platform, wait_for
+
+from paas.certificates import AutoCertificate
+from paas.store import Store, certificates
 
 SHOP, BLOG = "shop.example.com", "blog.example.com"
 LIFE_S = 30
@@ -135,8 +140,6 @@ class Visitors:
         assert answer.startswith(b"HTTP/1.1 200 "), answer
 
     def _come_and_go(self) -> None:
-        import hashlib
-
         while not self._over.wait(0.02):
             try:
                 with self._connect() as sock:
@@ -181,19 +184,30 @@ def test_what_no_authority_would_issue_is_refused_at_once(platform: Platform) ->
         assert why in done.stderr
 
 
-def test_an_attempt_that_is_killed_is_carried_on(platform: Platform, pebble: Pebble) -> None:
-    name = "crash.wild.example.com"
-    orders = pebble.log.count("order-plz")
-    os.kill(platform.running_pid("converge"), signal.SIGSTOP)
-    try:
-        platform.paas("certs:auto:enable", name, "-a", "hello")
-    finally:
-        os.kill(platform.running_pid("converge"), signal.SIGCONT)
-    child = wait_for(lambda: _children(platform))[0]
-    wait_for(lambda: pebble.log.count("order-plz") > orders)
-    os.kill(child, signal.SIGKILL)
+def test_an_attempt_that_is_killed_is_carried_on_with_the_same_order(
+    platform: Platform, pebble: Pebble
+) -> None:
+    name, store = "crash.wild.example.com", Store(platform.home / "store/paas.db")
+
+    def asked_for() -> AutoCertificate:
+        with store.read() as tx:
+            return next(item for item in certificates.wanted(tx) if item.domain == name)
+
+    platform.paas("certs:auto:disable", "-a", "hello")
+    before = pebble.orders()
     platform.paas("certs:auto:enable", name, "-a", "hello")
+    wait_for(lambda: asked_for().order_url)
+    for child in _children(platform):
+        os.kill(child, signal.SIGKILL)
+    wait_for(lambda: not _children(platform))
+    assert certificate(platform, name)["source"] is None
+    left = asked_for()
+    assert (left.failures, left.next_at > time.time()) == (1, True)
+    with store.write() as tx:
+        certificates.attempted(tx, replace(left, next_at=0.0))
+    store.close()
     issued(platform, name)
+    assert pebble.orders() - before == 1
 
 
 def test_no_private_key_is_shown_or_readable_by_others(platform: Platform) -> None:
@@ -205,8 +219,9 @@ def test_no_private_key_is_shown_or_readable_by_others(platform: Platform) -> No
 
 
 def test_turned_off_it_stays_off_and_the_certificate_stays(platform: Platform) -> None:
-    platform.paas("certs:auto:disable", SHOP, "-a", "hello")
-    item = certificate(platform, SHOP)
+    name = "crash.wild.example.com"
+    platform.paas("certs:auto:disable", name, "-a", "hello")
+    item = certificate(platform, name)
     assert (item["auto"], item["source"]) == (False, "acme")
-    platform.paas("certs:remove", SHOP, "-a", "hello")
-    assert certificate(platform, SHOP) == {}
+    platform.paas("certs:remove", name, "-a", "hello")
+    assert certificate(platform, name) == {}
