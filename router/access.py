@@ -42,7 +42,7 @@ Entry = tuple[
     Route | None,
     bytes,
 ]
-"""One request that is over: wall time, method, target, host, request id, forwarded for (quoted), dyno, seconds to connect (0.0
+"""One request that is over: wall time, method, target (quoted), host, request id, forwarded for (quoted), dyno, seconds to connect (0.0
 when the connection was open already), seconds of service, status, bytes of body, failure, route, scheme. A bare tuple:
 one is made for every request."""
 
@@ -54,34 +54,16 @@ def quote(text: bytes) -> bytes:
 
 def format_line(entry: Entry, stamp: bytes) -> bytes:
     """One line of the log, with its newline."""
-    (
-        _,
-        method,
-        target,
-        host,
-        request_id,
-        forwarded,
-        dyno,
-        connect,
-        service,
-        status,
-        size,
-        failure,
-        _,
-        scheme,
-    ) = entry
-    if _UNSAFE.search(target) is not None:
-        target = quote(target)
+    _, method, target, host, id, forwarded, dyno, connect, service, status, size, failure, _, protocol = entry
     kind = _INFO if failure is None or not failure.code else _error(failure)
+    ms = int(service * 1000)
     return b"".join(
-        (stamp, kind, method, b' path="', target, b'" host=', host, b" request_id=", request_id, b' fwd="', forwarded,
-         b'" dyno=', dyno, b" connect=", _number(int(connect * 1000)), b"ms service=", _number(int(service * 1000)),
-         b"ms status=", _number(status), b" bytes=", _number(size), b" protocol=", scheme, b"\n")
+        (stamp, kind, method, b' path="', target, b'" host=', host, b" request_id=", id, b' fwd="', forwarded,
+         b'" dyno=', dyno, b" connect=", b"%d" % (connect * 1000) if connect else b"0",
+         b"ms service=", _NUMBERS[ms] if ms < 1000 else b"%d" % ms,
+         b"ms status=", _NUMBERS[status], b" bytes=", _NUMBERS[size] if size < 1000 else b"%d" % size,
+         b" protocol=", protocol, b"\n")
     )  # fmt: skip
-
-
-def _number(value: int) -> bytes:
-    return _NUMBERS[value] if value < 1000 else b"%d" % value
 
 
 def _error(failure: Failure) -> bytes:
@@ -157,9 +139,10 @@ class AccessLog:
                 stamp = format_stamp(wall)
             route = entry[12]
             name = route.log if route is not None else UNKNOWN
-            if name not in lines:
-                lines[name] = []
-            lines[name].append(format_line(entry, stamp))
+            texts = lines.get(name)
+            if texts is None:
+                texts = lines[name] = []
+            texts.append(format_line(entry, stamp))
         for name, texts in lines.items():
             self._write(name, texts)
 

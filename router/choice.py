@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from itertools import permutations
 from random import random
+from typing import Final
 
 from router.table import Backend
+
+_PAIRS: Final = [list(permutations(range(count), 2)) for count in range(9)]
+"""All pairs of different indexes below so many."""
 
 
 def choose(
@@ -17,10 +22,13 @@ def choose(
     count = len(ready)
     if count < 2:
         return ready[0] if count else None
-    point = rand() * count
-    first = int(point)
-    second = first + 1 + int((point - first) * (count - 1))
-    one, other = ready[first], ready[second if second < count else second - count]
+    if count < 9:
+        pairs = _PAIRS[count]
+        first, second = pairs[int(rand() * len(pairs))]
+    else:
+        first = int(rand() * count)
+        second = (first + 1 + int(rand() * (count - 1))) % count
+    one, other = ready[first], ready[second]
     if one.inflight * other.weight <= other.inflight * one.weight:
         return one
     return other

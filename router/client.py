@@ -10,6 +10,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from router import forward
+from router.access import quote
 from router.errors import FAILURES, of_status
 from router.exchange import Exchange
 from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, EmptyLine, HeadMemory, check_partial
@@ -197,6 +198,8 @@ class ClientConnection(Stream):
         route = proxy.table.lookup(meaning.host or b"", target)
         request_id = meaning.request_id or proxy.new_id()
         exchange = self.exchange = Exchange(self, method, target, minor, meaning, request_id, route)
+        if line is None:
+            exchange.shown = quote(target)
         if route is None:
             self.buffer = data[end + 4 :]
             exchange.uploading = bool(meaning.length)

@@ -17,6 +17,8 @@ MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_LINES: Final = 100
 CACHED_LINE_BYTES: Final = 512
 CACHED_LINES: Final = 1024
+VALUES_OF_A_NAME: Final = 64
+LEARNING: Final = 8
 
 CRLF: Final = b"\r\n"
 HEAD_END: Final = b"\r\n\r\n"
@@ -122,15 +124,20 @@ class Remembered(dict[Any, Any]):
     def keep(self, key: Any, value: Any) -> Any:
         """Remember a value; returns it."""
         if len(self) >= self._capacity:
-            self._old = dict(self)
-            self.clear()
+            self.forget_some()
         self[key] = value
         return value
+
+    def forget_some(self) -> None:
+        """Keep what there is as the old generation only."""
+        self._old = dict(self)
+        self.clear()
 
 
 class _Lines(Remembered):
     """Lines to 0 or a Line; long lines are not remembered, plain ones are judged here. `_names` are names that plain
-    lines have had, as they were written: of another such line only the value is looked at."""
+    lines have had, as they were written, with the number of such lines: of another one only the value is looked at,
+    and when there are many of them it is not remembered."""
 
     __slots__ = ("_names", "_special")
 
@@ -139,14 +146,23 @@ class _Lines(Remembered):
     ) -> None:
         super().__init__(judge, capacity)
         self._special = special
-        self._names: set[bytes] = set()
+        self._names: dict[bytes, int] = {}
 
     def __missing__(self, key: bytes) -> Line | int:
         colon = key.find(b":")
-        known = colon > 0 and key[:colon] in self._names and len(key) <= CACHED_LINE_BYTES
-        if known and _NO_VALUE(key, colon) is None:
-            return self.keep(key, 0)  # type: ignore[no-any-return]
+        if colon > 0:
+            name = key[:colon]
+            seen = self._names.get(name)
+            if seen is not None and len(key) <= CACHED_LINE_BYTES and _NO_VALUE(key, colon) is None:
+                if seen < VALUES_OF_A_NAME:
+                    self._names[name] = seen + 1
+                    self.keep(key, 0)
+                return 0
         return self._judge(key, colon)
+
+    def plain(self, name: bytes) -> bool:
+        """Whether lines with this name are known to mean nothing, if they are well-formed."""
+        return name in self._names
 
     def _judge(self, key: bytes, colon: int) -> Line | int:
         if len(key) <= CACHED_LINE_BYTES and _PLAIN(key) is not None:
@@ -154,12 +170,16 @@ class _Lines(Remembered):
             if name.lower() not in self._special:
                 if len(self._names) >= self._capacity:
                     self._names.clear()
-                self._names.add(name)
+                self._names[name] = 1
                 return self.keep(key, 0)  # type: ignore[no-any-return]
         line: Line | int | None = self._old.get(key)
         if line is None:
             line = self._compute(key)
         return line if len(key) > CACHED_LINE_BYTES else self.keep(key, line)
+
+    def forget_some(self) -> None:
+        super().forget_some()
+        self._names = dict.fromkeys(self._names, 0)
 
 
 class _Meanings(Remembered):
@@ -188,10 +208,7 @@ class HeadReader(Generic[Meaning]):
         capacity: int = CACHED_LINES,
     ) -> None:
         lines = _Lines(judge, special, capacity)
-        self.known = lines.get
-        """The meaning of a line that has been judged, None of another one."""
-        self.judge = lines.__missing__
-        """The meaning of a line that is not known."""
+        self.plain = lines.plain
         self._line = lines.__getitem__
         self.understand = _Meanings(understand, capacity).__getitem__
         """The meaning of a tuple of Lines."""
@@ -209,10 +226,10 @@ class HeadReader(Generic[Meaning]):
 
 
 class HeadMemory(Generic[Meaning]):
-    """Reads the heads of one connection: the lines with which all of them have begun so far are compared as a whole,
-    only those behind them are looked up one by one."""
+    """Reads the heads of one connection. Most are like the one before, or differ from it in one line that means
+    nothing to a proxy: then all before and behind its value are compared as a whole."""
 
-    __slots__ = ("_count", "_meaning", "_prefix", "_reader", "_special")
+    __slots__ = ("_after", "_before", "_last", "_meaning", "_reader", "_tries")
 
     def __init__(self, reader: HeadReader[Meaning]) -> None:
         self._reader = reader
@@ -220,49 +237,40 @@ class HeadMemory(Generic[Meaning]):
 
     def forget(self) -> None:
         """Keep nothing of the heads so far."""
-        self._prefix = b""
-        self._count = -1
-        self._special: tuple[Line, ...] = ()
+        self._last = b""
+        self._before = b"\n"
+        """What heads like the last ones begin with, up to the value that differs."""
+        self._after = b""
+        """And what follows that value."""
         self._meaning: Meaning | None = None
+        self._tries = LEARNING
 
     def read(self, data: bytes, start: int, end: int) -> Meaning:
         """The meaning of the header lines in `data` from `start` to `end`, each with its CRLF. Raises BadHead."""
-        prefix = self._prefix
-        if self._count < 0 or not data.startswith(prefix, start):
-            return self._learn(data[start:end])
-        at = start + len(prefix)
-        if at == end:
-            return self._meaning  # type: ignore[return-value]
-        lines = data[at : end - 2].split(CRLF)
-        reader = self._reader
-        special = None
-        for line in lines:
-            found = reader.known(line)
-            if found is None:
-                found = reader.judge(line)
-            if found:
-                special = (special or self._special) + (found,)
-        if self._count + len(lines) > MAX_LINES:
-            raise BadHead("too many header lines", 431)
-        return self._meaning if special is None else reader.understand(special)  # type: ignore[return-value]
+        before, after = self._before, self._after
+        if data.startswith(before, start) and data.endswith(after, start, end):
+            start += len(before)
+            end -= len(after)
+            if start <= end <= start + CACHED_LINE_BYTES and _NO_VALUE(data, start, end) is None:
+                return self._meaning  # type: ignore[return-value]
+            start, end = start - len(before), end + len(after)
+        return self._learn(data[start:end])
 
     def _learn(self, block: bytes) -> Meaning:
-        """Read all lines, and remember those with which the last head began too."""
+        """Read all lines; if all but one are those of the last head, remember these."""
         reader = self._reader
         lines = block[:-2].split(CRLF) if block else []
-        special = reader.special(lines)
-        meaning: Meaning = reader.understand(special)
-        same = len(lines)
-        if self._count >= 0:
-            before = self._prefix.split(CRLF)
-            same = 0
-            while same < len(lines) and same < self._count and lines[same] == before[same]:
-                same += 1
-        if same < len(lines):
-            block = b"".join([line + CRLF for line in lines[:same]])
-            special = reader.special(lines[:same])
-        self._prefix = block
-        self._count = same
-        self._special = special
-        self._meaning = reader.understand(special)
-        return meaning
+        self._meaning = meaning = reader.understand(reader.special(lines))
+        last, self._last = self._last, block
+        self._before, self._after = block, b""
+        if last and self._tries:
+            self._tries -= 1
+            others = last[:-2].split(CRLF)
+            differing = [at for at, line in enumerate(lines) if line not in others[at : at + 1]]
+            if len(others) == len(lines) and len(differing) == 1:
+                at = differing[0]
+                name, colon, _ = lines[at].partition(b":")
+                if reader.plain(name) and others[at].startswith(name + colon):
+                    self._before = b"".join([line + CRLF for line in lines[:at]]) + name + colon
+                    self._after = b"".join([CRLF + line for line in lines[at + 1 :]]) + CRLF
+        return meaning  # type: ignore[no-any-return]
