@@ -1,7 +1,8 @@
 """`make bench`: the figures a user feels, medians on this machine, beside their budgets.
 
 Each figure that contains an app's own boot is given with that boot, measured bare on the same machine, taken off.
-Nothing else should run meanwhile. `--json` prints the figures only; `--only NAME` runs those whose name contains it.
+Nothing else should run meanwhile. `--json` prints the figures only; `--only platform` or `router` leaves the other part
+out. The router's part can be had by itself: `tests/bench/router/run.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -199,20 +201,15 @@ def running() -> Iterator[Platform]:
         platform.close()
 
 
-def router_figures() -> Iterator[Figure]:
-    script = Path(__file__).with_name("router_bench.py")
-    done = subprocess.run(
-        [sys.executable, "-P", str(script), "--json"], capture_output=True, text=True, check=True
-    )
-    data = json.loads(done.stdout)
-    yield Figure(
-        "router, CPU per request against nginx",
-        "x",
-        [data["cpu_ratio"]],
-        "4",
-        "",
-        "64 keep-alive connections, small answers",
-    )
+def router_figures(as_json: bool) -> list[Any]:
+    """The router's own table, printed as it comes; or its figures."""
+    argv = [sys.executable, "-P", str(Path(__file__).with_name("router") / "run.py")]
+    if not as_json:
+        subprocess.run(argv, check=True)
+        return []
+    done = subprocess.run([*argv, "--json"], check=True, stdout=subprocess.PIPE, text=True)
+    figures: list[Any] = json.loads(done.stdout)
+    return figures
 
 
 def main() -> None:
@@ -220,20 +217,17 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", default="", choices=["", "platform", "router"])
     options = parser.parse_args()
-    figures: list[Figure] = []
+    figures: list[Any] = []
     if options.only != "router":
         with running() as platform:
             for figure in measure(platform):
-                figures.append(figure)
+                figures.append({**vars(figure), "median": figure.median})
                 if not options.json:
                     _print(figure)
     if options.only != "platform":
-        for figure in router_figures():
-            figures.append(figure)
-            if not options.json:
-                _print(figure)
+        figures += router_figures(options.json)
     if options.json:
-        print(json.dumps([{**vars(figure), "median": figure.median} for figure in figures], indent=1))
+        print(json.dumps(figures, indent=1))
 
 
 def _print(figure: Figure) -> None:

@@ -15,7 +15,7 @@ from peers import LOAD_CORE, STREAMING, Proxy, Stage, Unusable
 Reading = dict[str, float]
 """Of one round: `rate` per second, `mb_s`, `cpu_us` of the proxy per request, its `busy` share of a core, `p50_us`, `p99_us`."""
 Rounds = dict[str, list[Reading]]
-MORE_IS_BETTER = {"rate", "mb_s", "linear"}
+MORE_IS_BETTER = {"rate", "mb_s", "per_cpu_s"}
 
 
 @dataclass

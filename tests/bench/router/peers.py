@@ -33,7 +33,7 @@ http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; s
  upstream app {{ {servers} keepalive 256; keepalive_requests 1000000000; }}
  map $http_upgrade $connection_field {{ default upgrade; '' ''; }}
  server {{ listen 127.0.0.1:{port} {listen}; server_name other.test; return 404; }}
- server {{ listen 127.0.0.1:{port}; server_name app.test;
+ server {{ listen 127.0.0.1:{port}; {tls} server_name app.test;
   location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Host $host;
    proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_field;
    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
@@ -213,9 +213,10 @@ class Stage:
             raise Unusable("the backend does not start")
         return ports
 
-    def nginx(self, name: str = "nginx", *, location: str = "", workers: int = 1) -> Proxy:
+    def nginx(self, name: str = "nginx", *, location: str = "", workers: int = 1, tls: bool = False) -> Proxy:
         """nginx with something more in its location; several workers have a listening socket and a core each."""
-        port = free_port()
+        port, secure_port = free_port(), free_port() if tls else 0
+        pem = self.certificate() if tls else None
         text = NGINX.format(
             d=self.folder,
             name=name,
@@ -225,11 +226,17 @@ class Stage:
             listen="backlog=4096" if workers == 1 else "backlog=4096 reuseport",
             servers=" ".join(f"server 127.0.0.1:{backend};" for backend in self.backends),
             location=location,
+            tls=f"listen 127.0.0.1:{secure_port} ssl http2; ssl_certificate {pem}; ssl_certificate_key {pem};"
+            " ssl_protocols TLSv1.2 TLSv1.3;"
+            if tls
+            else "",
         )
         path = self.folder / f"{name}.conf"
         path.write_text(text)
         argv = ["nginx", "-p", str(self.folder), "-c", str(path)]
-        return _spread(self._proxy(name, port, argv, PROXY_CORE if workers == 1 else None), workers)
+        proxy = self._proxy(name, port, argv, PROXY_CORE if workers == 1 else None)
+        proxy.secure_port = secure_port
+        return _spread(proxy, workers)
 
     def haproxy(self) -> Proxy:
         port, path = free_port(), self.folder / "haproxy.cfg"
@@ -246,9 +253,11 @@ class Stage:
         argv = ["caddy", "run", "--config", str(path), "--adapter", "caddyfile"]
         return self._proxy("caddy", port, argv, PROXY_CORE, env=environment)
 
-    def router(self, core: str, *, domains: int = 0, workers: int = 1) -> Proxy:
-        """The router with its pure or compiled core: one table for any host, or a table of so many domains."""
-        name, port = f"router-{core}", free_port()
+    def router(
+        self, core: str, *, hosts: list[str] | None = None, workers: int = 1, tls: bool = False
+    ) -> Proxy:
+        """The router with its pure or compiled core and everything on; `hosts` instead of any host."""
+        name, port, secure_port = f"router-{core}", free_port(), free_port() if tls else 0
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
         argv = [
             sys.executable,
@@ -261,15 +270,41 @@ class Stage:
             str(folder),
         ]
         argv += ["--control", str(folder), "--workers", str(workers)]
-        if domains:
-            table = folder / "table.json"
-            table.write_text(json.dumps(table_of(domains, self.backends)))
-            argv += ["--table", str(table)]
+        if hosts or tls:
+            table = table_of(hosts or [HOST], self.backends)
+            if tls:
+                table["certificates"] = [{"names": [HOST], "file": self.certificate().name}]
+                argv += ["--listen-tls", f"127.0.0.1:{secure_port}", "--files", str(self.folder / "files")]
+            (folder / "table.json").write_text(json.dumps(table))
+            argv += ["--table", str(folder / "table.json")]
         else:
             argv += ["--backends", ",".join(f"127.0.0.1:{backend}" for backend in self.backends)]
         environment = os.environ | {"ROUTER_CORE": core}
         proxy = self._proxy(name, port, argv, PROXY_CORE if workers == 1 else None, env=environment)
+        proxy.secure_port = secure_port
         return _spread(proxy, workers)
+
+    def certificate(self) -> Path:
+        """A file with a chain for the host of the benchmark and its key: elliptic, of no authority; always the same."""
+        folder = self.folder / "files/certificates"
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            key, chain = self.folder / "key.pem", self.folder / "chain.pem"
+            command = [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+            ]
+            command += ["-days", "2", "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
+            command += ["-keyout", str(key), "-out", str(chain)]
+            subprocess.run(command, check=True, capture_output=True)
+            (folder / f"{'0' * 64}.pem").write_bytes(chain.read_bytes() + key.read_bytes())
+        return folder / f"{'0' * 64}.pem"
 
     def stop_proxy(self, proxy: Proxy) -> None:
         """End a proxy before the stage is left."""
@@ -288,15 +323,14 @@ def _spread(proxy: Proxy, workers: int) -> Proxy:
     return proxy
 
 
-def table_of(domains: int, backends: list[int]) -> dict[str, Any]:
-    """A route table of an app with so many domains."""
+def table_of(hosts: list[str], backends: list[int]) -> dict[str, Any]:
+    """A route table of one app with these hosts."""
     members = [
         {"id": f"b{port}", "address": "127.0.0.1", "port": port, "dyno": f"web.{number}"}
         for number, port in enumerate(backends, 1)
     ]
     routes = [
-        {"host": f"app{n:05}.test", "path": "/", "app": "app", "log": "app", "pool": "p", "flags": {}}
-        for n in range(domains)
+        {"host": host, "path": "/", "app": "app", "log": "app", "pool": "p", "flags": {}} for host in hosts
     ]
     return {"generation": 1, "routes": routes, "pools": {"p": members}}
 

@@ -12,7 +12,8 @@ import time
 import timeit
 from collections.abc import Callable, Iterator
 
-from measuring import Bench, Figure, Reading, Rounds, medians, ratio, read_mark
+import secure
+from measuring import Bench, Figure, Reading, medians, ratio, read_mark
 from peers import ROOT, Proxy, Unusable, table_of
 
 HELD = 9000
@@ -103,37 +104,39 @@ def held_bytes(bench: Bench, proxy: Proxy) -> float:
 
 
 def lookup(bench: Bench) -> Iterator[Figure]:
-    """A route table of 10,000 domains and requests for all of them, against a table of 10."""
+    """A table of 10,000 domains against one of 10 and any other, the same requests for 10,000 hosts; then also against
+    requests for 10 hosts only; then the lookup without the request around it."""
     for core in bench.cores:
-        runs: dict[str, Callable[[], Reading]] = {}
-        for domains in (FEW, MANY):
-            proxy = bench.stage.router(core, domains=domains)
-            runs[str(domains)] = lambda p=proxy, n=domains: bench.load(p, ["-v", "-n", str(n)])  # type: ignore[misc]
-        figure = ratio(
-            "CPU per request, 10,000 domains",
-            "cpu_us",
-            bench.interleave(runs),
-            str(MANY),
-            str(FEW),
-            1.05,
-            1.0,
+        few = bench.stage.router(core, hosts=[*domains(FEW), "*"])
+        many = bench.stage.router(core, hosts=domains(MANY))
+        rounds = bench.interleave(
+            {
+                "10 asked": lambda p=few: bench.load(p, ["-v", "-n", str(FEW)]),
+                "10 known": lambda p=few: bench.load(p, ["-v", "-n", str(MANY)]),
+                "10,000": lambda p=many: bench.load(p, ["-v", "-n", str(MANY)]),
+            }
         )
-        figure.core, figure.unit = core, "x 10 domains"
-        yield figure
-    few, many = (
-        min(timeit.repeat(lookups(n), number=5, repeat=bench.rounds)) / (5 * MANY) for n in (FEW, MANY)
-    )
-    note = f"{1e9 * many:.0f} against {1e9 * few:.0f} ns; a part of the figure above"
-    yield Figure("route lookup alone, 10,000 domains", "pure", "x 10 domains", [many / few], note=note)
+        for peer, what in (("10 known", "known"), ("10 asked", "asked for")):
+            figure = ratio(f"CPU, 10,000 domains {what}", "cpu_us", rounds, "10,000", peer, 1.05, 1.0)
+            figure.core, figure.unit = core, "x 10 domains"
+            yield figure
+    many_s, few_s = (min(timeit.repeat(lookups(n), number=5, repeat=5)) / (5 * MANY) for n in (MANY, FEW))
+    note = f"10 domains: {1e9 * few_s:.0f}"
+    yield Figure("lookup alone, 10,000 domains", "pure", "ns", [1e9 * many_s], note=note)
 
 
-def lookups(domains: int) -> Callable[[], None]:
+def domains(count: int) -> list[str]:
+    """The hosts over which the load generator spreads its requests."""
+    return [f"app{n:05}.test" for n in range(count)]
+
+
+def lookups(count: int) -> Callable[[], None]:
     """10,000 lookups of hosts that have just been read, in a table of so many domains."""
     sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
     from router.table import parse
 
-    table = parse(table_of(domains, [1]), {})
-    hosts = [b"app%05d.test" % (n * 7919 % domains) for n in range(MANY)]
+    table = parse(table_of(domains(count), [1]), {})
+    hosts = [b"app%05d.test" % (n * 7919 % count) for n in range(MANY)]
 
     def all_of_them() -> None:
         for host in hosts:
@@ -143,56 +146,50 @@ def lookups(domains: int) -> Callable[[], None]:
 
 
 def workers(bench: Bench) -> Iterator[Figure]:
-    """As many workers as cores. Each core carries a worker, a load generator and a backend: so all cores together
-    can be held against one core, although nothing is left over to put the load on. nginx shows what the machine gives."""
+    """As many workers as cores against one, under the same load: requests for each second of CPU that the router had.
+
+    No core is left over to put the load on: each carries a load generator and a backend too, so throughput alone says
+    little. Workers share nothing but the kernel, which is paid in CPU; nginx shows what the machine takes for that.
+    """
     count = os.cpu_count() or 1
     stage, usual = bench.stage, bench.stage.backends
-    rounds: Rounds = {}
     try:
-        stage.backends = stage.backend(0)
-        one = {
-            "nginx": stage.nginx("nginx-1"),
-            **{f"router-{core}": stage.router(core) for core in bench.cores},
-        }
-        stage.backends = stage.backends + [port for core in range(1, count) for port in stage.backend(core)]
-        all_ = {"nginx": stage.nginx("nginx-all", workers=count)} | {
-            f"router-{core}": stage.router(core, workers=count) for core in bench.cores
+        stage.backends = [port for core in range(count) for port in stage.backend(core)]
+        proxies = {
+            **{f"nginx {n}": stage.nginx(f"nginx-{n}", workers=n) for n in (1, count)},
+            **{
+                f"router-{core} {n}": stage.router(core, workers=n)
+                for core in bench.cores
+                for n in (1, count)
+            },
         }
     finally:
         stage.backends = usual
-    runs: dict[str, Callable[[], Reading]] = {}
-    for name in one:
-        runs[f"{name}, 1"] = lambda n=name: crowd(bench, one[n], 1)  # type: ignore[misc]
-        runs[f"{name}, all"] = lambda n=name: crowd(bench, all_[n], count)  # type: ignore[misc]
-    rounds = bench.interleave(runs)
-    for readings in rounds.values():
-        for reading in readings:
-            reading["linear"] = reading["rate"] / (count if reading["generators"] > 1 else 1)
-    nginx = ratio("", "linear", rounds, "nginx, all", "nginx, 1")
+    rounds = bench.interleave(
+        {name: lambda p=proxy: crowd(bench, p, count) for name, proxy in proxies.items()}
+    )
+    nginx = ratio("", "per_cpu_s", rounds, f"nginx {count}", "nginx 1")
     for core in bench.cores:
-        figure = ratio(
-            f"{count} workers on {count} cores",
-            "linear",
-            rounds,
-            f"router-{core}, all",
-            f"router-{core}, 1",
-            0.9,
-        )
-        figure.core, figure.unit = core, f"x {count} x one"
-        figure.note += f" requests/s a core; nginx {nginx.median:.2f}"
+        both = f"router-{core} {count}", f"router-{core} 1"
+        figure = ratio(f"{count} workers, requests per CPU second", "per_cpu_s", rounds, *both, 0.9)
+        figure.core, figure.unit = core, "x 1 worker"
+        gain = ratio("", "rate", rounds, *both).median
+        figure.note += f"; {gain:.2f} x the requests, load on the same cores; nginx {nginx.median:.2f}"
         yield figure
 
 
 def crowd(bench: Bench, proxy: Proxy, generators: int) -> Reading:
     """One round with a load generator on each of the first cores."""
-    options = ["-v", "-c", "128"]
+    options = ["-v", "-c", "64"]
     processes = [bench.begin_load(proxy, options, core) for core in range(generators)]
-    for mark in ("begin\n", "end\n"):
+    spent = 0.0
+    for mark, sign in (("begin\n", -1), ("end\n", 1)):
         for process in processes:
             read_mark(proxy, process, mark)
+        spent += sign * proxy.cpu_us()
     readings = [bench.end_load(proxy, process) for process in processes]
-    total = medians(readings)
-    return total | {"rate": sum(r["rate"] for r in readings), "generators": generators, "busy": 1.0}
+    requests, rate = (sum(reading[key] for reading in readings) for key in ("requests", "rate"))
+    return medians(readings) | {"rate": rate, "per_cpu_s": 1e6 * requests / spent, "busy": 1.0}
 
 
 SCENARIOS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -205,10 +202,11 @@ SCENARIOS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "idle": idle,
     "lookup": lookup,
     "workers": workers,
+    **secure.SCENARIOS,
 }
 
 
 def needed() -> list[str]:
     """Programs that are missing here."""
-    programs = ("nginx", "haproxy", "caddy", "taskset", "setpriv")
+    programs = ("nginx", "haproxy", "caddy", "h2load", "openssl", "taskset", "setpriv")
     return [name for name in programs if subprocess.run(["which", name], capture_output=True).returncode]
