@@ -8,16 +8,27 @@ import time
 from collections.abc import Callable, Iterator
 
 from paas.deploy import change_line, holder_sentence
-from paas.errors import BadInput, Conflict, DeployFailed, NotFound, PaasError, from_json
+from paas.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.model import CANARY, App, Canary, Instance, Release
-from paas.release import rollback_target
+from paas.names import CANARY_SHARE
+from paas.release import Change, next_release, rollback_target
 from paas.specs import WEB
 from paas.store import Store, Tx, apps, canaries, deployments, events, formations, images, instances, releases
 
-SHARE = 10
-"""Percent of the requests, when nobody says otherwise."""
 FOLLOW_S = 120.0
 POLL_S = 0.03
+
+
+def begin_pushed(
+    tx: Tx, app: App, change: Change, *, share: int, actor: str, description: str
+) -> tuple[Release, Canary]:
+    """Make the next release, which is not to serve yet, and let it be the app's canary. Raises BadInput or Conflict."""
+    serving = check_beside(tx, app)
+    release = next_release(tx, app, serving, change, actor=actor, description=description)
+    _check_web(tx, app, release, serving)
+    detail = {"release": release.number, "share": share, "quantity": 1}
+    events.add(tx, app.id, actor, "canary.set", detail)
+    return release, canaries.put(tx, app.id, release.number, share=share, quantity=1)
 
 
 def begin(tx: Tx, app: App, number: int, *, share: int | None, quantity: int | None, actor: str) -> Canary:
@@ -27,12 +38,15 @@ def begin(tx: Tx, app: App, number: int, *, share: int | None, quantity: int | N
     """
     before = canaries.of_app(tx, app.id)
     if before is None or before.release_number != number:
-        _check(tx, app, before, number)
+        serving, target = check_beside(tx, app), rollback_target(tx, app, number)
+        if target.number == serving.number:
+            raise BadInput(f"v{number} serves already.", "Name another release, see: paas releases")
+        _check_web(tx, app, target, serving)
     canary = canaries.put(
         tx,
         app.id,
         number,
-        share=share if share is not None else before.share if before else SHARE,
+        share=share if share is not None else before.share if before else CANARY_SHARE,
         quantity=quantity or (before.quantity if before else 1),
     )
     detail = {"release": number, "share": canary.share, "quantity": canary.quantity}
@@ -40,11 +54,12 @@ def begin(tx: Tx, app: App, number: int, *, share: int | None, quantity: int | N
     return canary
 
 
-def _check(tx: Tx, app: App, before: Canary | None, number: int) -> None:
-    """Whether release `number` can run beside the serving one now."""
+def check_beside(tx: Tx, app: App) -> Release:
+    """The serving release, beside which a canary can begin now. Raises Conflict."""
     busy = deployments.unfinished_of(tx, app.id)
     if busy is not None:
         raise Conflict(holder_sentence(tx, busy), "Try again when it has finished.")
+    before = canaries.of_app(tx, app.id)
     if before is not None:
         raise Conflict(
             f"v{before.release_number} is the canary of {app.name} already.",
@@ -54,11 +69,12 @@ def _check(tx: Tx, app: App, before: Canary | None, number: int) -> None:
     web = formations.of_app(tx, app.id).get(WEB)
     if serving is None or serving.image_digest is None or web is None or web.stopped or not web.quantity:
         raise Conflict(f"{app.name} runs no web process.", "A canary runs beside one: paas scale web=1")
-    target = rollback_target(tx, app, number)
-    if target.number == serving.number:
-        raise BadInput(f"v{number} serves already.", "Name another release, see: paas releases")
+    return serving
+
+
+def _check_web(tx: Tx, app: App, target: Release, serving: Release) -> None:
     if WEB not in _processes(tx, target):
-        raise BadInput(f"v{number} has no web process.")
+        raise BadInput(f"v{target.number} has no web process.")
     if CANARY in {**_processes(tx, target), **_processes(tx, serving)}:
         raise BadInput(
             f"{app.name} has a process type named canary, which a canary's instances are called.",
@@ -69,6 +85,31 @@ def _check(tx: Tx, app: App, before: Canary | None, number: int) -> None:
 def _processes(tx: Tx, release: Release) -> dict[str, str]:
     image = images.get(tx, release.app_id, release.image_digest or "")
     return image.processes if image else {}
+
+
+def come_up(
+    store: Store,
+    poke: Callable[[], None],
+    canary: Canary,
+    *,
+    since: float,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[str]:
+    """Follow a canary that has just begun; it ends when it does not come up. Raises DeployFailed, Cancelled."""
+    number = canary.release_number
+    try:
+        yield from follow(store, canary, since=since, cancelled=cancelled)
+        if cancelled():
+            raise Cancelled(f"The canary v{number} was cancelled.", cause="cancelled")
+    except PaasError as error:
+        with store.write() as tx:
+            ended = canaries.of_app(tx, canary.app_id) == canary
+            if ended:
+                canaries.end(tx, canary.app_id, actor="paas", why=error.cause or "did not come up")
+        poke()
+        if ended:
+            yield f" !     The canary v{number} is stopped"
+        raise
 
 
 def follow(

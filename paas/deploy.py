@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from paas.errors import Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.model import Deployment, Instance, Release
-from paas.release import Change, next_release
+from paas.release import Change, next_release, promoted
 from paas.store import (
     Store,
     Tx,
@@ -244,7 +244,8 @@ def _open(
     if app is None or app.destroying:
         raise NotFound("This app does not exist any more.")
     base = None if app.release_number is None else releases.get(tx, app_id, app.release_number)
-    release = next_release(tx, app, base, change, actor=actor, description=description)
+    tried = promoted(tx, app, change)
+    release = tried or next_release(tx, app, base, change, actor=actor, description=description)
     if release.image_digest is None:
         apps.set_release(tx, app_id, release.number)
         return release, None
@@ -253,7 +254,7 @@ def _open(
         app_id,
         release_number=release.number,
         from_release=base.number if base and base.image_digest else None,
-        push=push,
+        push=push or tried is not None,
     )
     return release, deployment
 

@@ -11,6 +11,8 @@ from paas.errors import BadInput
 
 MIB = 1024 * 1024
 MAX_QUANTITY = 100
+CANARY_SHARE = 10
+"""Percent of the requests, when nobody says otherwise."""
 MAX_CONFIG_VALUE_BYTES = 32 * 1024
 MAX_CONFIG_BYTES = 256 * 1024
 MAX_CONFIG_VARS = 1000

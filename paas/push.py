@@ -7,19 +7,22 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from paas.build import Described, build_image, describe
 from paas.buildstep import Output, Platform, printable, spawner_failure
+from paas.canary import begin_pushed, check_beside, come_up
 from paas.deploy import follow, open_deployment
 from paas.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
-from paas.model import App, Build, Image
+from paas.model import App, Build, Image, Release
 from paas.postdeploy import run_script, scripts_of
 from paas.release import Change
 from paas.source import SourceTree
+from paas.specs import RELEASE_TYPE
 from paas.store import Tx, builds, configs, events, formations, releases
 from runtime import stack as stacks
 from runtime.client import SpawnerError
@@ -42,6 +45,8 @@ class PushRequest:
     subject: str = ""
     author: str = ""
     wait: bool = True
+    canary: int | None = None
+    """Percent of the requests that the release gets beside the serving one, instead of serving itself."""
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], actor: str) -> PushRequest:
@@ -53,7 +58,9 @@ class PushRequest:
         for name in ("commit", "tree"):
             if not _COMMIT.fullmatch(texts[name]):
                 raise BadInput(f"{name} is not an object id of 40 or 64 hexadecimal digits.")
-        return cls(actor=actor, wait=data.get("wait", True) is not False, **texts)
+        share = data.get("canary")
+        canary = share if isinstance(share, int) else None
+        return cls(actor=actor, wait=data.get("wait", True) is not False, canary=canary, **texts)
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,10 @@ def run_push(
                 output = Output(said.line, cancelled)
                 image, described, config = _build(platform, app, build.number, request, output)
                 finish("succeeded", "", image.digest)
-                number = _release(platform, app, request, image, described, config, said, cancelled)
-                _postdeploy(platform, app, number, request.actor, described, said)
+                deploy = _release if request.canary is None else _canary
+                number = deploy(platform, app, request, image, described, config, said, cancelled)
+                if request.canary is None:
+                    _postdeploy(platform, app, number, request.actor, described, said)
             except PaasError as error:
                 said.failure(error)
                 raise
@@ -131,6 +140,8 @@ def run_push(
 def _begin(platform: Platform, app: App, request: PushRequest) -> Build:
     commit, tree, actor = request.commit, request.tree, request.actor
     with platform.store.write() as tx:
+        if request.canary is not None:
+            check_beside(tx, app)
         build = builds.start(tx, app.id, commit=commit, tree=tree, actor=actor, holder=holder())
         events.add(tx, app.id, actor, "build.start", {"build": build.number, "commit": commit})
     return build
@@ -244,14 +255,7 @@ def _release(
 ) -> int:
     if cancelled():
         raise Cancelled("The push was cancelled.", cause="cancelled")
-    with platform.store.read() as tx:
-        known = formations.of_app(tx, app.id)
-    limits = {
-        name: wish.limits
-        for name, wish in described.manifest.formation.items()
-        if wish.limits and name in image.processes and name not in known and name != "release"
-    }
-    change = Change(image_digest=image.digest, commit=request.commit, set_vars=config, limits=limits)
+    change = _change(platform, app, request, image, described, config)
     release, deployment = open_deployment(
         platform.store,
         platform.poke,
@@ -266,12 +270,61 @@ def _release(
     )
     if deployment is None:
         raise BuildFailed("The release has no image.", cause="internal error")
-    ImageStore(platform.layout.images, platform.layout.stacks).tag(
-        f"{app.id}.v{release.number}", image.digest
-    )
+    _tag(platform, app, release, image)
     for line in follow(platform.store, deployment.id, cancelled=cancelled, poke=platform.poke):
         said.line(line)
     return release.number
+
+
+def _canary(
+    platform: Platform,
+    app: App,
+    request: PushRequest,
+    image: Image,
+    described: Described,
+    config: dict[str, str],
+    said: _Said,
+    cancelled: Callable[[], bool],
+) -> int:
+    """Let the image run beside the serving release. A canary changes nothing that stays: no release command runs."""
+    change, share = _change(platform, app, request, image, described, config), request.canary or 0
+    since, description = time.time(), f"Deploy {request.commit[:7]}"
+    with platform.store.write() as tx:
+        release, canary = begin_pushed(
+            tx, app, replace(change, beside=True), share=share, actor=request.actor, description=description
+        )
+    platform.poke()
+    _tag(platform, app, release, image)
+    said.line(f"-----> Release v{release.number}, as a canary with {share} % of the requests")
+    if RELEASE_TYPE in image.processes:
+        said.warning("The release command runs when the canary is promoted, not now")
+    for line in come_up(platform.store, platform.poke, canary, since=since, cancelled=cancelled):
+        said.line(line if line.startswith(" ") else f"       {line}")
+    said.line("       Next: paas canary, canary:share, canary:promote or canary:stop")
+    return release.number
+
+
+def _change(
+    platform: Platform,
+    app: App,
+    request: PushRequest,
+    image: Image,
+    described: Described,
+    config: dict[str, str],
+) -> Change:
+    with platform.store.read() as tx:
+        known = formations.of_app(tx, app.id)
+    limits = {
+        name: wish.limits
+        for name, wish in described.manifest.formation.items()
+        if wish.limits and name in image.processes and name not in known and name != RELEASE_TYPE
+    }
+    return Change(image_digest=image.digest, commit=request.commit, set_vars=config, limits=limits)
+
+
+def _tag(platform: Platform, app: App, release: Release, image: Image) -> None:
+    store = ImageStore(platform.layout.images, platform.layout.stacks)
+    store.tag(f"{app.id}.v{release.number}", image.digest)
 
 
 def _postdeploy(

@@ -24,6 +24,8 @@ class Change:
     rollback_to: int | None = None
     promote: bool = False
     """`rollback_to` must still be the app's canary."""
+    beside: bool = False
+    """The release is not to serve yet: what runs is left alone."""
 
 
 def rollback_target(tx: Tx, app: App, number: int | None) -> Release:
@@ -64,8 +66,6 @@ def next_release(
     image_digest, commit = change.image_digest, change.commit
     config_number = base.config_number if base else app.config_number
     if change.rollback_to is not None:
-        if change.promote:
-            _check_canary(tx, app, change.rollback_to)
         target = rollback_target(tx, app, change.rollback_to)
         image_digest, commit, config_number = target.image_digest, target.commit, target.config_number
     elif image_digest is None and base is not None:
@@ -90,10 +90,15 @@ def next_release(
     return release
 
 
-def _check_canary(tx: Tx, app: App, number: int) -> None:
-    canary = canaries.of_app(tx, app.id)
+def promoted(tx: Tx, app: App, change: Change) -> Release | None:
+    """The canary's release itself when it has never served, since a push made it. Raises Conflict."""
+    if not change.promote:
+        return None
+    number, canary = change.rollback_to, canaries.of_app(tx, app.id)
     if canary is None or canary.release_number != number:
         raise Conflict(f"v{number} is no longer the canary of {app.name}.", "See: paas releases")
+    release = releases.get(tx, app.id, canary.release_number)
+    return release if release is not None and release.state == "pending" else None
 
 
 def _config(tx: Tx, app: App, number: int, change: Change) -> int:
@@ -125,7 +130,7 @@ def _formation(tx: Tx, app_id: str, change: Change, image: Image | None) -> dict
     for kind, limits in change.limits.items():
         _check_fit(kind, limits.get("memory_bytes", 0))
         formations.set_limits(tx, app_id, kind, limits)
-    if change.image_digest is not None:
+    if change.image_digest is not None and not change.beside:
         for entry in entries.values():
             if entry.stopped:
                 formations.set_stopped(tx, app_id, entry.type, False)

@@ -13,8 +13,7 @@ from paas.api.bodies import body, whole
 from paas.api.context import Context, context
 from paas.api.deploys import deploy
 from paas.api.streams import Cancelled, Emit, stream
-from paas.canary import begin, follow, running
-from paas.errors import PaasError
+from paas.canary import begin, come_up, follow, running
 from paas.model import App, Canary
 from paas.names import MAX_QUANTITY, release_number
 from paas.release import Change
@@ -50,31 +49,17 @@ def start(app_name: str) -> Response:
     where.tell(app.id, f"Canary v{number}: {canary.share} % of the requests, by {who.name}")
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
-        try:
-            for line in follow(where.store, canary, since=since, cancelled=cancelled):
-                emit(line)
-        except PaasError:
-            if before is None and _give_up(where, canary, "it did not come up"):
-                emit(f" !     v{number} got no request, and is stopped")
-            raise
-        if cancelled() and before is None:
-            _give_up(where, canary, "cancelled")
+        if before is None:
+            lines = come_up(where.store, where.poke, canary, since=since, cancelled=cancelled)
+        else:
+            lines = follow(where.store, canary, since=since, cancelled=cancelled)
+        for line in lines:
+            emit(line)
         applied = where.applied(seq)
         with where.store.read() as tx:
             return {**_canary_json(tx, app, canaries.of_app(tx, app.id)), "applied": applied}
 
     return stream(work)
-
-
-def _give_up(where: Context, canary: Canary, why: str) -> bool:
-    """End this canary, unless it has ended and another one has begun."""
-    with where.store.write() as tx:
-        if canaries.of_app(tx, canary.app_id) != canary:
-            return False
-        canaries.end(tx, canary.app_id, actor="paas", why=why)
-    where.poke()
-    where.tell(canary.app_id, f"Canary v{canary.release_number} ended: {why}")
-    return True
 
 
 @routes.post("/v1/apps/<app_name>/canary/promote")

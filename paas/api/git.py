@@ -113,4 +113,5 @@ _TOLD = {
     "files": whole(0, 10_000_000),
     "bytes": whole(0, 1 << 50),
     "nowait": boolean,
+    "canary": whole(0, 100),
 }

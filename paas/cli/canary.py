@@ -60,7 +60,8 @@ def canary_promote(app: str) -> None:
     """Let the canary's release serve all requests: a new release of its image and config."""
     with output.Progress(f"Promoting the canary of {app}") as progress:
         result = run_stream(progress, client().stream("POST", app_path(app, "canary", "promote"), {}))
-        progress.done(f"done, {result['release']['version']} (from v{result['promoted']})")
+        version, tried = result["release"]["version"], f"v{result['promoted']}"
+        progress.done(f"done, {version}" + ("" if version == tried else f" (from {tried})"))
 
 
 @command("canary:stop")

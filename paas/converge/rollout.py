@@ -147,7 +147,7 @@ def _canary_lines(state: AppState, deployment: Deployment) -> tuple[str, ...]:
     if tried is None or new is None:
         return ()
     if (new.image_digest, new.config_number) == (tried.image_digest, tried.config_number):
-        return (f"-----> Canary v{tried.number} promoted to v{new.number}",)
+        return (f"-----> Canary v{tried.number} promoted",)
     return (f" !     v{new.number} ends the canary v{tried.number}",)
 
 

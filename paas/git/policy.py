@@ -1,14 +1,14 @@
-"""Which ref updates a push may make: one create or update of the app's deploy branch. Pure."""
+"""Which ref updates a push may make: one create or update of the app's deploy branch; its options. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paas.errors import BadInput
 from paas.git.repository import ZERO
-from paas.names import shown
+from paas.names import CANARY_SHARE, shown
 
 MAX_OPTIONS = 16
 _HEADS = "refs/heads/"
@@ -79,9 +79,25 @@ def _right_push(command: RefCommand, deploy: str) -> str:
     return f"Use: git push paas {source}:{deploy}"
 
 
-def check_options(options: Sequence[str]) -> bool:
-    """Whether `nowait` was asked for. Raises BadInput for any other push option."""
+@dataclass(frozen=True)
+class Options:
+    """What `git push -o` asks for: not to wait, and percent of the requests for a canary."""
+
+    nowait: bool = False
+    canary: int | None = None
+
+
+def check_options(options: Sequence[str]) -> Options:
+    """Raises BadInput for what is no push option."""
+    found = Options()
     for option in options:
-        if option != "nowait":
-            raise BadInput(f"{shown(option)} is not a push option.", "`-o nowait` is the only one.")
-    return bool(options)
+        match = re.fullmatch(r"canary(?:=(\d{1,2}|100))?", option, re.ASCII)
+        if match is not None:
+            found = replace(found, canary=int(match[1] or CANARY_SHARE))
+        elif option == "nowait":
+            found = replace(found, nowait=True)
+        else:
+            raise BadInput(
+                f"{shown(option)} is not a push option.", "There are `-o nowait` and `-o canary=PERCENT`."
+            )
+    return found

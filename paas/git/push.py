@@ -52,7 +52,7 @@ class Push(ReceivePack):
         self._user = user
         self._name = name
         self._app: AppRepository | None = None
-        self._nowait = False
+        self._options = policy.Options()
 
     # before the pack
     def heads(self) -> dict[str, str]:
@@ -64,7 +64,7 @@ class Push(ReceivePack):
         return current_heads(self._places.repositories, self._app, self._user)
 
     def accept(self, commands: list[RefCommand], options: list[str], *, shallow: bool) -> RefCommand:
-        self._nowait = policy.check_options(options)
+        self._options = policy.check_options(options)
         branches = _branches(self._app)
         return policy.check(commands, app=self._name, branches=branches, shallow=shallow)
 
@@ -92,7 +92,8 @@ class Push(ReceivePack):
             if objects:
                 repository.take_in(quarantine)
             self._release(command, told)
-            self._move_ref(repository, command)
+            if self._options.canary is None:  # else the branch stays at the commit that serves
+                self._move_ref(repository, command)
 
     def _take_turn(self, app: AppRepository, held: contextlib.ExitStack) -> None:
         """Wait for the app's lock, then bring the ref up to date. Raises Conflict with `-o nowait`."""
@@ -114,7 +115,7 @@ class Push(ReceivePack):
         if holder is not None:
             since = time.strftime("%H:%M:%S", time.localtime(holder.since))
             who = f"A push by {progress.harmless(holder.user)} since {since}"
-        if self._nowait:
+        if self._options.nowait:
             raise Conflict(f"{who} is at work on {self._name}.", "Push again when it is done.", cause="busy")
         self.voice.say(
             *progress.wrapped(f"{who} is at work on {self._name}; waiting for it", "-----> ", "       ")
@@ -241,7 +242,8 @@ class Push(ReceivePack):
             "subject": told["subject"],
             "author": told["author"],
             "files": told["files"],
-            "nowait": self._nowait,
+            "nowait": self._options.nowait,
+            "canary": self._options.canary,
         }
         self.voice.doing("at work")
         try:

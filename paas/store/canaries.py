@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paas.model import Canary
-from paas.store import events
+from paas.store import events, releases
 from paas.store.database import Tx, now
 
 _COLUMNS = "app_id, release_number, share, quantity, created_at"
@@ -32,9 +32,14 @@ def all(tx: Tx) -> dict[str, Canary]:
 
 
 def end(tx: Tx, app_id: str, *, actor: str, why: str) -> Canary | None:
-    """Its instances leave, the serving release gets all requests. None when there is no canary."""
+    """Its instances leave, the serving release gets all requests; a release that has never served, since a push
+    made it for the canary, is cancelled. None when there is no canary."""
     ended = of_app(tx, app_id)
     if ended is not None:
+        number = ended.release_number
         tx.execute("DELETE FROM canary WHERE app_id = ?", (app_id,))
-        events.add(tx, app_id, actor, "canary.end", {"release": ended.release_number, "why": why})
+        release = releases.get(tx, app_id, number)
+        if release is not None and release.state == "pending":
+            releases.set_state(tx, app_id, number, "cancelled", cause=f"canary: {why}")
+        events.add(tx, app_id, actor, "canary.end", {"release": number, "why": why})
     return ended

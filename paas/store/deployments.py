@@ -67,7 +67,8 @@ def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) ->
     """Enter `state`; the release follows in the same transaction. Raises lifecycle.WrongTransition.
 
     Entering `draining` is the commit point: the release has succeeded and is the app's, and a canary ends. Entering
-    `failed` or `cancelled` marks the release so, with the cause of `error` (PaasError.to_json()).
+    `failed` or `cancelled` marks the release so, with the cause of `error` (PaasError.to_json()), unless it goes on
+    as the canary.
     """
     deployment = get(tx, id)
     lifecycle.check(lifecycle.DEPLOYMENT, deployment.state, state)
@@ -88,7 +89,9 @@ def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) ->
         apps.set_release(tx, app_id, number)
         canaries.end(tx, app_id, actor="paas", why=f"v{number} serves")
     elif state in ("failed", "cancelled"):
-        releases.set_state(tx, app_id, number, state, cause=str((error or {}).get("cause", "")))
+        canary = canaries.of_app(tx, app_id)
+        if canary is None or canary.release_number != number:
+            releases.set_state(tx, app_id, number, state, cause=str((error or {}).get("cause", "")))
         _give_back(tx, app_id)
     return get(tx, id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.platform import Platform, wait_for
+from harness.platform import Platform, commit, git, wait_for
 from harness.visitors import Visitors
 
 SERVER = """
@@ -116,7 +117,7 @@ def test_a_canary_that_does_not_come_up_gets_no_request(platform: Platform, visi
     done = platform.paas("canary", "v2", "-a", "mine", check=False)
     assert done.returncode == 1
     assert "canary.1 exited with status 1" in done.stderr and "not in this mine" in done.stderr
-    assert "v2 got no request" in done.stderr
+    assert "The canary v2 is stopped" in done.stderr
     assert shown(platform)["canary"] is None
     wait_for(lambda: names(platform) == {"web.1": "up"})
 
@@ -147,8 +148,51 @@ def test_a_canary_lives_on_when_daemons_die(platform: Platform, visitors: Visito
     assert shown(platform)["sides"][1]["up"] == before
 
 
+def test_a_push_can_make_a_canary_first(platform: Platform, app: Path, visitors: Visitors) -> None:
+    platform.paas("canary:stop", "-a", "mine")
+    serving = git(app, "rev-parse", "HEAD")
+    pushed = commit(app, "Say fresh", **{"server.py": SERVER.replace("'plain'", "'fresh'")})
+    platform.paas("config:unset", "GREETING", "-a", "mine")
+    done = platform.push(app, "mine", "main", "-o", "canary=50")
+    assert done.returncode == 0 and "canary.1 up" in done.stdout, done.stdout
+    number = shown(platform)["canary"]["release"]
+    assert 60 < heard(platform, 200)["fresh"] < 140
+    assert _branch(platform) == serving
+    refused = platform.push(app, "mine", "main", "-o", "canary")
+    assert refused.returncode != 0 and f"v{number} is the canary of mine already" in refused.stdout
+    done_too = platform.paas("canary:promote", "-a", "mine")
+    assert f"done, v{number}" in done_too.stderr
+    assert heard(platform, 50) == {"fresh": 50}
+    assert _branch(platform) == pushed
+    again = platform.push(app, "mine", "main", "-o", "canary=50")
+    assert "Everything up-to-date" in again.stdout
+
+
+def _branch(platform: Platform) -> str:
+    """The commit of the deploy branch, as git sees it."""
+    url = f"ssh://paas@127.0.0.1:{platform.ssh}/mine"
+    done = subprocess.run(
+        ["git", "ls-remote", url, "main"], env=platform.environ(), capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()[0]
+
+
+def test_a_pushed_canary_that_does_not_come_up_changes_nothing(
+    platform: Platform, visitors: Visitors
+) -> None:
+    before = platform.json("releases", "-a", "mine")[0]
+    broken = platform.repository({"Procfile": "web: exit 7\nrelease: touch migrated\n"})
+    done = platform.push(broken, "mine", "+main", "-o", "canary")
+    assert done.returncode != 0 and "canary.1 exited with status 7" in done.stdout
+    assert "The release command runs when the canary is promoted" in done.stdout
+    assert shown(platform)["canary"] is None
+    newest, serving = platform.json("releases", "-a", "mine")[:2]
+    assert newest["state"] == "cancelled" and serving == before and serving["current"]
+    wait_for(lambda: names(platform) == {"web.1": "up"})
+
+
 def test_a_canary_rests_while_web_is_scaled_to_nothing(platform: Platform, app: Path) -> None:
-    assert shown(platform)["canary"]["share"] == 90
+    platform.paas("canary", "v4", "--share", "90", "-a", "mine")
     platform.paas("scale", "web=0", "-a", "mine")
     wait_for(lambda: names(platform) == {"canary.1": "stopped"})
     assert platform.get("mine").status == 503

@@ -119,7 +119,7 @@ REFUSED: list[tuple[list[str], list[str]]] = [
     (["paas", "main", "main:two"], ["A push updates one branch, not 2 refs ('main', 'two')"]),
     (["--follow-tags", "paas", "main"], ["A push updates one branch, not 2 refs"]),
     (["--mirror", "paas"], ["A push updates one branch, not 3 refs"]),
-    (["-o", "faster", "paas", "main"], ["'faster' is not a push option.", "`-o nowait` is the only one."]),
+    (["-o", "faster", "paas", "main"], ["'faster' is not a push option.", "There are `-o nowait` and `-o canary=PERCENT`."]),
 ]  # fmt: skip
 
 

@@ -145,7 +145,7 @@ def test_a_canary_goes_on_until_a_deployment_has_switched() -> None:
 
 @pytest.mark.parametrize(
     ("config", "line"),
-    [(8, " !     v6 ends the canary v3"), (7, "-----> Canary v3 promoted to v6")],
+    [(8, " !     v6 ends the canary v3"), (7, "-----> Canary v3 promoted")],
 )
 def test_whoever_deploys_hears_what_becomes_of_the_canary(config: int, line: str) -> None:
     of = state(

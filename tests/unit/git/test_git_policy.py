@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paas.errors import BadInput
-from paas.git.policy import RefCommand, check, check_options
+from paas.git.policy import Options, RefCommand, check, check_options
 
 ONE, ZERO = "1" * 40, "0" * 40
 
@@ -51,7 +51,13 @@ def test_shallow_is_told_only_when_the_rest_is_right() -> None:
 
 
 def test_push_options() -> None:
-    assert check_options([]) is False
-    assert check_options(["nowait", "nowait"]) is True
+    assert check_options([]) == Options(nowait=False, canary=None)
+    assert check_options(["nowait", "nowait"]) == Options(nowait=True)
+    assert check_options(["canary"]) == Options(canary=10)
+    assert check_options(["canary=0", "canary=100"]) == Options(canary=100)
+
+
+@pytest.mark.parametrize("option", ["no-wait", "canary=", "canary=101", "canary=-1", "canary=٣", "canary=5%"])
+def test_what_is_no_push_option(option: str) -> None:
     with pytest.raises(BadInput):
-        check_options(["nowait", "no-wait"])
+        check_options(["nowait", option])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from paas.canary import begin, follow
+from paas.canary import begin, begin_pushed, follow
 from paas.converge.collect import kept_images
 from paas.deploy import open_deployment, restart
 from paas.errors import BadInput, Conflict, DeployFailed, NotFound, PaasError
@@ -55,6 +55,22 @@ class Shop:
     def canary(self) -> Canary | None:
         with self.store.read() as tx:
             return canaries.of_app(tx, self.id)
+
+    def push(self, digest: str = "sha256:p") -> Canary:
+        """As `git push -o canary=25` does, after the build."""
+        with self.store.write() as tx:
+            images.add(tx, Image(self.id, digest, (), {}, {"web": "serve", "job": "x"}, {}, "debian-12", 1))
+            change = Change(image_digest=digest, commit="c" * 40, beside=True)
+            _, canary = begin_pushed(
+                tx, apps.get(tx, self.id), change, share=25, actor="me", description="Deploy"
+            )
+        return canary
+
+    def state_of(self, number: int) -> str:
+        with self.store.read() as tx:
+            release = releases.get(tx, self.id, number)
+        assert release is not None
+        return release.state
 
     def promote(self, number: int) -> int:
         change = Change(rollback_to=number, promote=True)
@@ -155,6 +171,54 @@ def test_the_canary_ends_when_a_deployment_commits_and_not_before(shop: Shop) ->
 def test_only_what_is_the_canary_can_be_promoted(shop: Shop) -> None:
     with pytest.raises(Conflict, match="v1 is no longer the canary"):
         shop.promote(1)
+
+
+def test_a_pushed_canary_is_a_release_that_has_never_served(shop: Shop) -> None:
+    with shop.store.write() as tx:
+        formations.set_quantity(tx, shop.id, "job", 1)
+        formations.set_stopped(tx, shop.id, "job", True)
+    canary = shop.push()
+    assert (canary.release_number, canary.share, canary.quantity) == (3, 25, 1)
+    assert (shop.state_of(3), shop.app.release_number) == ("pending", 2)
+    with shop.store.read() as tx:
+        assert formations.of_app(tx, shop.id)["job"].stopped
+        assert deployments.unfinished_of(tx, shop.id) is None
+    with pytest.raises(Conflict, match="v3 is the canary"):
+        shop.push("sha256:q")
+
+
+def test_a_pushed_canary_that_is_stopped_is_cancelled(shop: Shop) -> None:
+    shop.push()
+    with shop.store.write() as tx:
+        canaries.end(tx, shop.id, actor="me", why="stopped")
+    assert shop.state_of(3) == "cancelled"
+    with pytest.raises(BadInput, match=r"v3 never ran \(cancelled\)"):
+        shop.begin(3)
+
+
+def test_a_pushed_canary_is_promoted_as_itself_and_the_branch_follows(shop: Shop) -> None:
+    shop.push()
+    id = shop.promote(3)
+    with shop.store.read() as tx:
+        assert deployments.get(tx, id).push
+        assert deployments.pushed_commit(tx, shop.id) is None
+    shop.advance(id, "starting", "failed")
+    assert (shop.canary() is not None, shop.state_of(3)) == (True, "pending")
+    shop.advance(shop.promote(3), "starting", "switching", "draining", "succeeded")
+    assert (shop.canary(), shop.state_of(3), shop.app.release_number) == (None, "succeeded", 3)
+    with shop.store.read() as tx:
+        assert deployments.pushed_commit(tx, shop.id) == "c" * 40
+
+
+def test_a_deployment_cancels_a_pushed_canary(shop: Shop) -> None:
+    shop.push()
+    change = Change(set_vars={"A": "1"})
+    _, made = open_deployment(
+        shop.store, lambda: None, shop.id, change, actor="me", description="Set A", wait_s=0
+    )
+    assert made is not None and made.release_number == 4
+    shop.advance(made.id, "starting", "switching", "draining", "succeeded")
+    assert (shop.canary(), shop.state_of(3), shop.state_of(4)) == (None, "cancelled", "succeeded")
 
 
 def test_the_image_of_a_canary_is_kept(shop: Shop) -> None:
