@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 
 PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables catatonit mmdebstrap debian-archive-keyring
 TEST_PACKAGES := skopeo umoci wrk chromium slowhttptest
-BENCH_PACKAGES := nginx-light wrk
+BENCH_PACKAGES := nginx-light haproxy caddy nghttp2-client openssl gcc libc6-dev
 LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs gcc python3-dev
 
 .PHONY: help setup setup-dev demo test test-long bench lint format docs clean
@@ -26,7 +26,7 @@ define install
 	done; \
 	if [ -n "$$missing" ]; then \
 	    echo "Installing$$missing"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(2) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 endef
 
@@ -60,7 +60,7 @@ test-long: setup-dev
 	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m long tests/unit tests/system
 
 bench: setup-dev
-	$(call install,$(BENCH_PACKAGES))
+	$(call install,$(BENCH_PACKAGES),sh tests/bench/without_services.sh)
 	$(BIN)/python -P tests/bench/run.py
 
 lint: $(VENV)/.made-dev
