@@ -47,6 +47,15 @@ KEYS = [
     "canary",
     "release",
     "share",
+    "domain",
+    "auth",
+    "allow",
+    "pages",
+    "add",
+    "remove",
+    "body-limit",
+    "sticky",
+    "503",
     "memory_bytes",
     "cpu_millis",
     "pids",
@@ -116,7 +125,8 @@ def test_no_request_is_too_strange(api: Api, routes: list[tuple[str, str]], who:
         reply = api.ask(
             method, f"{path}?lines={quote(query)}" if path.endswith("logs") else path, sent, asker
         )
-        assert reply.status < 500, (method, path, body, reply.body)
+        away = reply.status == 503 and reply.error["code"] == "unavailable"  # no router runs here
+        assert reply.status < 500 or away, (method, path, body, reply.body)
         if reply.status >= 400:
             assert reply.error["message"].endswith((".", "?")), reply.error
 
