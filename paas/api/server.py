@@ -29,6 +29,7 @@ def server() -> dict[str, Any]:
         "id": settings.id,
         "domain": settings.domain,
         "http": str(settings.http),
+        "https": str(settings.https) if settings.https else None,
         "ssh": str(settings.ssh),
         "api": str(settings.api),
         "url": settings.url(settings.app_host("NAME")),
