@@ -24,7 +24,8 @@ from h2.events import (
 )
 from h2.exceptions import DenialOfServiceError, InvalidBodyLengthError, ProtocolError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame
+from hpack.exceptions import HPACKError
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from router.http2 import MAX_STREAMS
 
@@ -113,9 +114,13 @@ class Frames(H2Connection):
         self._patience -= _cost(frame)
         if self._patience < 0:
             raise DenialOfServiceError("more than a client in its senses sends")
+        if isinstance(frame, RstStreamFrame) and frame.stream_id > self.highest_inbound_stream_id:
+            raise ProtocolError("a reset of what was never opened")
         try:
             events = super()._receive_frame(frame)
         except ProtocolError as error:
+            if isinstance(error.__cause__, HPACKError) and not isinstance(error, DenialOfServiceError):
+                error.error_code = ErrorCodes.COMPRESSION_ERROR
             if not self._concerns_one_stream(frame, error):
                 raise
             if isinstance(frame, DataFrame):

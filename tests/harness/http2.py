@@ -180,9 +180,29 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    range(10)
+)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0)
 
 
 def literal(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A header block of literals without indexing, of names and values below 127 bytes (RFC 7541 6.2.2)."""
     return b"".join(b"\0%c%b%c%b" % (len(n), n, len(v), v) for n, v in fields)
+
+
+BASIC = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"app.test"), (b":path", b"/")]
+HEAD = literal(BASIC)
+
+
+def codes(data: bytes) -> tuple[int | None, dict[int, int]]:
+    """The error code of the GOAWAY among these frames, and those of the first RST_STREAM of each stream."""
+    goaway, resets = None, {}
+    while data:
+        size = int.from_bytes(data[:3], "big")
+        if data[3] == GOAWAY:
+            goaway = int.from_bytes(data[13:17], "big")
+        elif data[3] == RST_STREAM:
+            resets.setdefault(int.from_bytes(data[5:9], "big"), int.from_bytes(data[9:13], "big"))
+        data = data[9 + size :]
+    return goaway, resets

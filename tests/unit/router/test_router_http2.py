@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness.http2 import PREFACE, Visitor, frame, literal, served
+from harness.http2 import BASIC, PREFACE, Visitor, frame, literal, served
 from harness.router import PORT, Rig, settle
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -11,7 +11,6 @@ SENT_ON = (
     b"X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: %d\r\nVia: 1.1 paas-router\r\n"
     b"X-Request-Start: MS\r\nX-Request-Id: ID\r\n\r\n"
 ) % PORT
-BASIC = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"app.test"), (b":path", b"/")]
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR = 0, 1, 2
 
 

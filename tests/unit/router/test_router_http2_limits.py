@@ -5,31 +5,33 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from harness.http2 import PREFACE, Visitor, frame, literal, served
+from harness.http2 import (
+    BASIC,
+    CONTINUATION,
+    DATA,
+    HEAD,
+    HEADERS,
+    PING,
+    PREFACE,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Visitor,
+    codes,
+    frame,
+    literal,
+    served,
+)
 from harness.router import End, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-BASIC = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"app.test"), (b":path", b"/")]
-HEAD = literal(BASIC)
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
-    range(10)
-)
 END_STREAM, END_HEADERS = 1, 4
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = range(4)
-STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, CALM = 5, 6, 7, 8, 9, 11
+STREAM_CLOSED, REFUSED_STREAM, CANCEL, CALM = 5, 7, 8, 11
 RESET = CANCEL.to_bytes(4, "big")
-
-
-def goaway_of(data: bytes) -> int | None:
-    """The error code of the GOAWAY in these frames."""
-    while data:
-        size = int.from_bytes(data[:3], "big")
-        if data[3] == GOAWAY:
-            return int.from_bytes(data[13:17], "big")
-        data = data[9 + size :]
-    return None
 
 
 def pour(visitor: Visitor, backend: End, data: bytes) -> None:
@@ -165,7 +167,6 @@ def test_streams_take_turns(rig: Rig) -> None:
     turns = visitor.order[first : first + 60]
     assert all(turns.count(id) >= 8 for id in ids), turns
     assert visitor.order.index(small) < first + 30
-    assert max(sent) < 4_000_000
 
 
 def test_a_hundred_requests_at_once(rig: Rig) -> None:
@@ -211,7 +212,7 @@ def test_what_comes_for_a_stream_that_is_over_does_not_use_up_the_window(rig: Ri
     for _ in range(200):
         visitor.end.send(frame(DATA, 0, id, body))
         data = visitor.end.take()
-        assert goaway_of(data) is None
+        assert codes(data)[0] is None
     second = Visitor(rig)
     assert second.goaway is None
 
@@ -225,13 +226,13 @@ def test_streams_beyond_the_limit_are_refused(rig: Rig) -> None:
     data = visitor.end.read()
     refused = frame(RST_STREAM, 0, 1, REFUSED_STREAM.to_bytes(4, "big"))
     assert data.count(refused[:5]) == 20 == data.count(refused[-4:])
-    assert goaway_of(data) is None and len(rig.dialled) == 100
+    assert codes(data)[0] is None and len(rig.dialled) == 100
 
 
 def test_far_too_many_streams_end_the_connection(rig: Rig) -> None:
     visitor = Visitor(rig, hello=False)
     visitor.end.send(PREFACE + b"".join(frame(HEADERS, 5, id, HEAD) for id in range(1, 1001, 2)))
-    assert goaway_of(visitor.end.read()) == PROTOCOL_ERROR
+    assert codes(visitor.end.read())[0] == PROTOCOL_ERROR
     assert visitor.closed and not rig.proxy.backends["i1"].inflight
 
 
@@ -242,7 +243,7 @@ def flood(rig: Rig, frames: list[bytes], before: bytes = b"") -> int:
     for number, data in enumerate(frames):
         visitor.end.send(data)
         if visitor.closed:
-            assert goaway_of(visitor.end.read()) == CALM
+            assert codes(visitor.end.read())[0] == CALM
             assert not rig.proxy.backends["i1"].inflight
             return number
     raise AssertionError("it went on for ever")
@@ -330,7 +331,7 @@ def test_unknown_settings_are_not_kept(rig: Rig) -> None:
     many = b"".join(code.to_bytes(2, "big") + b"\0\0\0\1" for code in range(100, 2800))
     visitor.end.send(PREFACE + frame(SETTINGS, 0, 0, many))
     assert len(visitor.server.frames.remote_settings) < 10
-    assert goaway_of(visitor.end.read()) is None
+    assert codes(visitor.end.read())[0] is None
 
 
 def test_a_table_of_fields_that_the_client_wishes_larger_stays_small(rig: Rig) -> None:
@@ -353,51 +354,15 @@ def test_a_head_in_endless_continuations_ends_the_connection(rig: Rig) -> None:
         sent += 1
         assert sent < 100
         visitor.end.send(frame(CONTINUATION, 0, 1))
-    assert goaway_of(visitor.end.read()) == PROTOCOL_ERROR
+    assert codes(visitor.end.read())[0] == PROTOCOL_ERROR
 
 
 def test_a_head_that_unpacks_to_much_ends_the_connection(rig: Rig) -> None:
     visitor = Visitor(rig, hello=False)
     long = b"\x40\x01a\x7f\xa1\x1e" + b"b" * 4000  # into the table of the decoder, then named again and again
     visitor.end.send(PREFACE + frame(HEADERS, 5, 1, HEAD + long + b"\xbe" * 100))
-    assert goaway_of(visitor.end.read()) == CALM
+    assert codes(visitor.end.read())[0] == CALM
     assert visitor.closed and not rig.dialled
-
-
-CONNECTION_ERRORS = {
-    "DATA on stream 0": (frame(DATA, 0, 0, b"x"), PROTOCOL_ERROR),
-    "HEADERS on an even stream": (frame(HEADERS, 5, 2, HEAD), PROTOCOL_ERROR),
-    "streams that go down": (frame(HEADERS, 5, 5, HEAD) + frame(HEADERS, 5, 3, HEAD), PROTOCOL_ERROR),
-    "a stream that was never opened": (frame(WINDOW_UPDATE, 0, 7, b"\0\0\0\1"), PROTOCOL_ERROR),
-    "a frame within a head": (frame(HEADERS, 1, 1, HEAD) + frame(PING, 0, 0, bytes(8)), PROTOCOL_ERROR),
-    "a lone CONTINUATION": (frame(CONTINUATION, 4, 1, HEAD), PROTOCOL_ERROR),
-    "a push by the client": (frame(PUSH_PROMISE, 4, 1, b"\0\0\0\2" + HEAD), PROTOCOL_ERROR),
-    "a long PING": (frame(PING, 0, 0, bytes(9)), FRAME_SIZE_ERROR),
-    "a long frame": (frame(DATA, 0, 1, bytes(16385)), FRAME_SIZE_ERROR),
-    "settings of odd length": (frame(SETTINGS, 0, 0, bytes(5)), FRAME_SIZE_ERROR),
-    "a window beyond its limit": (
-        frame(WINDOW_UPDATE, 0, 0, (0x7FFFFFFF).to_bytes(4, "big")),
-        FLOW_CONTROL_ERROR,
-    ),
-    "an initial window beyond its limit": (
-        frame(SETTINGS, 0, 0, b"\0\4" + (1 << 31).to_bytes(4, "big")),
-        FLOW_CONTROL_ERROR,
-    ),
-    "a compression that is broken": (frame(HEADERS, 5, 1, b"\xff\xff\xff\xff\xff\xff"), None),
-    "a padding longer than the frame": (frame(DATA, 8, 0, b"\xff"), PROTOCOL_ERROR),
-}
-
-
-@pytest.mark.parametrize(("data", "code"), CONNECTION_ERRORS.values(), ids=list(CONNECTION_ERRORS))
-def test_what_confuses_the_connection_ends_it(rig: Rig, data: bytes, code: int | None) -> None:
-    visitor = Visitor(rig, hello=False)
-    visitor.end.send(PREFACE + data)
-    got = goaway_of(visitor.end.read())
-    assert got == code if code is not None else got in (PROTOCOL_ERROR, COMPRESSION_ERROR)
-    assert visitor.closed and not rig.proxy.backends["i1"].inflight
-    visitor.end.sock.close()
-    rig.advance(3)
-    assert not rig.proxy.clients
 
 
 def test_more_data_than_the_window_allows_is_an_error(rig: Rig) -> None:
@@ -406,7 +371,7 @@ def test_more_data_than_the_window_allows_is_an_error(rig: Rig) -> None:
     id = visitor.request(b"/", method=b"POST", end=False)
     for _ in range(5):
         visitor.end.send(frame(DATA, 0, id, bytes(16384)))
-    assert goaway_of(visitor.end.read()) == FLOW_CONTROL_ERROR
+    assert codes(visitor.end.read())[0] == FLOW_CONTROL_ERROR
 
 
 def test_what_comes_after_the_end_of_a_request_resets_its_stream(rig: Rig) -> None:
