@@ -18,7 +18,7 @@ ROOMS = {
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 PURE = [
     "paas/model.py", "paas/names.py", "paas/errors.py", "paas/lifecycle.py", "paas/procfile.py", "paas/appjson.py",
-    "paas/routes.py", "paas/routing.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/spec.py", "runtime/layout.py",
+    "paas/certificates.py", "paas/routes.py", "paas/routing.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/spec.py", "runtime/layout.py",
 ]  # fmt: skip
 EFFECTS = {
     "subprocess",
