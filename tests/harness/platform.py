@@ -58,7 +58,8 @@ class Platform:
     def start(self) -> Platform:
         command = [str(self.program), "server", "--home", str(self.home), "--stacks", str(STACKS)]
         for name in ("http", "https", "ssh", "api"):
-            command += [f"--{name}", f"127.0.0.1:{getattr(self, name)}"]
+            if name not in self.settings:
+                command += [f"--{name}", f"127.0.0.1:{getattr(self, name)}"]
         environ = {**os.environ, **{f"PAAS_{name.upper()}": value for name, value in self.settings.items()}}
         log = self.log_path.open("ab")
         position = log.tell()
