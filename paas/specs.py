@@ -168,5 +168,5 @@ def _spec(
 
 
 def _hostname(app: App, instance: Instance) -> str:
-    text = f"{app.name}-{instance.type}-{instance.number}".lower()
+    text = f"{app.name}-{instance.name}".lower()
     return re.sub(r"[^a-z0-9]+", "-", text)[:63].strip("-")

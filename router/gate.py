@@ -155,17 +155,19 @@ def enter(exchange: Exchange, gate: Gate) -> None:
 
 def pick(exchange: Exchange, route: Route) -> Backend | None:
     """A backend for a route with shares or affinity: the one that the client's cookie names while it is ready, else
-    one of a pool picked by its share; the response then gets a cookie that names it."""
+    one of a pool picked by its share, or of another one while none of that is fit; the response then gets a cookie
+    that names it."""
     secret = route.policy.sticky if route.policy is not None else ""
     pools = route.pools()
+    fit = [pool for pool in pools if pool.fit]
     named = affinity_of(secret, exchange.replay or b"") if secret else ""
-    for pool in pools:
+    for pool in fit or pools:
         for backend in pool.ready:
             if backend.id == named and backend not in exchange.tried:
                 exchange.lines = lines(exchange)
                 return backend
     first = pick_pool(route)
-    for pool in [first, *pools] if first is not None else pools:
+    for pool in [first, *fit, *pools] if first is not None and first.fit else [*fit, *pools]:
         chosen = choose(pool.ready, exchange.tried)
         if chosen is not None:
             if secret:

@@ -131,8 +131,7 @@ class Metrics:
 
 def _blame(route: Route, dyno: bytes) -> None:
     """Count an error for the backend of this name."""
-    pools = [pool for pool, _ in route.shares] or ([route.pool] if route.pool is not None else [])
-    for pool in pools:
+    for pool in route.pools():
         for backend in pool.backends:
             if backend.dyno == dyno:
                 backend.errors += 1

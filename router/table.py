@@ -77,21 +77,24 @@ class Backend:
 
 
 class Pool:
-    """The backends of a route. `ready` are those that may be chosen now."""
+    """The backends of a route. `ready` are those that may be chosen now, `fit` whether they ought to be."""
 
-    __slots__ = ("backends", "name", "ready")
+    __slots__ = ("backends", "fit", "name", "ready")
 
     def __init__(self, name: str, backends: list[Backend]) -> None:
         self.name = name
         self.backends = backends
         self.ready: list[Backend] = []
+        self.fit = False
         self.refresh(0.0)
 
     def refresh(self, now: float) -> None:
         """Compute `ready` anew: those that are fit; when none is, better one that does not sit out, or any, than none."""
         serving = [b for b in self.backends if not b.draining]
         sitting_in = [b for b in serving if b.ejected_until <= now]
-        self.ready = [b for b in sitting_in if not b.sick] or sitting_in or serving
+        well = [b for b in sitting_in if not b.sick]
+        self.fit = bool(well)
+        self.ready = well or sitting_in or serving
 
 
 @dataclass(slots=True)

@@ -255,6 +255,37 @@ def test_a_share_that_refuses_leaves_the_request_to_the_other(make: Any) -> None
     assert [end.backend for end in rig.dialled] == ["i-old"]
 
 
+def test_a_share_whose_backends_sit_out_goes_to_the_other(make: Any) -> None:
+    rig = make()
+    shared(rig, {"old": 0, "new": 1})
+    rig.refusing["i-new"] = 111
+    answer(rig)
+    del rig.refusing["i-new"]
+    for _ in range(5):
+        assert answer(rig).endswith(b"ok")
+    backends = rig.proxy.backends
+    assert (backends["i-new"].requests, backends["i-old"].requests) == (1, 6)
+    rig.advance(6)
+    answer(rig)
+    assert (backends["i-new"].requests, backends["i-old"].requests) == (2, 6)
+    backends["i-new"].sick = True
+    rig.proxy.refresh(backends["i-new"])
+    answer(rig)
+    assert backends["i-old"].requests == 7
+
+
+def test_a_client_stays_on_its_side_while_shares_change(make: Any) -> None:
+    rig = make(sticky="s3cret")
+    shared(rig, {"old": 0, "new": 100}, sticky="s3cret")
+    cookie = cookie_of(answer(rig))
+    shared(rig, {"old": 100, "new": 0}, sticky="s3cret")
+    for _ in range(5):
+        answer(rig, b"GET / HTTP/1.1\r\nHost: app.test\r\nCookie: " + cookie + b"\r\n\r\n")
+    assert rig.proxy.backends["i-new"].requests == 6
+    answer(rig)
+    assert rig.proxy.backends["i-old"].requests == 1
+
+
 def cookie_of(got: bytes) -> bytes:
     return got.partition(b"\r\nSet-Cookie: ")[2].partition(b";")[0]
 
