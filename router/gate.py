@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+from collections import OrderedDict
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -22,14 +22,15 @@ class Gate:
     """Lets through as many requests of an app as its limit allows, none while it is paused. Kept across tables.
     `inside` counts requests that went through and are not over."""
 
-    __slots__ = ("inside", "limit", "paused", "queue", "waiting")
+    __slots__ = ("_opening", "inside", "limit", "paused", "queue", "waiting")
 
     def __init__(self) -> None:
         self.inside = 0
         self.limit = 0
         self.queue = 0
         self.paused = False
-        self.waiting: deque[Exchange] = deque()
+        self.waiting: OrderedDict[Exchange, None] = OrderedDict()
+        self._opening = False
 
     def rule(self, policy: Policy | None) -> None:
         """Take over what a new table says."""
@@ -44,7 +45,7 @@ class Gate:
             return True
         if len(self.waiting) >= self.queue:
             return None
-        self.waiting.append(exchange)
+        self.waiting[exchange] = None
         return False
 
     def leave(self) -> None:
@@ -54,13 +55,19 @@ class Gate:
 
     def forget(self, exchange: Exchange) -> None:
         """A waiting request is over."""
-        self.waiting.remove(exchange)
+        del self.waiting[exchange]
 
     def open(self) -> None:
-        """Let through as many as may."""
-        while self.waiting and not self._closed():
-            self.inside += 1
-            self.waiting.popleft().go_on()
+        """Let through as many as may. One that is over at once opens the gate again: that is left to the loop here."""
+        if self._opening:
+            return
+        self._opening = True
+        try:
+            while self.waiting and not self._closed():
+                self.inside += 1
+                self.waiting.popitem(last=False)[0].go_on()
+        finally:
+            self._opening = False
 
     def _closed(self) -> bool:
         return self.paused or 0 < self.limit <= self.inside
