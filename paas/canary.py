@@ -93,9 +93,11 @@ def come_up(
     canary: Canary,
     *,
     since: float,
+    tell: Callable[[str], None],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[str]:
-    """Follow a canary that has just begun; it ends when it does not come up. Raises DeployFailed, Cancelled."""
+    """Follow a canary that has just begun; when it does not come up it ends, and the app's log is told. Raises
+    DeployFailed, Cancelled."""
     number = canary.release_number
     try:
         yield from follow(store, canary, since=since, cancelled=cancelled)
@@ -108,6 +110,7 @@ def come_up(
                 canaries.end(tx, canary.app_id, actor="paas", why=error.cause or "did not come up")
         poke()
         if ended:
+            tell(f"Canary v{number} ended: {error.message}")
             yield f" !     The canary v{number} is stopped"
         raise
 

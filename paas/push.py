@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from paas.buildstep import Output, Platform, printable, spawner_failure
 from paas.canary import begin_pushed, check_beside, come_up
 from paas.deploy import follow, open_deployment
 from paas.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
+from paas.logs import platform_line
 from paas.model import App, Build, Image, Release
 from paas.postdeploy import run_script, scripts_of
 from paas.release import Change
@@ -298,7 +300,9 @@ def _canary(
     said.line(f"-----> Release v{release.number}, as a canary with {share} % of the requests")
     if RELEASE_TYPE in image.processes:
         said.warning("The release command runs when the canary is promoted, not now")
-    for line in come_up(platform.store, platform.poke, canary, since=since, cancelled=cancelled):
+    tell = partial(platform_line, platform.layout, app.id, "deploy")
+    lines = come_up(platform.store, platform.poke, canary, since=since, tell=tell, cancelled=cancelled)
+    for line in lines:
         said.line(line if line.startswith(" ") else f"       {line}")
     said.line("       Next: paas canary, canary:share, canary:promote or canary:stop")
     return release.number

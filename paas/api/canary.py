@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response
@@ -50,7 +51,8 @@ def start(app_name: str) -> Response:
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         if before is None:
-            lines = come_up(where.store, where.poke, canary, since=since, cancelled=cancelled)
+            tell = partial(where.tell, app.id)
+            lines = come_up(where.store, where.poke, canary, since=since, tell=tell, cancelled=cancelled)
         else:
             lines = follow(where.store, canary, since=since, cancelled=cancelled)
         for line in lines:

@@ -27,7 +27,7 @@ from paas.errors import DeployFailed
 from paas.lifecycle import WrongTransition
 from paas.model import App, Image, Instance, Release
 from paas.specs import RELEASE_TYPE, WEB, WEB_PORT, limits_of, process_spec, release_spec
-from paas.store import Store, Tx, apps, configs, deployments, events, images, instances, releases
+from paas.store import Store, Tx, apps, canaries, configs, deployments, events, images, instances, releases
 from runtime.client import SpawnerError
 from runtime.layout import Layout
 from runtime.spec import ContainerSpec
@@ -271,6 +271,7 @@ class Performer:
     def _advance(self, action: Advance) -> None:
         with self._store.write() as tx:
             deployment = deployments.get(tx, action.deployment_id)
+            canary = canaries.of_app(tx, deployment.app_id)
             for line in action.lines:
                 deployments.add_line(tx, deployment.id, line)
             deployment = deployments.advance(tx, deployment.id, action.state, action.error)
@@ -285,6 +286,9 @@ class Performer:
             what = {"draining": "serves", "failed": "failed", "cancelled": "was cancelled"}[action.state]
             cause = f": {(action.error or {}).get('message', '')}" if action.state == "failed" else ""
             text = f"Release v{deployment.release_number} {what}{cause}"
+            logs.platform_line(self._layout, deployment.app_id, "deploy", text)
+        if canary is not None and action.state == "draining":
+            text = f"Canary v{canary.release_number} ended"
             logs.platform_line(self._layout, deployment.app_id, "deploy", text)
         self._advanced(action)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -131,14 +132,19 @@ def test_a_deployment_ends_the_canary_and_one_that_fails_does_not(
     assert 15 < heard(platform, 100)["plain"] < 85
     done = platform.paas("config:set", "NEXT=1", "-a", "mine")
     assert "ends the canary v4" in done.stderr
+    assert "Canary v4 ended" in platform.paas("logs", "-s", "paas", "-n", "100", "-a", "mine").stdout
     assert heard(platform, 50) == {"new": 50}
     assert shown(platform)["canary"] is None
     wait_for(lambda: names(platform) == {"web.1": "up"})
 
 
 def test_a_canary_lives_on_when_daemons_die(platform: Platform, visitors: Visitors) -> None:
-    platform.paas("canary", "v4", "--share", "50", "-a", "mine")
-    before = shown(platform)["sides"][1]["up"]
+    command = threading.Thread(target=platform.paas, args=("canary", "v4", "--share", "50", "-a", "mine"))
+    command.start()
+    wait_for(lambda: "canary.1" in names(platform))
+    os.kill(platform.running_pid("converge"), signal.SIGKILL)
+    command.join(60)
+    before = wait_for(lambda: shown(platform)["sides"][1]["up"])
     for daemon in ("converge", "spawner"):
         old = platform.running_pid(daemon)
         os.kill(old, signal.SIGKILL)
