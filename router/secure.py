@@ -7,6 +7,8 @@ import ssl
 from typing import Final
 
 RECORD_BYTES: Final = 16384
+PART_BYTES: Final = 2 * RECORD_BYTES
+"""At once: what the buffers between us and OpenSSL have held they keep for as long as the connection lasts."""
 
 
 class Secure:
@@ -38,6 +40,11 @@ class Secure:
     def open(self, data: bytes) -> bytes:
         """The plain bytes of these from the peer; what is no whole record yet is kept. Raises ssl.SSLError, an
         OSError, for what is no TLS."""
+        if len(data) <= PART_BYTES:
+            return self._open(data)
+        return b"".join([self._open(data[at : at + PART_BYTES]) for at in range(0, len(data), PART_BYTES)])
+
+    def _open(self, data: bytes) -> bytes:
         incoming = self._incoming
         if self.ended:
             return b""
@@ -56,12 +63,15 @@ class Secure:
             self.ended = True
         return plain
 
-    def seal(self, data: bytes | memoryview) -> bytes:
-        """The records that carry these bytes. Raises ssl.SSLError."""
-        done = 0
-        while done < len(data):
-            done += self._tls.write(data[done:] if done else data)
-        return self._outgoing.read()
+    def seal(self, data: bytes | memoryview) -> list[bytes]:
+        """The records that carry these bytes, in pieces. Raises ssl.SSLError."""
+        size = len(data)
+        done = self._tls.write(data if size <= PART_BYTES else data[:PART_BYTES]) if size else 0
+        records = [self._outgoing.read()]
+        while done < size:
+            done += self._tls.write(data[done : done + PART_BYTES])
+            records.append(self._outgoing.read())
+        return records
 
     def replies(self) -> bytes:
         """Records that TLS itself wants sent: of the handshake, alerts, key updates."""

@@ -73,10 +73,7 @@ class Stream:
     def send(self, data: bytes | memoryview) -> int:
         """Write now what the kernel takes. SENT, PENDING (the rest is kept and `drained` will be called), BROKEN."""
         if self.secure is not None:
-            try:
-                data = self.secure.seal(data)
-            except OSError:
-                return BROKEN
+            return self._send_sealed(self.secure, data)
         if self.out:
             self.out += data
             return PENDING
@@ -89,6 +86,24 @@ class Stream:
         if count == len(data):
             return SENT
         self.out = bytearray(data[count:])
+        self.watch(self.mask | OUT)
+        return PENDING
+
+    def _send_sealed(self, secure: Secure, data: bytes | memoryview) -> int:
+        try:
+            records = secure.seal(data)
+            if self.out:
+                self.out += b"".join(records)
+                return PENDING
+            count = os.writev(self.fd, records)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            return BROKEN
+        if count == sum([len(record) for record in records]):
+            return SENT
+        self.out = bytearray(b"".join(records))
+        del self.out[:count]
         self.watch(self.mask | OUT)
         return PENDING
 
