@@ -15,6 +15,7 @@ from peers import LOAD_CORE, STREAMING, Proxy, Stage, Unusable
 Reading = dict[str, float]
 """Of one round: `rate` per second, `mb_s`, `cpu_us` of the proxy per request, its `busy` share of a core, `p50_us`, `p99_us`."""
 Rounds = dict[str, list[Reading]]
+WARM_UP_S = 0.3
 MORE_IS_BETTER = {"rate", "mb_s", "per_cpu_s"}
 
 
@@ -113,8 +114,10 @@ class Bench:
 
     def interleave(self, runs: dict[str, Callable[[], Reading]]) -> Rounds:
         """A B C, C B A, A B C …, after a first turn that does not count."""
+        usual, self.seconds = self.seconds, min(self.seconds, WARM_UP_S)
         for run in runs.values():
             run()
+        self.seconds = usual
         rounds: Rounds = {name: [] for name in runs}
         for number in range(self.rounds):
             for name in list(runs) if number % 2 == 0 else list(runs)[::-1]:

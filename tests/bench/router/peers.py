@@ -279,7 +279,7 @@ class Stage:
             argv += ["--table", str(folder / "table.json")]
         else:
             argv += ["--backends", ",".join(f"127.0.0.1:{backend}" for backend in self.backends)]
-        environment = os.environ | {"ROUTER_CORE": core}
+        environment = os.environ | {"ROUTER_CORE": core, "PYTHONPATH": str(ROOT)}
         proxy = self._proxy(name, port, argv, PROXY_CORE if workers == 1 else None, env=environment)
         proxy.secure_port = secure_port
         return _spread(proxy, workers)
@@ -338,6 +338,6 @@ def table_of(hosts: list[str], backends: list[int]) -> dict[str, Any]:
 def cores() -> list[str]:
     """The router's cores that exist here: always `pure`, and `compiled` when it has been built."""
     command = [sys.executable, "-P", "-m", "router", "--version"]
-    environment = os.environ | {"ROUTER_CORE": "compiled"}
+    environment = os.environ | {"ROUTER_CORE": "compiled", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
     return ["pure", "compiled"] if done.returncode == 0 else ["pure"]
