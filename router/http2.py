@@ -131,15 +131,17 @@ class Http2Connection(ClientConnection):
             return
         self.working = True
         ready = self.ready
-        while ready and not self.out and not self.dead:
-            stream = ready.popleft()
-            stream.queued = False
-            if stream.id in self.streams and stream.emit(self.frames):
-                self.wake(stream)
-            if self.frames.unsent_bytes >= WRITE_BYTES:
-                self._write()
-        self._write()
-        self.working = False
+        try:
+            while ready and not self.out and not self.dead:
+                stream = ready.popleft()
+                stream.queued = False
+                if stream.id in self.streams and stream.emit(self.frames):
+                    self.wake(stream)
+                if self.frames.unsent_bytes >= WRITE_BYTES:
+                    self._write()
+            self._write()
+        finally:  # a bug that one stream meets must not stop the others
+            self.working = False
         if self.leaving and not self.streams and not self.dead:
             self.linger()
 

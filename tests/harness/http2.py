@@ -48,10 +48,14 @@ class Visitor:
     """`answers` by stream; bytes of bodies are acknowledged at once, except on streams in `lazy`. `goaway` is the
     error code of a GOAWAY, `order` the streams of DATA frames as they came."""
 
-    def __init__(self, rig: Rig, *, hello: bool = True, window: int = 65535) -> None:
+    def __init__(self, rig: Rig, end: End | None = None, *, hello: bool = True, window: int = 65535) -> None:
         self.rig = rig
-        self.end, fd = rig._pair()
-        self.server = Http2Connection(rig.proxy, fd, ADDRESS, PORT)
+        if end is None:
+            self.end, fd = rig._pair()
+            self.server = Http2Connection(rig.proxy, fd, ADDRESS, PORT)
+        else:  # which has agreed upon HTTP/2 by TLS
+            self.end = end
+            (self.server,) = (c for c in rig.proxy.clients if isinstance(c, Http2Connection))
         self.answers: dict[int, Answer] = defaultdict(Answer)
         self.lazy: set[int] = set()
         self.order: list[int] = []
