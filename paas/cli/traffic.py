@@ -110,7 +110,7 @@ def quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> f
 HEAD = (
     "APP",
     "REQ/S",
-    "FLYING",
+    "INFLIGHT",
     "QUEUE",
     "P50",
     "P95",

@@ -141,7 +141,7 @@ def test_status_top_and_metrics(platform: Platform, host: str) -> None:
     assert top["total"]["requests_per_s"] >= top["apps"]["busy"]["requests_per_s"]
     assert list(top["apps"]["busy"]["backends"]) == ["web.1"]
     for lines in (shown, over_ssh):
-        assert lines[0].split()[:3] == ["APP", "REQ/S", "FLYING"] and lines[-1].startswith("total ")
+        assert lines[0].split()[:3] == ["APP", "REQ/S", "INFLIGHT"] and lines[-1].startswith("total ")
         assert any(line.startswith("busy ") for line in lines)
     workers = platform.json("router")
     assert {worker["worker"] for worker in workers} >= set(worker_pids(platform))
