@@ -14,10 +14,10 @@ WARN_S = 14 * 86400.0
 
 @dataclass(frozen=True)
 class Certificate:
-    """One in use. `domain` is the host it was given for, `names` what it says itself that it is for, `file` its name
-    in `edge/certificates`, `source` added, generated or acme. Times are unix seconds."""
+    """One in use. `app_id` is None for the platform's, `domain` the host it was given for, `names` what it says itself
+    that it is for, `file` its name in `edge/certificates`, `source` added, generated or acme. Times are unix seconds."""
 
-    app_id: str
+    app_id: str | None
     domain: str
     names: tuple[str, ...]
     file: str
@@ -71,19 +71,23 @@ def belongs(domain: str, hosts: Iterable[str], others: Collection[str] = ()) -> 
 def served(
     hosts: Mapping[str, Collection[str]], certificates: Iterable[Certificate]
 ) -> dict[str, Certificate]:
-    """Host name → the certificate that answers for it. `hosts` are those of each app by id: no app's certificate
-    answers for a host of another, whatever names are written in it."""
-    by_app: dict[str, list[Certificate]] = {}
+    """Host name → the certificate that answers for it. `hosts` are those of each app by id, its own address first: no
+    app's certificate answers for a host of another, whatever names are written in it, and the platform's answers for
+    own addresses only, where the app has none."""
+    by_app: dict[str | None, list[Certificate]] = {}
     for certificate in certificates:
         by_app.setdefault(certificate.app_id, []).append(certificate)
     known = {host for found in hosts.values() for host in found}
-    claims = [(app_id, host) for app_id in by_app for host in hosts.get(app_id, ())]
+    claims: list[tuple[str | None, str]] = [
+        (app_id, host) for app_id, names in hosts.items() if app_id in by_app for host in names
+    ]
     claims += [
         (app_id, c.domain)
-        for app_id, mine in by_app.items()
-        for c in mine
-        if c.domain not in known and belongs(c.domain, hosts.get(app_id, ()))
+        for app_id, names in hosts.items()
+        for c in by_app.get(app_id, ())
+        if c.domain not in known and belongs(c.domain, names)
     ]
+    claims += [(None, next(iter(names))) for names in hosts.values() if names and None in by_app]
     chosen: dict[str, Certificate] = {}
     for app_id, host in claims:
         found = [c for c in by_app[app_id] if any(covers(name, host) for name in c.names)]

@@ -50,7 +50,7 @@ class Pair:
     def chain_pem(self) -> bytes:
         return b"".join(c.public_bytes(_ENCODING) for c in self.chain)
 
-    def row(self, app_id: str, domain: str, *, file: str, source: str, now: float) -> Certificate:
+    def row(self, app_id: str | None, domain: str, *, file: str, source: str, now: float) -> Certificate:
         """What the store keeps of it."""
         leaf = self.chain[0]
         return Certificate(

@@ -28,23 +28,35 @@ _PEM_CHARACTERS = 100_000
 def list_certificates(app_name: str) -> dict[str, Any]:
     where, app = context(), the_app()
     with where.store.read() as tx:
-        present = {item.domain: item for item in certificates.of_app(tx, app.id)}
+        mine = {item.domain: item for item in certificates.of_app(tx, app.id)}
         asked = {item.domain: item for item in certificates.wanted(tx, app.id)}
-        answering = served({app.id: host_names(tx, app, where)}, present.values())
+        shared = certificates.of_app(tx, None)
+        answering = served({app.id: host_names(tx, app, where)}, [*mine.values(), *shared])
+    rows = [(domain, mine.get(domain), asked.get(domain)) for domain in sorted({*mine, *asked})]
+    rows += [(item.domain, item, None) for item in shared if item in answering.values()]
     listed = [
-        certificate_json(present.get(domain), asked.get(domain), domain)
-        | {"hosts": sorted(host for host, item in answering.items() if item.domain == domain)}
-        for domain in sorted({*present, *asked})
+        certificate_json(present, auto, domain)
+        | {"hosts": sorted(host for host, item in answering.items() if item is present)}
+        for domain, present, auto in rows
     ]
     return {"certificates": listed}
+
+
+@routes.get("/v1/certs")
+@needs(Access.ADMIN)
+def list_platform() -> dict[str, Any]:
+    """Those that answer for the apps' own addresses."""
+    with context().store.read() as tx:
+        return {"certificates": [certificate_json(c, None, c.domain) for c in certificates.of_app(tx, None)]}
 
 
 def certificate_json(
     present: Certificate | None, asked: AutoCertificate | None, domain: str
 ) -> dict[str, Any]:
     """`auto` says whether it is asked for by ACME; then `error` is the last failure's, `next_at` the next try."""
-    shown: dict[str, Any] = {"domain": domain, "source": None, "auto": asked is not None}
+    shown: dict[str, Any] = {"domain": domain, "source": None, "auto": asked is not None, "platform": False}
     if present is not None:
+        shown["platform"] = present.app_id is None
         names = ("names", "source", "issuer", "fingerprint", "not_before", "not_after", "created_at")
         shown |= {name: getattr(present, name) for name in names}
     if asked is not None:
@@ -55,13 +67,23 @@ def certificate_json(
 @routes.post("/v1/apps/<app_name>/certs")
 @needs(Access.APP)
 def add(app_name: str) -> tuple[dict[str, Any], int]:
+    return _add(the_app())
+
+
+@routes.post("/v1/certs")
+@needs(Access.ADMIN)
+def add_platform() -> tuple[dict[str, Any], int]:
+    return _add(None)
+
+
+def _add(app: App | None) -> tuple[dict[str, Any], int]:
     from paas import x509
 
     data = body(required={"domain": DomainName.parse, "certificate": _pem, "key": _pem})
     with context().store.read() as tx:
-        check_domain(tx, the_app(), context(), data["domain"])
+        check_domain(tx, app, context(), data["domain"])
     pair = x509.check(data["certificate"].encode(), data["key"].encode(), data["domain"], x509.utc_now())
-    return _keep(data["domain"], pair, "added"), 201
+    return _keep(app, data["domain"], pair, "added"), 201
 
 
 def _pem(value: Any) -> str:
@@ -74,25 +96,27 @@ def generate(app_name: str) -> tuple[dict[str, Any], int]:
     from paas import x509
     from paas.authority import development_ca
 
-    where = context()
+    where, app = context(), the_app()
     domain = body(required={"domain": DomainName.parse})["domain"]
     with where.store.read() as tx:
-        check_domain(tx, the_app(), where, domain)
-    return _keep(domain, x509.issue(development_ca(where.layout), domain, x509.utc_now()), "generated"), 201
+        check_domain(tx, app, where, domain)
+    pair = x509.issue(development_ca(where.layout), domain, x509.utc_now())
+    return _keep(app, domain, pair, "generated"), 201
 
 
-def _keep(domain: str, pair: Any, source: str) -> dict[str, Any]:
-    where, app, who = context(), the_app(), principal()
+def _keep(app: App | None, domain: str, pair: Any, source: str) -> dict[str, Any]:
+    where, who, app_id = context(), principal(), app.id if app else None
     file = edge.put(where.layout.edge, "certificates", ".pem", pair.pem)
-    row = pair.row(app.id, domain, file=file, source=source, now=time.time())
+    row = pair.row(app_id, domain, file=file, source=source, now=time.time())
     with where.store.write() as tx:
         check_domain(tx, app, where, domain)
-        was_auto = certificates.set_auto(tx, app.id, domain, on=False)
+        was_auto = app_id is not None and certificates.set_auto(tx, app_id, domain, on=False)
         certificates.put(tx, row)
         detail = {"domain": domain, "source": source, "fingerprint": row.fingerprint}
-        seq = events.add(tx, app.id, who.name, "certificate.add", detail)
+        seq = events.add(tx, app_id, who.name, "certificate.add", detail)
     where.poke()
-    where.tell(app.id, f"Add a certificate for {domain} ({source}, by {row.issuer}) by {who.name}")
+    if app_id is not None:
+        where.tell(app_id, f"Add a certificate for {domain} ({source}, by {row.issuer}) by {who.name}")
     stopped = [f"{domain} had automatic certificates; they are off now."] if was_auto else []
     return certificate_json(row, None, domain) | {
         "warnings": [*pair.warnings, *stopped],
@@ -103,13 +127,23 @@ def _keep(domain: str, pair: Any, source: str) -> dict[str, Any]:
 @routes.delete("/v1/apps/<app_name>/certs/<name>")
 @needs(Access.APP)
 def remove(app_name: str, name: str) -> dict[str, Any]:
-    where, app, who = context(), the_app(), principal()
-    domain = DomainName.parse(name)
+    return _remove(the_app().id, name)
+
+
+@routes.delete("/v1/certs/<name>")
+@needs(Access.ADMIN)
+def remove_platform(name: str) -> dict[str, Any]:
+    return _remove(None, name)
+
+
+def _remove(app_id: str | None, name: str) -> dict[str, Any]:
+    where, who, domain = context(), principal(), DomainName.parse(name)
     with where.store.write() as tx:
-        certificates.remove(tx, app.id, domain)
-        seq = events.add(tx, app.id, who.name, "certificate.remove", {"domain": domain})
+        certificates.remove(tx, app_id, domain)
+        seq = events.add(tx, app_id, who.name, "certificate.remove", {"domain": domain})
     where.poke()
-    where.tell(app.id, f"Remove the certificate for {domain} by {who.name}")
+    if app_id is not None:
+        where.tell(app_id, f"Remove the certificate for {domain} by {who.name}")
     return {"domain": domain, "applied": where.applied(seq)}
 
 
@@ -179,8 +213,13 @@ def show_ca() -> dict[str, str]:
     return {"certificate": development_ca(context().layout).chain_pem.decode()}
 
 
-def check_domain(tx: Tx, app: App, where: Context, domain: str) -> None:
-    """The app must have the domain, or a wildcard over it. Raises BadInput."""
+def check_domain(tx: Tx, app: App | None, where: Context, domain: str) -> None:
+    """The app must have the domain, or a wildcard over it; the platform's can only be for the apps' own addresses.
+    Raises BadInput."""
+    if app is None:
+        if domain != (wanted := where.settings.app_host("*")):
+            raise BadInput(f"The platform's certificate cannot be for {domain}.", f"It must be for {wanted}.")
+        return
     others = {item.host for item in domains.all(tx) if item.app_id != app.id}
     if not belongs(domain, host_names(tx, app, where), others):
         raise BadInput(f"{app.name} has no domain {domain}.", f"Add it first: paas domains:add {domain}")

@@ -4,27 +4,50 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from paas.cli import output
-from paas.cli.base import alias, app_option, app_path, client, command, json_option, over_ssh
+from paas.cli.base import alias, app_option, app_path, chosen_app, client, command, json_option, over_ssh
+from paas.client import part
 from paas.errors import BadInput, NotFound
 
 _FILE_BYTES = 100_000
 
 
+def owner_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`-a APP` or `--platform`; the function gets `app`, empty for the platform, and asks `_path` where to go."""
+    function = click.option("--platform", is_flag=True, help="For the apps' own addresses, all of them.")(
+        function
+    )
+    return click.option(
+        "-a", "--app", metavar="APP", default="", help="The app; else PAAS_APP, else the git remote «paas»."
+    )(function)
+
+
+def _owner(app: str, platform: bool) -> tuple[str, str]:
+    """Whose certificates are meant: a word for people, and where the API has them."""
+    if platform and app:
+        raise BadInput("Both an app and --platform are named.", "Name one of them.")
+    if platform:
+        return "the platform", "/certs"
+    name = chosen_app(app)
+    return name, app_path(name, "certs")
+
+
 @command("certs")
-@app_option
+@owner_options
 @json_option
-def certs(app: str, as_json: bool) -> None:
-    """List an app's certificates: for what, by whom, until when."""
-    found = client().get(app_path(app, "certs"))["certificates"]
+def certs(app: str, platform: bool, as_json: bool) -> None:
+    """List certificates: for what, by whom, until when."""
+    name, path = _owner(app, platform)
+    found = client().get(path)["certificates"]
     if as_json:
         return output.print_json(found)
-    output.heading(f"{app} Certificates")
+    output.heading(f"{name} Certificates")
     rows = [[item["domain"], item.get("issuer") or "-", _until(item), _source(item)] for item in found]
     if rows:
         output.table([["DOMAIN", "ISSUER", "EXPIRES", "SOURCE"], *rows])
@@ -47,22 +70,27 @@ def _until(item: dict[str, Any]) -> str:
 
 
 def _source(item: dict[str, Any]) -> str:
-    return "acme (being asked for)" if item["auto"] and item["source"] != "acme" else str(item["source"])
+    if item["auto"] and item["source"] != "acme":
+        return "acme (being asked for)"
+    return str(item["source"]) + (" (the platform's)" if item["platform"] else "")
 
 
 @command("certs:add")
 @click.argument("domain")
 @click.option("--cert", "certificate", metavar="FILE", help="The certificate and its chain, in PEM form.")
 @click.option("--key", metavar="FILE", help="Its private key, in PEM form, not encrypted.")
-@app_option
+@owner_options
 @json_option
-def certs_add(domain: str, certificate: str | None, key: str | None, app: str, as_json: bool) -> None:
+def certs_add(
+    domain: str, certificate: str | None, key: str | None, app: str, platform: bool, as_json: bool
+) -> None:
     """Use a certificate for a domain, in the place of the one it had. «-» reads both from standard input."""
     chain = sys.stdin.read(_FILE_BYTES) if certificate == "-" else read_pem(certificate, "--cert")
     private = chain if certificate == "-" and key is None else read_pem(key, "--key")
-    with output.Progress(f"Adding a certificate for {output.plain(domain)} to {app}") as progress:
+    name, path = _owner(app, platform)
+    with output.Progress(f"Adding a certificate for {output.plain(domain)} to {name}") as progress:
         body = {"domain": domain, "certificate": chain, "key": private}
-        added = client().post(app_path(app, "certs"), body)
+        added = client().post(path, body)
         progress.done()
     _show(added, as_json)
 
@@ -116,11 +144,12 @@ def certs_ca() -> None:
 
 @command("certs:remove")
 @click.argument("domain")
-@app_option
-def certs_remove(domain: str, app: str) -> None:
+@owner_options
+def certs_remove(domain: str, app: str, platform: bool) -> None:
     """Take a domain's certificate away; an automatic one is not asked for again."""
-    with output.Progress(f"Removing the certificate for {output.plain(domain)} from {app}") as progress:
-        client().delete(app_path(app, "certs", domain))
+    name, path = _owner(app, platform)
+    with output.Progress(f"Removing the certificate for {output.plain(domain)} from {name}") as progress:
+        client().delete(f"{path}/{part(domain)}")
         progress.done()
 
 

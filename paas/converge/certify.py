@@ -27,7 +27,7 @@ AGAIN_S = 10.0
 """A child that ended badly is followed by the next one no sooner."""
 REMIND_S = 86400.0
 
-AutoKey = tuple[str, str]
+AutoKey = tuple[str | None, str]
 """App's id and domain."""
 
 
@@ -79,7 +79,9 @@ class Certifier:
                 verb = "expires" if certificate.not_after > now else "expired"
                 end = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(certificate.not_after))
                 text = f"Warning: the certificate for {certificate.domain} {verb} on {end}. See: paas certs"
-                logs.platform_line(self._layout, certificate.app_id, "certs", text)
+                if certificate.app_id is not None:
+                    logs.platform_line(self._layout, certificate.app_id, "certs", text)
+                log.warning("domain=%s %s=%s", certificate.domain, verb, end)
 
     def close(self) -> None:
         if self._child is not None:

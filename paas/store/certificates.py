@@ -32,15 +32,9 @@ def put(tx: Tx, certificate: Certificate) -> None:
     )
 
 
-def get(tx: Tx, app_id: str, domain: str) -> Certificate | None:
-    row = tx.execute(
-        f"SELECT {_COLUMNS} FROM certificate WHERE app_id = ? AND domain = ?", (app_id, domain)
-    ).fetchone()
-    return _certificate(row) if row else None
-
-
-def of_app(tx: Tx, app_id: str) -> list[Certificate]:
-    rows = tx.execute(f"SELECT {_COLUMNS} FROM certificate WHERE app_id = ? ORDER BY domain", (app_id,))
+def of_app(tx: Tx, app_id: str | None) -> list[Certificate]:
+    """Those of an app, or of the platform."""
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM certificate WHERE app_id IS ? ORDER BY domain", (app_id,))
     return [_certificate(row) for row in rows]
 
 
@@ -49,18 +43,18 @@ def all(tx: Tx) -> list[Certificate]:
     return [_certificate(row) for row in rows]
 
 
-def remove(tx: Tx, app_id: str, domain: str) -> None:
+def remove(tx: Tx, app_id: str | None, domain: str) -> None:
     """Take the domain's certificate away, and do not ask for another. Raises NotFound when there is neither."""
-    tx.execute("DELETE FROM certificate WHERE app_id = ? AND domain = ?", (app_id, domain))
+    tx.execute("DELETE FROM certificate WHERE app_id IS ? AND domain = ?", (app_id, domain))
     gone = tx.changes()
-    if not set_auto(tx, app_id, domain, on=False) and not gone:
-        raise NotFound(f"This app has no certificate for {domain}.", "See: paas certs")
+    if not (app_id and set_auto(tx, app_id, domain, on=False)) and not gone:
+        raise NotFound(f"There is no certificate for {domain}.", "See: paas certs")
 
 
 def keep_only(tx: Tx, app_id: str, hosts: Collection[str]) -> None:
     """Forget certificates of domains that the app no longer has."""
-    domains = [item.domain for item in [*of_app(tx, app_id), *wanted(tx, app_id)]]
-    for domain in set(domains):
+    domains = {item.domain for item in of_app(tx, app_id)} | {item.domain for item in wanted(tx, app_id)}
+    for domain in domains:
         if not belongs(domain, hosts):
             remove(tx, app_id, domain)
 

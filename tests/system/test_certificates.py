@@ -15,6 +15,7 @@ from harness.platform import Platform, wait_for
 from paas import x509
 
 SHOP, BLOG = "shop.example.com", "blog.example.org"
+DOMAIN = "apps.example.net"
 SIZE = 20_000_000
 PROGRAM = f"""\
 import os
@@ -36,6 +37,17 @@ ThreadingHTTPServer(("0.0.0.0", int(os.environ["PORT"])), App).serve_forever()
 """
 
 
+@pytest.fixture(scope="module")
+def platform(stacks: str) -> Iterator[Platform]:
+    running = Platform(domain=DOMAIN)
+    try:
+        running.start()
+        running.make_key()
+        yield running
+    finally:
+        running.close()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def apps(platform: Platform) -> None:
     files = {"Procfile": "web: exec python3 -u server.py\n", "server.py": PROGRAM}
@@ -49,6 +61,7 @@ def clean(platform: Platform) -> Iterator[None]:
     yield
     for app in ("shop", "blog"):
         for item in platform.json("certs", "-a", app):
+            assert not item["platform"]
             platform.paas("certs:remove", item["domain"], "-a", app)
 
 
@@ -106,7 +119,7 @@ def presented(platform: Platform, host: str) -> str:
 def test_each_app_shows_its_own_certificate_and_learns_how_its_visitor_came(
     platform: Platform, ca: Path
 ) -> None:
-    hosts = [("shop", SHOP), ("blog", BLOG), ("shop", "shop.localhost")]
+    hosts = [("shop", SHOP), ("blog", BLOG), ("shop", f"shop.{DOMAIN}")]
     marks = {host: generate(platform, app, host) for app, host in hosts}
     for app, host in hosts:
         done = curl(platform, host, ca)
@@ -214,6 +227,21 @@ def test_a_domain_takes_its_certificate_with_it(platform: Platform) -> None:
     platform.paas("domains:add", "old.example.com", "-a", "blog")
     assert presented(platform, "old.example.com") != mark
     platform.paas("domains:remove", "old.example.com", "-a", "blog")
+
+
+def test_the_platforms_wildcard_answers_for_every_app(platform: Platform, tmp_path: Path) -> None:
+    wild, now = f"*.{DOMAIN}", x509.utc_now()
+    both = tmp_path / "both.pem"
+    both.write_bytes(x509.issue(x509.make_ca("Elsewhere", now), wild, now).pem)
+    words = ["certs:add", wild, "--cert", str(both), "--key", str(both)]
+    assert "shop has no domain" in platform.paas(*words, "-a", "shop", check=False).stderr
+    platform.paas(*words, "--platform")
+    mark = platform.json("certs", "--platform")[0]["fingerprint"]
+    own = generate(platform, "blog", f"blog.{DOMAIN}")
+    assert (presented(platform, f"shop.{DOMAIN}"), presented(platform, f"blog.{DOMAIN}")) == (mark, own)
+    assert "added (the platform's)" in platform.paas("certs", "-a", "shop").stdout
+    platform.paas("certs:remove", wild, "--platform")
+    assert presented(platform, f"shop.{DOMAIN}") != mark
 
 
 def test_what_is_wrong_with_a_certificate_is_said_and_nothing_changes(

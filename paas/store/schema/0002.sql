@@ -1,7 +1,7 @@
 -- HTTPS. The certificates and their private keys are files in HOME/edge/certificates; no row holds a key.
 
 CREATE TABLE certificate (
-    app_id TEXT NOT NULL REFERENCES app (id) ON DELETE CASCADE,
+    app_id TEXT REFERENCES app (id) ON DELETE CASCADE, -- null: for the own addresses of all apps
     domain TEXT NOT NULL,                       -- the host name that it was given for
     names TEXT NOT NULL,                        -- ["example.com", "*.example.com"]: what it says of itself
     file TEXT NOT NULL,                         -- SHA256.pem: the chain, then the key
@@ -10,9 +10,10 @@ CREATE TABLE certificate (
     fingerprint TEXT NOT NULL,                  -- SHA-256 of the certificate, hex
     not_before REAL NOT NULL,
     not_after REAL NOT NULL,
-    created_at REAL NOT NULL,
-    PRIMARY KEY (app_id, domain)
+    created_at REAL NOT NULL
 ) STRICT;
+
+CREATE UNIQUE INDEX certificate_of_domain ON certificate (coalesce(app_id, ''), domain);
 
 -- Desired: this domain's certificate comes from the ACME directory, and is renewed.
 CREATE TABLE auto_certificate (

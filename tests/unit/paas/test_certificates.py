@@ -23,7 +23,7 @@ from paas.certificates import (
 DAY = 86400.0
 
 
-def certificate(app: str, domain: str, *names: str, file: str = "", **other: object) -> Certificate:
+def certificate(app: str | None, domain: str, *names: str, file: str = "", **other: object) -> Certificate:
     made = Certificate(
         app,
         domain,
@@ -85,6 +85,14 @@ def test_a_name_below_a_wildcard_domain_may_have_its_own_certificate_unless_anot
 def test_of_apps_that_share_a_host_the_one_with_a_certificate_answers() -> None:
     shared = certificate("b", "a.io")
     assert files({"a": ["a.io"], "b": ["a.io"]}, shared) == {"a.io": shared.file}
+
+
+def test_the_platforms_answers_for_own_addresses_that_have_none_of_their_own() -> None:
+    wild, own = certificate(None, "*.apps.io"), certificate("b", "b.apps.io")
+    hosts = {"a": ["a.apps.io", "shop.io"], "b": ["b.apps.io"], "c": ["c.apps.io"]}
+    assert files(hosts, wild, own) == {"a.apps.io": wild.file, "b.apps.io": own.file, "c.apps.io": wild.file}
+    greedy = certificate(None, "*.apps.io", "*.apps.io", "shop.io")
+    assert "shop.io" not in files(hosts, greedy)
 
 
 def test_a_certificate_for_a_domain_that_is_gone_answers_for_nothing() -> None:

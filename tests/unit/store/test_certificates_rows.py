@@ -30,6 +30,19 @@ def test_a_domain_has_one_certificate_the_newest(tx: Tx) -> None:
     assert certificates.of_app(tx, app) == [certificate(app, "a.io", "g.pem")] == certificates.all(tx)
 
 
+def test_the_platform_has_certificates_of_its_own(tx: Tx) -> None:
+    app = apps.create(tx, "hello", None).id
+    shared = replace(certificate(app, "*.a.io"), app_id=None)
+    for item in (shared, certificate(app, "*.a.io"), shared):
+        certificates.put(tx, item)
+    assert certificates.of_app(tx, None) == [shared]
+    apps.delete(tx, app)
+    assert certificates.all(tx) == [shared]
+    certificates.remove(tx, None, "*.a.io")
+    with pytest.raises(NotFound):
+        certificates.remove(tx, None, "*.a.io")
+
+
 def test_how_asking_went_is_forgotten_when_it_is_turned_off_or_on_again(tx: Tx) -> None:
     app = apps.create(tx, "hello", None).id
     assert certificates.set_auto(tx, app, "a.io", on=True)
