@@ -23,8 +23,8 @@ def begin_pushed(
     tx: Tx, app: App, change: Change, *, share: int, actor: str, description: str
 ) -> tuple[Release, Canary]:
     """Make the next release, which is not to serve yet, and let it be the app's canary. Raises BadInput or Conflict."""
-    serving = check_beside(tx, app)
-    release = next_release(tx, app, serving, change, actor=actor, description=description)
+    serving = check_beside(tx, app.id)
+    release = next_release(tx, apps.get(tx, app.id), serving, change, actor=actor, description=description)
     _check_web(tx, app, release, serving)
     detail = {"release": release.number, "share": share, "quantity": 1}
     events.add(tx, app.id, actor, "canary.set", detail)
@@ -38,7 +38,7 @@ def begin(tx: Tx, app: App, number: int, *, share: int | None, quantity: int | N
     """
     before = canaries.of_app(tx, app.id)
     if before is None or before.release_number != number:
-        serving, target = check_beside(tx, app), rollback_target(tx, app, number)
+        serving, target = check_beside(tx, app.id), rollback_target(tx, app, number)
         if target.number == serving.number:
             raise BadInput(f"v{number} serves already.", "Name another release, see: paas releases")
         _check_web(tx, app, target, serving)
@@ -54,8 +54,11 @@ def begin(tx: Tx, app: App, number: int, *, share: int | None, quantity: int | N
     return canary
 
 
-def check_beside(tx: Tx, app: App) -> Release:
-    """The serving release, beside which a canary can begin now. Raises Conflict."""
+def check_beside(tx: Tx, app_id: str) -> Release:
+    """The serving release, beside which a canary can begin now. Raises Conflict, NotFound."""
+    app = apps.get(tx, app_id)
+    if app.destroying:
+        raise NotFound("This app does not exist any more.")
     busy = deployments.unfinished_of(tx, app.id)
     if busy is not None:
         raise Conflict(holder_sentence(tx, busy), "Try again when it has finished.")
@@ -66,10 +69,14 @@ def check_beside(tx: Tx, app: App) -> Release:
             "See: paas canary:promote, paas canary:stop",
         )
     serving = None if app.release_number is None else releases.get(tx, app.id, app.release_number)
-    web = formations.of_app(tx, app.id).get(WEB)
-    if serving is None or serving.image_digest is None or web is None or web.stopped or not web.quantity:
+    if serving is None or serving.image_digest is None or not _has_web(tx, app.id):
         raise Conflict(f"{app.name} runs no web process.", "A canary runs beside one: paas scale web=1")
     return serving
+
+
+def _has_web(tx: Tx, app_id: str) -> bool:
+    web = formations.of_app(tx, app_id).get(WEB)
+    return web is not None and web.quantity > 0 and not web.stopped
 
 
 def _check_web(tx: Tx, app: App, target: Release, serving: Release) -> None:
@@ -105,7 +112,7 @@ def come_up(
             raise Cancelled(f"The canary v{number} was cancelled.", cause="cancelled")
     except PaasError as error:
         with store.write() as tx:
-            ended = canaries.of_app(tx, canary.app_id) == canary
+            ended = _is(canaries.of_app(tx, canary.app_id), canary)
             if ended:
                 canaries.end(tx, canary.app_id, actor="paas", why=error.cause or "did not come up")
         poke()
@@ -115,10 +122,16 @@ def come_up(
         raise
 
 
+def _is(now: Canary | None, canary: Canary) -> bool:
+    """Whether it is the same one, its share and count perhaps changed."""
+    return now is not None and now.created_at == canary.created_at
+
+
 def follow(
     store: Store, canary: Canary, *, since: float, cancelled: Callable[[], bool] = lambda: False
 ) -> Iterator[str]:
-    """Yield a line per instance of the canary that comes up or ends after `since` (unix time), until all are up.
+    """Yield a line per instance of the canary that comes up or ends after `since` (unix time), until all are up, or
+    none is wanted since web does not run.
 
     Raises DeployFailed when one ends during its boot, when that takes longer than two minutes, or when the canary
     has been ended meanwhile.
@@ -128,8 +141,9 @@ def follow(
     while not cancelled():
         with store.read() as tx:
             app, now = apps.by_id(tx, canary.app_id), canaries.of_app(tx, canary.app_id)
-            rows = _rows(tx, canary, since)
-        if app is None or now is None or now.created_at != canary.created_at:
+            rows = _rows(tx, now, since) if now is not None else []
+            wanted = now.quantity if now is not None and _has_web(tx, canary.app_id) else 0
+        if app is None or not _is(now, canary):
             raise DeployFailed("The canary was ended meanwhile.", "See: paas releases", cause="canary ended")
         for row in rows:
             if row.crashed and row.healthy_at is None:
@@ -139,7 +153,7 @@ def follow(
             if line:
                 yield line
         up = {i.number for i in rows if i.state == "up" and i.restart_token >= app.restart_token}
-        if up >= set(range(1, canary.quantity + 1)):
+        if up >= set(range(1, wanted + 1)):
             return
         if time.monotonic() > deadline:
             raise DeployFailed(f"The canary did not come up within {FOLLOW_S:.0f} s.", "See: paas ps")

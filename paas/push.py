@@ -143,7 +143,7 @@ def _begin(platform: Platform, app: App, request: PushRequest) -> Build:
     commit, tree, actor = request.commit, request.tree, request.actor
     with platform.store.write() as tx:
         if request.canary is not None:
-            check_beside(tx, app)
+            check_beside(tx, app.id)
         build = builds.start(tx, app.id, commit=commit, tree=tree, actor=actor, holder=holder())
         events.add(tx, app.id, actor, "build.start", {"build": build.number, "commit": commit})
     return build

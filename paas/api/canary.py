@@ -53,8 +53,10 @@ def start(app_name: str) -> Response:
         if before is None:
             tell = partial(where.tell, app.id)
             lines = come_up(where.store, where.poke, canary, since=since, tell=tell, cancelled=cancelled)
-        else:
+        elif canary.quantity > before.quantity:
             lines = follow(where.store, canary, since=since, cancelled=cancelled)
+        else:
+            lines = iter(())
         for line in lines:
             emit(line)
         applied = where.applied(seq)

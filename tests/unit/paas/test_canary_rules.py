@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from paas.canary import begin, begin_pushed, follow
+from paas.canary import begin, begin_pushed, check_beside, come_up, follow
 from paas.converge.collect import kept_images
 from paas.deploy import open_deployment, restart
 from paas.errors import BadInput, Conflict, DeployFailed, NotFound, PaasError
@@ -269,6 +269,54 @@ def test_what_failed_before_is_not_told_again(shop: Shop) -> None:
     with shop.store.write() as tx:
         instances.healthy(tx, again)
     assert len(list(follow(shop.store, canary, since=time.time()))) == 1
+
+
+def test_who_follows_goes_by_the_count_of_now(shop: Shop) -> None:
+    canary, id = shop.begin(1, quantity=3), shop.instance()
+    with shop.store.write() as tx:
+        instances.healthy(tx, id)
+    shop.begin(1, quantity=1)
+    assert len(list(follow(shop.store, canary, since=0.0))) == 1
+    shop.begin(1, quantity=9)
+    with shop.store.write() as tx:
+        formations.set_quantity(tx, shop.id, "web", 0)
+    assert len(list(follow(shop.store, canary, since=0.0))) == 1
+
+
+def test_a_canary_that_does_not_come_up_ends_though_its_share_was_changed(shop: Shop) -> None:
+    since, told = time.time(), list[str]()
+    canary, id = shop.begin(1), shop.instance()
+    shop.begin(1, share=77)
+    with shop.store.write() as tx:
+        instances.ended(tx, id, cause="exited with status 1")
+    lines = come_up(shop.store, lambda: None, canary, since=since, tell=told.append)
+    assert list(_until_failure(lines)) == [" !     The canary v1 is stopped"]
+    assert shop.canary() is None
+    assert told == ["Canary v1 ended: canary.1 did not come up: exited with status 1."]
+
+
+def test_who_hangs_up_cancels_a_canary_that_begins(shop: Shop) -> None:
+    canary = shop.begin(1)
+    lines = come_up(
+        shop.store, lambda: None, canary, since=0.0, tell=lambda text: None, cancelled=lambda: True
+    )
+    assert len(list(_until_failure(lines))) == 1
+    assert shop.canary() is None
+
+
+def _until_failure(lines: Iterator[str]) -> Iterator[str]:
+    with pytest.raises(PaasError):
+        yield from lines
+
+
+def test_what_the_app_was_when_a_push_began_does_not_count(shop: Shop) -> None:
+    before = shop.app
+    shop.release("sha256:3")
+    with shop.store.write() as tx:
+        assert check_beside(tx, before.id).number == 3
+        apps.set_destroying(tx, shop.id)
+        with pytest.raises(NotFound):
+            check_beside(tx, before.id)
 
 
 def test_following_ends_when_somebody_ends_the_canary(shop: Shop) -> None:
