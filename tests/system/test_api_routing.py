@@ -24,7 +24,9 @@ def api() -> Iterator[Api]:
 
 @pytest.fixture
 def name(api: Api) -> str:
-    made: str = api.ask("POST", "/v1/apps", {}).json["name"]
+    reply = api.ask("POST", "/v1/apps", {})
+    assert reply.status == 201, reply.body
+    made: str = reply.json["name"]
     return made
 
 
