@@ -11,7 +11,7 @@ from router.chunked import BadChunk, ChunkReader, encode, encode_end
 from router.errors import FAILURES
 from router.lines import CRLF, HEAD_END, BadHead, HeadMemory, check_partial, strip_named
 from router.loop import IN, OUT
-from router.relay import relay
+from router.relay import Pipe, relay
 from router.response import (
     CHUNKED,
     MAX_RESPONSE_HEAD_BYTES,
@@ -51,6 +51,7 @@ class BackendConnection(Stream):
         "meaning",
         "mode",
         "owner",
+        "pipe",
         "proxy",
         "reused",
         "status",
@@ -69,6 +70,8 @@ class BackendConnection(Stream):
         self.meaning = ResponseMeaning()
         self.status = _OK
         self.left = 0
+        self.pipe: Pipe | None = None
+        """What a big body passes through at present."""
         self.chunks: ChunkReader | None = None
         self.connecting = True
         self.reused = False
@@ -111,6 +114,12 @@ class BackendConnection(Stream):
             self.mask = mask
             self.watched = True
             self.loop.add(self.fd, self, mask)
+
+    def close(self) -> None:
+        if self.pipe is not None:
+            self.proxy.pipes.give(self.pipe)
+            self.pipe = None
+        super().close()
 
     def _connected(self) -> None:
         """Connecting came to an end: see which."""
@@ -155,7 +164,7 @@ class BackendConnection(Stream):
     # the answer
 
     def readable(self) -> None:
-        if self.left > READ_BYTES:
+        if self.left > READ_BYTES or self.pipe is not None:
             relay(self)
             return
         try:

@@ -15,6 +15,7 @@ from router.errors import FAILURES, of_status
 from router.exchange import Exchange
 from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, EmptyLine, HeadMemory, check_partial
 from router.loop import IN
+from router.relay import pour
 from router.request import RequestMeaning, ordinary_line, parse_host, parse_request_line, split_target
 from router.stream import BROKEN, READ_BYTES, Stream
 
@@ -270,6 +271,14 @@ class ClientConnection(Stream):
             self.serve(self.buffer)
             if self.ended and self.exchange is None and self.out is None:
                 self.cut()
+
+    def flush(self) -> None:
+        exchange = self.exchange
+        connection = exchange.connection if exchange is not None else None
+        if exchange is None or connection is None or connection.pipe is None or self.out:
+            super().flush()
+        else:
+            pour(connection, exchange, connection.pipe)
 
     def wrote(self) -> None:
         self.active = self.loop.now

@@ -387,7 +387,8 @@ class Exchange:
                 self.refused(errno.ETIMEDOUT)
         elif self.status:
             if now - self.active > rolling_s:
-                self.fail(FAILURES["client-gone" if self.client.out else "idle"])
+                unread = self.client.out or (connection is not None and connection.pipe is not None)
+                self.fail(FAILURES["client-gone" if unread else "idle"])
         elif self.uploading and not (connection is not None and connection.out):
             slow = now - self.started - limits.body_grace_s
             if now - self.active > rolling_s or self.client.received < slow * limits.body_bytes_per_s:

@@ -22,6 +22,7 @@ from router.health import Health
 from router.loop import Loop
 from router.metrics import Metrics
 from router.pages import Pages
+from router.relay import Pipes
 from router.stream import Stream
 from router.table import Backend, RouteTable, parse, read_generation
 
@@ -99,6 +100,7 @@ class Proxy:
         self.access = AccessLog(log_dir, worker, self.metrics)
         self.gates: dict[str, Gate] = {}
         """By app."""
+        self.pipes = Pipes()
         self.clients: set[Stream] = set()
         self.draining = False
         self.drain_ends = 0.0
