@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import socket
 from itertools import pairwise
 
 import pytest
@@ -463,3 +466,68 @@ def test_bytes_one_by_one_mean_the_same() -> None:
 
 
 WHOLE = outcome([])
+
+
+# anything
+
+
+def frames() -> st.SearchStrategy[bytes]:
+    """Frames that make sense, nearly make sense, and make none."""
+    ids = st.sampled_from([0, 1, 1, 3, 3, 5, 7, 2])
+    heads = [
+        HEAD,
+        literal([(b":method", b"POST"), *BASIC[1:]]),
+        literal([(b"x-a", b"b")]),
+        literal(BASIC[:2]),
+    ]
+    heads += [literal([(b":method", b"PUT"), *BASIC[1:], (b"content-length", b"4")])]
+    numbers = st.sampled_from([0, 1, 8, 65535, 0x7FFFFFFF]).map(lambda n: n.to_bytes(4, "big"))
+    window = st.tuples(st.sampled_from([2, 4, 4, 5]), numbers).map(lambda s: b"\0%c%b" % s)
+    return st.one_of(
+        st.builds(frame, st.just(HEADERS), st.sampled_from([0, 1, 4, 4, 5, 5]), ids, st.sampled_from(heads)),
+        st.builds(frame, st.just(DATA), st.sampled_from([0, 0, 1, 8]), ids, st.binary(max_size=9)),
+        st.builds(frame, st.just(DATA), st.sampled_from([0, 1]), ids, st.just(bytes(16384))),
+        st.builds(frame, st.just(RST_STREAM), st.just(0), ids, numbers),
+        st.builds(frame, st.just(WINDOW_UPDATE), st.just(0), ids, numbers),
+        st.builds(frame, st.just(SETTINGS), st.just(0), st.just(0), window),
+        st.builds(frame, st.integers(0, 10), st.integers(0, 255), ids, st.binary(max_size=40)),
+        st.sampled_from(["answer", "answer in part", "break off", "second"]).map(str.encode),
+        st.binary(max_size=30),
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(frames(), max_size=40))
+def test_nothing_that_comes_is_a_bug_or_leaves_anything_behind(steps: list[bytes]) -> None:
+    rig, errors = Rig(), io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        visitor = Visitor(rig, hello=False)
+        visitor.end.sock.send(PREFACE)
+        for step in steps:
+            behave(rig, visitor, step)
+        visitor.end.read()
+        streams = visitor.server.streams
+        assert rig.proxy.backends["i1"].inflight == sum(s.exchange is not None for s in streams.values())
+        visitor.end.sock.close()
+        rig.run()
+    assert errors.getvalue() == ""
+    assert rig.proxy.backends["i1"].inflight == 0 and not rig.proxy.clients and not streams
+    rig.close()
+
+
+def behave(rig: Rig, visitor: Visitor, step: bytes) -> None:
+    """Do one of the things that `frames` thinks of, by the client or by the newest backend."""
+    with contextlib.suppress(OSError):
+        if step == b"second":
+            rig.advance(1)
+        elif step not in (b"answer", b"answer in part", b"break off"):
+            visitor.end.sock.send(step)
+        elif rig.dialled and not rig.backend.closed:
+            rig.backend.read()
+            if step == b"break off":
+                rig.backend.sock.shutdown(socket.SHUT_RDWR)
+            else:
+                rig.backend.sock.send(
+                    OK if step == b"answer" else b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"
+                )
+    rig.run()
