@@ -97,6 +97,7 @@ class Entrance:
     def enter(self, fd: int, address: bytes, data: bytes = b"") -> bool:
         """Go on with a connection whose client is known, and has sent this; False when it has too many."""
         if self.guests.limit and not self.proxy.trusts(address) and not self.guests.admit(fd, address):
+            self.proxy.metrics.turned_away += 1
             self.say("client-limit", address, f"refused={self.guests.refused}")
             return False
         first: Stream
@@ -234,8 +235,19 @@ class Handshake(Arrival):
         else:
             super().drained()
 
+    def refuse(self, answer: bytes) -> None:
+        self.proxy.metrics.tls_failures += 1
+        super().refuse(answer)
+
+    def lost(self) -> None:
+        if self.begun and not (self.shaken or self.refused):
+            self.proxy.metrics.tls_failures += 1
+        super().lost()
+
     def _enter(self) -> None:
         """The client's requests begin, perhaps with one that came with the handshake."""
+        self.proxy.metrics.tls_handshakes += 1
+        self.proxy.metrics.tls_resumptions += self.tls.resumed
         kind = Http2Connection if self.tls.protocol == "h2" else ClientConnection
         client = kind(self.proxy, self.let_go(), self.address, self.entrance.port, self.tls)
         client.decrypt(b"")

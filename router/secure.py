@@ -37,31 +37,39 @@ class Secure:
         """What was agreed upon by ALPN (RFC 7301)."""
         return self._tls.selected_alpn_protocol()
 
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier session was taken up again."""
+        return bool(self._tls.session_reused)
+
     def open(self, data: bytes) -> bytes:
         """The plain bytes of these from the peer; what is no whole record yet is kept. Raises ssl.SSLError, an
         OSError, for what is no TLS."""
+        plain: list[bytes] = []
         if len(data) <= PART_BYTES:
-            return self._open(data)
-        return b"".join([self._open(data[at : at + PART_BYTES]) for at in range(0, len(data), PART_BYTES)])
+            self._open(data, plain)
+        else:
+            view = memoryview(data)
+            for at in range(0, len(data), PART_BYTES):
+                self._open(view[at : at + PART_BYTES], plain)
+        return plain[0] if len(plain) == 1 else b"".join(plain)
 
-    def _open(self, data: bytes) -> bytes:
-        incoming = self._incoming
+    def _open(self, data: bytes | memoryview, plain: list[bytes]) -> None:
+        incoming, read = self._incoming, self._tls.read
         if self.ended:
-            return b""
+            return
         incoming.write(data)
-        plain = b""
         try:
             while incoming.pending:
-                part = self._tls.read(RECORD_BYTES)
+                part = read(RECORD_BYTES)
                 if not part:
                     self.ended = True
-                    break
-                plain = plain + part if plain else part
+                    return
+                plain.append(part)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             self.ended = True
-        return plain
 
     def seal(self, data: bytes | memoryview) -> list[bytes]:
         """The records that carry these bytes, in pieces. Raises ssl.SSLError."""

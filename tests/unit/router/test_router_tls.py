@@ -232,6 +232,8 @@ def test_a_session_is_resumed_also_after_the_certificate_was_replaced(
     assert resumes(rig, context, client)
     serve(rig, files, ["app.test"])
     assert resumes(rig, context, client)
+    metrics = rig.proxy.metrics
+    assert (metrics.tls_handshakes, metrics.tls_resumptions, metrics.tls_failures) == (3, 2, 0)
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
@@ -285,6 +287,7 @@ def test_garbage_instead_of_a_handshake_ends_the_connection(rig: Rig, data: byte
     assert client.closed
     client.close()
     assert rig.proxy.clients == set()
+    assert (rig.proxy.metrics.tls_handshakes, rig.proxy.metrics.tls_failures) == (0, 1)
 
 
 @pytest.mark.parametrize("ending", ["finish", "close"])
@@ -296,6 +299,7 @@ def test_a_client_may_leave_in_the_middle_of_the_handshake(rig: Rig, ending: str
     client.finish() if ending == "finish" else client.sock.close()
     rig.run()
     assert rig.proxy.clients == set()
+    assert rig.proxy.metrics.tls_failures == 1
 
 
 def test_garbage_between_records_ends_the_connection(rig: Rig) -> None:
