@@ -14,7 +14,9 @@ import re
 import sys
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import atheris
 
@@ -24,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 with atheris.instrument_imports(include=["router"]):
     from router import request, response
     from router.chunked import BadChunk, ChunkReader, encode, encode_end
-    from router.lines import BadHead, EmptyLine
+    from router.lines import BadHead, EmptyLine, HeadMemory
 
 from harness.corpus import INVALID, VALID, after_chunks, unescape  # noqa: E402  # after the path and the instrumentation
 
@@ -103,6 +105,49 @@ def read_response(data: bytes, end: int) -> None:
         raise Disagreement(f"length {meaning.length} of {block!r}")
 
 
+def heads_like(block: bytes, data: bytes) -> list[bytes]:
+    """The header lines, and the same with the bytes of one line, or of its value, replaced by others of the input."""
+    lines = block.split(b"\r\n")
+    seed = zlib.crc32(data)
+    at, cut = seed % len(lines), seed // 7 % (len(data) + 1)
+    name, colon, value = lines[at].partition(b":")
+    texts = [
+        name + colon + value + b"1",
+        name + colon + data[cut : cut + 20],
+        data[cut : cut + 30],
+        name + b"x" + colon + value,
+    ]
+    return [block, *(b"\r\n".join([*lines[:at], text, *lines[at + 1 :]]) for text in texts), block]
+
+
+def understood(read: Callable[[], Any]) -> Any:
+    """Everything that a meaning says, or the status of a refusal."""
+    try:
+        meaning = read()
+    except BadHead as error:
+        return error.status
+    return {name: getattr(meaning, name) for name in meaning.__slots__}
+
+
+def read_one_after_the_other(data: bytes, end: int) -> None:
+    """A connection's memory of its heads must not change what they mean."""
+    line_end = data.find(b"\r\n")
+    if line_end >= end:
+        return
+    for room in (request, response):
+        memory = HeadMemory(room.reader())
+        for block in heads_like(data[line_end + 2 : end], data):
+            if b"\r\n\r\n" in block or block.startswith(b"\r\n"):
+                continue
+            head = block + b"\r\n" if block else b""
+            remembered = understood(
+                lambda memory=memory, head=head: memory.read(b"..." + head + b"..", 3, 3 + len(head))
+            )
+            fresh = understood(lambda room=room, block=block: room.reader().read(block))
+            if remembered != fresh:
+                raise Disagreement(f"after others {block!r} means {remembered}, alone {fresh}")
+
+
 def feed(pieces: list[bytes]) -> tuple[bytes, bytes, bytes] | None:
     """Body, trailers and rest of a chunked body; None when it is bad or not all there."""
     reader, body, rest = ChunkReader(), b"", b""
@@ -153,6 +198,7 @@ def one(data: bytes) -> None:
     if end >= 0:
         read_request(data, end)
         read_response(data, end)
+        read_one_after_the_other(data, end)
     read_chunks(data[end + 4 :] if end >= 0 else data)
 
 
