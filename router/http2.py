@@ -191,6 +191,10 @@ class Http2Connection(ClientConnection):
         self._end_streams()
         self.cut()
 
+    def cut(self, *, reset: bool = False) -> None:
+        super().cut(reset=reset)
+        self.frames.close()
+
     def abort(self) -> None:
         self.dead = True
         for stream in list(self.streams.values()):

@@ -171,6 +171,11 @@ class Frames(H2Connection):
         with contextlib.suppress(ProtocolError):
             self.reset_stream(id, code)
 
+    def close(self) -> None:
+        """Nothing more will be asked: let go of what holds itself, which the collector would find late if ever."""
+        self._frame_dispatch_table.clear()
+        self.streams.clear()
+
     def say_goodbye(self) -> None:
         """Say that no streams are taken from here on; those that are there go on (the library would stop them)."""
         frame = GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=ErrorCodes.NO_ERROR)
