@@ -106,7 +106,7 @@ class Supervisor:
 
     def stop(self, names: tuple[str, ...], *, timeout_s: float = STOP_S) -> None:
         """Stop these daemons, SIGTERM first, SIGKILL after `timeout_s`. They are not started again."""
-        leaving = [daemon for daemon in self.daemons if daemon.name.startswith(names)]
+        leaving = [daemon for daemon in self.daemons + self._leaving if daemon.name.startswith(names)]
         self.daemons = [daemon for daemon in self.daemons if daemon not in leaving]
         _signal(leaving, signal.SIGTERM)
         deadline = time.monotonic() + timeout_s
