@@ -301,6 +301,7 @@ def _canary(
     if RELEASE_TYPE in image.processes:
         said.warning("The release command runs when the canary is promoted, not now")
     tell = partial(platform_line, platform.layout, app.id, "deploy")
+    tell(f"Canary v{release.number}: {share} % of the requests, by {request.actor}")
     lines = come_up(platform.store, platform.poke, canary, since=since, tell=tell, cancelled=cancelled)
     for line in lines:
         said.line(line if line.startswith(" ") else f"       {line}")

@@ -88,8 +88,12 @@ def _show(app: str, answer: dict[str, Any], as_json: bool) -> None:
             f"v{side['release']}",
             f"{side['share']} %",
             f"{len(side['up'])} of {side['quantity']} up",
-            f"{side['requests']} requests",
-            f"{side['errors']} errors",
+            _count(side["requests"], "request"),
+            _count(side["errors"], "error"),
         ]
         for side in answer["sides"]
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -90,6 +90,8 @@ def test_a_canary_gets_its_share_and_loses_nothing(platform: Platform, visitors:
     assert (serving["release"], serving["share"], beside["release"], beside["share"]) == (4, 90, 3, 10)
     assert beside["requests"] > 100 and serving["requests"] > 500
     assert serving["errors"] + beside["errors"] == 1
+    table = platform.paas("canary", "-a", "mine").stdout
+    assert "=== mine Canary v3 since" in table and "10 %  1 of 1 up" in table
     log = platform.paas("logs", "-p", "canary", "-n", "500", "-a", "mine").stdout
     assert "dyno=canary.1" in log and "paas[canary.1]: State changed from starting to up" in log
 
