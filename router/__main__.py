@@ -123,7 +123,7 @@ def listeners(arguments: argparse.Namespace) -> list[Sockets]:
 
 
 def run_workers(arguments: argparse.Namespace, table: Any) -> int:
-    """Fork workers with listeners of their own; restart what dies; end them on a signal."""
+    """Fork workers with listeners of their own; restart what dies; end them on a signal, pass SIGHUP on."""
     sockets = listeners(arguments)
     pids: dict[int, int] = {}
     stopping = False
@@ -134,6 +134,10 @@ def run_workers(arguments: argparse.Namespace, table: Any) -> int:
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
 
+    def reload(number: int, frame: Any) -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGHUP)
+
     def start(index: int) -> None:
         pid = os.fork()
         if pid:
@@ -141,6 +145,7 @@ def run_workers(arguments: argparse.Namespace, table: Any) -> int:
             return
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             serve(index, sockets[index], arguments, table)
         finally:
@@ -150,6 +155,7 @@ def run_workers(arguments: argparse.Namespace, table: Any) -> int:
         start(index)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, reload)
     while pids:
         pid, _ = os.wait()
         index = pids.pop(pid)
@@ -185,10 +191,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.backends:
             table = table_of(arguments.backends)
-        elif arguments.table is not None and arguments.worker is None:
-            table = load_table(arguments.table)
-            if table is None:
-                options.error(f"{arguments.table} is no table that can be read")
+        elif arguments.table and arguments.worker is None and load_table(arguments.table) is None:
+            options.error(f"{arguments.table} is no table that can be read")
         if (arguments.listen_tls or arguments.tls_listen_fd) and arguments.files is None:
             options.error("TLS needs --files, where the certificates of the table are")
         if arguments.worker is not None:
@@ -202,7 +206,9 @@ def main(argv: list[str] | None = None) -> int:
                 table,
             )
             return 0
-        if not (arguments.listen or arguments.listen_tls) or (table is None and arguments.control is None):
+        if not (arguments.listen or arguments.listen_tls) or not (
+            table or arguments.table or arguments.control
+        ):
             options.error("--listen and one of --backends, --table, --control are needed")
         if arguments.workers > 1:
             return run_workers(arguments, table)

@@ -28,6 +28,7 @@ SQUEEZED: Final = -3
 PIECES_A_TURN: Final = 4
 """How many pieces of bodies are compressed in one turn of the loop before others wait for the next."""
 
+_NO_TRANSFORM = re.compile(rb"\r\ncache-control:[^\r]*no-transform", re.IGNORECASE)
 _ACCEPT = re.compile(rb"\r\naccept-encoding:([^\r]*)", re.IGNORECASE)
 _QUALITY = re.compile(
     rb"[ \t]*(\*|[!#$%&'+\-.^_`|~0-9a-z]+)[ \t]*(?:;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*"
@@ -55,9 +56,9 @@ _accepts = Remembered(_judge, 256)
 
 
 def accepts_gzip(head: bytes) -> bool:
-    """Whether a request head wants gzip (RFC 9110 section 12.5.3)."""
+    """Whether a request head wants gzip (RFC 9110 section 12.5.3), and not the bytes as they are (RFC 9111 5.2.1.6)."""
     values = _ACCEPT.findall(head)
-    return bool(values) and bool(_accepts[b",".join(values)])
+    return bool(values) and bool(_accepts[b",".join(values)]) and _NO_TRANSFORM.search(head) is None
 
 
 class Squeeze:
@@ -107,7 +108,7 @@ class Squeeze:
         if self.wanted and enough and self._method != b"HEAD" and Squeeze.now_active < MOST:
             self._start(length)
             length = SQUEEZED
-            dropped = (b"content-length", b"accept-ranges")
+            dropped = (b"content-length", b"accept-ranges", b"content-encoding")
             fields = [_weakened(*field) for field in fields if field[0] not in dropped]
             fields.append((b"content-encoding", b"Content-Encoding: gzip"))
         return start + _joined(fields), length

@@ -18,7 +18,7 @@ from router.errors import Failure, reason
 from router.lines import Remembered
 
 MAX_PAGE_BYTES: Final = 64 * 1024
-CACHED_PAGES: Final = 256
+CACHED_PAGES: Final = 64
 
 _FIELD = re.compile(rb"\$(?:(status|title|code|text|request_id)\b|\{(status|title|code|text|request_id)\})")
 _NONE: Final[Mapping[str, str]] = {}

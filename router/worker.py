@@ -102,7 +102,7 @@ class Listener:
 
 
 class Worker:
-    """Wires a Proxy to the world. SIGTERM drains, a second one ends at once."""
+    """Wires a Proxy to the world. SIGTERM drains, a second one ends at once; SIGHUP reads the table's file again."""
 
     def __init__(
         self,
@@ -126,6 +126,7 @@ class Worker:
         self.proxy = Proxy(worker=number, log_dir=log_dir, templates=templates, files=files, limits=limits)
         self.proxy.trusted = trusted
         self.control = ControlServer(self.proxy, control, table_file if keep_table else None, self.drain)
+        self._table_file = table_file
         if table is None and table_file is not None:
             table = load_table(table_file)
         if table is not None:
@@ -149,6 +150,11 @@ class Worker:
     def _entrance(self, sock: socket.socket, certificates: Certificates | None = None) -> Entrance:
         return Entrance(self.proxy, sock.getsockname()[1], certificates, self._proxied, self._guests)
 
+    def reload(self) -> None:
+        """Put the table that the file holds now in force, if it is one."""
+        if self._table_file is not None:
+            self._load(load_table(self._table_file))
+
     def _load(self, table: Any) -> None:
         try:
             self.proxy.set_table(table)
@@ -166,7 +172,7 @@ class Worker:
         """Serve until drained."""
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         self.proxy.loop.add(reading, _Signals(self, reading))
         gc.collect()
@@ -194,6 +200,8 @@ class _Signals:
                     self._worker.proxy.loop.stopped = True
                 else:
                     self._worker.drain()
+            elif number == signal.SIGHUP:
+                self._worker.reload()
 
     def event(self, mask: int) -> None:
         self.readable()

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -327,6 +328,30 @@ def test_alone_with_a_table_and_two_workers_one_of_which_dies(
     for _ in range(10):
         assert raw(port, GET).endswith(b"v1")
     assert json.loads(path.read_text()) == table(1, [app])
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_alone_the_table_is_read_again_under_load_without_one_failure(
+    stack: contextlib.ExitStack, tmp_path: Path, workers: str
+) -> None:
+    path = tmp_path / "routes.json"
+    apps = [start_app(stack, "v0")]
+    path.write_text(json.dumps(table(1, apps)))
+    port = free_port()
+    process = alone(stack, port, "--table", str(path), "--workers", workers)
+    visitors = start_visitors(stack, port, "POST")
+    for number in range(1, 6):
+        visitors.settle(50)
+        apps = [*apps[-1:], start_app(stack, f"v{number}")]
+        path.write_text(json.dumps(table(number, apps[1:], apps[:1])))
+        process.send_signal(signal.SIGHUP)
+        wait_until(partial(getattr, apps[-1], "served"))
+    path.write_text("{")
+    process.send_signal(signal.SIGHUP)
+    visitors.settle(50)
+    visitors.stop()
+    assert visitors.failures == []
+    assert raw(port, GET).endswith(b"v5"), "what is no table changes nothing"
 
 
 @pytest.mark.parametrize(

@@ -308,6 +308,18 @@ def test_who_accepts_gzip(value: bytes, wanted: bool) -> None:
     assert accepts_gzip(b"GET / HTTP/1.1\r\naccept-encoding:" + value + b"\r\nHost: a\r\n\r\n") is wanted
 
 
+def test_a_request_may_forbid_it() -> None:
+    assert not accepts_gzip(
+        b"GET / HTTP/1.1\r\nAccept-Encoding: gzip\r\nCache-Control: max-age=0, No-Transform\r\n\r\n"
+    )
+
+
+def test_identity_is_no_encoding(rig: Rig) -> None:
+    head, body = exchange(rig, answer(b"Content-Encoding: identity"))
+    assert [line for line in head if line.startswith(b"Content-Enc")] == [b"Content-Encoding: gzip"]
+    assert gzip.decompress(dechunk(body)) == TEXT
+
+
 def test_several_lines_are_one_list() -> None:
     assert not accepts_gzip(b"GET / HTTP/1.1\r\nAccept-Encoding: gzip;q=0\r\nAccept-Encoding: *\r\n\r\n")
     assert not accepts_gzip(b"GET /?accept-encoding:gzip HTTP/1.1\r\nHost: a\r\n\r\n")
