@@ -73,9 +73,7 @@ def ratio(
         f"{reading[key]:,.{0 if reading[key] > 999 else 1}f}" for reading in both.values()
     )
     if key == "rate" and min(reading["busy"] for reading in both.values()) < 0.85:
-        note += "; " + ", ".join(
-            f"{proxy} had {100 * r['busy']:.0f} % of its core" for proxy, r in both.items()
-        )
+        note += "; of their core they had {:.0%} and {:.0%}".format(*(r["busy"] for r in both.values()))
     return Figure(
         name, ours.removeprefix("router-"), f"x {peer}", values, must, aim, key in MORE_IS_BETTER, note, both
     )
@@ -115,9 +113,11 @@ class Bench:
     def interleave(self, runs: dict[str, Callable[[], Reading]]) -> Rounds:
         """A B C, C B A, A B C …, after a first turn that does not count."""
         usual, self.seconds = self.seconds, min(self.seconds, WARM_UP_S)
-        for run in runs.values():
-            run()
-        self.seconds = usual
+        try:
+            for run in runs.values():
+                run()
+        finally:
+            self.seconds = usual
         rounds: Rounds = {name: [] for name in runs}
         for number in range(self.rounds):
             for name in list(runs) if number % 2 == 0 else list(runs)[::-1]:
