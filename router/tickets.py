@@ -10,7 +10,10 @@ from __future__ import annotations
 import _ssl
 import contextlib
 import ctypes
+import faulthandler
+import fcntl
 import os
+import resource
 import ssl
 import tempfile
 from pathlib import Path
@@ -20,6 +23,7 @@ KEY_BYTES: Final = 80
 """Name, HMAC key and AES key: SSL_CTX_set_tlsext_ticket_keys(3)."""
 RENEWED_S: Final = 12 * 3600
 LOOKED_AT_S: Final = 60.0
+AGAIN_S: Final = 1.0
 _SET_KEYS: Final = 59
 _GET_KEYS: Final = 58
 _GET_MAX_VERSION: Final = 131
@@ -38,32 +42,43 @@ class Tickets:
     def refresh(self, now: float, wall: float) -> None:
         """Look, once a minute, whether there is another key; to be called before handshakes."""
         if self.shared and now >= self._next:
-            self._next = now + LOOKED_AT_S
+            self._next = now + AGAIN_S
             with contextlib.suppress(OSError):
                 key = self._read(wall)
+                self._next = now + LOOKED_AT_S
                 if key != self._key:
                     _control(self._base, _SET_KEYS, ctypes.create_string_buffer(key, KEY_BYTES))
                     self._key = key
 
     def _read(self, wall: float) -> bytes:
-        """The key that is in the file, after putting a new one there where that is due. Raises OSError."""
-        with contextlib.suppress(FileNotFoundError):
-            key = self._file.read_bytes()
-            if len(key) == KEY_BYTES and 0 <= wall - self._file.stat().st_mtime + 1 < RENEWED_S:
-                return key
-        fd, name = tempfile.mkstemp(prefix=self._file.name, dir=self._file.parent)  # mode 0600
-        with os.fdopen(fd, "wb") as file:
-            file.write(os.urandom(KEY_BYTES))
-        os.replace(name, self._file)
-        return self._file.read_bytes()  # another worker may have been later
+        """The key that is in the file, after putting a new one there where that is due. Raises OSError, also while
+        another worker does so."""
+        folder = os.open(self._file.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                key = self._file.read_bytes()
+                if len(key) == KEY_BYTES and wall - self._file.stat().st_mtime < RENEWED_S:
+                    return key
+            fd, name = tempfile.mkstemp(prefix=self._file.name, dir=self._file.parent)  # mode 0600
+            with os.fdopen(fd, "wb") as file:
+                file.write(os.urandom(KEY_BYTES))
+            os.replace(name, self._file)
+            return self._file.read_bytes()
+        finally:
+            os.close(folder)
+
+
+def _address(context: ssl.SSLContext) -> int | None:
+    """Where OpenSSL's context of this object is."""
+    return ctypes.c_void_p.from_address(id(context) + object.__basicsize__).value
 
 
 def _control(context: ssl.SSLContext, command: int, buffer: ctypes.Array[ctypes.c_char] | None = None) -> int:
     call = ctypes.CDLL(getattr(_ssl, "__file__", None)).SSL_CTX_ctrl
     call.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
     call.restype = ctypes.c_long
-    pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
-    return int(call(pointer, command, len(buffer) if buffer is not None else 0, buffer))
+    return int(call(_address(context), command, len(buffer) if buffer is not None else 0, buffer))
 
 
 def _works() -> bool:
@@ -72,6 +87,8 @@ def _works() -> bool:
     if pid:
         return os.waitpid(pid, 0)[1] == 0
     with contextlib.suppress(BaseException):
+        faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         key, found = (ctypes.create_string_buffer(data, KEY_BYTES) for data in (os.urandom(KEY_BYTES), b""))

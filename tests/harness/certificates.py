@@ -62,7 +62,7 @@ def put(files: Path, *names: str, data: bytes | None = None) -> str:
 
 def client_context() -> ssl.SSLContext:
     """What a client needs to believe the certificates."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(
         cadata=authority()[0].public_bytes(serialization.Encoding.PEM).decode("ascii")
     )

@@ -79,9 +79,15 @@ class Worker:
     """One `python -m router --worker` and a connection to its control socket."""
 
     def __init__(
-        self, folder: Path, listener: socket.socket, number: int = 0, user: int | None = None
+        self,
+        folder: Path,
+        listener: socket.socket,
+        number: int = 0,
+        user: int | None = None,
+        secure: socket.socket | None = None,
+        stderr: Any = None,
     ) -> None:
-        listener.set_inheritable(True)
+        passed = [listener.fileno()]
         argv = [
             sys.executable,
             "-P",
@@ -92,9 +98,12 @@ class Worker:
             "--listen-fd",
             str(listener.fileno()),
         ]
+        if secure is not None:
+            passed.append(secure.fileno())
+            argv += ["--tls-listen-fd", str(secure.fileno()), "--files", str(folder)]
         argv += ["--control", str(folder), "--table", str(folder / "table.json"), "--log-dir", str(folder)]
         entry = command_as(user, folder) if user else []
-        self.process = subprocess.Popen([*entry, *argv], pass_fds=[listener.fileno()])
+        self.process = subprocess.Popen([*entry, *argv], pass_fds=passed, stderr=stderr)
         self.path = folder / f"worker-{self.process.pid}.sock"
         wait_until(self.path.exists)
         self.control = socket.socket(socket.AF_UNIX)
