@@ -81,7 +81,7 @@ def test_who_answers_badly_so_often_in_a_row_gets_no_requests_until_it_answers_w
     make: Any, answer: bytes
 ) -> None:
     rig = make("i1", "i2", health=RULE)
-    go(rig, 6, i1=answer, i2=WELL)
+    go(rig, 5, i1=answer, i2=WELL)
     assert ready(rig) == ["i1", "i2"], "once is not enough"
     go(rig, 6, i1=answer, i2=WELL)
     assert ready(rig) == ["i2"]
