@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables catatonit mmdebstrap debian-archive-keyring
-TEST_PACKAGES := skopeo umoci wrk chromium slowhttptest nghttp2-client
+TEST_PACKAGES := skopeo umoci wrk chromium slowhttptest nghttp2-client gcc python3-dev
 BENCH_PACKAGES := nginx-light haproxy caddy nghttp2-client openssl gcc libc6-dev
 LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs gcc python3-dev
 
@@ -19,6 +19,15 @@ help:
 	@echo "make test-long  virtual machine, fault matrix, soak"
 	@echo "make bench      the figures that people feel, beside their budgets"
 	@echo "make lint       ruff and mypy"
+
+# The Python sources run as well, only slower: so this may fail.
+define compile_core
+	@if $(BIN)/python -P -m router.core --due; then \
+	    echo "Compiling the router's core"; \
+	    { $(BIN)/pip install -q -e '.[compiled]' && nice $(BIN)/python -P -m router.core; } >/dev/null 2>&1 \
+	        || echo "The router's core could not be compiled, it runs slower; $(BIN)/python -m router.core tells why."; \
+	fi
+endef
 
 define install
 	@missing=""; for package in $(1); do \
@@ -45,6 +54,7 @@ setup: $(VENV)/.made
 	$(call install,$(PACKAGES))
 	@$(BIN)/python -P -c 'from paas.accounts import ensure_accounts; ensure_accounts()'
 	@$(BIN)/python -P -m runtime.stack create debian-12 --stacks $(STACKS)
+	$(compile_core)
 
 setup-dev: setup $(VENV)/.made-dev
 	$(call install,$(TEST_PACKAGES))
@@ -53,7 +63,9 @@ demo: setup
 	@$(BIN)/python -P examples/demo.py --stacks $(STACKS) $(if $(ONCE),--once)
 
 test: setup-dev
-	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m "not long" tests/unit tests/system
+	$(BIN)/python -P -m router.core
+	ROUTER_CORE=pure $(BIN)/python -m pytest -q -m "not long" tests/unit/router
+	ROUTER_CORE=compiled PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m "not long" tests/unit tests/system
 
 test-long: setup-dev
 	$(call install,$(LONG_PACKAGES))
@@ -61,6 +73,7 @@ test-long: setup-dev
 
 bench: setup-dev
 	$(call install,$(BENCH_PACKAGES),sh tests/bench/without_services.sh)
+	$(BIN)/python -P -m router.core
 	$(BIN)/python -P tests/bench/run.py
 
 lint: $(VENV)/.made-dev

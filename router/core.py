@@ -1,7 +1,7 @@
 """Which core runs: the Python sources, or the same sources compiled by mypyc into `_compiled/DIGEST` beside them.
 
 The digest is that of the sources, so a build can never be stale: other sources, another folder, and until that has
-been built the Python sources run. `python -m router.core` builds (it needs mypy, setuptools and a C compiler),
+been built the Python sources run. `python -m router.core` builds (it needs mypy, setuptools, a C compiler, Python's headers),
 `ROUTER_CORE=pure` or `compiled` chooses, `python -m router --version` tells.
 """
 
@@ -51,12 +51,21 @@ MODULES: Final = [
 _SETUP: Final = """
 from mypyc.build import mypycify
 from setuptools import setup
-setup(name="router-core", packages=[], ext_modules=mypycify({files!r}, opt_level="3", debug_level="0"))
+setup(name="router-core", packages=[], ext_modules=mypycify({files!r}, opt_level="1", debug_level="0"))
 """
 
 
 class BuildFailed(Exception):
     """The compiler's last words."""
+
+
+def lacking() -> str:
+    """What there must be to compile besides mypy and setuptools, and is not; nothing when all is there."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return "C compiler"
+    headers = Path(sysconfig.get_paths()["include"], "Python.h").exists()
+    return "" if headers else "header files of Python"
 
 
 def digest() -> str:
@@ -125,7 +134,15 @@ def _remove(folder: Path) -> None:
     folder.rmdir()
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
+    """Build. With `--due` only tell, by success, whether there is something to build and something to build it with."""
+    if argv == ["--due"]:
+        lack = lacking()
+        if lack:
+            print(
+                f"The router's core is not compiled, it runs slower: there is no {lack} (gcc, python3-dev)."
+            )
+        return 1 if lack or (COMPILED / digest() / "done").exists() else 0
     try:
         print(build())
     except (BuildFailed, OSError) as error:
@@ -135,4 +152,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
