@@ -95,6 +95,10 @@ def router_restart(home: str | None) -> None:
     status = _status(layout.run / "status.json")
     with output.Progress("Restarting the router") as progress:
         _check_runs(layout.home / "lock", status["pid"])
+        if "renewal" not in status:
+            raise Unavailable(
+                "The server that runs is older than this command.", "Restart it; its apps run on."
+            )
         try:
             os.kill(status["pid"], signal.SIGUSR1)
         except PermissionError:

@@ -58,13 +58,14 @@ def server_status(home: str | None, as_json: bool) -> int:
         status = json.loads(path.read_text())
     except (OSError, ValueError):
         raise NotFound("The server does not run.", "Start it with: paas server") from None
-    for daemon in [status, *status["daemons"]]:
+    for daemon in [status, *status["daemons"], *status.get("leaving", [])]:
         daemon["running"] = _runs(daemon.get("pid"))
     if as_json:
         output.print_json(status)
     else:
         rows = [["NAME", "PID", "USER", "UP", "LISTENS"]]
         rows += [_row(daemon) for daemon in status["daemons"]]
+        rows += [[*_row(daemon)[:-1], "leaving"] for daemon in status.get("leaving", [])]
         output.table(rows)
         if not status["running"]:
             output.warn(f"The server (pid {status.get('pid')}) is gone. Start it again with: paas server")
