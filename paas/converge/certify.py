@@ -23,7 +23,7 @@ from paas.store import Tx, certificates, challenges
 
 log = logging.getLogger("converge.certify")
 
-AGAIN_S = 10.0
+AGAIN_S = 5.0
 """A child that ended badly is followed by the next one no sooner."""
 REMIND_S = 86400.0
 

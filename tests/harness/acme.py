@@ -75,10 +75,6 @@ class Pebble:
         for verb in ("clear-a", "add-a"):
             self._get(f"http://127.0.0.1:{self._dns_control}/{verb}", data)
 
-    def orders(self) -> int:
-        """How many orders there have been."""
-        return (self._folder / "log").read_text(errors="replace").count('Added order "')
-
     def close(self) -> None:
         for server in self._servers:
             server.terminate()
