@@ -4,9 +4,11 @@ told of it all: status, top, metrics."""
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -151,6 +153,19 @@ def test_status_top_and_metrics(platform: Platform, host: str) -> None:
     samples = families["router_requests"].samples
     assert {sample.labels["worker"] for sample in samples if sample.labels["app"] == "busy"} == {"1", "2"}
     assert sum(s.value for s in samples if s.labels["app"] == "busy" and s.labels["class"] == "2xx") > 10
+
+
+def test_who_owns_nothing_sees_nothing(platform: Platform, host: str) -> None:
+    stranger = platform.make_key("stranger", platform.folder / "stranger")
+
+    def ask(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [*platform.ssh_words(stranger), "-p", str(platform.ssh), "paas@127.0.0.1", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    platform.get("busy")
+    assert json.loads(ask("router:top", "--json").stdout)["apps"] == {}
+    refused = ask("router:metrics")
+    assert refused.returncode == 1 and "Only an administrator may do that." in refused.stderr
 
 
 def test_a_dead_worker_is_no_reason_to_wait(platform: Platform, host: str) -> None:
