@@ -211,6 +211,7 @@ def _router(settings: Settings, layout: Layout, index: int, listeners: _Listener
     argv += [word for fd in secure for word in ("--tls-listen-fd", str(fd))]
     argv += ["--control", str(layout.router_control), "--table", str(layout.router / "table.json")]
     argv += ["--log-dir", str(layout.logs / "router"), "--files", str(layout.edge)]
+    argv += ["--drain", str(settings.drain_timeout_s)]
     argv += [word for network in settings.trust for word in ("--trust", str(network))]
     argv += [word for network in settings.proxy_protocol for word in ("--proxy-protocol", str(network))]
     argv += ["--client-connections", str(settings.client_connections)]

@@ -20,6 +20,7 @@ if __name__ == "__main__":  # before anything that may be compiled is imported
         sys.exit(f"router: {error}")
 
 from router.control import load_table
+from router.proxy import Limits
 from router.worker import Worker, listen
 
 
@@ -79,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
         default=0,
         metavar="N",
         help="how many connections one client address may have at each worker (default: any number)",
+    )
+    both.add_argument(
+        "--drain", type=float, default=30.0, metavar="S", help="seconds for what is in flight on SIGTERM (30)"
     )
     both.add_argument("--domain", metavar="NAME", help="the platform's domain, for messages only")
     return parser
@@ -181,6 +185,7 @@ def serve(number: int, sockets: Sockets, arguments: argparse.Namespace, table: A
         trusted=tuple(arguments.trust),
         proxied=tuple(arguments.proxy_protocol),
         client_connections=arguments.client_connections,
+        limits=Limits(drain_s=arguments.drain),
     ).run()
 
 

@@ -330,6 +330,18 @@ def test_alone_with_a_table_and_two_workers_one_of_which_dies(
     assert json.loads(path.read_text()) == table(1, [app])
 
 
+def test_who_takes_longer_than_the_time_to_drain_is_cut_off(stack: contextlib.ExitStack) -> None:
+    app, port = start_app(stack, "v1"), free_port()
+    process = alone(stack, port, "--backends", f"127.0.0.1:{app.port}", "--drain", "1")
+    slow = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+    slow.sendall(b"GET /?sleep=25 HTTP/1.1\r\nHost: app.test\r\n\r\n")
+    wait_until(partial(getattr, app, "served"))
+    process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(ConnectionResetError):
+        assert slow.recv(100) == b"", "it ends without an answer, and before there could be one"
+    assert process.wait(10) == 0
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_alone_the_table_is_read_again_under_load_without_one_failure(
     stack: contextlib.ExitStack, tmp_path: Path, workers: str
