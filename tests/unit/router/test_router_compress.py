@@ -5,11 +5,15 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from harness.router import End, Rig
+from hypothesis import given
+from hypothesis import strategies as st
 
-from router.compress import MOST, PIECES_A_TURN, Squeeze, accepts_gzip
+from router.compress import MOST, PIECES_A_TURN, SQUEEZED, Squeeze, accepts_gzip
+from router.response import CHUNKED, UNTIL_CLOSE
 
 TEXT = b"".join(b"line %d of a long text\n" % number for number in range(2000))
 ASK = b"GET / HTTP/1.1\r\nHost: app.test\r\nAccept-Encoding: br, gzip\r\n\r\n"
@@ -323,3 +327,33 @@ def test_identity_is_no_encoding(rig: Rig) -> None:
 def test_several_lines_are_one_list() -> None:
     assert not accepts_gzip(b"GET / HTTP/1.1\r\nAccept-Encoding: gzip;q=0\r\nAccept-Encoding: *\r\n\r\n")
     assert not accepts_gzip(b"GET /?accept-encoding:gzip HTTP/1.1\r\nHost: a\r\n\r\n")
+
+
+@given(
+    parts=st.lists(st.binary(min_size=1, max_size=3000), min_size=1, max_size=8),
+    places=st.lists(st.integers(0, 30_000), max_size=10),
+    framing=st.sampled_from(["length", "chunked", "close"]),
+    minor=st.sampled_from([0, 1]),
+    pauses=st.booleans(),
+)
+def test_any_body_in_any_split_comes_out_whole(
+    parts: list[bytes], places: list[int], framing: str, minor: int, pauses: bool
+) -> None:
+    body = b"".join(parts)
+    sent = body
+    length = {"length": len(body), "chunked": CHUNKED, "close": UNTIL_CLOSE}[framing]
+    if framing == "chunked":
+        sent = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    squeeze = Squeeze(b"GET", minor, wanted=True)
+    head, length = squeeze.begin(b"HTTP/1.1 200 OK\r\nContent-Type: text/css\r\n", 200, length)
+    if length != SQUEEZED:
+        assert framing == "length" and len(body) < 1024
+        return
+    edges = [0, *sorted(place for place in places if place < len(sent)), len(sent)]
+    got = b"".join(squeeze.take(sent[a:b], pause=pauses) for a, b in pairwise(edges) if a < b)
+    if framing == "close":
+        assert not squeeze.done
+        got += squeeze.end()
+    assert squeeze.done and not squeeze.excess
+    data = dechunk(got) if minor else got
+    assert len(data) == squeeze.sent and gzip.decompress(data) == body
