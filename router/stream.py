@@ -20,6 +20,7 @@ READ_BYTES: Final = 65536
 BIG: Final = bytearray(256 * 1024)
 """One buffer for the whole process: what is read into it is written or copied before the next event."""
 BIG_VIEW: Final = memoryview(BIG)
+MAX_UNREAD_BYTES: Final = 4 * len(BIG)
 
 
 class Stream:
@@ -149,7 +150,7 @@ class Stream:
         replies = secure.replies()
         if replies:
             self._put(replies)
-        if plain:
+        if plain and self.fd >= 0:
             self.take(plain)
         if secure.ended and self.fd >= 0:
             self.take(b"")
@@ -158,6 +159,8 @@ class Stream:
         """Write what needs no encryption; the other end may be gone, which the next read will say."""
         if self.out:
             self.out += data
+            if len(self.out) > MAX_UNREAD_BYTES:
+                self.lost()  # it makes us answer and does not listen
             return
         try:
             count = os.write(self.fd, data)
