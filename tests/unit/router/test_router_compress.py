@@ -345,7 +345,7 @@ def test_any_body_in_any_split_comes_out_whole(
     if framing == "chunked":
         sent = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
     squeeze = Squeeze(b"GET", minor, wanted=True)
-    head, length = squeeze.begin(b"HTTP/1.1 200 OK\r\nContent-Type: text/css\r\n", 200, length)
+    _, length = squeeze.begin(b"HTTP/1.1 200 OK\r\nContent-Type: text/css\r\n", 200, length)
     if length != SQUEEZED:
         assert framing == "length" and len(body) < 1024
         return

@@ -204,7 +204,8 @@ def test_an_answer_that_is_no_upgrade_after_bytes_of_the_other_protocol(rig: Rig
 
 def test_a_number_that_is_closed_and_used_again_in_one_batch_gets_no_stale_event() -> None:
     loop = Loop(lambda now: None)
-    readers, heard = [], []
+    readers: list[Reader] = []
+    heard: list[str] = []
 
     class Reader:
         def __init__(self, fd: int, name: str) -> None:
