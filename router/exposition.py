@@ -33,85 +33,90 @@ _OF_WORKER: Final = (
 
 
 class _Text:
-    """Families of samples, one after the other; every sample bears the worker's label."""
+    """Families of samples, one after the other. Labels are given as text, the worker's among them: they are written
+    once, and used by many samples."""
 
     def __init__(self, worker: str) -> None:
         self.lines: list[str] = []
-        self._worker = worker
+        self.worker = f'worker="{worker}"'
         self._name = ""
 
     def family(self, name: str, kind: str, meaning: str) -> None:
         self._name = f"router_{name}"
         self.lines += [f"# HELP {self._name} {meaning}", f"# TYPE {self._name} {kind}"]
 
-    def sample(self, value: float, suffix: str = "", **labels: str) -> None:
-        pairs = {"worker": self._worker} | {name.rstrip("_"): text for name, text in labels.items()}
-        shown = ",".join(f'{name}="{text.translate(_ESCAPES)}"' for name, text in pairs.items())
-        number = str(value) if isinstance(value, int) else f"{value:.6f}"
-        self.lines.append(f"{self._name}{suffix}{{{shown}}} {number}")
+    def sample(self, labels: str, value: int | str, suffix: str = "") -> None:
+        self.lines.append(f"{self._name}{suffix}{{{labels}}} {value}")
+
+    def app(self, name: str) -> str:
+        """The labels of an app."""
+        return f'{self.worker},app="{name.translate(_ESCAPES)}"'
 
 
 def render(proxy: Proxy) -> str:
     """All of a worker's metrics. One that drains has its process id in its label: its number is another's by then."""
     text = _Text(f"{proxy.worker}.{proxy.pid}" if proxy.draining else str(proxy.worker))
-    apps = proxy.metrics.apps
+    apps = [(text.app(name), counts) for name, counts in proxy.metrics.apps.items()]
     text.family("requests_total", "counter", "Requests that are over, by class of status.")
-    for app, counts in apps.items():
+    for labels, counts in apps:
         for name, count in counts.by_class().items():
-            text.sample(count, app=app, class_=name)
+            text.sample(f'{labels},class="{name}"', count)
     for name, attribute, meaning in _BY_APP:
         text.family(name, "counter", meaning)
-        for app, counts in apps.items():
-            text.sample(getattr(counts, attribute), app=app)
+        for labels, counts in apps:
+            text.sample(labels, getattr(counts, attribute))
     _times(text, apps)
     _present(text, proxy)
     for name, attribute, meaning in _OF_WORKER:
         text.family(name, "counter", meaning)
-        text.sample(getattr(proxy.metrics, attribute))
+        text.sample(text.worker, getattr(proxy.metrics, attribute))
     text.family("log_lines_lost_total", "counter", "Lines of the access log that could not be written.")
-    text.sample(proxy.access.lost)
+    text.sample(text.worker, proxy.access.lost)
     return "\n".join(text.lines) + "\n"
 
 
-def _times(text: _Text, apps: dict[str, AppCounts]) -> None:
+def _times(text: _Text, apps: list[tuple[str, AppCounts]]) -> None:
     text.family("service_seconds", "histogram", "From a request's head to the end of its answer.")
-    for app, counts in apps.items():
+    bounds = [f',le="{bound}"' for bound in (*BUCKETS_S, "+Inf")]
+    for labels, counts in apps:
         total = 0
-        for bound, value in zip((*map(str, BUCKETS_S), "+Inf"), counts.buckets, strict=True):
+        for bound, value in zip(bounds, counts.buckets, strict=True):
             total += value
-            text.sample(total, "_bucket", app=app, le=bound)
-        text.sample(counts.service_s, "_sum", app=app)
-        text.sample(total, "_count", app=app)
+            text.sample(labels + bound, total, "_bucket")
+        text.sample(labels, f"{counts.service_s:.6f}", "_sum")
+        text.sample(labels, total, "_count")
     text.family("connect_seconds", "summary", "Connecting to an instance, where no open connection was used.")
-    for app, counts in apps.items():
-        text.sample(counts.connect_s, "_sum", app=app)
-        text.sample(counts.connects, "_count", app=app)
+    for labels, counts in apps:
+        text.sample(labels, f"{counts.connect_s:.6f}", "_sum")
+        text.sample(labels, counts.connects, "_count")
 
 
 def _present(text: _Text, proxy: Proxy) -> None:
     """What is so at this moment."""
-    backends = list(proxy.backends.values())
-    inflight = dict.fromkeys((b.app for b in backends), 0)
-    for backend in backends:
-        inflight[backend.app] += backend.inflight
+    inflight = {b.app: 0 for b in proxy.backends.values()}
+    backends = []
+    for b in proxy.backends.values():
+        inflight[b.app] += b.inflight
+        named = f'{text.app(b.app)},backend="{b.id.translate(_ESCAPES)}",dyno="{b.dyno.decode().translate(_ESCAPES)}"'
+        backends.append((named, b))
     text.family("inflight", "gauge", "Requests that are at an instance.")
     for app, count in inflight.items():
-        text.sample(count, app=app)
+        text.sample(text.app(app), count)
     text.family("queue", "gauge", "Requests that wait for the app, which has a limit or is paused.")
     for app, gate in proxy.gates.items():
-        text.sample(len(gate.waiting), app=app)
+        text.sample(text.app(app), len(gate.waiting))
     text.family("backend_inflight", "gauge", "Requests that are at this instance.")
-    for b in backends:
-        text.sample(b.inflight, app=b.app, backend=b.id, dyno=b.dyno.decode())
+    for labels, b in backends:
+        text.sample(labels, b.inflight)
     text.family("backend_up", "gauge", "1 while this instance takes requests.")
-    for b in backends:
-        text.sample(int(b.fit(proxy.loop.now)), app=b.app, backend=b.id, dyno=b.dyno.decode())
+    for labels, b in backends:
+        text.sample(labels, int(b.fit(proxy.loop.now)))
     text.family("clients", "gauge", "Open connections of clients.")
-    text.sample(len(proxy.clients))
+    text.sample(text.worker, len(proxy.clients))
     text.family("draining", "gauge", "1 while this worker finishes what it has, to be replaced.")
-    text.sample(int(proxy.draining))
+    text.sample(text.worker, int(proxy.draining))
     text.family("table_generation", "gauge", "Which table is in force.")
-    text.sample(proxy.table.generation)
+    text.sample(text.worker, proxy.table.generation)
 
 
 def merge(texts: Iterable[str]) -> str:
