@@ -113,8 +113,13 @@ class Http2Connection(ClientConnection):
             stream.lost()
 
     def window(self, id: int) -> None:
+        if id:
+            one = self.streams.get(id)
+            if one is not None and one.out:
+                self.wake(one)
+            return
         for stream in self.streams.values():
-            if stream.out and id in (0, stream.id):
+            if stream.out:
                 self.wake(stream)
 
     # what goes

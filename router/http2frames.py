@@ -153,10 +153,10 @@ class Frames(H2Connection):
         """How much `data_to_send` would give."""
         return len(self._data_to_send)
 
-    def send_body(self, id: int, data: bytes, ended: bool) -> None:
-        """A frame of data; the windows must have room for it."""
+    def send_body(self, id: int, data: bytes, ended: bool, curbed: bool) -> None:
+        """A frame of data; the windows have room for it, `curbed` says that they would not have had for more."""
         self.send_data(id, data, end_stream=ended)
-        if len(data) >= EARNING_BYTES:  # the client will say that it has them
+        if not curbed or len(data) >= EARNING_BYTES:  # the client will say that it has them
             self._patience += EARNED_PER_FRAME
 
     def acknowledge(self, id: int, size: int) -> None:

@@ -194,13 +194,14 @@ class Http2Stream(ClientConnection):
             frames.send_headers(self.id, fields, self.closed)
         out = self.out
         if out:
-            size = min(len(out), FRAME_BYTES, frames.local_flow_control_window(self.id))
+            wanted = min(len(out), FRAME_BYTES)
+            size = min(wanted, frames.local_flow_control_window(self.id))
             if size <= 0:
                 return False
             data = bytes(out[:size])
             del out[:size]
             self.closed = self.whole and not out and not self.tail
-            frames.send_body(self.id, data, self.closed)
+            frames.send_body(self.id, data, self.closed, size < wanted)
             self.wrote()
             if out:
                 return True
@@ -210,7 +211,7 @@ class Http2Stream(ClientConnection):
             if self.tail:
                 frames.send_headers(self.id, self.tail, True)
             else:
-                frames.send_body(self.id, b"", True)
+                frames.send_body(self.id, b"", True, False)
         if self.slow:
             self.slow = False
             self.drained()

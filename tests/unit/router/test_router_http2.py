@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from harness.http2 import BASIC, PREFACE, Visitor, frame, literal, served
 from harness.router import PORT, Rig, settle
@@ -358,6 +360,20 @@ def test_a_backend_that_does_not_answer_properly_becomes_an_error_page(
     assert (answer.status, answer.ended, answer[b"cache-control"]) == (status, True, b"no-store")
     assert code.encode() in answer.body
     assert [entry.failure.code for entry in rig.log()] == [code]
+
+
+def test_answers_are_compressed_where_the_app_asks_for_it(rig: Rig) -> None:
+    rig.set_table(("i1",), compress=True)
+    visitor = Visitor(rig)
+    text = b"again and again " * 10_000
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(text)
+    id = visitor.request(b"/", (b"accept-encoding", b"gzip"))
+    for at in range(0, len(head + text), 30_000):
+        rig.backend.send((head + text)[at : at + 30_000])
+    visitor.flush()
+    answer = visitor.answers[id]
+    assert (answer[b"content-encoding"], gzip.decompress(answer.body), answer.ended) == (b"gzip", text, True)
+    assert b"content-length" not in dict(answer.fields)
 
 
 def test_connections_to_backends_are_kept_between_streams(rig: Rig) -> None:

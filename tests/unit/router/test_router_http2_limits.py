@@ -314,6 +314,28 @@ def test_frames_that_carry_nothing_end_the_connection(rig: Rig, one: bytes) -> N
     assert 15 <= flood(rig, [one * 100] * 100, begun) <= 21
 
 
+def test_one_who_takes_a_byte_at_a_time_is_sent_away(rig: Rig) -> None:
+    visitor = Visitor(rig, hello=False)
+    visitor.end.send(PREFACE + frame(SETTINGS, 0, 0, b"\0\4" + bytes(4)) + frame(HEADERS, 5, 1, HEAD))
+    stuff(rig, rig.backend, b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + bytes(90_000))
+    count = 0
+    while not visitor.closed:
+        visitor.end.send(frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1"))
+        count += 1
+        assert count < 2100
+    assert codes(visitor.end.read())[0] == CALM
+
+
+def test_one_who_acknowledges_each_of_many_small_messages_is_not(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    visitor.request()
+    rig.backend.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(3000):
+        rig.backend.send(b"4\r\ntick\r\n")
+        visitor.end.send(frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\4") + frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\4"))
+        assert codes(visitor.end.take())[0] is None
+
+
 def test_replies_to_one_who_does_not_read_are_bounded(rig: Rig) -> None:
     rig.proxy.limits.keep_alive_s = 1e9
     visitor = Visitor(rig, hello=False)
