@@ -16,6 +16,7 @@ from paas.certificates import AutoCertificate, Certificate, belongs, due_at, ser
 from paas.errors import BadInput
 from paas.model import App
 from paas.names import DomainName, shown
+from paas.settings import Address
 from paas.store import Tx, certificates, domains, events
 
 routes = Blueprint("certs", __name__)
@@ -165,7 +166,17 @@ def set_auto(app_name: str) -> dict[str, Any]:
     where.poke()
     state = "on" if data["on"] else "off"
     where.tell(app.id, f"Turn automatic certificates {state} for {', '.join(names)} by {who.name}")
-    return {"domains": names, "directory": where.settings.acme_directory}
+    return {
+        "domains": names,
+        "directory": where.settings.acme_directory,
+        "warnings": _reachability(where.settings.http) if data["on"] else [],
+    }
+
+
+def _reachability(http: Address) -> list[str]:
+    if http.port == 80 and not http.host.startswith("127."):
+        return []
+    return [f"The authority asks at port 80, and the router listens on {http}: something must forward to it."]
 
 
 def _domains(value: Any) -> list[str]:

@@ -161,6 +161,8 @@ def certs_auto_enable(domains: tuple[str, ...], app: str) -> None:
     with output.Progress(f"Turning automatic certificates on for {app}") as progress:
         answer = client().patch(app_path(app, "certs", "auto"), {"on": True, "domains": list(domains)})
         progress.done(f"done, asking {answer['directory']}")
+    for warning in answer["warnings"]:
+        output.warn(warning)
     for domain in answer["domains"]:
         output.result(domain)
 

@@ -70,7 +70,10 @@ def issued(platform: Platform, domain: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def visited(platform: Platform, pebble: Pebble) -> Iterator[tuple[dict[str, Any], Visitors]]:
     """The first certificate of a domain, and those who ask it all the time from then on."""
-    platform.paas("certs:auto:enable", SHOP, "-a", "hello")
+    done = platform.paas("certs:auto:enable", SHOP, "-a", "hello")
+    assert (
+        f"The authority asks at port 80, and the router listens on 127.0.0.1:{platform.http}" in done.stderr
+    )
     first = issued(platform, SHOP)
     with Visitors(platform, pebble.root(), SHOP) as visitors:
         yield first, visitors
@@ -111,6 +114,7 @@ class Visitors:
         self._threads = [threading.Thread(target=target, daemon=True) for target in work]
 
     def __enter__(self) -> Visitors:
+        wait_for(self._welcome)
         for thread in self._threads:
             thread.start()
         wait_for(lambda: (self.seen and self.kept) or self.failures)
@@ -120,6 +124,15 @@ class Visitors:
         self._over.set()
         for thread in self._threads:
             thread.join()
+
+    def _welcome(self) -> bool:
+        """Whether the router's workers have heard of the certificate yet."""
+        try:
+            for _ in range(8):
+                self._connect().close()
+        except ssl.SSLError:
+            return False
+        return True
 
     def _connect(self) -> ssl.SSLSocket:
         return self._context.wrap_socket(
