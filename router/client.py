@@ -258,7 +258,9 @@ class ClientConnection(Stream):
             if exchange is not None and exchange.last_wanted and not self.buffer:
                 self.ended = True  # it said that no more will come
             self.linger()
-        elif self.out is None and (self.buffer or self.ended or self.mask != IN):
+        elif self.out is not None:
+            self.pause()  # who does not read may not ask either
+        elif self.buffer or self.ended or self.mask != IN:
             self._next()
 
     def _next(self) -> None:

@@ -31,7 +31,7 @@ PIECES_A_TURN: Final = 4
 _NO_TRANSFORM = re.compile(rb"\r\ncache-control:[^\r]*no-transform", re.IGNORECASE)
 _ACCEPT = re.compile(rb"\r\naccept-encoding:([^\r]*)", re.IGNORECASE)
 _QUALITY = re.compile(
-    rb"[ \t]*(\*|[!#$%&'+\-.^_`|~0-9a-z]+)[ \t]*(?:;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*"
+    rb"(\*|[!#$%&'+\-.^_`|~0-9a-z]+)(?:[ \t]*;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
 _GAINS = re.compile(
     rb"(?:text/(?!event-stream)[a-z0-9.+-]+|application/(?:[a-z0-9.+-]+\+)?(?:json|xml|javascript|wasm)"
@@ -44,7 +44,7 @@ _DIGESTS: Final = frozenset((b"content-digest", b"digest", b"content-md5", b"rep
 def _judge(value: bytes) -> bool:
     weights: dict[bytes, float] = {}
     for part in value.lower().split(b","):
-        match = _QUALITY.fullmatch(part)
+        match = _QUALITY.fullmatch(part.strip(b" \t"))
         if match is not None:
             weights[match[1]] = float(match[2] or 1)
     return max(weights.get(b"gzip", -1.0), weights.get(b"x-gzip", -1.0), -1.0) > 0 or (

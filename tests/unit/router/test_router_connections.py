@@ -60,6 +60,31 @@ def test_a_client_that_pipelines_without_reading_is_not_read_on(rig: Rig) -> Non
     assert sent < 5_000_000
 
 
+@pytest.mark.parametrize("host", [b"app.test", b"nobody.test"])
+def test_who_asks_on_without_reading_the_answers_is_not_read(rig: Rig, host: bytes) -> None:
+    """Else what waits for it, or what it asks, would grow for as long as it likes."""
+    client = rig.client()
+    (server,) = rig.proxy.clients
+    body = b"x" * 60_000
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(3000):
+            client.sock.send(
+                (b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host) * (1 if host == b"app.test" else 500)
+            )
+            rig.run()
+            if rig.dialled and rig.backend.take():
+                rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert len(server.out) < 200_000  # type: ignore[attr-defined]
+    assert len(server.buffer) < 200_000  # type: ignore[attr-defined]
+    asked = 0
+    while data := client.take():
+        asked += data.count(b"HTTP/1.1 ")
+        rig.run()
+        if rig.dialled and rig.backend.take():
+            rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert asked > 10
+
+
 def test_close_is_kept_to(rig: Rig) -> None:
     client = rig.client()
     client.send(b"GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n" + GET)
