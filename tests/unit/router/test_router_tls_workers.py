@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from harness import certificates
-from harness.router_process import App, Worker, listener, table
+from harness.router_process import App, Worker, listener, table, wait_until
 
 from router import tickets
 from router.tickets import KEY_BYTES, LOOKED_AT_S, RENEWED_S, Tickets
@@ -213,3 +216,67 @@ def test_where_openssl_cannot_be_reached_each_worker_has_its_own(
         assert not keys.shared
     assert not file.exists()
     assert resumes(bases[0], bases[0])
+
+
+# alone
+
+
+def test_tls_wants_a_folder_with_certificates() -> None:
+    command = [sys.executable, "-m", "router", "--listen-tls", "127.0.0.1:0", "--backends", "127.0.0.1:1"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 2
+    assert "TLS needs --files" in result.stderr
+
+
+def test_flags_about_clients_reach_every_listener(site: Site) -> None:
+    (site.folder / "table.json").write_text(json.dumps(site.table))
+    ports = [free_port(), free_port()]
+    command = [sys.executable, "-m", "router", "--listen", f"127.0.0.1:{ports[0]}", "--listen-tls"]
+    command += [
+        f"127.0.0.1:{ports[1]}",
+        "--table",
+        str(site.folder / "table.json"),
+        "--files",
+        str(site.folder),
+    ]
+    command += ["--log-dir", str(site.folder), "--proxy-protocol", "127.0.0.0/8", "--client-connections", "2"]
+    router = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: connects(ports[1]))
+        clients = [arrive(port, b"PROXY TCP4 198.51.100.7 203.0.113.1 1 2\r\n") for port in ports]
+        clients[0].sendall(ASK)
+        assert clients[0].recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        secure = certificates.client_context().wrap_socket(clients[1], server_hostname="app.test")
+        secure.sendall(ASK)
+        assert secure.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        third = arrive(ports[0], b"PROXY TCP4 198.51.100.7 203.0.113.1 1 2\r\n")
+        assert third.recv(1) == b""
+        bare = arrive(ports[0], ASK)
+        assert bare.recv(1) == b""
+        for client in (clients[0], secure, third, bare):
+            client.close()
+    finally:
+        router.terminate()
+        _, said = router.communicate(timeout=30)
+    lines = (site.folder / "a0.0.0.log").read_text().splitlines()
+    assert [line.rpartition("protocol=")[2] for line in lines] == ["http", "https"]
+    assert all(' fwd="198.51.100.7" ' in line for line in lines)
+    assert "event=client-limit address=198.51.100.7" in said
+
+
+def free_port() -> int:
+    with listener() as sock:
+        return int(sock.getsockname()[1])
+
+
+def connects(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        return True
+    return False
+
+
+def arrive(port: int, data: bytes) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    sock.sendall(data)
+    return sock
