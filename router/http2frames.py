@@ -153,10 +153,21 @@ class Frames(H2Connection):
         """How much `data_to_send` would give."""
         return len(self._data_to_send)
 
-    def send_body(self, id: int, data: bytes, ended: bool, curbed: bool) -> None:
+    def room(self, id: int) -> int:
+        """How many bytes of data the windows allow on a stream."""
+        return min(self.outbound_flow_control_window, self.streams[id].outbound_flow_control_window)
+
+    def send_body(self, id: int, data: bytes | bytearray, ended: bool, curbed: bool) -> None:
         """A frame of data; the windows have room for it, `curbed` says that they would not have had for more."""
-        self.send_data(id, data, end_stream=ended)
-        if not curbed or len(data) >= EARNING_BYTES:  # the client will say that it has them
+        size = len(data)
+        if ended:
+            self.send_data(id, bytes(data), end_stream=True)
+        else:  # the same, without the objects: it changes no state, and a large body is many frames
+            self.outbound_flow_control_window -= size
+            self.streams[id].outbound_flow_control_window -= size
+            self._data_to_send += b"%b\0\0%b" % (size.to_bytes(3, "big"), id.to_bytes(4, "big"))
+            self._data_to_send += data
+        if not curbed or size >= EARNING_BYTES:  # the client will say that it has them
             self._patience += EARNED_PER_FRAME
 
     def acknowledge(self, id: int, size: int) -> None:

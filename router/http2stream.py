@@ -195,10 +195,10 @@ class Http2Stream(ClientConnection):
         out = self.out
         if out:
             wanted = min(len(out), FRAME_BYTES)
-            size = min(wanted, frames.local_flow_control_window(self.id))
+            size = min(wanted, frames.room(self.id))
             if size <= 0:
                 return False
-            data = bytes(out[:size])
+            data = out[:size]
             del out[:size]
             self.closed = self.whole and not out and not self.tail
             frames.send_body(self.id, data, self.closed, size < wanted)
