@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -57,24 +58,23 @@ _HINTS = {
 class Authority:
     """The directory, with this platform's account at it."""
 
-    def __init__(self, settings: Settings, secrets: Path) -> None:
+    def __init__(self, settings: Settings, secrets: Path, heard: Callable[[float], None]) -> None:
         self.name = urlsplit(settings.acme_directory).netloc
         name = hashlib.sha256(settings.acme_directory.encode()).hexdigest()[:16]
         self._account_file = secrets / f"account-{name}.json"
-        self._email = settings.acme_email
+        self._email, self._heard = settings.acme_email, heard
         self.key = JWKEC(key=_private_key(secrets / f"account-{name}.pem"))
         net = ClientNetwork(self.key, alg=ES256, user_agent="paas", timeout=NETWORK_S)
         net.verify_ssl = str(settings.acme_ca) if settings.acme_ca else True  # type: ignore[assignment]
         net.session.hooks["response"].append(self._seen)
-        self.retry_after_s = 0.0
         self.client = ClientV2(ClientV2.get_directory(settings.acme_directory, net), net)
         net.account = self._account()
 
     def _seen(self, response: requests.Response, *_: object, **__: object) -> None:
-        """Remember how long a refusal asks to wait (RFC 8555, section 6.6)."""
+        """Tell how long a refusal asks to wait (RFC 8555, section 6.6)."""
         if response.status_code >= 400:
             until = ClientV2.retry_after(response, 0)
-            self.retry_after_s = max(0.0, (until - datetime.now()).total_seconds())
+            self._heard(max(0.0, (until - datetime.now()).total_seconds()))
 
     def _account(self) -> messages.RegistrationResource:
         """The account, made at the first use of this directory."""
@@ -120,12 +120,15 @@ class Attempts:
         self._secrets = secrets_folder(self._layout)
         self._authority: Authority | None = None
         self._order_url: str | None = None
+        self._asked_s = 0.0
 
     def run(self) -> None:
         """Attempt everything that is due now."""
         with self._store.read() as tx:
             wanted = certificates.wanted(tx)
             present = {(item.app_id, item.domain): item for item in certificates.all(tx)}
+        for left in set(self._secrets.glob("order-*.pem")) - {self._key_file(auto) for auto in wanted}:
+            left.unlink()
         for auto in wanted:
             if due_at(auto, present.get((auto.app_id, auto.domain))) <= time.time():
                 self._attempt(auto)
@@ -133,6 +136,7 @@ class Attempts:
     def _attempt(self, auto: AutoCertificate) -> None:
         auto = replace(auto, failures=auto.failures + 1)
         self._note(auto, retry_s(auto.failures))
+        self._asked_s = 0.0
         try:
             self._obtain(auto)
         except (PaasError, errors.Error, requests.RequestException, DeserializationError, OSError) as error:
@@ -143,13 +147,20 @@ class Attempts:
                 challenges.remove(tx, auto.domain)
             poke(self._layout.converge_socket)
 
+    def _hear(self, asked_s: float) -> None:
+        self._asked_s = asked_s
+
+    def _key_file(self, auto: AutoCertificate) -> Path:
+        """The private key of an order that is under way."""
+        name = hashlib.sha256(f"{auto.app_id} {auto.domain}".encode()).hexdigest()
+        return self._secrets / f"order-{name[:32]}.pem"
+
     def _failed(self, auto: AutoCertificate, error: Exception) -> None:
-        asked_s = self._authority.retry_after_s if self._authority else 0.0
         told = self._told(auto, error)
         over = isinstance(error, errors.ValidationError | errors.IssuanceError | messages.Error)
         url = None if over else self._order_url
         auto = replace(auto, error=told.to_json(), order_url=url)
-        self._note(auto, max(retry_s(auto.failures), min(LAST_RETRY_S, asked_s)))
+        self._note(auto, max(retry_s(auto.failures), min(LAST_RETRY_S, self._asked_s)))
         self._say(auto, f"No certificate for {auto.domain}: {told.message} {told.hint}".rstrip())
 
     def _note(self, auto: AutoCertificate, delay_s: float) -> None:
@@ -161,10 +172,9 @@ class Attempts:
     def _obtain(self, auto: AutoCertificate) -> None:
         """One certificate, from the order to its place in the store."""
         if self._authority is None:
-            self._authority = Authority(self._settings, self._secrets)
+            self._authority = Authority(self._settings, self._secrets, self._hear)
         authority, domain = self._authority, auto.domain
-        name = hashlib.sha256(f"{auto.app_id} {domain}".encode()).hexdigest()[:32]
-        key_file = self._secrets / f"order-{name}.pem"
+        key_file = self._key_file(auto)
         key = _private_key(key_file)
         order = authority.order(x509.request(key, domain), auto.order_url)
         self._note(replace(auto, order_url=order.uri), retry_s(auto.failures))
@@ -238,6 +248,8 @@ class Attempts:
             )
         if isinstance(error, requests.RequestException):
             return PaasError(f"{name} does not answer.", "Check acme_directory and the network.")
+        if isinstance(error, OSError):
+            return PaasError(f"This machine could not do it: {error}.", "Check acme_ca and the disk.")
         return PaasError(f"{name} gave an answer that makes no sense: {str(error).splitlines()[0][:200]}")
 
 

@@ -75,8 +75,11 @@ def served(
     app's certificate answers for a host of another, whatever names are written in it, and the platform's answers for
     own addresses only, where the app has none."""
     by_app: dict[str | None, list[Certificate]] = {}
+    by_name: dict[tuple[str | None, str], list[Certificate]] = {}
     for certificate in certificates:
         by_app.setdefault(certificate.app_id, []).append(certificate)
+        for name in certificate.names:
+            by_name.setdefault((certificate.app_id, name), []).append(certificate)
     known = {host for found in hosts.values() for host in found}
     claims: list[tuple[str | None, str]] = [
         (app_id, host) for app_id, names in hosts.items() if app_id in by_app for host in names
@@ -90,8 +93,8 @@ def served(
     claims += [(None, next(iter(names))) for names in hosts.values() if names and None in by_app]
     chosen: dict[str, Certificate] = {}
     for app_id, host in claims:
-        found = [c for c in by_app[app_id] if any(covers(name, host) for name in c.names)]
-        if found:
+        above = "*." + host.partition(".")[2]
+        if found := [*by_name.get((app_id, host), ()), *by_name.get((app_id, above), ())]:
             chosen.setdefault(host, max(found, key=lambda c: (c.domain == host, c.not_after)))
     return chosen
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from paas import accounts, launch, registry, workers
-from paas.errors import Conflict, PaasError, Unavailable
+from paas.errors import BadInput, Conflict, PaasError, Unavailable
 from paas.settings import Address, Settings
 from paas.supervise import Daemon, Supervisor
 from runtime.client import Spawner, SpawnerError
@@ -30,6 +30,8 @@ def run(settings: Settings, *, stop_apps: bool = False) -> int:
     began = time.monotonic()
     if os.geteuid() != 0:
         raise PaasError("The server starts as root and gives each daemon its own user.", "Run it with sudo.")
+    if settings.acme_ca is not None and not settings.acme_ca.is_file():
+        raise BadInput(f"acme_ca: there is no file {settings.acme_ca}.")
     accounts.ensure_accounts()
     settings = _identified(settings)
     layout = settings.layout()

@@ -65,11 +65,19 @@ class Certifier:
                 self._not_before = time.monotonic() + AGAIN_S
         wake_s = min(self._due.values(), default=math.inf) - time.time()
         if wake_s <= 0 and self._child is None and time.monotonic() >= self._not_before:
-            words = ["-P", "-m", "paas.acme", "--settings", str(self._layout.run / "settings.json")]
-            self._child = subprocess.Popen([sys.executable, *words], stdin=subprocess.DEVNULL)
-            log.info("acme child pid=%d", self._child.pid)
+            self._start()
         self._warn(time.time())
         return wake_s if wake_s > 0 else math.inf
+
+    def _start(self) -> None:
+        words = ["-P", "-m", "paas.acme", "--settings", str(self._layout.run / "settings.json")]
+        try:
+            self._child = subprocess.Popen([sys.executable, *words], stdin=subprocess.DEVNULL)
+        except OSError as error:
+            log.error("acme child reason=%s", error.strerror)
+            self._not_before = time.monotonic() + AGAIN_S
+            return
+        log.info("acme child pid=%d", self._child.pid)
 
     def _warn(self, now: float) -> None:
         for certificate in {item.file: item for item in self._chosen.values()}.values():

@@ -5,11 +5,13 @@ from __future__ import annotations
 from paas.certificates import Challenge
 from paas.store.database import Tx, now
 
+FORGOTTEN_S = 86400.0
 _COLUMNS = "domain, token, answer"
 
 
 def add(tx: Tx, challenge: Challenge) -> None:
-    """From now on it is to be answered; one that is there already stays as it is."""
+    """From now on it is to be answered; one that is there already stays as it is. Forgets what a crash left."""
+    tx.execute("DELETE FROM challenge WHERE created_at < ?", (now() - FORGOTTEN_S,))
     tx.execute(
         "INSERT INTO challenge (domain, token, answer, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (challenge.domain, challenge.token, challenge.answer, now()),

@@ -288,13 +288,23 @@ def test_the_servers_own_account_of_itself(platform: Platform) -> None:
 
 @pytest.mark.parametrize("name", ["http", "https", "ssh", "api"])
 def test_a_server_says_which_of_its_ports_is_busy(platform: Platform, tmp_path: Path, name: str) -> None:
-    ports = {other: free_port() for other in ("http", "https", "ssh", "api")} | {name: getattr(platform, name)}
+    ports = {other: free_port() for other in ("http", "https", "ssh", "api")} | {
+        name: getattr(platform, name)
+    }
     flags = [f"--{other}=127.0.0.1:{port}" for other, port in ports.items()]
     done = platform.paas("server", "--home", str(tmp_path), *flags, check=False)
     assert done.returncode == 1
     assert f"127.0.0.1:{ports[name]} is in use" in done.stderr
     assert f"--{name}" in done.stderr
     platform.paas("server:uninstall", "--home", str(tmp_path), "--confirm", str(tmp_path))
+
+
+def test_a_server_says_that_the_file_of_a_private_authority_is_missing(tmp_path: Path) -> None:
+    words = [str(PAAS), "server", "--home", str(tmp_path / "home")]
+    environ = {**os.environ, "PAAS_ACME_CA": str(tmp_path / "none.pem")}
+    done = subprocess.run(words, capture_output=True, text=True, env=environ, check=False)
+    assert done.returncode == 1
+    assert f"there is no file {tmp_path}/none.pem" in done.stderr
 
 
 def test_an_unknown_command_names_the_nearest(platform: Platform) -> None:
