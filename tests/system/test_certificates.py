@@ -206,6 +206,23 @@ def given(platform: Platform, folder: Path) -> str:
     return str(platform.json("certs", "-a", "shop")[0]["fingerprint"])
 
 
+def test_a_session_resumes_at_whichever_worker_gets_the_connection(platform: Platform, ca: Path) -> None:
+    generate(platform, "shop", SHOP)
+    context = ssl.create_default_context(cafile=str(ca))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    session, resumed = None, []
+    for _ in range(12):
+        with (
+            socket.create_connection(("127.0.0.1", platform.https), 10) as sock,
+            context.wrap_socket(sock, server_hostname=SHOP, session=session) as secure,
+        ):
+            secure.sendall(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % SHOP.encode())
+            assert secure.recv(65536).startswith(b"HTTP/1.1 200 ")
+            session = session or secure.session
+            resumed.append(secure.session_reused)
+    assert resumed == [False] + [True] * 11
+
+
 def test_certificates_come_over_ssh_on_standard_input_alone(platform: Platform, tmp_path: Path) -> None:
     done = platform.over_ssh("certs:add", SHOP, "--cert", "/etc/passwd", "--key", "/etc/shadow", "-a", "shop")
     assert done.returncode == 1
