@@ -41,14 +41,29 @@ class Guests:
 
     def admit(self, fd: int, address: bytes) -> bool:
         """Count this connection, unless its client has as many as it may have."""
-        key = address if b":" not in address else ip_address(address.decode()).packed[:8]
-        count = self._counts.get(key, 0)
-        if count >= self.limit:
+        if not self.take(address):
             self.refused += 1
             return False
-        self._counts[key] = count + 1
-        self._keys[fd] = key
+        self._keys[fd] = _key(address)
         return True
+
+    def take(self, address: bytes) -> bool:
+        """Count one more of this client: a connection, or a request beside others on one (HTTP/2)."""
+        key = _key(address)
+        count = self._counts.get(key, 0)
+        if count >= self.limit:
+            return False
+        self._counts[key] = count + 1
+        return True
+
+    def give(self, address: bytes) -> None:
+        """One less of this client."""
+        self._free(_key(address))
+
+    def _free(self, key: bytes) -> None:
+        self._counts[key] -= 1
+        if not self._counts[key]:
+            del self._counts[key]
 
     def open(self) -> int:
         """How many connections are counted."""
@@ -59,9 +74,11 @@ class Guests:
         os.close(fd)
         key = self._keys.pop(fd, None)
         if key is not None:
-            self._counts[key] -= 1
-            if not self._counts[key]:
-                del self._counts[key]
+            self._free(key)
+
+
+def _key(address: bytes) -> bytes:
+    return address if b":" not in address else ip_address(address.decode()).packed[:8]
 
 
 class Entrance:
@@ -250,4 +267,7 @@ class Handshake(Arrival):
         self.proxy.metrics.tls_resumptions += self.tls.resumed
         kind = Http2Connection if self.tls.protocol == "h2" else ClientConnection
         client = kind(self.proxy, self.let_go(), self.address, self.entrance.port, self.tls)
+        guests = self.entrance.guests
+        if isinstance(client, Http2Connection) and guests.limit and not client.trusted:
+            client.guests = guests
         client.decrypt(b"")

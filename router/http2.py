@@ -14,6 +14,7 @@ from router.http2stream import PROTOCOL_ERROR, REFUSED_STREAM, Http2Stream
 from router.stream import BROKEN
 
 if TYPE_CHECKING:
+    from router.arrival import Guests
     from router.proxy import Proxy
     from router.secure import Secure
 
@@ -25,9 +26,10 @@ MAX_STREAMS: Final = 100
 
 class Http2Connection(ClientConnection):
     """`streams` are those that are not over, `ready` those that have something to send and perhaps may, in turn;
-    `leaving`: no new streams are taken; `dead`: nothing can be sent any more."""
+    `leaving`: no new streams are taken; `dead`: nothing can be sent any more; `guests` where each stream beside
+    another counts like a connection of its client, for it costs as much."""
 
-    __slots__ = ("dead", "frames", "leaving", "ready", "streams", "working")
+    __slots__ = ("dead", "frames", "guests", "leaving", "ready", "streams", "working")
 
     def __init__(
         self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
@@ -43,6 +45,7 @@ class Http2Connection(ClientConnection):
         self.working = False
         self.leaving = False
         self.dead = False
+        self.guests: Guests | None = None
         proxy.metrics.h2_connections += 1
         self._keep_queue_short()
         self._write()
@@ -84,6 +87,9 @@ class Http2Connection(ClientConnection):
                 head = request_head(fields, ended=ended)
             except Malformed:
                 self.frames.reset(id, PROTOCOL_ERROR)
+                return
+            if self.streams and self.guests is not None and not self.guests.take(self.address):
+                self.frames.reset(id, REFUSED_STREAM)
                 return
             self.proxy.metrics.h2_streams += 1
             stream = self.streams[id] = Http2Stream(self, id, ended)
@@ -175,6 +181,8 @@ class Http2Connection(ClientConnection):
         if self.streams.get(stream.id) is not stream:
             return False
         del self.streams[stream.id]
+        if self.streams and self.guests is not None:
+            self.guests.give(self.address)
         if stream.unread:
             self.frames.acknowledge(stream.id, stream.unread)
         self.active = self.loop.now

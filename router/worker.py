@@ -92,7 +92,7 @@ class Listener:
 
     def close(self) -> None:
         """Take who waits already, then listen no more: the kernel would reset them."""
-        while self._accept():
+        while not self.paused and self._accept():
             pass
         if self.paused:
             self.proxy.on_tick.remove(self._resume)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from router.arrival import Guests
 from router.proxyprotocol import MAX_HEADER_BYTES, SIGNATURE, BadPreface, parse
+from router.worker import Listener
 
 ASK = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -284,6 +286,20 @@ def test_every_way_to_end_frees_the_place(rig: Rig) -> None:
                 rig.backend.close()
                 client.close()
         assert guests.open() == 0, number
+
+
+def test_a_listener_that_has_no_place_for_more_can_still_be_closed(rig: Rig) -> None:
+    """A worker that is full is to end in good order, too."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        listener = Listener(rig.entrance, sock)
+        listener._limit = 0
+        with socket.create_connection(sock.getsockname()):
+            rig.run()
+            assert listener.paused
+            listener.close()
+        assert sock.fileno() == -1
+    rig.advance(3)
+    assert not rig.proxy.on_tick
 
 
 @given(st.lists(st.integers(0, 3)))

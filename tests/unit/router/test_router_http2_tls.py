@@ -16,8 +16,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from harness import certificates
 from harness.http2 import Visitor, codes, served
-from harness.router import SECURE_PORT, Rig, SecureEnd
+from harness.router import ADDRESS, SECURE_PORT, Rig, SecureEnd
 from harness.router_process import App, table, wait_until
+
+from router.http2stream import REFUSED_STREAM
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -67,6 +69,25 @@ def test_the_backend_is_told_of_https(rig: Rig) -> None:
     Visitor(rig, client(rig, "h2")).request()
     head = rig.backend.read()
     assert b"\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: %d\r\n" % SECURE_PORT in head
+
+
+def test_a_request_beside_others_counts_like_a_connection_of_its_client(rig: Rig) -> None:
+    """A hundred requests on one connection would else cost a hundred times what its client may."""
+    guests = rig.limit_clients(4)
+    visitor = Visitor(rig, client(rig, "h2"))
+    ids = [visitor.request() for _ in range(6)]
+    assert [visitor.answers[id].reset for id in ids] == [None] * 4 + [REFUSED_STREAM] * 2
+    assert len(rig.dialled) == 4
+    assert not guests.take(ADDRESS)
+    visitor.reset(ids[0])
+    served(rig, OK)
+    visitor.flush()
+    assert visitor.answers[ids[3]].body == b"hello"
+    again = [visitor.request() for _ in range(3)]
+    assert [visitor.answers[id].reset for id in again] == [None] * 2 + [REFUSED_STREAM]
+    visitor.end.close()
+    assert guests.open() == 0
+    assert [guests.take(ADDRESS) for _ in range(5)] == [True] * 4 + [False]
 
 
 def test_large_bodies_go_through_tls_both_ways(rig: Rig) -> None:
