@@ -63,6 +63,8 @@ class Loop:
         self.after_batch: Callable[[], float] = lambda: tick_s
         """Called after each batch; returns within how many seconds it wants to be called again."""
         self.close_descriptor: Callable[[int], None] = os.close
+        self.on_bug: Callable[[int], None] = self._bug
+        """Called when the handler of a descriptor raised, while that is being handled."""
         self._closing: list[int] = []
         self._tick = tick
         self._tick_s = tick_s
@@ -116,7 +118,7 @@ class Loop:
                 else:
                     handlers[fd].event(mask)
             except Exception:
-                self._bug(fd)
+                self.on_bug(fd)
         if self._closing:
             self._close_all()
         if now >= self._next_tick:

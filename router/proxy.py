@@ -108,6 +108,10 @@ class Proxy:
         """Called by the next ticks; the loop does not sleep while there are any."""
         self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
         """Told of `drained` and `refused` backends."""
+        self.connect: Callable[[Backend], BackendConnection] = self._connect
+        """Begins to connect. Raises OSError when that fails at once."""
+        self.dial: Callable[[Backend], int] = self._dial
+        """Gives a descriptor that is being connected to the backend. Raises OSError."""
         self.health = Health(self)
         self._pieces = 0
         self._tired: deque[BackendConnection] = deque()
@@ -130,12 +134,10 @@ class Proxy:
             self._stamp = b"%d" % (self.loop.wall * 1000)
         return self._stamp
 
-    def connect(self, backend: Backend) -> BackendConnection:
-        """Begin to connect. Raises OSError when that fails at once."""
+    def _connect(self, backend: Backend) -> BackendConnection:
         return BackendConnection(self, self.dial(backend), backend)
 
-    def dial(self, backend: Backend) -> int:
-        """A descriptor that is being connected to the backend. Raises OSError."""
+    def _dial(self, backend: Backend) -> int:
         family = socket.AF_INET6 if ":" in backend.address else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -180,8 +180,8 @@ class Rig:
         self.now = 1000.0
         self.proxy = Proxy(limits=Limits(), clock=lambda: self.now)
         self.proxy.loop.after_batch = self._after_batch
-        self.proxy.connect = self._connect  # type: ignore[method-assign]
-        self.proxy.dial = self._dial  # type: ignore[method-assign]
+        self.proxy.connect = self._connect
+        self.proxy.dial = self._dial
         self.events: list[dict[str, Any]] = []
         self.proxy.on_event = self.events.append
         self.dialled: list[End] = []
