@@ -35,14 +35,12 @@ class Guests:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.refused = 0
         self._counts: dict[bytes, int] = {}
         self._keys: dict[int, bytes] = {}
 
     def admit(self, fd: int, address: bytes) -> bool:
         """Count this connection, unless its client has as many as it may have."""
         if not self.take(address):
-            self.refused += 1
             return False
         self._keys[fd] = _key(address)
         return True
@@ -115,7 +113,7 @@ class Entrance:
         """Go on with a connection whose client is known, and has sent this; False when it has too many."""
         if self.guests.limit and not self.proxy.trusts(address) and not self.guests.admit(fd, address):
             self.proxy.metrics.turned_away += 1
-            self.say("client-limit", address, f"refused={self.guests.refused}")
+            self.say("client-limit", address, f"refused={self.proxy.metrics.turned_away}")
             return False
         first: Stream
         if self.certificates is None:

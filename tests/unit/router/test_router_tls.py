@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,22 @@ def test_ciphers_without_forward_secrecy_or_authentication_are_refused(rig: Rig,
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_a_handshake_may_come_in_pieces(rig: Rig, version: ssl.TLSVersion, step: int) -> None:
     ask(rig, rig.secure_client(context=only(version)).shake(step))
+
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
+def test_a_chain_longer_than_the_sockets_buffer_goes_out_in_pieces(
+    rig: Rig, files: Path, version: ssl.TLSVersion
+) -> None:
+    certificate, separator, key = certificates.pem("app.test").partition(b"-----BEGIN PRIVATE")
+    file = certificates.put(files, data=certificate * 60 + separator + key)
+    rig.more = {"certificates": [{"names": ["app.test"], "file": file}]}
+    rig.set_table(("i1",))
+    client = rig.secure_client(context=only(version))
+    [handshake] = rig.proxy.clients
+    small = socket.socket(fileno=handshake.fd)
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    small.detach()
+    ask(rig, client.shake())
 
 
 def test_a_protocol_is_agreed_upon(rig: Rig) -> None:
