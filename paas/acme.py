@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -43,6 +44,7 @@ log = logging.getLogger("acme")
 
 NETWORK_S = 30
 DECISION_S = 90.0
+NONCES = 4
 ROUTED_S = 30.0
 _HINTS = {
     "dns": "Its A record must hold the address of this server; AAAA only if it listens there, too.",
@@ -55,6 +57,19 @@ _HINTS = {
 }
 
 
+class Network(ClientNetwork):
+    """Used to authorities that forget their nonces: asks again more than the once that the library does."""
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        for _ in range(NONCES):
+            try:
+                return super().post(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*args, **kwargs)
+
+
 class Authority:
     """The directory, with this platform's account at it."""
 
@@ -64,7 +79,7 @@ class Authority:
         self._account_file = secrets / f"account-{name}.json"
         self._email, self._heard = settings.acme_email, heard
         self.key = JWKEC(key=_private_key(secrets / f"account-{name}.pem"))
-        net = ClientNetwork(self.key, alg=ES256, user_agent="paas", timeout=NETWORK_S)
+        net = Network(self.key, alg=ES256, user_agent="paas", timeout=NETWORK_S)
         net.verify_ssl = str(settings.acme_ca) if settings.acme_ca else True  # type: ignore[assignment]
         net.session.hooks["response"].append(self._seen)
         self.client = ClientV2(ClientV2.get_directory(settings.acme_directory, net), net)

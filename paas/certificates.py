@@ -99,21 +99,20 @@ def served(
     return chosen
 
 
-def table_sections(
-    chosen: Mapping[str, Certificate], challenges: Iterable[Challenge], https_port: int
-) -> dict[str, Any]:
-    """What the router's table says of TLS: `certificates`, `challenges`, `https_port` (0: none)."""
+def table_entries(chosen: Mapping[str, Certificate]) -> list[dict[str, object]]:
+    """`certificates` of the router's table: which file is for which names."""
     names: dict[str, list[str]] = {}
     for host, certificate in sorted(chosen.items()):
         names.setdefault(certificate.file, []).append(host)
-    answers: dict[str, dict[str, str]] = {}
+    return [{"names": hosts, "file": file} for file, hosts in names.items()]
+
+
+def answers(challenges: Iterable[Challenge]) -> dict[str, dict[str, str]]:
+    """`challenges` of the router's table."""
+    found: dict[str, dict[str, str]] = {}
     for challenge in challenges:
-        answers.setdefault(challenge.domain, {})[challenge.token] = challenge.answer
-    return {
-        "certificates": [{"names": hosts, "file": file} for file, hosts in names.items()],
-        "challenges": answers,
-        "https_port": https_port,
-    }
+        found.setdefault(challenge.domain, {})[challenge.token] = challenge.answer
+    return found
 
 
 def renew_at(certificate: Certificate) -> float:

@@ -7,16 +7,17 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from paas import logs
 from paas.certificates import (
     Certificate,
+    answers,
     belongs,
     due_at,
     expires_soon,
     served,
-    table_sections,
+    table_entries,
 )
 from paas.settings import Settings
 from paas.store import Tx, certificates, challenges
@@ -40,21 +41,31 @@ class Certifier:
         self._child: subprocess.Popen[bytes] | None = None
         self._not_before = 0.0
         self._reminded: dict[AutoKey, float] = {}
+        self._seen: object = None
+        self._present: dict[AutoKey, Certificate] = {}
         self._chosen: dict[str, Certificate] = {}
+        self._entries: list[dict[str, object]] = []
         self._due: dict[AutoKey, float] = {}
 
-    def read(self, tx: Tx, hosts: Mapping[str, Iterable[str]]) -> dict[str, object]:
-        """What the table says of TLS. `hosts` are the names of each app by id."""
-        known = {app_id: tuple(names) for app_id, names in hosts.items()}
-        rows = certificates.all(tx)
-        present = {(item.app_id, item.domain): item for item in rows}
-        self._chosen = served(known, rows)
+    def read(self, tx: Tx, hosts: Mapping[str, tuple[str, ...]], seq: int) -> dict[str, object]:
+        """What the table says of TLS. `hosts` are the names of each app by id, `seq` the newest event: without a new
+        one no certificate has changed."""
+        if self._seen != (seq, hosts):
+            self._seen = (seq, hosts)
+            rows = certificates.all(tx)
+            self._present = {(item.app_id, item.domain): item for item in rows}
+            self._chosen = served(hosts, rows)
+            self._entries = table_entries(self._chosen)
         self._due = {
-            (auto.app_id, auto.domain): due_at(auto, present.get((auto.app_id, auto.domain)))
+            (auto.app_id, auto.domain): due_at(auto, self._present.get((auto.app_id, auto.domain)))
             for auto in certificates.wanted(tx)
-            if belongs(auto.domain, known.get(auto.app_id, ()))
+            if belongs(auto.domain, hosts.get(auto.app_id, ()))
         }
-        return table_sections(self._chosen, challenges.all(tx), self._https_port)
+        return {
+            "certificates": self._entries,
+            "challenges": answers(challenges.all(tx)),
+            "https_port": self._https_port,
+        }
 
     def act(self) -> float:
         """Start the child when something is due, and warn of what expires; seconds until the next is due."""

@@ -130,7 +130,8 @@ class Loop:
         with self._store.read() as tx:
             states, seq = read_world(tx, self._settings.domain), events.last(tx)
             self._orphaned = orphaned_builds(tx, (i for state in states for i in state.live))
-            secure = self._certifier.read(tx, {state.app.id: state.host_names for state in states})
+            hosts = {state.app.id: state.host_names for state in states}
+            secure = self._certifier.read(tx, hosts, seq)
         if self._orphaned:
             end_dead_builds(self._store)
         self._see(states)

@@ -16,7 +16,7 @@ from paas import x509
 class Pebble:
     """Issues certificates that live `validity_s`; every name leads to this machine, where it looks at `http_port`.
 
-    It rejects one nonce in twenty, as the authors of pebble want clients to be used to.
+    It rejects one nonce in five: clients must be used to it.
     """
 
     def __init__(self, folder: Path, http_port: int, *, validity_s: int = 3600) -> None:
@@ -41,7 +41,12 @@ class Pebble:
             "certificateValidityPeriod": validity_s,
         }
         (folder / "config.json").write_text(json.dumps({"pebble": config}))
-        environ = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0"}
+        environ = {
+            **os.environ,
+            "PEBBLE_VA_NOSLEEP": "1",
+            "PEBBLE_AUTHZREUSE": "0",
+            "PEBBLE_WFE_NONCEREJECT": "20",
+        }
         servers = [
             ["pebble-challtestsrv", "-dns01", f"127.0.0.1:{dns}", "-management", f"127.0.0.1:{self._dns_control}",
              "-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""],

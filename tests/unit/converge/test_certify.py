@@ -36,9 +36,9 @@ def test_people_are_told_once_a_day_of_a_certificate_in_use_that_expires(tmp_pat
             certificates.put(tx, row)
         challenges.add(tx, Challenge("new.io", "t", "t.k"))
     (tmp_path / "logs" / app.id).mkdir()
-    for _ in range(3):
+    for seq in range(3):
         with store.read() as tx:
-            sections = certifier.read(tx, {app.id: ("soon.io", "over.io", "later.io")})
+            sections = certifier.read(tx, {app.id: ("soon.io", "over.io", "later.io")}, seq)
         assert certifier.act() > 1000
     assert sections["https_port"] == 9443
     assert sections["challenges"] == {"new.io": {"t": "t.k"}}

@@ -10,6 +10,7 @@ from paas.certificates import (
     AutoCertificate,
     Certificate,
     Challenge,
+    answers,
     belongs,
     covers,
     due_at,
@@ -17,7 +18,7 @@ from paas.certificates import (
     renew_at,
     retry_s,
     served,
-    table_sections,
+    table_entries,
 )
 
 DAY = 86400.0
@@ -101,12 +102,9 @@ def test_a_certificate_for_a_domain_that_is_gone_answers_for_nothing() -> None:
 
 def test_the_table_names_files_and_answers() -> None:
     chosen = served({"a": ["a.io", "b.io"]}, [certificate("a", "a.io", "a.io", "b.io", file="f.pem")])
-    answers = [Challenge("c.io", "t1", "t1.k"), Challenge("c.io", "t2", "t2.k")]
-    assert table_sections(chosen, answers, 8443) == {
-        "certificates": [{"names": ["a.io", "b.io"], "file": "f.pem"}],
-        "challenges": {"c.io": {"t1": "t1.k", "t2": "t2.k"}},
-        "https_port": 8443,
-    }
+    assert table_entries(chosen) == [{"names": ["a.io", "b.io"], "file": "f.pem"}]
+    asked = [Challenge("c.io", "t1", "t1.k"), Challenge("c.io", "t2", "t2.k")]
+    assert answers(asked) == {"c.io": {"t1": "t1.k", "t2": "t2.k"}}
 
 
 @given(st.text("0123456789abcdef", min_size=1), st.floats(10, 400 * DAY))
