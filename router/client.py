@@ -16,7 +16,15 @@ from router.exchange import Exchange
 from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, EmptyLine, HeadMemory, check_partial
 from router.loop import IN
 from router.relay import pour
-from router.request import RequestMeaning, ordinary_line, parse_host, parse_request_line, split_target
+from router.request import (
+    EXPECT_LINE,
+    UPGRADE_LINES,
+    RequestMeaning,
+    ordinary_line,
+    parse_host,
+    parse_request_line,
+    split_target,
+)
 from router.stream import BROKEN, READ_BYTES, Stream
 
 if TYPE_CHECKING:
@@ -231,13 +239,12 @@ class ClientConnection(Stream):
                 if host != meaning.host:
                     meaning = copy(meaning)
                     meaning.host = host
-        if minor == 0 and (meaning.chunked or meaning.expect):
-            if meaning.chunked:
-                raise BadHead("Transfer-Encoding in HTTP/1.0")
+        if minor == 0 and meaning.chunked:
+            raise BadHead("Transfer-Encoding in HTTP/1.0")
+        if minor == 0 and (meaning.expect or meaning.upgrade):  # ignored, RFC 9110 7.8 and 10.1.1
             meaning = copy(meaning)
-            meaning.extra = meaning.extra.replace(b"Expect: 100-continue\r\n", b"")
-        if minor == 0 and meaning.upgrade:
-            raise BadHead("Upgrade in HTTP/1.0")
+            meaning.upgrade = False
+            meaning.extra = meaning.extra.replace(EXPECT_LINE, b"").replace(UPGRADE_LINES, b"")
         if minor == 0 and meaning.host is None:
             authority = b""
         head = b"%b %b HTTP/1.1\r\n%b" % (method, target, head[head.find(CRLF) + 2 :])

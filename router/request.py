@@ -48,6 +48,9 @@ DROPPED: Final = frozenset(
 )
 """Hop-by-hop names (RFC 9110 7.6.1), and names that a proxy sets and applications believe."""
 
+UPGRADE_LINES: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+EXPECT_LINE: Final = b"Expect: 100-continue\r\n"
+
 
 class RequestMeaning:
     """What the header lines say. `host` is None when there is none; `length` -1 for a chunked body."""
@@ -228,9 +231,9 @@ def _finish(meaning: RequestMeaning, lines: tuple[Line, ...], upgrade: bytes) ->
         meaning.length = -1
         meaning.extra += b"Transfer-Encoding: chunked\r\n"
     if meaning.upgrade:
-        meaning.extra += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        meaning.extra += UPGRADE_LINES
     if meaning.expect:
-        meaning.extra += b"Expect: 100-continue\r\n"
+        meaning.extra += EXPECT_LINE
 
 
 def reader(*, trusted: bool = False) -> HeadReader[RequestMeaning]:

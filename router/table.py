@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from random import random
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from router.errors import BY_CODE, FAILURES, Failure
 from router.policy import Policy
@@ -19,6 +20,7 @@ from router.policy import parse as read_policy
 _FILE = re.compile(r"[0-9A-Za-z_-]{1,128}\.pem")
 
 _TOKEN = re.compile(r"[0-9A-Za-z_.-]{1,512}")
+_ODD = re.compile(rb"[%#;\\]|//|/\.").search
 ACME_PATH: Final = "/.well-known/acme-challenge/"
 
 
@@ -173,12 +175,36 @@ class RouteTable:
 
 
 def _by_path(routes: tuple[Route, ...], target: bytes) -> Route | None:
+    """The first route that fits. None when an application may read the path as one of another route: `//admin` or
+    `/%61dmin` must not get round what is asked of those who want `/admin`."""
     path = target.partition(b"?")[0]
+    route = _first(routes, path, plainly=False)
+    if _ODD(path) is not None:
+        for dots in (False, True):
+            if _first(routes, _plain(path, dots=dots), plainly=True) is not route:
+                return None
+    return route
+
+
+def _first(routes: tuple[Route, ...], path: bytes, *, plainly: bool) -> Route | None:
     for route in routes:
-        prefix = route.path
+        prefix = _plain(route.path) if plainly else route.path
         if prefix == b"/" or path == prefix or path.startswith(prefix + b"/"):
             return route
     return None
+
+
+def _plain(path: bytes, *, dots: bool = True) -> bytes:
+    """The path as a generous application reads it: decoded, without parameters and doubled slashes, perhaps also
+    where its dots lead."""
+    kept: list[bytes] = []
+    for segment in unquote_to_bytes(path.partition(b"#")[0]).replace(b"\\", b"/").split(b"/"):
+        name = segment.partition(b";")[0]
+        if dots and name == b"..":
+            del kept[-1:]
+        elif name and not (dots and name == b"."):
+            kept.append(name)
+    return b"/" + b"/".join(kept)
 
 
 def pick_pool(route: Route, rand: Callable[[], float] = random) -> Pool | None:

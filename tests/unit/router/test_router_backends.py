@@ -108,6 +108,20 @@ def test_a_pooled_connection_that_dies_at_the_moment_of_reuse_is_replaced(rig: R
     assert codes(rig) == ["", ""]
 
 
+def test_a_pooled_connection_that_cannot_be_written_to_is_replaced_whatever_the_method(rig: Rig) -> None:
+    """Its end is there, but the client's request is heard of first: nothing was sent."""
+    client = serve(rig)
+    (server,) = rig.proxy.clients
+    client.sock.send(POST)
+    rig.backend.sock.close()
+    server.readable()  # EPIPE
+    rig.run()
+    assert len(rig.dialled) == 2 and rig.backend.take().endswith(b"\r\n\r\nhi")
+    rig.backend.send(OK)
+    assert client.take().endswith(b"ok")
+    assert codes(rig) == ["", ""] and rig.proxy.metrics.retries == 1
+
+
 def test_only_once_is_it_replaced(rig: Rig) -> None:
     client = serve(rig)
     client.send(GET)

@@ -182,6 +182,28 @@ def test_lookup_by_host_path_and_wildcard() -> None:
     assert found(table, b"") is None
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"//api", b"/%61pi", b"/api%2fx", b"/x/../api", b"/x/%2e%2E/api/y", b"/./api", b"/api/../x", b"/api;v=1", b"/;/api",
+        b"/api#x", b"\\api", b"/x\\..\\api", b"/api%2F..%2Fx", b"/api/..;/x", b"//api?x=/../..",
+    ],
+)  # fmt: skip
+def test_a_path_that_may_be_read_as_one_of_another_route_leads_nowhere(path: bytes) -> None:
+    assert found(parse(document(), {}), b"a.test", path) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "app"),
+    [
+        (b"/x//y", "a"), (b"/%41", "a"), (b"/a/./b", "a"), (b"/.well-known/x", "a"), (b"/apis;x", "a"), (b"/x?/../api", "a"),
+        (b"/api//x", "api"), (b"/api/%2e/x;y#z", "api"), (b"/api/x/..", "api"), (b"/api?../x", "api"),
+    ],
+)  # fmt: skip
+def test_an_odd_path_within_one_route_goes_there(path: bytes, app: str) -> None:
+    assert found(parse(document(), {}), b"a.test", path) == app
+
+
 def test_any_host() -> None:
     table = parse(document(routes=[{"host": "*", "app": "any", "pool": "p"}]), {})
     assert found(table, b"whatever") == found(table, b"") == "any"

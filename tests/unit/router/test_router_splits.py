@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 
@@ -67,6 +68,45 @@ def test_an_invalid_stream_is_refused_byte_by_byte(path) -> None:  # type: ignor
     rig.close()
     assert got.startswith(b"HTTP/1.1 " + path.with_suffix(".expect").read_bytes().split()[0])
     assert client.closed
+
+
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nX-A: b\r\n\r\nHTTP/1.1 200",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\n0\r\n\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nConnection: X-B\r\nX-B: 1\r\nX-A: b\r\n\r\nuntil the end",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: x\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nbroken off",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more than that",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+]
+
+
+def answered(pieces: list[bytes], version: bytes) -> tuple[bytes, object, int]:
+    """What a client gets of an answer in these pieces, after which the backend closes; the log; connections left."""
+    rig = Rig()
+    client = rig.client()
+    client.send(b"POST / HTTP/%b\r\nHost: app.test\r\nContent-Length: 0\r\n\r\n" % version)
+    for piece in pieces:
+        if not rig.backend.closed:
+            with contextlib.suppress(BrokenPipeError):
+                rig.backend.send(piece)
+    rig.backend.close()
+    got = re.sub(rb"[0-9a-f-]{36}", b"ID", client.read())
+    [entry] = rig.log()
+    left = sum(len(backend.idle) for backend in rig.proxy.backends.values())
+    rig.close()
+    chunked = b"\r\nTransfer-Encoding: chunked\r\n" in got
+    return join_chunks(got) if chunked else got, (entry.status, entry.failure, client.closed), left
+
+
+@FEW
+@given(
+    st.sampled_from(ANSWERS), st.lists(st.integers(0, 2000), max_size=12), st.sampled_from([b"1.0", b"1.1"])
+)
+def test_an_answer_means_the_same_in_any_split(answer: bytes, places: list[int], version: bytes) -> None:
+    assert answered(cut(answer, places), version) == answered([answer], version)
 
 
 @settings(max_examples=200, deadline=None)

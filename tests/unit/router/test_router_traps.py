@@ -79,6 +79,26 @@ def test_answers_that_begin_alike_are_read_to_their_end(rig: Rig) -> None:
     assert len(rig.dialled) == 2
 
 
+@pytest.mark.parametrize(
+    "target", [b"//admin/x", b"/%61dmin/x", b"/y/../admin/x", b"/admin;/x", b"/admin%2Fx"]
+)
+def test_what_is_asked_of_a_path_cannot_be_got_round(rig: Rig, target: bytes) -> None:
+    """Applications decode and tidy paths; routes compare bytes."""
+    pools = {"p": [{"id": "i1", "address": "192.0.2.9", "port": 5000}]}
+    routes = [
+        {"host": "app.test", "path": path, "app": "app", "pool": "p", "flags": flags}
+        for path, flags in (("/", {}), ("/admin", {"allow": ["10.0.0.0/8"]}))
+    ]
+    rig.proxy.set_table({"generation": 9, "routes": routes, "pools": pools})
+    client = rig.client()
+    client.send(GET.replace(b" / ", b" " + target + b" "))
+    assert client.take().startswith(b"HTTP/1.1 404 ") and rig.dialled == []
+    client.send(GET.replace(b" / ", b" /admin/x "))
+    assert client.take().startswith(b"HTTP/1.1 403 ") and rig.dialled == []
+    client.send(GET.replace(b" / ", b" //x/%61?/admin "))
+    assert rig.backend.take().startswith(b"GET //x/%61?/admin HTTP/1.1\r\n")
+
+
 # answers whose body must not be where a careless backend puts it
 
 

@@ -84,6 +84,16 @@ def test_another_protocol_than_asked_for_is_502(rig: Rig, answer: bytes) -> None
     assert client.read().startswith(b"HTTP/1.1 502 ")
 
 
+@pytest.mark.parametrize("ask", [ASK.replace(b"HTTP/1.1", b"HTTP/1.0"), ASK.replace(b"websocket", b"h2c")])
+def test_a_switch_that_was_not_asked_for_is_502(rig: Rig, ask: bytes) -> None:
+    client = rig.client()
+    client.send(ask)
+    assert b"\r\nUpgrade:" not in rig.backend.take()
+    rig.backend.send(YES)
+    assert client.read().startswith(b"HTTP/1.1 502 ")
+    assert rig.backend.read() == b"" and rig.backend.closed
+
+
 def test_a_crash_of_the_backend_closes_the_client(rig: Rig) -> None:
     client = upgraded(rig)
     client.send(b"unread")
