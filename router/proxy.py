@@ -212,9 +212,11 @@ class Proxy:
     def eject(self, backend: Backend) -> None:
         """The backend refused a connection: it sits out for a while."""
         backend.failures += 1
+        out = backend.ejected_until > self.loop.now
         backend.ejected_until = self.loop.now + self.limits.eject_s
         self.metrics.ejections += 1
-        self.refresh(backend)
+        if not out:  # among many apps looking for its pools takes long
+            self.refresh(backend)
         self.on_event({"event": "refused", "id": backend.id})
 
     def refresh(self, backend: Backend) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from router.lines import (
     CRLF,
+    MAX_LINE_BYTES,
     BadHead,
     HeadReader,
     Line,
@@ -61,6 +62,8 @@ class ResponseMeaning:
 
 def parse_status_line(line: bytes) -> StatusLine:
     """Raises BadHead for anything but `HTTP/1.x NNN reason`."""
+    if len(line) > MAX_LINE_BYTES:
+        raise BadHead("the status line is too long")
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise BadHead("malformed status line")

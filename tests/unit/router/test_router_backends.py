@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 
 import pytest
 from harness.router import REFUSED, End, Rig
@@ -75,6 +76,29 @@ def test_the_only_one_is_asked_even_when_it_sits_out(rig: Rig) -> None:
     client.send(GET)
     rig.backend.send(OK)
     assert client.take().endswith(b"ok")
+
+
+def test_one_that_refuses_on_and_on_costs_no_more_among_many_apps() -> None:
+    def cost(apps: int) -> float:
+        rig = Rig()
+        more = [{"host": f"{n}.test", "app": f"a{n}", "pool": f"p{n}"} for n in range(apps)]
+        pools = {
+            f"p{n}": [{"id": f"b{n}", "address": "192.0.2.9", "port": 5000, "dyno": "web.1"}]
+            for n in range(apps)
+        }
+        rig.proxy.set_table({"generation": 9, "routes": more, "pools": pools})
+        rig.refusing["b0"] = REFUSED
+        client = rig.client()
+        times = []
+        for _ in range(30):
+            began = time.perf_counter()
+            client.send(GET.replace(b"app.test", b"0.test"))
+            times.append(time.perf_counter() - began)
+            assert b"H21" in client.take()
+        rig.close()
+        return min(times)
+
+    assert cost(10_000) < 4 * cost(10)
 
 
 def test_a_lack_of_descriptors_is_not_the_fault_of_the_backend(rig: Rig) -> None:

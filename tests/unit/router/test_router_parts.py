@@ -17,7 +17,7 @@ from router.access import AccessLog, Ring, format_line, format_stamp, quote
 from router.choice import choose
 from router.control import load_table, save_table
 from router.errors import FAILURES
-from router.lines import BadHead, HeadMemory, HeadReader
+from router.lines import MAX_LINE_BYTES, BadHead, HeadMemory, HeadReader
 from router.metrics import Metrics
 from router.pages import Pages
 from router.table import Backend, Route, RouteTable, TableError, parse
@@ -137,6 +137,14 @@ def test_heads_that_differ_in_one_value_are_not_taken_apart() -> None:
     for line in (b"b: \x01", b"b: 1\n"):
         with pytest.raises(BadHead):
             read(line)
+
+
+def test_a_status_line_is_no_longer_than_a_header_line() -> None:
+    """They are remembered."""
+    line = b"HTTP/1.1 200 " + b"x" * (MAX_LINE_BYTES - 13)
+    assert response.parse_status_line(line).code == 200
+    with pytest.raises(BadHead):
+        response.parse_status_line(line + b"x")
 
 
 def test_a_status_line_without_a_reason() -> None:
