@@ -56,11 +56,11 @@ def format_line(entry: Entry, stamp: bytes) -> bytes:
     """One line of the log, with its newline."""
     _, method, target, host, id, forwarded, dyno, connect, service, status, size, failure, _, protocol = entry
     kind = _INFO if failure is None or not failure.code else _error(failure)
+    connected = b" connect=%dms service=" % (connect * 1000) if connect else b" connect=0ms service="
     ms = int(service * 1000)
     return b"".join(
         (stamp, kind, method, b' path="', target, b'" host=', host, b" request_id=", id, b' fwd="', forwarded,
-         b'" dyno=', dyno, b" connect=", b"%d" % (connect * 1000) if connect else b"0",
-         b"ms service=", _NUMBERS[ms] if ms < 1000 else b"%d" % ms,
+         b'" dyno=', dyno, connected, _NUMBERS[ms] if ms < 1000 else b"%d" % ms,
          b"ms status=", _NUMBERS[status], b" bytes=", _NUMBERS[size] if size < 1000 else b"%d" % size,
          b" protocol=", protocol, b"\n")
     )  # fmt: skip

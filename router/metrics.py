@@ -87,12 +87,12 @@ class Metrics:
         return counts
 
     def count(self, entries: Iterable[Entry]) -> None:
-        apps = self.apps
+        last: Route | None = None
+        counts: AppCounts | None = None
         for _, _, _, _, _, _, dyno, connect_s, service_s, status, body_bytes, failure, route, _ in entries:
-            name = route.app if route is not None else UNKNOWN
-            counts = apps.get(name)
-            if counts is None:
-                counts = apps[name] = AppCounts()
+            if counts is None or route is not last:
+                last = route
+                counts = self.app(route)
             counts.classes[status // 100] += 1
             if status >= 500 and route is not None:
                 _blame(route, dyno)
