@@ -1,7 +1,7 @@
 """The frames of one connection: the library `h2`, with the limits that a public server needs around it.
 
 What a client sends costs patience, which grows back with time: frames that carry nothing (pings, settings, priorities,
-empty data …) a little, each stream that is reset after it was opened much, whoever resets it (CVE-2023-44487 and its
+data in crumbs …) a little, each stream that is reset after it was opened much, whoever resets it (CVE-2023-44487 and its
 kin). A client that uses it up is sent away with ENHANCE_YOUR_CALM. Imported by the first connection that needs it.
 """
 
@@ -38,6 +38,9 @@ PATIENCE_PER_S: Final = 200.0
 RESET_COST: Final = 10.0
 EARNED_PER_FRAME: Final = 4.0
 EARNING_BYTES: Final = 1024
+CRUMB_BYTES: Final = 256
+CRUMB_COST: Final = 0.25
+"""Of data in frames that are smaller: each costs us as much as one of 16 KiB."""
 
 _CLIENT_ERRORS: Final = (ErrorCodes.PROTOCOL_ERROR, ErrorCodes.REFUSED_STREAM)
 _KNOWN_SETTINGS: Final = frozenset(SettingCodes)
@@ -207,7 +210,9 @@ def _cost(frame: Frame) -> float:
     if isinstance(frame, HeadersFrame):
         return 0.0
     if isinstance(frame, DataFrame):
-        return 0.0 if frame.data or "END_STREAM" in frame.flags else 1.0
+        if len(frame.data) >= CRUMB_BYTES or "END_STREAM" in frame.flags:
+            return 0.0
+        return CRUMB_COST if frame.data else 1.0
     return 1.0
 
 

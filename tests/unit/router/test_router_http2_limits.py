@@ -336,6 +336,21 @@ def test_one_who_acknowledges_each_of_many_small_messages_is_not(rig: Rig) -> No
         assert codes(visitor.end.take())[0] is None
 
 
+def test_one_who_sends_a_body_byte_by_byte_without_end_is_sent_away(rig: Rig) -> None:
+    begun = frame(HEADERS, END_HEADERS, 1, literal([(b":method", b"POST"), *BASIC[1:]]))
+    assert 70 <= flood(rig, [frame(DATA, 0, 1, b"x") * 100] * 200, begun) <= 85
+
+
+def test_one_who_sends_small_messages_as_people_type_is_not(rig: Rig) -> None:
+    visitor = Visitor(rig)
+    id = visitor.request(method=b"POST", end=False)
+    for _ in range(10_000):
+        rig.now += 0.01
+        visitor.end.send(frame(DATA, 0, id, b"tick"))
+        assert rig.backend.take().endswith(b"4\r\ntick\r\n")
+    assert codes(visitor.end.take())[0] is None
+
+
 def test_replies_to_one_who_does_not_read_are_bounded(rig: Rig) -> None:
     rig.proxy.limits.keep_alive_s = 1e9
     visitor = Visitor(rig, hello=False)
