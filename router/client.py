@@ -15,7 +15,7 @@ from router.errors import FAILURES, of_status
 from router.exchange import Exchange
 from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, EmptyLine, HeadMemory, check_partial
 from router.loop import IN
-from router.relay import pour
+from router.relay import pour, relay_upload
 from router.request import (
     EXPECT_LINE,
     UPGRADE_LINES,
@@ -98,6 +98,8 @@ class ClientConnection(Stream):
         return b"http" if self.protocol == b"http" else b"https"
 
     def readable(self) -> None:
+        if self.exchange is not None and self.exchange.uploading and relay_upload(self, self.exchange):
+            return
         try:
             data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
@@ -116,12 +118,12 @@ class ClientConnection(Stream):
         if not data:
             self._end_of_input()
         elif exchange is None:
-            if self.lingering:
-                self.lingering -= len(data)
-                if self.lingering <= 0:
-                    self.cut()
-            else:
+            if not self.lingering:
                 self.serve(self.buffer + data if self.buffer else data)
+                return
+            self.lingering -= len(data)
+            if self.lingering <= 0:
+                self.cut()
         elif exchange.uploading:
             self.received += len(data)
             exchange.upload(data)
@@ -219,7 +221,7 @@ class ClientConnection(Stream):
             port = meaning.port or (443 if meaning.scheme == b"https" else self.port)
             lines = forward.client_lines(self.address, port, meaning.scheme or self.scheme)
         head = forward.request_head(head, meaning, lines, proxy.wall_ms(), request_id, authority)
-        if meaning.length or len(data) > end + 4 or route.policy is not None:
+        if meaning.length or len(data) > end + 4 or route.judged:
             self.received = len(data) - end - 4
             exchange.start(head, data[end + 4 :])
         else:

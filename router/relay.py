@@ -1,5 +1,5 @@
-"""Bodies of answers of which much is still to come: they move without becoming objects, where both ends are plain
-sockets without even being copied, through a pipe."""
+"""Bodies of which much is still to come: they move without becoming objects, and answers, where both ends are plain
+sockets, without even being copied, through a pipe."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from router.loop import IN, OUT
-from router.stream import BIG, BIG_VIEW, READ_BYTES
+from router.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES
 
 if TYPE_CHECKING:
     from router.backend import BackendConnection
+    from router.client import ClientConnection
     from router.exchange import Exchange
 
 SPLICE_BYTES: Final = 256 * 1024
@@ -154,3 +155,27 @@ def _copy(connection: BackendConnection, exchange: Exchange) -> None:
         connection.deliver(exchange, BIG_VIEW[:count])
     else:
         connection.last(exchange, BIG_VIEW[:count])
+
+
+def relay_upload(client: ClientConnection, exchange: Exchange) -> bool:
+    """Pass on what has come of a request's body. False, having done nothing, where it has to be looked at or kept."""
+    body, connection = exchange.body, exchange.connection
+    if body is None or body.left <= READ_BYTES or connection is None or client.secure is not None:
+        return False
+    if exchange.replay is not None or exchange.unheard:
+        return False
+    try:
+        count = os.readv(client.fd, [BIG_VIEW[: body.left - 1]])
+    except OSError:
+        return False  # as the next read will say
+    if not count:
+        return False
+    client.active = exchange.active = client.loop.now
+    client.received += count
+    body.pass_by(count)
+    sent = connection.send(BIG_VIEW[:count])
+    if sent == PENDING:
+        client.pause()
+    elif sent == BROKEN:
+        exchange.unheard = True
+    return True

@@ -23,6 +23,15 @@ class Upload:
         """Bytes of data so far."""
         return self._left if self._chunks is not None else self._length - self._left
 
+    @property
+    def left(self) -> int:
+        """Bytes that are still to come; 0 when that is not known."""
+        return self._left if self._chunks is None else 0
+
+    def pass_by(self, count: int) -> None:
+        """So many bytes, fewer than are left, went to the backend without being taken."""
+        self._left -= count
+
     def take(self, data: bytes) -> bytes:
         """The bytes that go to the backend for these from the client. Raises BadChunk."""
         if self._chunks is not None:

@@ -123,6 +123,39 @@ def test_a_client_that_reads_nothing_for_long_is_let_go(rig: Rig) -> None:
     assert rig.proxy.pipes.lent == 0
 
 
+def test_a_big_upload_comes_whole_and_what_follows_it_is_the_next_request(rig: Rig) -> None:
+    client = rig.client()
+    data = b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: %d\r\n\r\n%b" % (len(BIG), BIG) + GET
+    while data:
+        try:
+            data = data[client.sock.send(data[:1_000_000]) :]
+        except BlockingIOError:
+            rig.run()
+            rig.backend.read()
+        rig.run()
+    for _ in range(200):
+        rig.backend.read()
+        rig.run()
+    assert rig.backend.take().partition(b"\r\n\r\n")[2] == BIG
+    for _ in range(2):
+        rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        assert client.take().endswith(b"\r\n\r\nok")
+    assert rig.backend.take().startswith(b"GET / ")
+    assert [entry.status for entry in rig.log()] == [200, 200]
+
+
+def test_a_big_upload_that_breaks_off_is_no_whole_request(rig: Rig) -> None:
+    client = rig.client()
+    client.send(b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: %d\r\n\r\n" % len(BIG))
+    for at in range(0, 1_000_000, 100_000):
+        client.send(BIG[at : at + 100_000])
+        rig.backend.read()
+    client.finish()
+    rig.backend.read()
+    assert rig.backend.closed
+    assert [entry.status for entry in rig.log()] == [499]
+
+
 def test_pipes_are_used_again_when_they_are_empty_only() -> None:
     pipes = Pipes()
     pipe = pipes.take()
