@@ -26,6 +26,11 @@ from paas.errors import BadInput
 LEAF_DAYS = 365
 CA_DAYS = 3650
 MOST_CERTIFICATES = 10
+MOST_CHAIN_BYTES = 64 * 1024
+MOST_RSA_BITS = 4096
+"""One of 16,384 bits takes a router a quarter of a second for each handshake, in which it serves nobody."""
+MOST_KEY_BYTES = 4096
+"""PEM of a key of that size has 3,300; only reading one that is much larger takes a minute."""
 _CURVES = ("secp256r1", "secp384r1")
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _ENCODING, _PKCS8, _PLAIN = (
@@ -121,6 +126,11 @@ def _read_chain(data: bytes, problems: list[str]) -> list[x509.Certificate]:
     if len(blocks) > MOST_CERTIFICATES:
         problems.append(f"The certificate file holds {len(blocks)} certificates; a chain has 2 or 3.")
         return []
+    if sum(map(len, blocks)) > MOST_CHAIN_BYTES:
+        problems.append(
+            f"The certificates are too large: at most {MOST_CHAIN_BYTES} bytes go into a handshake."
+        )
+        return []
     try:
         return [x509.load_pem_x509_certificate(block) for block in blocks]
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -138,6 +148,9 @@ def _read_key(data: bytes, problems: list[str]) -> PrivateKeyTypes | None:
     if b"ENCRYPTED" in blocks[0][0]:
         problems.append("The key is encrypted; nobody could type its passphrase at every start.")
         return None
+    if len(blocks[0][0]) > MOST_KEY_BYTES:
+        problems.append(f"The key is too large; RSA of up to {MOST_RSA_BITS} bits is good.")
+        return None
     try:
         return serialization.load_pem_private_key(blocks[0][0], None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -147,11 +160,9 @@ def _read_key(data: bytes, problems: list[str]) -> PrivateKeyTypes | None:
 
 def _key_problems(key: PrivateKeyTypes) -> list[str]:
     if isinstance(key, rsa.RSAPrivateKey):
-        return (
-            []
-            if key.key_size >= 2048
-            else [f"The key is RSA of {key.key_size} bits; at least 2048 are safe."]
-        )
+        if 2048 <= key.key_size <= MOST_RSA_BITS:
+            return []
+        return [f"The key is RSA of {key.key_size} bits; from 2048 to {MOST_RSA_BITS} are good."]
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return (
             [] if key.curve.name in _CURVES else [f"The key's curve is {key.curve.name}, not P-256 or P-384."]

@@ -105,11 +105,12 @@ def test_a_chain_that_ends_at_a_stranger_is_taken_with_a_warning() -> None:
         (ed25519.Ed25519PrivateKey.generate(), True),
         (rsa.generate_private_key(65537, 2048), True),
         (rsa.generate_private_key(65537, 1024), False),
+        (rsa.generate_private_key(65537, 4104), False),
         (ec.generate_private_key(ec.SECP521R1()), False),
         (ec.generate_private_key(ec.SECP256K1()), False),
         (dsa.generate_private_key(2048), False),
     ],
-    ids=["P-384", "Ed25519", "RSA-2048", "RSA-1024", "P-521", "secp256k1", "DSA"],
+    ids=["P-384", "Ed25519", "RSA-2048", "RSA-1024", "RSA-4104", "P-521", "secp256k1", "DSA"],
 )
 def test_keys_must_be_strong_and_known_to_browsers(key: object, good: bool) -> None:
     chain = pem(signed(HOST, key, names=(HOST,)))
@@ -128,6 +129,7 @@ LEGACY = KEY.private_bytes(
     serialization.PrivateFormat.TraditionalOpenSSL,
     serialization.BestAvailableEncryption(b"x"),
 )
+HUGE = b"-----BEGIN PRIVATE KEY-----\n" + b"MII" * 4000 + b"\n-----END PRIVATE KEY-----\n"
 FULL = pem(LEAF, MIDDLE.certificate, ROOT.certificate)
 OWN = x509.key_pem(KEY)
 STALE = authority("Stale", ROOT, days=(-9, -2))
@@ -141,6 +143,7 @@ CLERK = Signer(signed("Clerk", KEY, ROOT), KEY)
         (FULL, ENCRYPTED, ["encrypted", "openssl pkey -in"]),
         (FULL, LEGACY, ["encrypted", "openssl pkey -in"]),
         (FULL, FULL, ["no private key, but a certificate"]),
+        (FULL, HUGE, ["too large", "4096 bits"]),
         (OWN, OWN, ["holds no certificate", "private key instead"]),
         (FULL, OWN + OTHER, ["2 private keys"]),
         (b"hello", OWN, ["not in PEM form"]),
@@ -154,6 +157,7 @@ CLERK = Signer(signed("Clerk", KEY, ROOT), KEY)
         (pem(signed(HOST, KEY, names=(HOST,), days=(-9, -1))), OWN, ["expired on 2026-08-03"]),
         (pem(signed(HOST, KEY, names=(HOST,), days=(1, 9))), OWN, ["not valid before 2026-08-05"]),
         (pem(*[LEAF] * 11), OWN, ["11 certificates"]),
+        (pem(signed(HOST, KEY, names=(HOST, *(f"{n}.{HOST}" for n in range(3000))))), OWN, ["too large", "65536"]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(chain: bytes, key: bytes, said: list[str]) -> None:
