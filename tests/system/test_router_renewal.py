@@ -12,11 +12,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from harness.platform import Platform, wait_for
 from harness.visitors import Visitors
 from prometheus_client.parser import text_string_to_metric_families
+
+from router import core
 
 SERVER = """
 import http.server, os, socketserver, time
@@ -65,6 +68,12 @@ def host(platform: Platform) -> Iterator[str]:
 
 def worker_pids(platform: Platform) -> list[int]:
     return [item["pid"] for item in platform.status()["daemons"] if item["name"].startswith("router.")]
+
+
+def test_workers_run_the_core_that_was_compiled(platform: Platform) -> None:
+    built = (core.COMPILED / core.digest() / "done").exists()
+    for pid in worker_pids(platform):
+        assert (f"/_compiled/{core.digest()}/" in Path(f"/proc/{pid}/maps").read_text()) == built
 
 
 def open_echo(platform: Platform, host: str) -> socket.socket:
