@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,19 +20,21 @@ from router.lines import Remembered
 
 MAX_PAGE_BYTES: Final = 64 * 1024
 CACHED_PAGES: Final = 64
+MOST_FIELDS: Final = 100
+"""In one page: with thousands of them an error would cost more than a good answer, and be a megabyte."""
 
 _FIELD = re.compile(rb"\$(?:(status|title|code|text|request_id)\b|\{(status|title|code|text|request_id)\})")
 _NONE: Final[Mapping[str, str]] = {}
 
 
 class Page:
-    """A text with fields in it."""
+    """A text with fields in it; those beyond MOST_FIELDS are left as they are."""
 
     def __init__(self, text: bytes) -> None:
         self._texts: list[bytes] = []
         self._fields: list[str] = []
         at = 0
-        for match in _FIELD.finditer(text):
+        for match in islice(_FIELD.finditer(text), MOST_FIELDS):
             self._texts.append(text[at : match.start()])
             self._fields.append((match[1] or match[2]).decode())
             at = match.end()

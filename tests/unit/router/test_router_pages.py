@@ -11,7 +11,7 @@ import pytest
 from harness.router import REFUSED, Rig
 
 from router.errors import FAILURES
-from router.pages import MAX_PAGE_BYTES, Page, Pages
+from router.pages import MAX_PAGE_BYTES, MOST_FIELDS, Page, Pages
 
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\nX-Request-Id: 01234567890123456789\r\n\r\n"
 
@@ -125,3 +125,9 @@ def test_fields_are_replaced_once_and_escaped_and_the_rest_is_left_alone() -> No
     assert page.render(FAILURES["first-byte"], b"<$status>") == (
         b"$5 ${x} $statuses 503H12 {Service Unavailable} $The application took too long to answer. \xff&lt;$status&gt;"
     )
+
+
+def test_a_page_of_nothing_but_fields_stays_small() -> None:
+    text = b"$request_id" * (MAX_PAGE_BYTES // 11)
+    page = Page(text).render(FAILURES["maintenance"], b"x" * 200)
+    assert page == b"x" * 200 * MOST_FIELDS + text[11 * MOST_FIELDS :]
