@@ -133,15 +133,16 @@ class AccessLog:
             return
         lines: dict[str, list[bytes]] = {}
         wall, stamp = 0.0, b""
+        last: Route | None = None
+        texts: list[bytes] | None = None
         for entry in entries:
             if entry[0] != wall:
                 wall = entry[0]
                 stamp = format_stamp(wall)
             route = entry[12]
-            name = route.log if route is not None else UNKNOWN
-            texts = lines.get(name)
-            if texts is None:
-                texts = lines[name] = []
+            if texts is None or route is not last:
+                last = route
+                texts = lines.setdefault(route.log if route is not None else UNKNOWN, [])
             texts.append(format_line(entry, stamp))
         for name, texts in lines.items():
             self._write(name, texts)
