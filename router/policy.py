@@ -72,6 +72,13 @@ class Policy:
     """What an ACME server wants to read at this path (RFC 8555 8.3); no flag, the table says it."""
 
     @property
+    def quiet(self) -> bool:
+        """Whether it has nothing to say of a request before a backend gets that."""
+        return self == Policy(
+            first_byte_s=self.first_byte_s, rolling_s=self.rolling_s, pages=self.pages, health=self.health
+        )
+
+    @property
     def gated(self) -> bool:
         """Whether requests may have to wait."""
         return self.pause or self.max_inflight > 0

@@ -154,7 +154,7 @@ class Proxy:
         generation = read_generation(document)
         if generation < self.table.generation:
             raise StaleTable(f"generation {generation} is older than {self.table.generation}")
-        table = parse(document, self.backends)
+        table = parse(document, self.backends, self.table)
         before = self.backends
         for pool in table.pools.values():
             pool.refresh(self.loop.now)

@@ -111,6 +111,8 @@ class Route:
     failure: Failure
     flags: dict[str, Any]
     policy: Policy | None = None
+    judged: bool = False
+    """Whether the policy is to be asked before a backend gets a request."""
     shares: tuple[tuple[Pool, int], ...] = ()
     """Instead of one pool: several, each with its share of the requests."""
     special: bool | None = None
@@ -133,6 +135,8 @@ class RouteTable:
     pools: dict[str, Pool] = field(default_factory=dict)
     backends: dict[str, Backend] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
+    policies: dict[str, Policy | None] = field(default_factory=dict)
+    """What the flags of its routes mean, by their text."""
     certificates: dict[str, str] = field(default_factory=dict)
     """By lower-case name, which may begin with `*.`: a file's name."""
     https_port: int = 0
@@ -224,14 +228,18 @@ def read_generation(document: Any) -> int:
     return int(document["generation"])
 
 
-def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
+def parse(document: Any, known: dict[str, Backend], before: RouteTable | None = None) -> RouteTable:
     """The table of a document. Backends of `known` are used again by id: call it only when the table will be used.
+    Of routes whose flags are as in the table `before` these are not read again, which can take long.
 
     Raises TableError, before any backend of `known` has been changed.
     """
     table = RouteTable(generation=read_generation(document), document=document)
     described = _read_backends(document.get("pools", {}))
-    routes = [_read_route(entry, described) for entry in _list(document.get("routes", []), "routes")]
+    policies = _Policies(before.policies if before is not None else {})
+    routes = [
+        _read_route(entry, described, policies) for entry in _list(document.get("routes", []), "routes")
+    ]
     certificates = _read_certificates(document.get("certificates", []))
     challenges = list(_read_challenges(document.get("challenges", {})))
     https_port = document.get("https_port") or 0
@@ -263,6 +271,7 @@ def parse(document: Any, known: dict[str, Backend]) -> RouteTable:
     for answer in challenges:
         others = table.entry(answer.host)
         table.hosts[answer.host] = (answer, *(others if isinstance(others, tuple) else (others,)))
+    table.policies = policies.read
     table.certificates = certificates
     table.https_port = https_port
     return table
@@ -315,7 +324,7 @@ def _read_challenges(challenges: Any) -> Iterator[Route]:
                 raise TableError(f"challenges: {host}: no token and no key authorization")
             name, path = str(host).lower().encode("ascii", "replace"), f"{ACME_PATH}{token}".encode()
             policy = Policy(challenge=text.encode())
-            yield Route(name, path, "", "_unknown", None, FAILURES["no-web"], {}, policy)
+            yield Route(name, path, "", "_unknown", None, FAILURES["no-web"], {}, policy, judged=True)
 
 
 def _update(entry: dict[str, Any], known: dict[str, Backend]) -> Backend:
@@ -329,7 +338,22 @@ def _update(entry: dict[str, Any], known: dict[str, Backend]) -> Backend:
     return backend
 
 
-def _read_route(entry: Any, pools: dict[str, Any]) -> tuple[dict[str, Any], Route]:
+class _Policies:
+    """Reads each set of flags once: the domains of an app have mostly the same."""
+
+    def __init__(self, before: dict[str, Policy | None]) -> None:
+        self._before = before
+        self.read: dict[str, Policy | None] = {}
+
+    def of(self, flags: dict[str, Any]) -> Policy | None:
+        """The policy of these flags. Raises ValueError."""
+        text = repr(flags)
+        if text not in self.read:
+            self.read[text] = self._before[text] if text in self._before else read_policy(flags)
+        return self.read[text]
+
+
+def _read_route(entry: Any, pools: dict[str, Any], policies: _Policies) -> tuple[dict[str, Any], Route]:
     if not isinstance(entry, dict) or not isinstance(entry.get("host"), str):
         raise TableError("a route is an object with a host")
     host, path, app = entry["host"].lower(), entry.get("path", "/"), str(entry.get("app", ""))
@@ -350,7 +374,7 @@ def _read_route(entry: Any, pools: dict[str, Any]) -> tuple[dict[str, Any], Rout
     if "/" in log or log.startswith("."):
         raise TableError(f"route {host}: {log!r} is no name for a log")
     try:
-        policy = read_policy(flags)
+        policy = policies.of(flags)
     except ValueError as error:
         raise TableError(f"route {host}: {error}") from error
     encoded = path.rstrip("/").encode("utf-8", "surrogateescape") or b"/"
@@ -363,4 +387,5 @@ def _read_route(entry: Any, pools: dict[str, Any]) -> tuple[dict[str, Any], Rout
         failure,
         flags,
         policy,
+        judged=policy is not None and not policy.quiet,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,22 @@ def document(**changes: Any) -> dict[str, Any]:
 def found(table: RouteTable, host: bytes, target: bytes = b"/") -> str | None:
     route = table.lookup(host, target)
     return route.app if route is not None else None
+
+
+def test_flags_that_many_routes_have_are_read_once_and_not_again_for_the_next_table() -> None:
+    """A few apps with long lists could else hold the loop for seconds whenever anybody's table changes."""
+    flags = {"allow": [f"10.0.{n}.0/24" for n in range(200)]}
+    routes = [{"host": f"{n}.test", "app": "a", "pool": "p", "flags": flags} for n in range(3)]
+    text = json.dumps(document(routes=routes))
+    first = parse(json.loads(text), {})
+    second = parse(json.loads(text), {}, first)
+    policies = [route.policy for table in (first, second) for route in table.routes()]
+    assert policies[0] is not None and len(policies[0].allow) == 200
+    assert len(policies) == 6 and all(policy is policies[0] for policy in policies)
+    flags["allow"] = flags["allow"][1:]
+    third = parse(document(routes=routes), {}, second)
+    assert {len(route.policy.allow) for route in third.routes() if route.policy} == {199}
+    assert len(third.policies) == 1, "what is of no use any more is forgotten"
 
 
 def test_lookup_by_host_path_and_wildcard() -> None:
