@@ -7,6 +7,7 @@ settings of the table there are `AUTH` ({user: hashed password}) and `PAGES` ({c
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ PAGES = "pages"
 PAGE_BYTES = 64 * 1024
 MOST_USERS = 100
 MOST_NETWORKS = 500
+MOST_TABLE_BYTES = 256 * 1024
+"""Of the router's table for the settings of one app: each worker reads the whole table when anything in it changes."""
 PAUSE_QUEUE = 10_000
 """Requests of an app that may wait while it is paused."""
 
@@ -192,6 +195,18 @@ def leads_to(host: str, hosts: Collection[str]) -> bool:
     """Whether a request for this host finds its way by one of these names, wildcards among them."""
     labels = host.split(".")
     return host in hosts or any(f"*.{'.'.join(labels[at:])}" in hosts for at in range(1, len(labels)))
+
+
+def check_size(routing: Mapping[str, Values], hosts: Collection[str]) -> None:
+    """Whether an app's settings find room in the router's table, where each host has all that hold for it. Raises
+    BadInput."""
+    wide = routing.get(APP_WIDE, {})
+    size = sum(len(json.dumps({**wide, **routing.get(host, {})})) for host in hosts)
+    if size > MOST_TABLE_BYTES:
+        raise BadInput(
+            f"The settings of all {len(hosts)} domains would take {size} bytes; there is room for {MOST_TABLE_BYTES}.",
+            "Name larger networks, fewer users, or fewer domains: each domain has what holds for the whole app, too.",
+        )
 
 
 def flags(app_wide: Values, own: Values, *, hosts: Collection[str], workers: int) -> dict[str, Any]:

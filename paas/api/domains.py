@@ -13,7 +13,8 @@ from paas.api.shapes import domain_json
 from paas.errors import BadInput
 from paas.model import App
 from paas.names import DomainPath
-from paas.store import Tx, certificates, domains, events
+from paas.routing import check_size
+from paas.store import Tx, certificates, domains, events, routing
 
 routes = Blueprint("domains", __name__)
 
@@ -36,8 +37,10 @@ def add(app_name: str) -> tuple[dict[str, Any], int]:
     name: DomainPath = body(required={"name": DomainPath.parse})["name"]
     check_claim(name.partition("/")[0], where.settings.domain)
     with where.store.write() as tx:
-        if len(domains.of_app(tx, app.id)) >= _MOST:
+        names = [item.name for item in domains.of_app(tx, app.id)]
+        if len(names) >= _MOST:
             raise BadInput(f"{app.name} has {_MOST} domains already.", "Remove one first.")
+        check_size(routing.of_app(tx, app.id), [where.settings.app_host(app.name), *names, name])
         domain = domains.add(tx, app.id, name, anywhere=who.is_admin)
         seq = events.add(tx, app.id, who.name, "domain.add", {"name": name})
     where.poke()

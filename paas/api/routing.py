@@ -24,6 +24,7 @@ from paas.routing import (
     PAGE_BYTES,
     PAGES,
     Values,
+    check_size,
     leads_to,
     network,
     setting,
@@ -108,6 +109,7 @@ def _apply(tx: Tx, where: Context, app: App, domain: str, asked: Mapping[str, An
     for name, most in (("allow", MOST_NETWORKS), (AUTH, MOST_USERS)):
         if len(after.get(name, ())) > most:
             raise BadInput(f"{name} has {len(after[name])} entries.", f"At most {most} fit.")
+    check_size({**routing.of_app(tx, app.id), domain: after}, hosts)
     changed = [name for name in (*BY_NAME, AUTH, PAGES) if after.get(name) != before.get(name)]
     for name in changed:
         routing.put(tx, app.id, domain, name, after.get(name))

@@ -62,6 +62,22 @@ def test_settings_are_kept_shown_and_taken_back(api: Api, name: str) -> None:
     assert kept(api, name) == {"": {"body-limit": 10 << 20, "idle-timeout": 300}}
 
 
+def test_what_domains_multiply_has_a_bound(api: Api, name: str) -> None:
+    """Every worker reads the whole table, and takes none at all when it is too large."""
+    many = [f"10.{n // 250}.{n % 250}.0/24" for n in range(500)]
+    change(api, name, {"allow": {"add": many}})
+    for number in range(100):
+        reply = api.ask("POST", f"/v1/apps/{name}/domains", {"name": f"d{number}.{name}.example"})
+        if reply.status != 201:
+            break
+    assert reply.status == 422 and b"domains would take" in reply.body
+    assert 5 < number < 50
+    change(api, name, {"allow": {"remove": many[5:]}})
+    assert api.ask("POST", f"/v1/apps/{name}/domains", {"name": f"d{number}.{name}.example"}).status == 201
+    reply = api.ask("PATCH", f"/v1/apps/{name}/routing", {"allow": {"add": many}})
+    assert reply.status == 422 and len(kept(api, name)[""]["allow"]) == 5
+
+
 def test_without_a_router_the_answer_says_that_it_is_not_in_force(api: Api, name: str) -> None:
     reply = api.ask("PATCH", f"/v1/apps/{name}/routing", {"set": {"compress": "on"}})
     assert reply.json["applied"] is False
