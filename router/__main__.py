@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ if __name__ == "__main__":  # before anything that may be compiled is imported
 
 from router.control import load_table
 from router.proxy import Limits
+from router.table import parse
 from router.worker import Worker, listen
 
 
@@ -114,13 +116,16 @@ class Sockets(NamedTuple):
 
 
 def listeners(arguments: argparse.Namespace) -> list[Sockets]:
-    """Sockets of their own (SO_REUSEPORT) for each worker. Raises ValueError, OSError."""
+    """Sockets of their own (SO_REUSEPORT) for each worker. Raises ValueError."""
     per_worker = [Sockets([], []) for _ in range(max(1, arguments.workers))]
     for text, secure in ((arguments.listen, 0), (arguments.listen_tls, 1)):
         if text:
             host, port = parse_address(text)
             for sockets in per_worker:
-                sock = listen(host, port)
+                try:
+                    sock = listen(host, port)
+                except OSError as error:
+                    raise ValueError(f"{text}: {error.strerror}") from error
                 port = sock.getsockname()[1]
                 sockets[secure].append(sock)
     return per_worker
@@ -152,6 +157,8 @@ def run_workers(arguments: argparse.Namespace, table: Any) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             serve(index, sockets[index], arguments, table)
+        except Exception as error:
+            print(f"router event=worker-failed worker={index} error={error!r}", file=sys.stderr, flush=True)
         finally:
             os._exit(0)
 
@@ -165,6 +172,7 @@ def run_workers(arguments: argparse.Namespace, table: Any) -> int:
         index = pids.pop(pid)
         if not stopping:
             print(f"router event=worker-died worker={index} pid={pid}", file=sys.stderr, flush=True)
+            time.sleep(0.2)  # in case it does so each time
             start(index)
     return 0
 
@@ -196,10 +204,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.backends:
             table = table_of(arguments.backends)
-        elif arguments.table and arguments.worker is None and load_table(arguments.table) is None:
-            options.error(f"{arguments.table} is no table that can be read")
+            parse(table, {})
+        elif arguments.table and arguments.worker is None:
+            parse(load_table(arguments.table), {})
         if (arguments.listen_tls or arguments.tls_listen_fd) and arguments.files is None:
             options.error("TLS needs --files, where the certificates of the table are")
+        for folder in (arguments.control, arguments.log_dir, arguments.files):
+            if folder is not None and arguments.worker is None and not folder.is_dir():
+                options.error(f"{folder} is no folder")
         if arguments.worker is not None:
             if not arguments.listen_fd:
                 options.error("--worker needs --listen-fd")

@@ -374,11 +374,16 @@ def test_alone_the_table_is_read_again_under_load_without_one_failure(
         ["--listen", "127.0.0.1:0"],
         ["--worker", "0"],
         ["--listen", "127.0.0.1:0", "--table", "/nope"],
+        ["--listen", "127.0.0.1:0", "--table", "/proc/self/status"],
+        ["--listen", "127.0.0.1:0", "--backends", "localhost:9"],
+        ["--listen", "127.0.0.1:0", "--backends", "127.0.0.1:9", "--control", "/nope", "--workers", "2"],
+        ["--listen", "127.0.0.1:0", "--backends", "127.0.0.1:9", "--log-dir", "/nope"],
+        ["--listen", "203.0.113.1:80", "--backends", "127.0.0.1:9"],
     ],
 )
 def test_wrong_usage_is_told_in_a_sentence(arguments: list[str]) -> None:
     result = subprocess.run(
-        [sys.executable, "-P", "-m", "router", *arguments], capture_output=True, text=True
+        [sys.executable, "-P", "-m", "router", *arguments], capture_output=True, text=True, timeout=30
     )
     assert result.returncode == 2
     assert "error:" in result.stderr and "Traceback" not in result.stderr

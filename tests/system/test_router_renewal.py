@@ -6,6 +6,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import pty
+import select
 import signal
 import socket
 import subprocess
@@ -162,6 +164,30 @@ def test_status_top_and_metrics(platform: Platform, host: str) -> None:
     samples = families["router_requests"].samples
     assert {sample.labels["worker"] for sample in samples if sample.labels["app"] == "busy"} == {"1", "2"}
     assert sum(s.value for s in samples if s.labels["app"] == "busy" and s.labels["class"] == "2xx") > 10
+
+
+def test_on_a_terminal_top_goes_on_until_it_is_ended(platform: Platform, host: str) -> None:
+    leader, follower = pty.openpty()
+    with Visitors(platform.http, host, rate=50):
+        process = subprocess.Popen(
+            [str(platform.program), "router:top"],
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            env=platform.environ(),
+            start_new_session=True,
+        )
+        os.close(follower)
+        seen, end = b"", time.monotonic() + 60
+        while seen.count(b"2 workers") < 3 and time.monotonic() < end and process.poll() is None:
+            if select.select([leader], [], [], 0.2)[0]:
+                seen += os.read(leader, 4096)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    os.close(leader)
+    screens = seen.decode().split("\x1b[H")[1:]
+    assert len(screens) >= 3
+    assert all("\nbusy " in screen.replace("\r", "") for screen in screens[:2]), seen
 
 
 def test_who_owns_nothing_sees_nothing(platform: Platform, host: str) -> None:

@@ -270,15 +270,12 @@ class Stage:
             str(folder),
         ]
         argv += ["--control", str(folder), "--workers", str(workers)]
-        if hosts or tls:
-            table = table_of(hosts or [HOST], self.backends)
-            if tls:
-                table["certificates"] = [{"names": [HOST], "file": self.certificate().name}]
-                argv += ["--listen-tls", f"127.0.0.1:{secure_port}", "--files", str(self.folder / "files")]
-            (folder / "table.json").write_text(json.dumps(table))
-            argv += ["--table", str(folder / "table.json")]
-        else:
-            argv += ["--backends", ",".join(f"127.0.0.1:{backend}" for backend in self.backends)]
+        table = table_of(hosts or ["*"], self.backends)
+        if tls:
+            table["certificates"] = [{"names": [HOST], "file": self.certificate().name}]
+            argv += ["--listen-tls", f"127.0.0.1:{secure_port}", "--files", str(self.folder / "files")]
+        (folder / "table.json").write_text(json.dumps(table))
+        argv += ["--table", str(folder / "table.json")]
         environment = os.environ | {"ROUTER_CORE": core, "PYTHONPATH": str(ROOT)}
         proxy = self._proxy(name, port, argv, PROXY_CORE if workers == 1 else None, env=environment)
         proxy.secure_port = secure_port
@@ -324,14 +321,13 @@ def _spread(proxy: Proxy, workers: int) -> Proxy:
 
 
 def table_of(hosts: list[str], backends: list[int]) -> dict[str, Any]:
-    """A route table of one app with these hosts."""
+    """A route table of one app with these hosts, whose instances are checked."""
     members = [
         {"id": f"b{port}", "address": "127.0.0.1", "port": port, "dyno": f"web.{number}"}
         for number, port in enumerate(backends, 1)
     ]
-    routes = [
-        {"host": host, "path": "/", "app": "app", "log": "app", "pool": "p", "flags": {}} for host in hosts
-    ]
+    route = {"path": "/", "app": "app", "log": "app", "pool": "p", "flags": {"health": {"path": "/"}}}
+    routes = [{"host": host, **route} for host in hosts]
     return {"generation": 1, "routes": routes, "pools": {"p": members}}
 
 

@@ -61,9 +61,30 @@ def test_requests_by_class_with_times_and_bytes(rig: Rig) -> None:
     assert got["router_requests_total", ("_unknown", "4xx")] == 1
     assert got["router_failed_total", ("app",)] == 1
     assert got["router_received_bytes_total", ("app",)] == 5 + 3
+    assert got["router_sent_bytes_total", ("app",)] > 3 * len("ok"), "and the error page"
     assert got["router_service_seconds_bucket", ("app", "+Inf")] == 5
     assert got["router_service_seconds_count", ("app",)] == 5
     assert got["router_clients", ()] == 1
+
+
+def test_what_it_takes_to_reach_an_instance(rig: Rig) -> None:
+    rig.silent.add("i1")
+    client = rig.client()
+    client.send(GET)
+    rig.advance(2)
+    rig.silent.clear()
+    rig.proxy.loop.epoll.modify(next(iter(rig.proxy.clients)).exchange.connection.fd, 5)  # type: ignore[attr-defined]
+    rig.run()
+    rig.backend.send(OK)
+    assert client.take().endswith(b"ok")
+    client.send(GET)
+    rig.backend.close()  # the second time on the same connection, which ends before the answer
+    rig.backend.send(OK)
+    assert client.take().endswith(b"ok")
+    got = told(rig)
+    assert got["router_connect_seconds_sum", ("app",)] == 2
+    assert got["router_connect_seconds_count", ("app",)] == 1
+    assert got["router_retries_total", ()] == 1
 
 
 def test_a_status_beyond_the_classes_is_counted_as_5xx(rig: Rig) -> None:

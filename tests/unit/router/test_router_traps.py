@@ -99,6 +99,18 @@ def test_what_is_asked_of_a_path_cannot_be_got_round(rig: Rig, target: bytes) ->
     assert rig.backend.take().startswith(b"GET //x/%61?/admin HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize("host", [b"[2001:db8::A]", b"[2001:DB8::a]:8080", b"[2001:db8::a]:"])
+def test_an_address_of_ipv6_is_a_host(rig: Rig, host: bytes) -> None:
+    pools = {"p": [{"id": "i1", "address": "192.0.2.9", "port": 5000}]}
+    routes = [{"host": "[2001:db8::a]", "app": "app", "pool": "p"}]
+    rig.proxy.set_table({"generation": 9, "routes": routes, "pools": pools})
+    client = rig.client()
+    client.send(GET.replace(b"app.test", host))
+    assert b"\r\nHost: " + host + b"\r\n" in rig.backend.take()
+    rig.backend.send(OK)
+    assert client.take().endswith(b"ok") and rig.log()[0].host == b"[2001:db8::a]"
+
+
 # answers whose body must not be where a careless backend puts it
 
 
