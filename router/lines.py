@@ -128,6 +128,10 @@ class Remembered(dict[Any, Any]):
         self[key] = value
         return value
 
+    def hold(self, capacity: int) -> None:
+        """Change how much is remembered."""
+        self._capacity = capacity
+
     def forget_some(self) -> None:
         """Keep what there is as the old generation only."""
         self._old = dict(self)
@@ -208,10 +212,17 @@ class HeadReader(Generic[Meaning]):
         capacity: int = CACHED_LINES,
     ) -> None:
         lines = _Lines(judge, special, capacity)
+        meanings = _Meanings(understand, capacity)
         self.plain = lines.plain
         self._line = lines.__getitem__
-        self.understand = _Meanings(understand, capacity).__getitem__
+        self.understand = meanings.__getitem__
         """The meaning of a tuple of Lines."""
+        self._memories: tuple[Remembered, Remembered] = (lines, meanings)
+
+    def expect(self, hosts: int) -> None:
+        """Remember as much as requests for so many hosts need, each with a Host line of its own."""
+        for memory in self._memories:
+            memory.hold(max(CACHED_LINES, 2 * hosts))
 
     def special(self, lines: list[bytes]) -> tuple[Line, ...]:
         """Those among the lines that matter. Raises BadHead."""

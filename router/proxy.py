@@ -172,6 +172,8 @@ class Proxy:
             if backend.draining:
                 self.drain(backend)
         self._set_gates(table)
+        self.requests.expect(len(table.hosts))
+        self.trusted_requests.expect(len(table.hosts))
         self.health.rule(table)
         return table.generation
 

@@ -18,7 +18,7 @@ from router.access import AccessLog, Ring, format_line, format_stamp, quote
 from router.choice import choose
 from router.control import load_table, save_table
 from router.errors import FAILURES
-from router.lines import MAX_LINE_BYTES, BadHead, HeadMemory, HeadReader
+from router.lines import MAX_LINE_BYTES, BadHead, HeadMemory, HeadReader, Line
 from router.metrics import Metrics
 from router.pages import Pages
 from router.table import Backend, Route, RouteTable, TableError, parse
@@ -40,6 +40,22 @@ def test_lines_that_come_again_are_known_and_the_memory_is_bounded() -> None:
     assert len(judged) == 1001
     lines = reader._line.__self__  # type: ignore[attr-defined]
     assert len(lines) + len(lines._old) <= 200
+
+
+def test_as_many_hosts_as_are_expected_are_remembered() -> None:
+    judged = 0
+
+    def judge(line: bytes) -> Line:
+        nonlocal judged
+        judged += 1
+        return Line(b"host", line, line, keep=True)
+
+    reader = HeadReader(judge, len, frozenset([b"host"]))
+    reader.expect(5000)
+    for _ in range(3):
+        for number in range(5000):
+            reader.read(b"Host: %d.test\r\nAccept: */*" % number)
+    assert judged == 5000
 
 
 def test_plain_lines_are_remembered_without_being_judged_and_bounded_too() -> None:
