@@ -90,13 +90,16 @@ def check(certificate: bytes, key: bytes, domain: str, now: datetime) -> Pair:
     problems: list[str] = []
     chain = _read_chain(certificate, problems)
     private = _read_key(key, problems)
-    if chain:
-        problems += _leaf_problems(chain[0], domain, now)
-        problems += _chain_problems(chain, now)
     if private is not None:
         problems += _key_problems(private)
-    if chain and private is not None and private.public_key() != chain[0].public_key():
-        problems.append("The key is not the one that the certificate was made for.")
+    place = next((i for i, one in enumerate(chain, 1) if private is not None and _key_of(one, private)), 0)
+    if place > 1:
+        problems.append(f"The domain's own certificate is number {place} in the file: it is not in order.")
+    elif chain:
+        problems += _leaf_problems(chain[0], domain, now)
+        problems += _chain_problems(chain, now)
+        if private is not None and not place:
+            problems.append("The key is not the one that the certificate was made for.")
     if problems or private is None:
         raise _refusal(domain, problems)
     return Pair(tuple(chain), private, tuple(_incomplete(chain)))
@@ -106,7 +109,11 @@ def _refusal(domain: str, problems: list[str]) -> BadInput:
     hint = ""
     if any("encrypted" in problem for problem in problems):
         hint = "Decrypt it with: openssl pkey -in KEYFILE -out DECRYPTED"
-    elif any("openssl x509" in problem or "order" in problem for problem in problems):
+    elif any("not in PEM" in problem for problem in problems):
+        hint = (
+            "Convert it with: openssl x509 -inform der -in FILE -out CHAIN.pem (.p12, .pfx: openssl pkcs12)"
+        )
+    elif any("order" in problem for problem in problems):
         hint = "The file must hold the domain's own certificate first, then each one's issuer."
     if len(problems) == 1:
         return BadInput(problems[0], hint)
@@ -207,6 +214,13 @@ def _chain_problems(chain: Sequence[x509.Certificate], now: datetime) -> list[st
     return problems
 
 
+def _key_of(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
+    try:
+        return certificate.public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+
+
 def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
     try:
         lower.verify_directly_issued_by(upper)
@@ -216,10 +230,15 @@ def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
 
 
 def _incomplete(chain: Sequence[x509.Certificate]) -> list[str]:
-    """A warning when the last certificate's issuer is neither itself nor known to this machine."""
+    """A warning when the chain ends at nothing that this machine knows."""
     last = chain[-1]
-    if last.issuer == last.subject or any(_issued(last, root) for root in _known_roots(last.issuer)):
+    roots = _known_roots(last.issuer)
+    if any(last == root or _issued(last, root) for root in roots):
         return []
+    if last.issuer == last.subject:
+        return [
+            f"Clients that do not know {_common_name(last.subject)}, which signed itself, will not trust it."
+        ]
     return [
         f"The chain ends at {_common_name(last.subject)}; clients that do not know its issuer, "
         f"{_common_name(last.issuer)}, will not trust it."

@@ -9,11 +9,11 @@ from flask import Blueprint
 
 from paas import edge
 from paas.api.access import Access, needs, principal, the_app
-from paas.api.bodies import body, boolean, text
+from paas.api.bodies import body, boolean
 from paas.api.context import Context, context
 from paas.api.domains import host_names
 from paas.certificates import AutoCertificate, Certificate, belongs, due_at, served
-from paas.errors import BadInput
+from paas.errors import BadInput, NotFound
 from paas.model import App
 from paas.names import DomainName, shown
 from paas.settings import Address
@@ -80,7 +80,7 @@ def add_platform() -> tuple[dict[str, Any], int]:
 def _add(app: App | None) -> tuple[dict[str, Any], int]:
     from paas import x509
 
-    data = body(required={"domain": DomainName.parse, "certificate": _pem, "key": _pem})
+    data = body(required={"domain": _host, "certificate": _pem, "key": _pem})
     with context().store.read() as tx:
         check_domain(tx, app, context(), data["domain"])
     pair = x509.check(data["certificate"].encode(), data["key"].encode(), data["domain"], x509.utc_now())
@@ -88,7 +88,16 @@ def _add(app: App | None) -> tuple[dict[str, Any], int]:
 
 
 def _pem(value: Any) -> str:
-    return text(value, _PEM_CHARACTERS)
+    if not isinstance(value, str) or len(value) > _PEM_CHARACTERS:  # which is not repeated: it may hold a key
+        raise BadInput(f"The certificate and the key must be text of at most {_PEM_CHARACTERS} characters.")
+    return value
+
+
+def _host(value: Any) -> str:
+    host, slash, _ = value.partition("/") if isinstance(value, str) else ("", "", "")
+    if slash and "." in host:
+        raise BadInput(f"{shown(value)} is a part of a host.", f"A certificate is for all of {shown(host)}.")
+    return DomainName.parse(value)
 
 
 @routes.post("/v1/apps/<app_name>/certs/generate")
@@ -98,7 +107,7 @@ def generate(app_name: str) -> tuple[dict[str, Any], int]:
     from paas.authority import development_ca
 
     where, app = context(), the_app()
-    domain = body(required={"domain": DomainName.parse})["domain"]
+    domain = body(required={"domain": _host})["domain"]
     with where.store.read() as tx:
         check_domain(tx, app, where, domain)
     pair = x509.issue(development_ca(where.layout), domain, x509.utc_now())
@@ -160,7 +169,8 @@ def set_auto(app_name: str) -> dict[str, Any]:
             if data["on"]:
                 check_domain(tx, app, where, domain)
                 _check_public(domain)
-            certificates.set_auto(tx, app.id, domain, on=data["on"])
+            if not certificates.set_auto(tx, app.id, domain, on=data["on"]) and not data["on"]:
+                raise NotFound(f"{domain} has no automatic certificates.", "See: paas certs")
         verb = "certificate.auto" if data["on"] else "certificate.manual"
         events.add(tx, app.id, who.name, verb, {"domains": names})
     where.poke()
@@ -233,4 +243,8 @@ def check_domain(tx: Tx, app: App | None, where: Context, domain: str) -> None:
         return
     others = {item.host for item in domains.all(tx) if item.app_id != app.id}
     if not belongs(domain, host_names(tx, app, where), others):
-        raise BadInput(f"{app.name} has no domain {domain}.", f"Add it first: paas domains:add {domain}")
+        hint = f"Add it first: paas domains:add {domain}"
+        own = where.settings.app_host(app.name)
+        if domain.endswith(where.settings.app_host("")):
+            hint = f"In the platform's own domain it has {own} alone."
+        raise BadInput(f"{app.name} has no domain {domain}.", hint)

@@ -85,7 +85,7 @@ def certs_add(
     domain: str, certificate: str | None, key: str | None, app: str, platform: bool, as_json: bool
 ) -> None:
     """Use a certificate for a domain, in the place of the one it had. «-» reads both from standard input."""
-    chain = sys.stdin.read(_FILE_BYTES) if certificate == "-" else read_pem(certificate, "--cert")
+    chain = read_pem(certificate, "--cert")
     private = chain if certificate == "-" and key is None else read_pem(key, "--key")
     name, path = _owner(app, platform)
     with output.Progress(f"Adding a certificate for {output.plain(domain)} to {name}") as progress:
@@ -96,9 +96,11 @@ def certs_add(
 
 
 def read_pem(file: str | None, option: str) -> str:
-    """The text of a file. Raises BadInput, NotFound."""
+    """The text of a file, or of standard input. Raises BadInput, NotFound, UsageError."""
     if file is None:
-        raise BadInput(f"{option} FILE is missing.", "paas certs:add DOMAIN --cert CHAIN.pem --key KEY.pem")
+        click.get_current_context().fail(f"{option} FILE is missing.")
+    if file == "-":
+        return sys.stdin.buffer.read(_FILE_BYTES).decode("ascii", "replace")
     if over_ssh():
         raise BadInput(
             "Over ssh both are read from standard input.",

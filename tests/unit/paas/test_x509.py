@@ -82,7 +82,7 @@ def refused(chain: bytes, key: bytes, domain: str = HOST) -> list[str]:
 def test_a_good_pair_is_taken_with_what_it_says_of_itself() -> None:
     pair = x509.check(pem(LEAF, MIDDLE.certificate, ROOT.certificate), x509.key_pem(KEY), HOST, NOW)
     row = pair.row("a1", HOST, file="f.pem", source="added", now=1.0)
-    assert (row.names, row.issuer, pair.warnings) == ((HOST, "*.example.org"), "Middle", ())
+    assert (row.names, row.issuer) == ((HOST, "*.example.org"), "Middle")
     assert row.not_after == (NOW + timedelta(days=30)).timestamp()
     assert row.fingerprint == LEAF.fingerprint(hashes.SHA256()).hex()
 
@@ -96,6 +96,8 @@ def test_a_wildcard_is_good_for_one_label() -> None:
 def test_a_chain_that_ends_at_a_stranger_is_taken_with_a_warning() -> None:
     pair = x509.check(pem(LEAF), x509.key_pem(KEY), HOST, NOW)
     assert "do not know its issuer, Middle" in pair.warnings[0]
+    own = signed(HOST, KEY, names=(HOST,))
+    assert "which signed itself" in x509.check(pem(own), x509.key_pem(KEY), HOST, NOW).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -146,10 +148,11 @@ CLERK = Signer(signed("Clerk", KEY, ROOT), KEY)
         (FULL, HUGE, ["too large", "4096 bits"]),
         (OWN, OWN, ["holds no certificate", "private key instead"]),
         (FULL, OWN + OTHER, ["2 private keys"]),
-        (b"hello", OWN, ["not in PEM form"]),
+        (b"hello", OWN, ["not in PEM form", "openssl x509 -inform der"]),
         (FULL.replace(b"MII", b"M!I"), OWN, ["The certificate cannot be read"]),
         (pem(LEAF, ROOT.certificate, MIDDLE.certificate), OWN, ["Certificate 2", "not in order"]),
         (pem(LEAF, ROOT.certificate), OWN, ["Certificate 2", "broken"]),
+        (pem(MIDDLE.certificate, LEAF), OWN, ["certificate is number 2", "own certificate first"]),
         (pem(signed(HOST, KEY, CLERK, names=(HOST,)), CLERK.certificate), OWN, ["Certificate 2", "broken"]),
         (pem(signed(HOST, KEY, STALE, names=(HOST,)), STALE.certificate), OWN, ["Certificate 2 (Stale) expired"]),
         (pem(signed(HOST, KEY)), OWN, ["subjectAltName"]),
