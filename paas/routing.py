@@ -61,24 +61,40 @@ def _size(text: str) -> int:
 
 def _duration(lowest: int, highest: int) -> Kind:
     """Whole seconds."""
+    bounds = f"from {_shown_time(lowest)} to {_shown_time(highest)}"
 
     def parse(text: str) -> int:
         match = _DURATION.fullmatch(text)
         seconds = int(match[1]) * _SECONDS[match[2] or "s"] if match else -1
         if not lowest <= seconds <= highest:
-            raise ValueError(f"is not a time from {lowest}s to {highest}s, as in 30s, 5m or 1h")
+            raise ValueError(f"is not a time {bounds}, as in 30s, 5m or 1h")
         return seconds
 
-    return Kind(parse, lambda value: f"{value}s")
+    return Kind(parse, _shown_time)
 
 
-def _count(lowest: int, highest: int) -> Kind:
+def _shown_time(seconds: int) -> str:
+    """In the largest unit that has no remainder."""
+    unit = max(
+        (u for u, size in _SECONDS.items() if seconds and seconds % size == 0),
+        key=_SECONDS.__getitem__,
+        default="s",
+    )
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
+def _count(lowest: int, highest: int, nothing: str = "") -> Kind:
+    """A whole number; 0 has the word `nothing`, if there is one."""
+
     def parse(text: str) -> int:
+        if nothing and text == nothing:
+            return 0
         if not re.fullmatch(r"[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
-            raise ValueError(f"is not a whole number from {lowest} to {highest}")
+            also = f", or {nothing}" if nothing else ""
+            raise ValueError(f"is not a whole number from {lowest} to {highest}{also}")
         return int(text)
 
-    return Kind(parse, str)
+    return Kind(parse, lambda value: str(value or nothing or 0))
 
 
 def _host(text: str) -> str:
@@ -158,7 +174,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sticky", _SWITCH, "sticky", "off", "Keep each client at its instance by a signed cookie."),
     Setting("compress", _SWITCH, "compress", "off", "Compress answers for clients that accept it."),
     Setting("allow", _NETWORKS, "allow", "everybody", "Networks that may ask, with commas between; others get 403."),
-    Setting("max-requests", _count(1, 1_000_000), "max_inflight", "none", "Requests in flight in the whole app; more of them wait.", True),
+    Setting("max-requests", _count(1, 1_000_000, "none"), "max_inflight", "none", "Requests in flight in the whole app; more of them wait.", True),
     Setting("queue", _count(0, 1_000_000), "queue", "100", "How many may wait for max-requests; more are refused (503, H11).", True),
     Setting("queue-timeout", _duration(1, 600), "queue_s", "30s", "How long one may wait there (503, H11).", True),
     Setting("health-path", _HEALTH_PATH, "health.path", "none", "Ask each instance for this path, and leave out those that fail.", True),

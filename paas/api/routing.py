@@ -142,7 +142,9 @@ def _without(present: Mapping[str, Any], asked: Mapping[str, Any], what: str) ->
     """What is left when the asked ones are removed. Raises NotFound for one that is not there."""
     for name in asked.get("remove", ()):
         if name not in present:
-            raise NotFound(f"There is no {what} {name}.", f"There is {', '.join(present) or 'none'}.")
+            raise NotFound(
+                f"There is no {what} {name}.", f"There is: {', '.join(present)}." if present else ""
+            )
     return {name: value for name, value in present.items() if name not in asked.get("remove", ())}
 
 
@@ -182,12 +184,13 @@ def _network(value: Any) -> str:
 
 
 def _page_code(value: Any) -> str:
-    if value not in PAGE_CODES:
+    code = value.upper() if isinstance(value, str) else ""
+    if code not in PAGE_CODES:
         raise BadInput(
             f"{shown(value)} is no code that the router answers with for an app.",
             f"Codes: {', '.join(PAGE_CODES)}.",
         )
-    return str(value)
+    return code
 
 
 def _page(value: Any) -> bytes:

@@ -9,10 +9,20 @@ import click
 from paas.cli import output
 from paas.cli.base import app_option, app_path, client, command, json_option, run_stream
 from paas.cli.routing import LATER
-from paas.errors import BadInput
 from paas.names import MAX_QUANTITY, release_number
 
-_SHARE = click.IntRange(0, 100)
+
+class Percent(click.IntRange):
+    """A whole number, with or without its sign."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number: Any = str(value).removesuffix("%")
+        return int(super().convert(number, param, ctx))
+
+
+_SHARE = Percent(0, 100)
 
 
 @command("canary")
@@ -24,7 +34,7 @@ _SHARE = click.IntRange(0, 100)
 def canary(version: str | None, share: int | None, count: int | None, app: str, as_json: bool) -> None:
     """Run an earlier release beside the serving one, for a share of the requests; without vN, show it."""
     if version is None and (share is not None or count is not None):
-        raise BadInput("No release is named.", "paas canary v12 --share 10, or paas canary:share 50")
+        click.get_current_context().fail("No release is named. A canary that runs has canary:share.")
     if version is None:
         return _show(app, client().get(app_path(app, "canary")), as_json)
     asked = {"release": release_number(version), "share": share, "quantity": count}

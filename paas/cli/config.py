@@ -72,12 +72,14 @@ def config_unset(names: tuple[str, ...], app: str) -> None:
 
 
 def parse_pairs(words: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE` words as they were typed; the value is everything behind the first `=`. Raises BadInput."""
+    """`NAME=VALUE` words as they were typed; the value is everything behind the first `=`. Raises BadInput, UsageError."""
     values: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise BadInput(f"{shown(word)} is not NAME=VALUE.", "Quote values with spaces: NAME='two words'")
+            click.get_current_context().fail(
+                f"{shown(word)} is not NAME=VALUE (quote values with spaces: NAME='two words')."
+            )
         ConfigName.parse(name)
         if name in values:
             raise BadInput(f"{name} is given twice.")

@@ -125,7 +125,8 @@ def _read_page(file: str) -> str:
             with Path(file).open("rb") as opened:
                 data = opened.read(PAGE_BYTES + 1)
         if not 0 < len(data) <= PAGE_BYTES:
-            raise BadInput(f"{output.plain(file)} has not 1 to {PAGE_BYTES} bytes.")
+            wrong = f"is larger than {PAGE_BYTES} bytes" if data else "is empty"
+            raise BadInput(f"{output.plain(file)} {wrong}.")
         return data.decode()
     except OSError as error:
         raise NotFound(f"{output.plain(file)} cannot be read: {error.strerror}.") from error

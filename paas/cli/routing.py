@@ -9,7 +9,7 @@ import click
 
 from paas.cli import output
 from paas.cli.base import app_option, app_path, client, command, json_option
-from paas.errors import BadInput
+from paas.errors import BadInput, NotFound
 from paas.names import shown
 from paas.routing import SETTINGS
 
@@ -26,8 +26,17 @@ def domain_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def routing_of(app: str, domain: str | None) -> Layer:
-    """What is set for the whole app, or for the domain."""
-    return _layer(client().get(app_path(app, "routing")), domain)
+    """What is set for the whole app, or for the domain. Raises NotFound when it has no such domain."""
+    answer = client().get(app_path(app, "routing"))
+    _check_domain(app, domain, answer["routing"])
+    return _layer(answer, domain)
+
+
+def _check_domain(app: str, domain: str | None, routing: dict[str, Any]) -> None:
+    if domain and domain.lower() not in routing["domains"]:
+        found = client().get(app_path(app, "domains"))
+        if domain.lower() not in (found["own"], *(item["name"] for item in found["domains"])):
+            raise NotFound(f"{app} has no domain {output.plain(domain)}.", "See: paas domains")
 
 
 def change_routing(
@@ -52,6 +61,7 @@ def _layer(answer: dict[str, Any], domain: str | None) -> Layer:
 def router_settings(app: str, domain: str | None, as_json: bool) -> None:
     """Show the routing settings, those that nobody has set with their defaults."""
     routing = client().get(app_path(app, "routing"))["routing"]
+    _check_domain(app, domain, routing)
     if domain:
         routing = {"app": routing["app"], "domains": {domain: routing["domains"].get(domain.lower(), _EMPTY)}}
     if as_json:
@@ -80,7 +90,7 @@ def router_set(words: tuple[str, ...], app: str, domain: str | None, as_json: bo
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise BadInput(f"{shown(word)} is not KEY=VALUE.", "See: paas router:set --help")
+            click.get_current_context().fail(f"{shown(word)} is not KEY=VALUE.")
         if name in values:
             raise BadInput(f"{output.plain(name)} is given twice.")
         values[name] = value

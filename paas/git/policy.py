@@ -91,7 +91,7 @@ def check_options(options: Sequence[str]) -> Options:
     """Raises BadInput for what is no push option."""
     found = Options()
     for option in options:
-        match = re.fullmatch(r"canary(?:=(\d{1,2}|100))?", option, re.ASCII)
+        match = re.fullmatch(r"canary(?:=(\d{1,2}|100)%?)?", option, re.ASCII)
         if match is not None:
             found = replace(found, canary=int(match[1] or CANARY_SHARE))
         elif option == "nowait":

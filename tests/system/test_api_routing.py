@@ -52,12 +52,12 @@ def test_settings_are_kept_shown_and_taken_back(api: Api, name: str) -> None:
     empty = {"settings": {}, "users": [], "pages": []}
     assert api.ask("GET", f"/v1/apps/{name}/routing").json == {"routing": {"app": empty, "domains": {}}}
     body = {"set": {"body-limit": "10M", "compress": "on", "idle-timeout": "5m"}}
-    shown = {"body-limit": "10M", "idle-timeout": "300s", "compress": "on"}
+    shown = {"body-limit": "10M", "idle-timeout": "5m", "compress": "on"}
     assert change(api, name, body)["app"]["settings"] == shown
     assert api.ask("GET", f"/v1/apps/{name}/routing").json["routing"]["app"]["settings"] == shown
     assert change(api, name, {"unset": ["compress", "queue"]})["app"]["settings"] == {
         "body-limit": "10M",
-        "idle-timeout": "300s",
+        "idle-timeout": "5m",
     }
     assert kept(api, name) == {"": {"body-limit": 10 << 20, "idle-timeout": 300}}
 

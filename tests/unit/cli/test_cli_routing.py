@@ -26,6 +26,8 @@ class Platform:
         self.applied = True
 
     def get(self, path: str) -> Any:
+        if path.endswith("/domains"):
+            return {"own": "hello.localhost", "domains": [{"name": "www.b.test"}]}
         return {"routing": {"app": self.app, "domains": self.domains}}
 
     def patch(self, path: str, body: Any) -> Any:
@@ -65,11 +67,11 @@ def test_each_word_asks_for_one_change(platform: Platform, capsys: Captured, lin
 
 
 def test_pause_says_what_happens_to_those_who_wait_too_long(platform: Platform, capsys: Captured) -> None:
-    platform.app = {**EMPTY, "settings": {"pause": "120s"}}
+    platform.app = {**EMPTY, "settings": {"pause": "2m"}}
     assert main.main(["pause", "--for", "2m"]) == 0
     assert platform.asked == [{"set": {"pause": "2m"}}]
     assert (
-        "Requests wait up to 120s, then get 503 (H11). Go on with: paas resume -a hello"
+        "Requests wait up to 2m, then get 503 (H11). Go on with: paas resume -a hello"
         in capsys.readouterr().err
     )
 
@@ -84,11 +86,11 @@ def test_router_set_prints_what_can_be_passed_back(platform: Platform, capsys: C
     assert capsys.readouterr().out == "body-limit: 10M\ncompress:   on\n"
 
 
-@pytest.mark.parametrize("line", [["router:set", "compress"], ["router:set", "queue=1", "queue=2"]])
+@pytest.mark.parametrize(("line", "status"), [(["compress"], 2), (["queue=1", "queue=2"], 1)])
 def test_words_that_are_no_settings_are_refused_before_anything_is_asked(
-    platform: Platform, capsys: Captured, line: list[str]
+    platform: Platform, capsys: Captured, line: list[str], status: int
 ) -> None:
-    assert main.main(line) == 1
+    assert main.main(["router:set", *line]) == status
     assert platform.asked == [] and " !     " in capsys.readouterr().err
 
 
@@ -105,6 +107,16 @@ def test_settings_are_listed_with_their_defaults_and_by_domain(platform: Platfor
     shown = capsys.readouterr().out
     assert "queue:              5\n" in shown and "queue-timeout:      30s (default)\n" in shown
     assert shown.endswith("=== www.a.test only\ncompress: on\n")
+
+
+@pytest.mark.parametrize("word", ["router:settings", "auth", "allow", "errors"])
+def test_a_domain_that_the_app_does_not_have_is_no_empty_list(
+    platform: Platform, capsys: Captured, word: str
+) -> None:
+    assert main.main([word, "--domain", "www.c.test"]) == 1
+    told = capsys.readouterr()
+    assert told.out == "" and "hello has no domain www.c.test." in told.err
+    assert main.main([word, "--domain", "WWW.b.test"]) == 0
 
 
 def test_a_password_comes_from_standard_input(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
