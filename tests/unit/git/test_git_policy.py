@@ -58,7 +58,7 @@ def test_push_options() -> None:
     assert check_options(["canary=0", "canary=100"]) == Options(canary=100)
 
 
-@pytest.mark.parametrize("option", ["no-wait", "canary=", "canary=101", "canary=-1", "canary=٣", "canary=5%"])
+@pytest.mark.parametrize("option", ["no-wait", "canary=", "canary=101", "canary=-1", "canary=٣", "canary=%"])
 def test_what_is_no_push_option(option: str) -> None:
     with pytest.raises(BadInput):
         check_options(["nowait", option])
