@@ -136,7 +136,9 @@ def demonstrate(folder: Path, once: bool, stacks: str) -> None:
         print()
         run([str(PAAS), "ps", "-a", "hello"], environ)
         if not once:
-            say(f"It stays up at {url} until Ctrl-C. In another shell: export PAAS_HOME={home}")
+            say(f"It stays up at {url} until Ctrl-C. In another shell:")
+            print(f"$ export PAAS_HOME={home}\n$ alias paas={PAAS}")
+            print("$ paas keys:add                 your SSH key, to push apps of your own", flush=True)
             while process.poll() is None:
                 time.sleep(0.2)
 

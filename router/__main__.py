@@ -117,7 +117,7 @@ class Sockets(NamedTuple):
 
 def listeners(arguments: argparse.Namespace) -> list[Sockets]:
     """Sockets of their own (SO_REUSEPORT) for each worker. Raises ValueError."""
-    per_worker = [Sockets([], []) for _ in range(max(1, arguments.workers))]
+    per_worker = [Sockets([], []) for _ in range(arguments.workers)]
     for text, secure in ((arguments.listen, 0), (arguments.listen_tls, 1)):
         if text:
             host, port = parse_address(text)
@@ -209,6 +209,10 @@ def main(argv: list[str] | None = None) -> int:
             parse(load_table(arguments.table), {})
         if (arguments.listen_tls or arguments.tls_listen_fd) and arguments.files is None:
             options.error("TLS needs --files, where the certificates of the table are")
+        if arguments.workers < 1:
+            options.error("--workers must be at least 1")
+        if arguments.templates and not (arguments.templates / "error.html").is_file():
+            options.error(f"{arguments.templates} has no error.html")
         for folder in (arguments.control, arguments.log_dir, arguments.files):
             if folder is not None and arguments.worker is None and not folder.is_dir():
                 options.error(f"{folder} is no folder")

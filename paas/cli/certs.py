@@ -51,6 +51,8 @@ def certs(app: str, platform: bool, as_json: bool) -> None:
     rows = [[item["domain"], item.get("issuer") or "-", _until(item), _source(item)] for item in found]
     if rows:
         output.table([["DOMAIN", "ISSUER", "EXPIRES", "SOURCE"], *rows])
+    elif not platform:
+        output.note("No certificate: nothing answers over https. See: paas help certs:generate")
     for item in found:
         if item.get("error"):
             again = time.strftime("%Y/%m/%d %H:%M:%S %z", time.localtime(item["next_at"]))

@@ -20,7 +20,14 @@ from paas.routing import PAGE_BYTES
 @json_option
 def auth(app: str, domain: str | None, as_json: bool) -> None:
     """List the users who may see an app; nobody listed, nobody is asked for a password."""
-    _show(app, domain, "Users", routing_of(app, domain)["users"], as_json)
+    _show(
+        app,
+        domain,
+        "Users",
+        routing_of(app, domain)["users"],
+        as_json,
+        "No user: nobody is asked for a password.",
+    )
 
 
 @command("auth:add")
@@ -55,7 +62,14 @@ def auth_remove(user: str, app: str, domain: str | None) -> None:
 @json_option
 def allow(app: str, domain: str | None, as_json: bool) -> None:
     """List the networks that may ask an app; none listed, everybody may."""
-    _show(app, domain, "Networks", _networks(routing_of(app, domain)["settings"]), as_json)
+    _show(
+        app,
+        domain,
+        "Networks",
+        _networks(routing_of(app, domain)["settings"]),
+        as_json,
+        "No network: everybody may ask.",
+    )
 
 
 @command("allow:add")
@@ -87,7 +101,14 @@ def allow_remove(networks: tuple[str, ...], app: str, domain: str | None) -> Non
 @json_option
 def errors(app: str, domain: str | None, as_json: bool) -> None:
     """List the codes that have an error page of the app's own."""
-    _show(app, domain, "Error Pages", routing_of(app, domain)["pages"], as_json)
+    _show(
+        app,
+        domain,
+        "Error Pages",
+        routing_of(app, domain)["pages"],
+        as_json,
+        "No page: the platform's own are sent.",
+    )
 
 
 @command("errors:set")
@@ -138,9 +159,11 @@ def _networks(settings: dict[str, str]) -> list[str]:
     return [word for word in settings.get("allow", "").split(",") if word and word != "everybody"]
 
 
-def _show(app: str, domain: str | None, what: str, found: list[str], as_json: bool) -> None:
+def _show(app: str, domain: str | None, what: str, found: list[str], as_json: bool, nothing: str) -> None:
     if as_json:
         return output.print_json(found)
     output.heading(f"{output.plain(domain) if domain else app} {what}")
+    if not found and not domain:
+        output.note(nothing)
     for item in found:
         output.result(item)

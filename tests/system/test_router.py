@@ -378,6 +378,8 @@ def test_alone_the_table_is_read_again_under_load_without_one_failure(
         ["--listen", "127.0.0.1:0", "--backends", "localhost:9"],
         ["--listen", "127.0.0.1:0", "--backends", "127.0.0.1:9", "--control", "/nope", "--workers", "2"],
         ["--listen", "127.0.0.1:0", "--backends", "127.0.0.1:9", "--log-dir", "/nope"],
+        ["--listen", "127.0.0.1:0", "--backends", "127.0.0.1:9", "--workers", "0"],
+        ["--listen", "127.0.0.1:0", "--backends", "127.0.0.1:9", "--templates", "/proc"],
         ["--listen", "203.0.113.1:80", "--backends", "127.0.0.1:9"],
     ],
 )
