@@ -77,6 +77,7 @@ def apps_info(app: str, as_json: bool) -> None:
     info = client().get(app_path(app))
     if as_json:
         return output.print_json(info)
+    routing = client().get(app_path(app, "routing"))["routing"]["app"]["settings"]
     output.heading(info["name"])
     processes = " ".join(f"{item['type']}={item['quantity']}" for item in info["processes"])
     output.pairs(
@@ -87,6 +88,8 @@ def apps_info(app: str, as_json: bool) -> None:
             "Deploys": info["deploy_branch"],
             "Release": _version(info),
             "Processes": processes or "none",
+            "Routing": output.plain(" ".join(f"{name}={value}" for name, value in routing.items()))
+            or "defaults",
             "Image": output.size(info.get("size_bytes")),
             "Stack": info["stack"],
             "Owner": info["owner"] or "nobody",
