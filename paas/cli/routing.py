@@ -10,7 +10,7 @@ import click
 from paas.cli import output
 from paas.cli.base import app_option, app_path, client, command, json_option
 from paas.errors import BadInput, NotFound
-from paas.names import shown
+from paas.names import DomainPath, shown
 from paas.routing import SETTINGS
 
 Layer = dict[str, Any]
@@ -33,9 +33,9 @@ def routing_of(app: str, domain: str | None) -> Layer:
 
 
 def _check_domain(app: str, domain: str | None, routing: dict[str, Any]) -> None:
-    if domain and domain.lower() not in routing["domains"]:
+    if domain and DomainPath.parse(domain) not in routing["domains"]:
         found = client().get(app_path(app, "domains"))
-        if domain.lower() not in (found["own"], *(item["name"] for item in found["domains"])):
+        if DomainPath.parse(domain) not in (found["own"], *(item["name"] for item in found["domains"])):
             raise NotFound(f"{app} has no domain {output.plain(domain)}.", "See: paas domains")
 
 
@@ -51,7 +51,7 @@ def change_routing(
 
 def _layer(answer: dict[str, Any], domain: str | None) -> Layer:
     routing = answer["routing"]
-    return dict(routing["domains"].get(domain.lower(), _EMPTY) if domain else routing["app"])
+    return dict(routing["domains"].get(DomainPath.parse(domain), _EMPTY) if domain else routing["app"])
 
 
 @command("router:settings")
@@ -63,7 +63,10 @@ def router_settings(app: str, domain: str | None, as_json: bool) -> None:
     routing = client().get(app_path(app, "routing"))["routing"]
     _check_domain(app, domain, routing)
     if domain:
-        routing = {"app": routing["app"], "domains": {domain: routing["domains"].get(domain.lower(), _EMPTY)}}
+        routing = {
+            "app": routing["app"],
+            "domains": {domain: routing["domains"].get(DomainPath.parse(domain), _EMPTY)},
+        }
     if as_json:
         return output.print_json(routing)
     if not domain:

@@ -27,7 +27,7 @@ class Platform:
 
     def get(self, path: str) -> Any:
         if path.endswith("/domains"):
-            return {"own": "hello.localhost", "domains": [{"name": "www.b.test"}]}
+            return {"own": "hello.localhost", "domains": [{"name": "www.b.test"}, {"name": "www.b.test/Api"}]}
         return {"routing": {"app": self.app, "domains": self.domains}}
 
     def patch(self, path: str, body: Any) -> Any:
@@ -117,6 +117,8 @@ def test_a_domain_that_the_app_does_not_have_is_no_empty_list(
     told = capsys.readouterr()
     assert told.out == "" and "hello has no domain www.c.test." in told.err
     assert main.main([word, "--domain", "WWW.b.test"]) == 0
+    assert main.main([word, "--domain", "WWW.b.test/Api"]) == 0
+    assert main.main([word, "--domain", "www.b.test/api"]) == 1
 
 
 def test_a_password_comes_from_standard_input(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
