@@ -23,6 +23,8 @@ UNKNOWN: Final = "_unknown"
 
 _INFO: Final = b" paas[router]: at=info method="
 _NUMBERS: Final = [b"%d" % value for value in range(1000)]
+_SERVICE: Final = [b" connect=0ms service=%dms status=" % value for value in range(1000)]
+_STATUS: Final = [b"%d bytes=" % value for value in range(1000)]
 _UNSAFE = re.compile(rb"[^!#-\[\]-~ ]")
 
 
@@ -52,18 +54,31 @@ def quote(text: bytes) -> bytes:
     return _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], text)
 
 
-def format_line(entry: Entry, stamp: bytes) -> bytes:
-    """One line of the log, with its newline."""
-    _, method, target, host, id, forwarded, dyno, connect, service, status, size, failure, _, protocol = entry
-    kind = _INFO if failure is None or not failure.code else _error(failure)
-    connected = b" connect=%dms service=" % (connect * 1000) if connect else b" connect=0ms service="
-    ms = int(service * 1000)
-    return b"".join(
-        (stamp, kind, method, b' path="', target, b'" host=', host, b" request_id=", id, b' fwd="', forwarded,
-         b'" dyno=', dyno, connected, _NUMBERS[ms] if ms < 1000 else b"%d" % ms,
-         b"ms status=", _NUMBERS[status], b" bytes=", _NUMBERS[size] if size < 1000 else b"%d" % size,
-         b" protocol=", protocol, b"\n")
-    )  # fmt: skip
+def format_lines(entries: list[Entry]) -> dict[str, list[bytes]]:
+    """The lines of the log by its name, each with its newline, in pieces that belong together."""
+    logs: dict[str, list[bytes]] = {}
+    stamped, stamp, info = -1.0, b"", b""
+    last: Route | None = None
+    pieces: list[bytes] | None = None
+    for wall, method, target, host, id, forwarded, dyno, connect, service, status, size, failure, route, protocol in entries:  # fmt: skip
+        if wall != stamped:
+            stamped, stamp = wall, format_stamp(wall)
+            info = stamp + _INFO
+        if pieces is None or route is not last:
+            last = route
+            pieces = logs.setdefault(route.log if route is not None else UNKNOWN, [])
+        ms = int(service * 1000)
+        pieces += (
+            info if failure is None or not failure.code else stamp + _error(failure),
+            method, b' path="', target, b'" host=', host, b" request_id=", id, b' fwd="', forwarded, b'" dyno=', dyno,
+            _SERVICE[ms] if ms < 1000 and not connect else _times(connect, ms),
+            _STATUS[status], _NUMBERS[size] if size < 1000 else b"%d" % size, b" protocol=", protocol, b"\n",
+        )  # fmt: skip
+    return logs
+
+
+def _times(connect: float, ms: int) -> bytes:
+    return b" connect=%dms service=%dms status=" % (connect * 1000, ms)
 
 
 def _error(failure: Failure) -> bytes:
@@ -131,29 +146,17 @@ class AccessLog:
         self._metrics.count(entries)
         if self._folder is None:
             return
-        lines: dict[str, list[bytes]] = {}
-        wall, stamp = 0.0, b""
-        last: Route | None = None
-        texts: list[bytes] | None = None
-        for entry in entries:
-            if entry[0] != wall:
-                wall = entry[0]
-                stamp = format_stamp(wall)
-            route = entry[12]
-            if texts is None or route is not last:
-                last = route
-                texts = lines.setdefault(route.log if route is not None else UNKNOWN, [])
-            texts.append(format_line(entry, stamp))
-        for name, texts in lines.items():
-            self._write(name, texts)
+        for name, pieces in format_lines(entries).items():
+            self._write(name, pieces)
 
-    def _write(self, name: str, lines: list[bytes]) -> None:
+    def _write(self, name: str, pieces: list[bytes]) -> None:
+        lines = b"".join(pieces)
         try:
-            self._ring(name).write(b"".join(lines))
+            self._ring(name).write(lines)
         except OSError as error:
             if not self.lost:
                 print(f"router event=log-lost name={name} error={error}", file=sys.stderr, flush=True)
-            self.lost += len(lines)
+            self.lost += lines.count(b"\n")
             ring = self._rings.pop(name, None)
             if ring is not None:
                 ring.close()
