@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -20,7 +21,6 @@ if __name__ == "__main__":  # before anything that may be compiled is imported
     except core.BuildFailed as error:
         sys.exit(f"router: {error}")
 
-from router.control import load_table
 from router.proxy import Limits
 from router.table import parse
 from router.worker import Worker, listen
@@ -206,7 +206,10 @@ def main(argv: list[str] | None = None) -> int:
             table = table_of(arguments.backends)
             parse(table, {})
         elif arguments.table and arguments.worker is None:
-            parse(load_table(arguments.table), {})
+            try:
+                parse(json.loads(arguments.table.read_text("utf-8")), {})
+            except (OSError, ValueError) as error:
+                options.error(f"{arguments.table}: {getattr(error, 'strerror', None) or error}")
         if (arguments.listen_tls or arguments.tls_listen_fd) and arguments.files is None:
             options.error("TLS needs --files, where the certificates of the table are")
         if arguments.workers < 1:
