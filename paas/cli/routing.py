@@ -101,10 +101,27 @@ def router_set(words: tuple[str, ...], app: str, domain: str | None, as_json: bo
         f"Setting {output.plain(', '.join(values))} of {app}", app, domain, {"set": values}
     )
     now = {name: layer["settings"][name] for name in values}
+    if now.get("https-redirect") == "on":
+        _warn_without_certificate(app, domain)
     if as_json:
         output.print_json(now)
     else:
         output.pairs(now)
+
+
+def _warn_without_certificate(app: str, domain: str | None) -> None:
+    found = client().get(app_path(app, "domains"))
+    names = (
+        [DomainPath.parse(domain)] if domain else [found["own"], *(item["name"] for item in found["domains"])]
+    )
+    certificates = client().get(app_path(app, "certs"))["certificates"]
+    answering = {host for item in certificates for host in item["hosts"]}
+    missing = sorted({name.partition("/")[0] for name in names} - answering)
+    if missing:
+        output.warn(
+            f"No certificate answers for {output.plain(', '.join(missing))}, whose visitors are now sent to https."
+        )
+        output.warn("See: paas help certs:generate, certs:add, certs:auto:enable")
 
 
 @command("router:unset")

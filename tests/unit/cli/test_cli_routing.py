@@ -28,6 +28,8 @@ class Platform:
     def get(self, path: str) -> Any:
         if path.endswith("/domains"):
             return {"own": "hello.localhost", "domains": [{"name": "www.b.test"}, {"name": "www.b.test/Api"}]}
+        if path.endswith("/certs"):
+            return {"certificates": [{"hosts": ["hello.localhost"]}]}
         return {"routing": {"app": self.app, "domains": self.domains}}
 
     def patch(self, path: str, body: Any) -> Any:
@@ -84,6 +86,12 @@ def test_router_set_prints_what_can_be_passed_back(platform: Platform, capsys: C
     assert main.main(line) == 0
     assert platform.asked == [{"set": {"body-limit": "10m", "compress": "yes"}, "domain": "WWW.a.test"}]
     assert capsys.readouterr().out == "body-limit: 10M\ncompress:   on\n"
+
+
+def test_a_redirect_to_where_no_certificate_is_is_told(platform: Platform, capsys: Captured) -> None:
+    platform.app = {**EMPTY, "settings": {"https-redirect": "on"}}
+    assert main.main(["router:set", "https-redirect=on"]) == 0
+    assert " !     No certificate answers for www.b.test, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("line", "status"), [(["compress"], 2), (["queue=1", "queue=2"], 1)])
