@@ -47,7 +47,7 @@ def certs(app: str, platform: bool, as_json: bool) -> None:
     found = client().get(path)["certificates"]
     if as_json:
         return output.print_json(found)
-    output.heading(f"{name} Certificates")
+    output.heading(f"{'Platform' if platform else name} Certificates")
     rows = [[item["domain"], item.get("issuer") or "-", _until(item), _source(item)] for item in found]
     if rows:
         output.table([["DOMAIN", "ISSUER", "EXPIRES", "SOURCE"], *rows])
