@@ -149,6 +149,12 @@ class AccessLog:
         for name, pieces in format_lines(entries).items():
             self._write(name, pieces)
 
+    def note(self, name: str, wall: float, text: bytes) -> None:
+        """A line of another kind among the requests of an app."""
+        self.flush()
+        if self._folder is not None:
+            self._write(name, [format_stamp(wall), b" paas[router]: ", text, b"\n"])
+
     def _write(self, name: str, pieces: list[bytes]) -> None:
         lines = b"".join(pieces)
         try:

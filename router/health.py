@@ -75,15 +75,16 @@ class Probe(Stream):
 
 
 class Check:
-    """What is known of one backend's health. `host` is what its probes ask for."""
+    """What is known of one backend's health. `host` is what its probes ask for, `log` the log of its app."""
 
-    __slots__ = ("_due", "_fails", "_probe", "backend", "host", "proxy", "rule")
+    __slots__ = ("_due", "_fails", "_probe", "backend", "host", "log", "proxy", "rule")
 
-    def __init__(self, proxy: Proxy, backend: Backend, rule: Rule, host: bytes) -> None:
+    def __init__(self, proxy: Proxy, backend: Backend, rule: Rule, host: bytes, log: str) -> None:
         self.proxy = proxy
         self.backend = backend
         self.rule = rule
         self.host = host if b"*" not in host else backend.address.encode()
+        self.log = log
         self._due = proxy.loop.now + rule.interval_s * random()
         self._fails = 0
         self._probe: Probe | None = None
@@ -116,6 +117,9 @@ class Check:
             self.proxy.refresh(self.backend)
             word = "unhealthy" if sick else "healthy"
             print(f"router event={word} backend={self.backend.id}", file=sys.stderr, flush=True)
+            told = b'at=error desc="Health check failed"' if sick else b'at=info desc="Health check passed"'
+            path, wall = self.rule.path.encode(), self.proxy.loop.wall
+            self.proxy.access.note(self.log, wall, b'%b path="%b" dyno=%b' % (told, path, self.backend.dyno))
 
     def end(self) -> None:
         """Nobody asks any more."""
@@ -147,7 +151,7 @@ class Health:
                         continue
                     check = before.get(backend.id)
                     if check is None or check.backend is not backend:
-                        check = Check(self._proxy, backend, rule, route.host)
+                        check = Check(self._proxy, backend, rule, route.host, route.log)
                     check.rule = rule
                     self.checks[backend.id] = check
         for id, check in before.items():

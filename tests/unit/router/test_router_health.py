@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.router import REFUSED, Rig
+
+from router.access import AccessLog
 
 RULE = {"path": "/up?x=1", "interval_s": 5, "timeout_s": 2, "fails": 2}
 WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -91,6 +94,18 @@ def test_who_answers_badly_so_often_in_a_row_gets_no_requests_until_it_answers_w
     go(rig, 6, i1=b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", i2=WELL)
     assert ready(rig) == ["i1", "i2"]
     assert rig.proxy.metrics.health_failures >= 3
+
+
+def test_the_log_of_the_app_says_whom_requests_avoid(make: Any, tmp_path: Path) -> None:
+    rig = make("i1", "i2", health=RULE)
+    rig.proxy.access = AccessLog(tmp_path, 1, rig.proxy.metrics)
+    go(rig, 15, i1=b"HTTP/1.1 500 Oops\r\n\r\n", i2=WELL)
+    go(rig, 6, i1=WELL, i2=WELL)
+    (file,) = (path for path in tmp_path.iterdir() if path.stat().st_size)
+    assert [line.partition(" ")[2] for line in file.read_text().splitlines()] == [
+        'paas[router]: at=error desc="Health check failed" path="/up?x=1" dyno=web.1',
+        'paas[router]: at=info desc="Health check passed" path="/up?x=1" dyno=web.1',
+    ]
 
 
 def test_an_answer_in_pieces_is_one_answer(make: Any) -> None:
