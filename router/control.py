@@ -195,10 +195,8 @@ class ControlServer:
     def _set_table(self, document: Any) -> dict[str, Any]:
         try:
             generation = self.proxy.set_table(document)
-        except StaleTable as error:
-            return self._error("stale", str(error))
-        except TableError as error:
-            return self._error("bad-table", str(error))
+        except (StaleTable, TableError) as error:
+            return self._error("stale" if isinstance(error, StaleTable) else "bad-table", str(error))
         if self._table_file is not None:
             save_table(self._table_file, document)
         return {"ok": True, "generation": generation, "worker": os.getpid()}
