@@ -8,9 +8,11 @@ out. The router's part can be had by itself: `tests/bench/router/run.py`.
 from __future__ import annotations
 
 import argparse
+import atexit
 import http.client
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -73,7 +75,9 @@ _VENV: list[Path] = []
 
 def _bare_environment() -> Path:
     if not _VENV:
-        venv = Path(tempfile.mkdtemp(prefix="paas-bench-")) / "venv"
+        folder = tempfile.mkdtemp(prefix="paas-bench-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        venv = Path(folder) / "venv"
         subprocess.run(["/usr/bin/python3", "-m", "venv", str(venv)], check=True)
         requirements = str(ROOT / "examples/hello/requirements.txt")
         subprocess.run([str(venv / "bin/pip"), "install", "-qqq", "-r", requirements], check=True)
