@@ -49,6 +49,7 @@ def test_half_requests_of_strangers_keep_nobody_waiting(api: Api, who: As, count
             assert api.ask("GET", "/v1/keys/SHA256:none", who=asker).status in (403, 404)
 
 
+@pytest.mark.long
 def test_a_head_that_drips_is_hung_up_on(api: Api) -> None:
     with crowd(api, As(uid=NOBODY), 1) as [sock]:
         sock.settimeout(1)
@@ -60,6 +61,7 @@ def test_a_head_that_drips_is_hung_up_on(api: Api) -> None:
     raise AssertionError("still reading")
 
 
+@pytest.mark.long
 def test_a_slow_answer_is_no_slow_head(api: Api) -> None:
     ann = api.user("ann")
     api.ask("POST", "/v1/apps", {"name": "hello"}, ann)

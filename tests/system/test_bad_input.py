@@ -141,6 +141,7 @@ def test_a_submodule_is_named_in_the_refusal(platform: Platform) -> None:
     _refused(done.stdout, "submodule", "vendor/thing")
 
 
+@pytest.mark.long
 def test_a_push_of_200_megabytes_works_or_is_refused_in_a_sentence(platform: Platform) -> None:
     repository = platform.repository(PAGE)
     with (repository / "big.bin").open("wb") as file:

@@ -197,6 +197,7 @@ def test_nonsense_from_a_client_hangs_it_up_and_the_container_runs_on(spawner: S
     spawner.client.delete(instance_id)
 
 
+@pytest.mark.long
 def test_without_any_client_the_container_does_not_wait_for_ever(spawner: SpawnerUnderTest) -> None:
     instance_id, _ = spawner.start_container(
         "/bin/sh",
