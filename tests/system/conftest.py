@@ -13,7 +13,9 @@ from harness.platform import STACKS, Platform
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.geteuid() != 0:
         raise pytest.UsageError("system tests need root: they make namespaces, cgroups and mounts")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job of a shell's background; git would inherit it
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # as in a job of a shell's background; git would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -186,7 +186,9 @@ class HostServer:
             peer.close()
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # the thread must not go on accepting at a number used again
+        self._listener.shutdown(
+            socket.SHUT_RDWR
+        )  # the thread must not go on accepting at a number used again
         self._listener.close()
 
 
