@@ -62,7 +62,7 @@ def format_lines(entries: list[Entry]) -> dict[str, list[bytes]]:
     pieces: list[bytes] | None = None
     for wall, method, target, host, id, forwarded, dyno, connect, service, status, size, failure, route, protocol in entries:  # fmt: skip
         if wall != stamped:
-            stamped, stamp = wall, format_stamp(wall)
+            stamped, stamp = wall, _STAMPS.text(wall)
             info = stamp + _INFO
         if pieces is None or route is not last:
             last = route
@@ -85,9 +85,22 @@ def _error(failure: Failure) -> bytes:
     return f' paas[router]: at=error code={failure.code} desc="{failure.log}" method='.encode()
 
 
-def format_stamp(wall: float) -> bytes:
-    """`2026-08-04T21:53:15.123456+00:00`"""
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="microseconds").encode()
+class Stamps:
+    """Writes unix times as `2026-08-04T21:53:15.123456+00:00`; the second is written once."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = b""
+
+    def text(self, wall: float) -> bytes:
+        second = int(wall)
+        if second != self._second:
+            self._second = second
+            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
+        return b"%b.%06d+00:00" % (self._text, (wall - second) * 1e6)
+
+
+_STAMPS: Final = Stamps()
 
 
 class Ring:
@@ -153,7 +166,7 @@ class AccessLog:
         """A line of another kind among the requests of an app."""
         self.flush()
         if self._folder is not None:
-            self._write(name, [format_stamp(wall), b" paas[router]: ", text, b"\n"])
+            self._write(name, [_STAMPS.text(wall), b" paas[router]: ", text, b"\n"])
 
     def _write(self, name: str, pieces: list[bytes]) -> None:
         lines = b"".join(pieces)

@@ -26,7 +26,8 @@ from router.relay import Pipes
 from router.stream import Stream
 from router.table import Backend, RouteTable, parse, read_generation
 
-FLUSH_ENTRIES: Final = 256
+FLUSH_ENTRIES: Final = 32
+"""Few enough that whoever comes while they are written hardly waits."""
 FLUSH_S: Final = 0.1
 _LOW: Final = [b"%03x" % number for number in range(4096)]
 
