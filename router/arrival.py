@@ -14,7 +14,7 @@ from router.client import ClientConnection
 from router.http2 import Http2Connection
 from router.proxyprotocol import BadPreface, parse
 from router.secure import Secure
-from router.stream import BROKEN, READ_BYTES, SENT, Stream
+from router.stream import BROKEN, SENT, Stream
 
 if TYPE_CHECKING:
     from router.proxy import Proxy
@@ -148,12 +148,9 @@ class Arrival(Stream):
         self.loop.handle(fd, self)
 
     def readable(self) -> None:
-        try:
-            data = os.read(self.fd, READ_BYTES)
-        except BlockingIOError:
+        data = self.receive()
+        if data is None:
             return
-        except OSError:
-            data = b""
         if data:
             if not self.refused:
                 self.take(data)

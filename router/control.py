@@ -64,12 +64,9 @@ class ControlConnection(Stream):
         control.loop.add(fd, self)
 
     def readable(self) -> None:
-        try:
-            data = os.read(self.fd, READ_BYTES)
-        except BlockingIOError:
+        data = self.receive()
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self.lost()
             return

@@ -6,7 +6,6 @@ what happens when all of them fail.
 
 from __future__ import annotations
 
-import os
 import sys
 from random import random
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,7 @@ from router.lines import CRLF, HEAD_END, BadHead
 from router.loop import IN, OUT
 from router.policy import Health as Rule
 from router.response import parse_status_line
-from router.stream import READ_BYTES, Stream
+from router.stream import Stream
 
 if TYPE_CHECKING:
     from router.proxy import Proxy
@@ -38,12 +37,9 @@ class Probe(Stream):
         self.loop.add(fd, self, self.mask)
 
     def readable(self) -> None:
-        try:
-            data = os.read(self.fd, READ_BYTES)
-        except BlockingIOError:
+        data = self.receive()
+        if data is None:
             return
-        except OSError:
-            data = b""
         self._got += data
         try:
             status = self._status()

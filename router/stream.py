@@ -40,6 +40,15 @@ class Stream:
     def readable(self) -> None:
         raise NotImplementedError
 
+    def receive(self) -> bytes | None:
+        """What has come: nothing from a peer that sends no more or is gone, None when there is nothing to read now."""
+        try:
+            return os.read(self.fd, READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
     def take(self, data: bytes) -> None:
         """These plain bytes have come; none: the peer sends no more. `readable` reads and calls it, through `open`
         where `secure` is set."""
