@@ -1,10 +1,11 @@
 """The access log: entries are appended on the loop, formatted and written in batches, one ring of two files per app.
 
-`NAME.WORKER.0.log` and `NAME.WORKER.1.log` are used alternately: when the newer is full the older is truncated.
+`NAME.WORKER.0.log` and `NAME.WORKER.1.log` are used alternately: when the newer is full the older is written anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -18,6 +19,10 @@ from router.metrics import Metrics
 from router.table import Route
 
 RING_BYTES: Final = 8 * 1024 * 1024
+FLUSH_S: Final = 0.1
+FLUSH_ENTRIES: Final = 48
+"""Few enough that whoever comes while they are written hardly waits."""
+PIECE_BYTES: Final = 256 * 1024
 OPEN_RINGS: Final = 256
 UNKNOWN: Final = "_unknown"
 
@@ -104,35 +109,58 @@ _STAMPS: Final = Stamps()
 
 
 class Ring:
-    """Two files that are written in turn, `cap_bytes` each."""
+    """Two files that are written in turn, `cap_bytes` each. The kernel takes milliseconds to free a whole file, so the
+    older one is unlinked, and freed piece by piece while the other is written."""
 
     def __init__(self, base: Path, cap_bytes: int) -> None:
         self._paths = [base.with_name(f"{base.name}.{n}.log") for n in (0, 1)]
         self._cap = cap_bytes
         times = [path.stat().st_mtime_ns if path.exists() else 0 for path in self._paths]
         self._turn = 1 if times[1] > times[0] else 0
-        self._fd = -1
-        self._open(0)
+        self._fd = self._worn = -1
+        self._left = 0
+        """Bytes of the unlinked file `_worn` that are still to be freed."""
+        self._open()
 
-    def _open(self, flags: int) -> None:
-        flags |= os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(self._paths[self._turn], flags, 0o640)
-        if os.fstat(self._fd).st_size == 0:
-            os.fchmod(self._fd, 0o640)
         self._size = os.fstat(self._fd).st_size
+        if self._size == 0:
+            os.fchmod(self._fd, 0o640)
 
     def write(self, data: bytes) -> None:
         if self._size and self._size + len(data) > self._cap:
-            self.close()
-            self._turn ^= 1
-            self._open(os.O_TRUNC)
+            self._turn_over()
         self._size += os.write(self._fd, data)
+        if self._worn >= 0:
+            self._wear()
+
+    def _turn_over(self) -> None:
+        """Go on in the other file, with nothing in it."""
+        self.close()
+        self._turn ^= 1
+        path = self._paths[self._turn]
+        with contextlib.suppress(OSError):
+            self._worn = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            self._left = os.fstat(self._worn).st_size
+        path.unlink(missing_ok=True)
+        self._open()
+
+    def _wear(self) -> None:
+        self._left -= PIECE_BYTES
+        if self._left > 0:
+            os.truncate(self._worn, self._left)
+        else:
+            os.close(self._worn)
+            self._worn = -1
 
     def close(self) -> None:
-        """Close the file; once more does nothing."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        """Close the files; once more does nothing."""
+        for fd in (self._fd, self._worn):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._worn = -1
 
 
 class AccessLog:
@@ -142,6 +170,8 @@ class AccessLog:
         self, folder: Path | None, worker: int, metrics: Metrics, cap_bytes: int = RING_BYTES
     ) -> None:
         self.entries: list[Entry] = []
+        self.batch = FLUSH_ENTRIES
+        """With so many entries `flush` is due, and when the first is older than FLUSH_S."""
         self._folder = folder
         self._worker = worker
         self._metrics = metrics

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from router import gate
-from router.access import quote
+from router.access import FLUSH_S, quote
 from router.choice import choose
 from router.chunked import BadChunk
 from router.errors import FAILURES, Failure, of_status
@@ -367,10 +367,16 @@ class Exchange:
             self.proxy.metrics.app(self.route).received_bytes += self.body.received
         client, meaning = self.client, self.meaning
         came = quote(meaning.forwarded_for) + client.address if meaning.forwarded_for else client.address
-        self.proxy.access.entries.append(
+        access = self.proxy.access
+        access.entries.append(
             (loop.wall, self.method, self.shown, meaning.host or b"", self.request_id, came, dyno, self.connect_s,
              loop.now - self.started, self.status, self.body_bytes, self.failure, self.route, client.protocol)
         )  # fmt: skip
+        count = len(access.entries)
+        if count == 1:
+            loop.within(FLUSH_S)
+        elif count >= access.batch:
+            access.flush()
 
     def check(self, now: float) -> None:
         """Once a second: what takes longer than the limits allow fails."""

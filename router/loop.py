@@ -47,8 +47,8 @@ NOBODY: Final = Nobody()
 
 
 class Loop:
-    """`now` is monotonic and `wall` unix time in seconds, read once per batch. `busy` says whether the tick has
-    anything to look at; without it the loop sleeps until an event comes."""
+    """`now` is monotonic and `wall` unix time in seconds, read once per batch. `tick` is called once in `tick_s`. `busy`
+    says whether there is anything to do without an event; if not the loop sleeps until one comes."""
 
     def __init__(
         self, tick: Callable[[float], None], tick_s: float = 1.0, clock: Callable[[], float] = monotonic
@@ -60,8 +60,10 @@ class Loop:
         self.wall = time()
         self.stopped = False
         self.busy: Callable[[], bool] = lambda: True
-        self.after_batch: Callable[[], float] = lambda: tick_s
-        """Called after each batch; returns within how many seconds it wants to be called again."""
+        self.on_due: Callable[[], None] = lambda: None
+        """Called when the time has come that was asked for with `within`, and before each tick."""
+        self.relief: Callable[[], bool] | None = None
+        """Called after each batch while it is set; tells whether it has to be called again without waiting for events."""
         self.close_descriptor: Callable[[int], None] = os.close
         self.on_bug: Callable[[int], None] = self._bug
         """Called when the handler of a descriptor raised, while that is being handled."""
@@ -69,7 +71,11 @@ class Loop:
         self._tick = tick
         self._tick_s = tick_s
         self._offset = time() - clock()
-        self._next_tick = self.now + tick_s
+        self._next_tick = self._due = self.now + tick_s
+
+    def within(self, seconds: float) -> None:
+        """Have `on_due` called in so many seconds at the latest."""
+        self._due = min(self._due, self.now + seconds)
 
     def add(self, fd: int, handler: Handler, mask: int = IN) -> None:
         if fd >= len(self.handlers):
@@ -102,15 +108,15 @@ class Loop:
         """Handle events until `stopped`."""
         wait = self._tick_s
         while not self.stopped:
-            wait = self.step(wait if self.busy() else -1)
+            wait = self.step(wait)
         self._close_all()
 
     def step(self, wait: float) -> float:
         """Wait for events at most so many seconds (-1: for ever), handle them; returns how long to wait next."""
-        handlers = self.handlers
         events = self.epoll.poll(wait, BATCH)
         self.now = now = self._clock()
         self.wall = now + self._offset
+        handlers = self.handlers
         for fd, mask in events:
             try:
                 if mask == 1:
@@ -121,12 +127,20 @@ class Loop:
                 self.on_bug(fd)
         if self._closing:
             self._close_all()
+        if now >= self._due:
+            self._timed(now)
+        if self.relief is not None and self.relief():
+            return 0.0
+        return self._due - now if events or self.busy() else -1.0
+
+    def _timed(self, now: float) -> None:
+        self.on_due()
         if now >= self._next_tick:
             self._next_tick = now + self._tick_s
             self._offset = time() - self._clock()
             self._tick(now)
             self._close_all()
-        return min(self.after_batch(), max(0.0, self._next_tick - now))
+        self._due = self._next_tick
 
     def _close_all(self) -> None:
         for fd in self._closing:

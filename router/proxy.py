@@ -26,9 +26,6 @@ from router.relay import Pipes
 from router.stream import Stream
 from router.table import Backend, RouteTable, parse, read_generation
 
-FLUSH_ENTRIES: Final = 32
-"""Few enough that whoever comes while they are written hardly waits."""
-FLUSH_S: Final = 0.1
 _LOW: Final = [b"%03x" % number for number in range(4096)]
 
 
@@ -86,7 +83,6 @@ class Proxy:
         self.limits = limits or Limits()
         self.loop = Loop(self.tick, clock=clock)
         self.loop.busy = self.busy
-        self.loop.after_batch = self.after_batch
         self.table = RouteTable()
         self.backends: dict[str, Backend] = {}
         """Backends of the table, and removed ones that still have requests."""
@@ -99,6 +95,7 @@ class Proxy:
         self.pages = Pages(templates, files)
         self.metrics = Metrics()
         self.access = AccessLog(log_dir, worker, self.metrics)
+        self.loop.on_due = self.write_log
         self.gates: dict[str, Gate] = {}
         """By app."""
         self.pipes = Pipes()
@@ -116,7 +113,6 @@ class Proxy:
         self.health = Health(self)
         self._pieces = 0
         self._tired: deque[BackendConnection] = deque()
-        self._flush_at = 0.0
         self._stamped = 0.0
         self._stamp = b""
         self.new_id: Callable[[], bytes] = request_ids(os.urandom(20).hex()).__next__
@@ -240,32 +236,24 @@ class Proxy:
         """A piece of a body was compressed. After some in one turn of the loop the connection is not read until others
         have had theirs, so that nobody waits long for a turn."""
         self._pieces += 1
+        self.loop.relief = self.relieve
         if self._pieces > PIECES_A_TURN:
             connection.pause()
             self._tired.append(connection)
 
-    def relieve(self) -> None:
-        """A turn is over: read some of those again that were set aside."""
+    def relieve(self) -> bool:
+        """A turn is over: read some of those again that were set aside; whether there are more."""
         self._pieces = 0
         for _ in range(min(PIECES_A_TURN, len(self._tired))):
             connection = self._tired.popleft()
             if connection.fd >= 0 and connection.exchange is not None and not connection.exchange.client.out:
                 connection.resume()
+        if not self._tired:
+            self.loop.relief = None
+        return bool(self._tired)
 
-    def after_batch(self) -> float:
-        entries = self.access.entries
-        if self._pieces or self._tired:
-            self.relieve()
-            if self._tired:
-                return 0.0
-        if not entries:
-            return 1.0
-        now = self.loop.now
-        if len(entries) >= FLUSH_ENTRIES or now >= self._flush_at:
-            self.access.flush()
-            self._flush_at = now + FLUSH_S
-            return 1.0
-        return self._flush_at - now
+    def write_log(self) -> None:
+        self.access.flush()
 
     def tick(self, now: float) -> None:
         """Once a second: time limits of clients, age of pooled connections, the end of ejections, of draining."""
