@@ -27,7 +27,8 @@ OPEN_RINGS: Final = 256
 UNKNOWN: Final = "_unknown"
 
 _INFO: Final = b" paas[router]: at=info method="
-_NUMBERS: Final = [b"%d" % value for value in range(1000)]
+_THREE: Final = [b"%03d" % value for value in range(1000)]
+_SIZE: Final = [b"%d protocol=" % value for value in range(1000)]
 _SERVICE: Final = [b" connect=0ms service=%dms status=" % value for value in range(1000)]
 _STATUS: Final = [b"%d bytes=" % value for value in range(1000)]
 _UNSAFE = re.compile(rb"[^!#-\[\]-~ ]")
@@ -77,7 +78,7 @@ def format_lines(entries: list[Entry]) -> dict[str, list[bytes]]:
             info if failure is None or not failure.code else stamp + _error(failure),
             method, b' path="', target, b'" host=', host, b" request_id=", id, b' fwd="', forwarded, b'" dyno=', dyno,
             _SERVICE[ms] if ms < 1000 and not connect else _times(connect, ms),
-            _STATUS[status], _NUMBERS[size] if size < 1000 else b"%d" % size, b" protocol=", protocol, b"\n",
+            _STATUS[status], _SIZE[size] if size < 1000 else b"%d protocol=" % size, protocol, b"\n",
         )  # fmt: skip
     return logs
 
@@ -101,8 +102,9 @@ class Stamps:
         second = int(wall)
         if second != self._second:
             self._second = second
-            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
-        return b"%b.%06d+00:00" % (self._text, (wall - second) * 1e6)
+            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode()
+        micros = int((wall - second) * 1e6)
+        return b"".join((self._text, _THREE[micros // 1000], _THREE[micros % 1000], b"+00:00"))
 
 
 _STAMPS: Final = Stamps()

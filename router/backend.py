@@ -83,7 +83,7 @@ class BackendConnection(Stream):
 
     # a request begins, a connection rests
 
-    def rest(self, backend: Backend) -> None:
+    def rest(self) -> None:
         """Wait in the pool; an end of the connection is still seen."""
         self.exchange = None
         self.mode = _HEAD
@@ -92,7 +92,7 @@ class BackendConnection(Stream):
         if self.mask != IN:
             self.watch(IN)
         self.interims = 0
-        backend.idle.append(self)
+        self.owner.idle.append(self)
 
     def event(self, mask: int) -> None:
         if self.connecting:
@@ -213,13 +213,13 @@ class BackendConnection(Stream):
             status = self.status
             if not data.startswith(status.line):
                 status = self.status = self.proxy.status_lines(data[: data.find(CRLF)])
-            line_end = len(status.line) - 2
-            self.meaning = self.heads.read(data, line_end + 2, end + 2)
-            if exchange.ordinary and status.ordinary and self.meaning.ordinary:
+            line_end = status.end
+            meaning = self.meaning = self.heads.read(data, line_end + 2, end + 2)
+            if exchange.ordinary and status.ordinary and meaning.ordinary:
                 self._ordinary(exchange, data, end, status)
                 return
             self.checked = 0
-            head = forward.response_head(data[: end + 2], line_end, status, self.meaning)
+            head = forward.response_head(data[: end + 2], line_end, status, meaning)
             data = data[end + 4 :]
             if status.code >= 200:
                 self._final(exchange, head, data, status)
@@ -254,7 +254,7 @@ class BackendConnection(Stream):
         if exchange.client.send(data) == BROKEN:
             exchange.client.lost()
         else:
-            exchange.finish(reusable=self.lasting)
+            exchange.finish(self)
 
     def _upgrade(self, exchange: Exchange, head: bytes, rest: bytes) -> None:
         if not exchange.meaning.upgrade or self.meaning.upgrade != b"websocket" or exchange.uploading:
@@ -374,7 +374,7 @@ class BackendConnection(Stream):
         if exchange.client.send(data) == BROKEN:
             exchange.client.lost()
         else:
-            exchange.finish(reusable=self.lasting)
+            exchange.finish(self)
 
     def over(self, *, reset: bool) -> None:
         """The backend sends no more."""

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from itertools import permutations
 from random import random
-from typing import Final
 
-from router.table import Backend
-
-_PAIRS: Final = [list(permutations(range(count), 2)) for count in range(9)]
-"""All pairs of different indexes below so many."""
+from router.table import Backend, Pool
 
 
-def choose(
-    ready: list[Backend], tried: Collection[Backend] = (), rand: Callable[[], float] = random
-) -> Backend | None:
-    """A backend of `ready` that is not in `tried`, or None. In flight counts are weighed by `weight`."""
-    if tried:
-        ready = [b for b in ready if b not in tried]
-    count = len(ready)
-    if count < 2:
-        return ready[0] if count else None
-    if count < 9:
-        pairs = _PAIRS[count]
-        first, second = pairs[int(rand() * len(pairs))]
+def choose(pool: Pool, tried: Collection[Backend] = (), rand: Callable[[], float] = random) -> Backend | None:
+    """A ready backend that is not in `tried`, or None. In flight counts are weighed by `weight`."""
+    pairs = pool.pairs
+    if pairs and not tried:
+        one, other = pairs[int(rand() * len(pairs))]
     else:
+        ready = [b for b in pool.ready if b not in tried] if tried else pool.ready
+        count = len(ready)
+        if count < 2:
+            return ready[0] if count else None
         first = int(rand() * count)
-        second = (first + 1 + int(rand() * (count - 1))) % count
-    one, other = ready[first], ready[second]
+        one, other = ready[first], ready[(first + 1 + int(rand() * (count - 1))) % count]
     if one.inflight * other.weight <= other.inflight * one.weight:
         return one
     return other

@@ -13,7 +13,7 @@ from router import forward
 from router.access import quote
 from router.errors import FAILURES, of_status
 from router.exchange import Exchange
-from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, EmptyLine, HeadMemory, check_partial
+from router.lines import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, HeadMemory, check_partial
 from router.loop import IN
 from router.relay import pour, relay_upload
 from router.request import (
@@ -98,7 +98,8 @@ class ClientConnection(Stream):
         return b"http" if self.protocol == b"http" else b"https"
 
     def readable(self) -> None:
-        if self.exchange is not None and self.exchange.uploading and relay_upload(self, self.exchange):
+        exchange = self.exchange
+        if exchange is not None and exchange.uploading and relay_upload(self, exchange):
             return
         try:
             data = os.read(self.fd, READ_BYTES)
@@ -115,12 +116,11 @@ class ClientConnection(Stream):
     def take(self, data: bytes) -> None:
         self.active = self.loop.now
         exchange = self.exchange
-        if not data:
+        if exchange is None and data and not self.lingering:
+            self.serve(self.buffer + data if self.buffer else data)
+        elif not data:
             self._end_of_input()
         elif exchange is None:
-            if not self.lingering:
-                self.serve(self.buffer + data if self.buffer else data)
-                return
             self.lingering -= len(data)
             if self.lingering <= 0:
                 self.cut()
@@ -149,21 +149,40 @@ class ClientConnection(Stream):
 
     def serve(self, data: bytes) -> None:
         """Take requests from `data` until one is under way or more bytes are needed."""
-        self.serving = True
         self.buffer = b""
+        line = ordinary_line(data)
+        if line is not None and data.endswith(HEAD_END) and self._usual(data, line):
+            return
+        self.serving = True
         try:
             while data:
-                line = ordinary_line(data)
-                if line is not None and data.endswith(HEAD_END) and len(data) <= MAX_HEAD_BYTES:
-                    try:
-                        data = self._begin(data, len(data) - 4, line)
-                    except EmptyLine:  # the head ends earlier
-                        data = self._request(data, line)
-                else:
-                    data = self._request(data, line)
+                data = self._request(data)
         except BadHead as error:
             self._refuse(error)
         self.serving = False
+
+    def _usual(self, data: bytes, line: re.Match[bytes]) -> bool:
+        """Begin the exchange of a request that is all of `data` and has no body, as most; False when it is another."""
+        end = len(data) - 2
+        try:
+            meaning = self.heads.read(data, line.end(), end)
+        except BadHead:
+            return False
+        host = meaning.host
+        if host is None or meaning.unusual or end > MAX_HEAD_BYTES:
+            return False
+        method, target = line.groups()
+        proxy = self.proxy
+        route = proxy.table.lookup(host, target)
+        if route is None or route.judged:
+            return False
+        if self.since:
+            self.since, self.checked = 0.0, 0
+        request_id = proxy.new_id()
+        exchange = self.exchange = Exchange(self, method, target, 1, meaning, request_id, route)
+        exchange.replay = forward.usual_head(data[:end], meaning, self.lines, proxy.wall_ms(), request_id)
+        exchange.dispatch()
+        return True
 
     def _goes_on(self) -> bytes:
         """After a request that is over already: the bytes of the next one, if it may begin."""
@@ -172,31 +191,31 @@ class ClientConnection(Stream):
         data, self.buffer = self.buffer, b""
         return data
 
-    def _request(self, data: bytes, line: re.Match[bytes] | None) -> bytes:
+    def _request(self, data: bytes) -> bytes:
         """Begin the exchange of the request at the start of `data`; what can be begun after it, if it is over."""
         received = data
         if data[0] == 13 and data[:2] == CRLF:  # one empty line before a request is forgiven, RFC 9112 2.2
             data = data[2:]
         end = data.find(HEAD_END)
-        if end < 0 or end > MAX_HEAD_BYTES:
-            check_partial(data, self.checked)
-            if not self.since and data:
-                self.since = self.loop.now
-            self.buffer = received
-            self.checked = len(data)
-            return b""
-        return self._begin(data, end, line)
+        if 0 <= end <= MAX_HEAD_BYTES:
+            return self._begin(data, end)
+        check_partial(data, self.checked)
+        if not self.since and data:
+            self.since = self.loop.now
+        self.buffer = received
+        self.checked = len(data)
+        return b""
 
-    def _begin(self, data: bytes, end: int, line: re.Match[bytes] | None) -> bytes:
-        """As `_request`, with the head ending at `end`. Raises EmptyLine, having done nothing, if it ends earlier."""
+    def _begin(self, data: bytes, end: int) -> bytes:
+        """As `_request`, with the head ending at `end`."""
         minor = 1
+        line = ordinary_line(data)
         if line is not None:
             method, target = line.groups()
             start = line.end()
         else:
             start = data.find(CRLF) + 2
             method, target, minor = parse_request_line(data, start - 2)
-        proxy = self.proxy
         meaning = self.heads.read(data, start, end + 2)
         if self.since:
             self.since, self.checked = 0.0, 0
@@ -206,6 +225,7 @@ class ClientConnection(Stream):
             raise BadHead("no Host")
         if target[0] != 47 or minor == 0:
             target, head, authority, meaning = self._unusual(method, target, minor, head, meaning)
+        proxy = self.proxy
         route = proxy.table.lookup(meaning.host or b"", target)
         request_id = meaning.request_id or proxy.new_id()
         exchange = self.exchange = Exchange(self, method, target, minor, meaning, request_id, route)
@@ -221,12 +241,8 @@ class ClientConnection(Stream):
             port = meaning.port or (443 if meaning.scheme == b"https" else self.port)
             lines = forward.client_lines(self.address, port, meaning.scheme or self.scheme)
         head = forward.request_head(head, meaning, lines, proxy.wall_ms(), request_id, authority)
-        if meaning.length or len(data) > end + 4 or route.judged:
-            self.received = len(data) - end - 4
-            exchange.start(head, data[end + 4 :])
-        else:
-            exchange.replay = head
-            exchange.dispatch()
+        self.received = len(data) - end - 4
+        exchange.start(head, data[end + 4 :])
         return self._goes_on() if exchange.status else b""
 
     def _unusual(

@@ -195,7 +195,7 @@ class Exchange:
             if route.special is not None:
                 backend = gate.pick(self, route)
             elif route.pool is not None:
-                backend = choose(route.pool.ready, self.tried)
+                backend = choose(route.pool, self.tried)
             if backend is None:
                 self.fail(FAILURES["refused"] if self.tried else route.failure)
                 return
@@ -245,7 +245,7 @@ class Exchange:
         self.let_go()
         self.tried += (backend,)
         pool = self._pool()
-        if pool is not None and len(self.tried) < ATTEMPTS and choose(pool.ready, self.tried) is not None:
+        if pool is not None and len(self.tried) < ATTEMPTS and choose(pool, self.tried) is not None:
             self.proxy.metrics.retries += 1
             self.dispatch()
         elif number in OUR_FAULT:
@@ -279,10 +279,8 @@ class Exchange:
         self.tried += (backend,)
         self.let_go()
         pool = self._pool()
-        again = (
-            not self.retried and self.replay is not None and self.method in IDEMPOTENT and pool is not None
-        )
-        if again and pool is not None and choose(pool.ready, (backend,)) is not None:
+        again = not self.retried and self.replay is not None and self.method in IDEMPOTENT
+        if again and pool is not None and choose(pool, (backend,)) is not None:
             self.retried = True
             self.proxy.metrics.retries += 1
             self.dispatch()
@@ -338,16 +336,15 @@ class Exchange:
 
     # the end
 
-    def finish(self, *, reusable: bool) -> None:
-        """The response has been passed on entirely."""
-        backend, connection = self.backend, self.connection
-        assert backend is not None and connection is not None
+    def finish(self, connection: BackendConnection) -> None:
+        """The response, which came over this connection, has been passed on entirely."""
+        backend = connection.owner
         complete = not self.uploading
         self.log(backend.dyno)
-        if reusable and complete and not (backend.draining or self.unheard or connection.out):
+        if connection.lasting and complete and not (backend.draining or self.unheard or connection.out):
             self.connection = self.backend = None
             backend.inflight -= 1
-            connection.rest(backend)
+            connection.rest()
         else:
             self.let_go()
         self.client.finished(self.keep and complete)
@@ -368,14 +365,14 @@ class Exchange:
         client, meaning = self.client, self.meaning
         came = quote(meaning.forwarded_for) + client.address if meaning.forwarded_for else client.address
         access = self.proxy.access
-        access.entries.append(
+        entries = access.entries
+        if not entries:
+            loop.within(FLUSH_S)
+        entries.append(
             (loop.wall, self.method, self.shown, meaning.host or b"", self.request_id, came, dyno, self.connect_s,
              loop.now - self.started, self.status, self.body_bytes, self.failure, self.route, client.protocol)
         )  # fmt: skip
-        count = len(access.entries)
-        if count == 1:
-            loop.within(FLUSH_S)
-        elif count >= access.batch:
+        if len(entries) >= access.batch:
             access.flush()
 
     def check(self, now: float) -> None:

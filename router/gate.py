@@ -175,7 +175,7 @@ def pick(exchange: Exchange, route: Route) -> Backend | None:
                 return backend
     first = pick_pool(route)
     for pool in [first, *fit, *pools] if first is not None and first.fit else [*fit, *pools]:
-        chosen = choose(pool.ready, exchange.tried)
+        chosen = choose(pool, exchange.tried)
         if chosen is not None:
             if secret:
                 exchange.lines = lines(exchange) + affinity_cookie(secret, chosen.id)

@@ -31,6 +31,7 @@ _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)"
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LONE = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]{0,%d}" % CACHED_LINE_BYTES).fullmatch
 _NO_VALUE = re.compile(rb"[^\t\x20-\x7e\x80-\xff]").search
 
 Meaning = TypeVar("Meaning")
@@ -42,10 +43,6 @@ class BadHead(Exception):
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
         self.status = status
-
-
-class EmptyLine(BadHead):
-    """A line without a character: the head ends there."""
 
 
 class Line:
@@ -66,8 +63,6 @@ def split_field(line: bytes) -> tuple[bytes, bytes]:
         raise BadHead("a header line is too long", 431)
     match = _FIELD.fullmatch(line)
     if match is None:
-        if not line:
-            raise EmptyLine("an empty line in the head")
         raise BadHead("malformed header line")
     return match[1].lower(), match[2].strip(b" \t")
 
@@ -259,12 +254,12 @@ class HeadMemory(Generic[Meaning]):
     def read(self, data: bytes, start: int, end: int) -> Meaning:
         """The meaning of the header lines in `data` from `start` to `end`, each with its CRLF. Raises BadHead."""
         before, after = self._before, self._after
-        if data.startswith(before, start) and data.endswith(after, start, end):
-            start += len(before)
-            end -= len(after)
-            if start <= end <= start + CACHED_LINE_BYTES and _NO_VALUE(data, start, end) is None:
-                return self._meaning  # type: ignore[return-value]
-            start, end = start - len(before), end + len(after)
+        if (
+            data.startswith(before, start)
+            and data.endswith(after, start, end)
+            and _VALUE(data, start + len(before), end - len(after)) is not None
+        ):
+            return self._meaning  # type: ignore[return-value]
         return self._learn(data[start:end])
 
     def _learn(self, block: bytes) -> Meaning:

@@ -69,6 +69,7 @@ class RequestMeaning:
         "port",
         "request_id",
         "scheme",
+        "unusual",
         "upgrade",
     )
 
@@ -91,6 +92,8 @@ class RequestMeaning:
         self.cuts: tuple[bytes, ...] = ()
         self.extra = b""
         """Lines that we write in the place of some that were cut."""
+        self.unusual = False
+        """Whether there is a body, or more to do than to take out `cuts`."""
 
 
 def parse_request_line(data: bytes, end: int) -> tuple[bytes, bytes, int]:
@@ -234,6 +237,10 @@ def _finish(meaning: RequestMeaning, lines: tuple[Line, ...], upgrade: bytes) ->
         meaning.extra += UPGRADE_LINES
     if meaning.expect:
         meaning.extra += EXPECT_LINE
+    meaning.unusual = bool(
+        meaning.length or meaning.extra or meaning.nominated or meaning.forwarded_for or meaning.request_id
+        or meaning.scheme or meaning.port
+    )  # fmt: skip
 
 
 def reader(*, trusted: bool = False) -> HeadReader[RequestMeaning]:

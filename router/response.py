@@ -31,10 +31,11 @@ PROTECTED: Final = frozenset((b"content-length transfer-encoding content-type se
 class StatusLine:
     """`line` is the line as it came, `text` as it is passed on, both with their CRLF."""
 
-    __slots__ = ("code", "line", "minor", "ordinary", "same", "text")
+    __slots__ = ("code", "end", "line", "minor", "ordinary", "same", "text")
 
     def __init__(self, code: int, minor: int, reason: bytes, line: bytes = b"") -> None:
         self.line = line + CRLF
+        self.end = len(line)
         self.code = code
         self.minor = minor
         self.same = minor == 1

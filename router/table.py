@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import permutations
 from random import random
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -17,6 +18,7 @@ from router.errors import BY_CODE, FAILURES, Failure
 from router.policy import Policy
 from router.policy import parse as read_policy
 
+FEW_BACKENDS: Final = 8
 _FILE = re.compile(r"[0-9A-Za-z_-]{1,128}\.pem")
 
 _TOKEN = re.compile(r"[0-9A-Za-z_.-]{1,512}")
@@ -79,14 +81,16 @@ class Backend:
 
 
 class Pool:
-    """The backends of a route. `ready` are those that may be chosen now, `fit` whether they ought to be."""
+    """The backends of a route. `ready` are those that may be chosen now, `fit` whether they ought to be; `pairs` holds
+    every two of the ready ones in either order, while these are few."""
 
-    __slots__ = ("backends", "fit", "name", "ready")
+    __slots__ = ("backends", "fit", "name", "pairs", "ready")
 
     def __init__(self, name: str, backends: list[Backend]) -> None:
         self.name = name
         self.backends = backends
         self.ready: list[Backend] = []
+        self.pairs: list[tuple[Backend, Backend]] = []
         self.fit = False
         self.refresh(0.0)
 
@@ -97,6 +101,7 @@ class Pool:
         well = [b for b in sitting_in if not b.sick]
         self.fit = bool(well)
         self.ready = well or sitting_in or serving
+        self.pairs = list(permutations(self.ready, 2)) if len(self.ready) <= FEW_BACKENDS else []
 
 
 @dataclass(slots=True)

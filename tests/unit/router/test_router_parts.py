@@ -21,7 +21,7 @@ from router.errors import FAILURES
 from router.lines import MAX_LINE_BYTES, BadHead, HeadMemory, HeadReader, Line
 from router.metrics import Metrics
 from router.pages import Pages
-from router.table import Backend, Route, RouteTable, TableError, parse
+from router.table import Backend, Pool, Route, RouteTable, TableError, parse
 
 UUID = b"6f1ed002-ab55-4985-a140-14ebf0951522"
 
@@ -317,28 +317,32 @@ def backends(*inflight: int) -> list[Backend]:
 
 
 def test_the_less_busy_of_two_wins() -> None:
-    one, other = pair = backends(3, 2)
+    one, other = backends(3, 2)
+    pair = Pool("p", [one, other])
     assert {choose(pair) for _ in range(50)} == {other}
     other.inflight = 9
     assert {choose(pair) for _ in range(50)} == {one}
 
 
 def test_the_busiest_of_many_is_never_chosen_and_all_others_are() -> None:
-    many = backends(1, 1, 1, 9)
+    many = Pool("p", backends(1, 1, 1, 9))
     assert {b.id for b in (choose(many) for _ in range(300)) if b} == {"i0", "i1", "i2"}
+    crowd = Pool("p", backends(*[1] * 11, 9))
+    assert {b.id for b in (choose(crowd) for _ in range(2000)) if b} == {f"i{n}" for n in range(11)}
 
 
 def test_weight_makes_a_backend_carry_more() -> None:
-    _light, heavy = pair = backends(1, 2)
+    light, heavy = backends(1, 2)
     heavy.weight = 4
-    assert choose(pair) is heavy
+    assert choose(Pool("p", [light, heavy])) is heavy
 
 
 def test_tried_backends_are_left_out() -> None:
-    one, other = pair = backends(0, 5)
+    one, other = backends(0, 5)
+    pair = Pool("p", [one, other])
     assert choose(pair, (one,)) is other
     assert choose(pair, (one, other)) is None
-    assert choose([]) is None
+    assert choose(Pool("p", [])) is None
 
 
 # pages and the log
