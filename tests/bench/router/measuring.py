@@ -144,6 +144,8 @@ class Bench:
             str(self.stage.folder / "load"),
             "-d",
             str(self.seconds),
+            "-w",
+            "0.1",
             *options,
             "127.0.0.1",
             str(proxy.port),

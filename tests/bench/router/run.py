@@ -1,10 +1,11 @@
 """The router's figures beside nginx, HAProxy and Caddy, which take turns with it in one run.
 
-    python tests/bench/router/run.py [--only NAME] [--rounds 4] [--seconds 1] [--core pure] [--json]
+    python tests/bench/router/run.py [--only NAME] [--rounds 12] [--seconds 0.35] [--core pure] [--json]
 
 The proxy is alone on the first core, load generator and backend are on the second. Compare within one run only: CPU per
 request is disturbed least by whatever else runs; requests per second and latency move with it. A figure is the
-median of its rounds; after it their spread, what it must be and what it aims at.
+median of its rounds; after it their spread, what it must be and what it aims at. Rounds are many and short because the
+speed of a virtual machine changes by a half from one second to the next: neighbours in time can be compared.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", metavar="NAME", help=f"part of a name of {', '.join(SCENARIOS)}"
     )
-    parser.add_argument("--rounds", type=int, default=4, help="of each proxy in each scenario (4)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each round (1)")
+    parser.add_argument("--rounds", type=int, default=12, help="of each proxy in each scenario (12)")
+    parser.add_argument("--seconds", type=float, default=0.35, help="of each round (0.35)")
     parser.add_argument("--core", choices=["pure", "compiled"], help="of the router; both unless said")
     parser.add_argument("--json", action="store_true", help="nothing but the figures and their single rounds")
     chosen = parser.parse_args()
