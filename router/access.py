@@ -20,8 +20,8 @@ from router.table import Route
 
 RING_BYTES: Final = 8 * 1024 * 1024
 FLUSH_S: Final = 0.1
-FLUSH_ENTRIES: Final = 48
-"""Few enough that whoever comes while they are written hardly waits."""
+FLUSH_ENTRIES: Final = 64
+A_FEW: Final = 16
 PIECE_BYTES: Final = 256 * 1024
 OPEN_RINGS: Final = 256
 UNKNOWN: Final = "_unknown"
@@ -60,9 +60,8 @@ def quote(text: bytes) -> bytes:
     return _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], text)
 
 
-def format_lines(entries: list[Entry]) -> dict[str, list[bytes]]:
-    """The lines of the log by its name, each with its newline, in pieces that belong together."""
-    logs: dict[str, list[bytes]] = {}
+def format_lines(entries: list[Entry], logs: dict[str, list[bytes]]) -> None:
+    """Add the lines to the logs by name, each with its newline, in pieces that belong together."""
     stamped, stamp, info = -1.0, b"", b""
     last: Route | None = None
     pieces: list[bytes] | None = None
@@ -80,7 +79,6 @@ def format_lines(entries: list[Entry]) -> dict[str, list[bytes]]:
             _SERVICE[ms] if ms < 1000 and not connect else _times(connect, ms),
             _STATUS[status], _SIZE[size] if size < 1000 else b"%d protocol=" % size, protocol, b"\n",
         )  # fmt: skip
-    return logs
 
 
 def _times(connect: float, ms: int) -> bytes:
@@ -166,14 +164,19 @@ class Ring:
 
 
 class AccessLog:
-    """Takes entries; `flush` counts and writes them. Without a folder they are only counted."""
+    """Takes entries; `do_some` counts and formats a few, when there is time, `flush` all of them, and writes. Without a
+    folder they are only counted."""
 
     def __init__(
         self, folder: Path | None, worker: int, metrics: Metrics, cap_bytes: int = RING_BYTES
     ) -> None:
         self.entries: list[Entry] = []
+        """Always the same list."""
         self.batch = FLUSH_ENTRIES
         """With so many entries `flush` is due, and when the first is older than FLUSH_S."""
+        self._lines: dict[str, list[bytes]] = {}
+        """Pieces of what is still to be written, by the name of the log."""
+        self._formatted = 0
         self._folder = folder
         self._worker = worker
         self._metrics = metrics
@@ -182,16 +185,37 @@ class AccessLog:
         self.lost = 0
         """Lines that could not be written."""
 
-    def flush(self) -> None:
-        """Format and write what has been gathered."""
-        entries = self.entries
-        if not entries:
-            return
-        self.entries = []
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to flush."""
+        return bool(self.entries or self._formatted)
+
+    def do_some(self) -> None:
+        """A small part of what there is to do; whoever comes meanwhile hardly waits."""
+        if self._formatted >= FLUSH_ENTRIES // 2:
+            self._write_all()
+        else:
+            some = self.entries[:A_FEW]
+            del self.entries[:A_FEW]
+            self._take(some)
+
+    def _take(self, entries: list[Entry]) -> None:
         self._metrics.count(entries)
-        if self._folder is None:
-            return
-        for name, pieces in format_lines(entries).items():
+        if self._folder is not None:
+            format_lines(entries, self._lines)
+            self._formatted += len(entries)
+
+    def flush(self) -> None:
+        """Count, format and write what has been gathered."""
+        if self.entries:
+            self._take(self.entries)
+            self.entries.clear()
+        if self._formatted:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        lines, self._lines, self._formatted = self._lines, {}, 0
+        for name, pieces in lines.items():
             self._write(name, pieces)
 
     def note(self, name: str, wall: float, text: bytes) -> None:

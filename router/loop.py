@@ -10,7 +10,7 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from time import monotonic, time
 from typing import Final, Protocol
 
@@ -18,6 +18,8 @@ IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
 GONE: Final = select.EPOLLHUP | select.EPOLLERR
 BATCH: Final = 512
+CHORES: Final = 16
+"""With so many to do the loop does not sleep."""
 
 
 class Handler(Protocol):
@@ -60,6 +62,9 @@ class Loop:
         self.wall = time()
         self.stopped = False
         self.busy: Callable[[], bool] = lambda: True
+        self.chores: Sized = ()
+        """What can wait until there is nothing else to do; `on_spare` does a little of it."""
+        self.on_spare: Callable[[], None] = lambda: None
         self.on_due: Callable[[], None] = lambda: None
         """Called when the time has come that was asked for with `within`, and before each tick."""
         self.relief: Callable[[], bool] | None = None
@@ -127,9 +132,11 @@ class Loop:
                 self.on_bug(fd)
         if self._closing:
             self._close_all()
+        if not events and self.chores:
+            self.on_spare()
         if now >= self._due:
             self._timed(now)
-        if self.relief is not None and self.relief():
+        if len(self.chores) >= CHORES or (self.relief is not None and self.relief()):
             return 0.0
         return self._due - now if events or self.busy() else -1.0
 

@@ -95,7 +95,9 @@ class Proxy:
         self.pages = Pages(templates, files)
         self.metrics = Metrics()
         self.access = AccessLog(log_dir, worker, self.metrics)
-        self.loop.on_due = self.write_log
+        self.loop.chores = self.access.entries
+        self.loop.on_spare = self.access.do_some
+        self.loop.on_due = self.access.flush
         self.gates: dict[str, Gate] = {}
         """By app."""
         self.pipes = Pipes()
@@ -228,7 +230,7 @@ class Proxy:
 
     def busy(self) -> bool:
         """Whether anything has to be looked at without an event."""
-        return bool(self.clients or self.access.entries or self.draining or self.on_tick) or any(
+        return bool(self.clients or self.access.pending or self.draining or self.on_tick) or any(
             b.idle or b.ejected_until for b in self.backends.values()
         )
 
@@ -251,9 +253,6 @@ class Proxy:
         if not self._tired:
             self.loop.relief = None
         return bool(self._tired)
-
-    def write_log(self) -> None:
-        self.access.flush()
 
     def tick(self, now: float) -> None:
         """Once a second: time limits of clients, age of pooled connections, the end of ejections, of draining."""

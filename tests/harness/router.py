@@ -179,8 +179,9 @@ class Rig:
     def __init__(self, backends: tuple[str, ...] = ("i1",), **flags: Any) -> None:
         self.now = 1000.0
         self.proxy = Proxy(limits=Limits(), clock=lambda: self.now)
-        self.proxy.loop.on_due = lambda: None
         self.proxy.access.batch = 1_000_000  # entries of the log stay to be looked at
+        self.proxy.loop.chores = ()
+        self.proxy.loop.on_due = lambda: None
         self.proxy.connect = self._connect
         self.proxy.dial = self._dial
         self.events: list[dict[str, Any]] = []
@@ -315,8 +316,9 @@ class Rig:
 
     def log(self) -> list[Any]:
         """Entries of the access log since the last call."""
-        entries, self.proxy.access.entries = self.proxy.access.entries, []
-        return [Logged(*entry) for entry in entries]
+        entries = [Logged(*entry) for entry in self.proxy.access.entries]
+        self.proxy.access.entries.clear()
+        return entries
 
     def close(self) -> None:
         for end in self.ends:

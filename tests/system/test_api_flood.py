@@ -58,7 +58,9 @@ def test_a_head_that_drips_is_hung_up_on(api: Api) -> None:
                 assert sock.recv(1) == b""
                 return
             except TimeoutError:
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # hung up on between the two: read next
+                with contextlib.suppress(
+                    BrokenPipeError, ConnectionResetError
+                ):  # hung up on between the two: read next
                     sock.sendall(b"x")
             except ConnectionResetError:
                 return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router import request, response
-from router.access import AccessLog, Ring, format_lines, quote
+from router.access import A_FEW, AccessLog, Ring, format_lines, quote
 from router.choice import choose
 from router.control import load_table, save_table
 from router.errors import FAILURES
@@ -375,7 +377,9 @@ def entry(**changes: Any) -> Logged:
 
 
 def line_of(entry: Logged) -> bytes:
-    return b"".join(format_lines([entry])["a1"])
+    logs: dict[str, list[bytes]] = {}
+    format_lines([entry], logs)
+    return b"".join(logs["a1"])
 
 
 def test_the_access_line_is_the_field_s() -> None:
@@ -413,6 +417,45 @@ def test_logs_are_a_ring_of_two_files(tmp_path: Path) -> None:
         path.read_bytes().endswith(b"%099d\nnew\n" % 99) or path.read_bytes() == b"new\n"
         for path in tmp_path.iterdir()
     )
+
+
+def deleted_files(folder: Path) -> list[int]:
+    """Bytes of the files that were in this folder and are still open."""
+    fds = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    names = [(fd, os.readlink(fd)) for fd in fds if fd.exists() or fd.is_symlink()]
+    return [
+        fd.stat().st_size
+        for fd, name in names
+        if name.startswith(f"{folder}/") and name.endswith(" (deleted)")
+    ]
+
+
+def test_a_full_file_is_freed_piece_by_piece(tmp_path: Path) -> None:
+    ring = Ring(tmp_path / "a1.0", 1 << 20)
+    for _ in range(33):
+        ring.write(bytes(1 << 16))
+    kept = deleted_files(tmp_path)
+    while deleted_files(tmp_path):
+        ring.write(b"x")
+        kept += deleted_files(tmp_path)
+    ring.close()
+    assert kept == [3 << 18, 2 << 18, 1 << 18]
+    assert sorted(path.stat().st_size for path in tmp_path.iterdir()) == [(1 << 16) + 3, 1 << 20]
+
+
+def test_lines_are_made_a_few_at_a_time_while_there_is_nothing_else_to_do(tmp_path: Path) -> None:
+    metrics = Metrics()
+    log = AccessLog(tmp_path, 0, metrics)
+    entries = [entry(target=b"/%d" % number) for number in range(150)]
+    for turn in range(50):
+        log.entries += entries[turn * 3 : turn * 3 + 3]
+        while len(log.entries) > A_FEW:
+            log.do_some()
+    assert log.pending
+    log.flush()
+    assert not log.pending and metrics.apps["x"].classes[2] == 150
+    paths = re.findall(r'path="/(\d+)"', (tmp_path / "a1.0.0.log").read_text())
+    assert [int(path) for path in paths] == list(range(150))
 
 
 def test_the_log_of_each_app_is_its_own_and_requests_are_counted(tmp_path: Path) -> None:

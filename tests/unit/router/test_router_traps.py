@@ -7,7 +7,7 @@ import os
 import pytest
 from harness.router import Rig
 
-from router.loop import Loop
+from router.loop import CHORES, Loop
 
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: app.test\r\n\r\n"
@@ -272,6 +272,35 @@ def test_a_number_that_is_closed_and_used_again_in_one_batch_gets_no_stale_event
         os.close(writing)
         if reading in (ends[2][0], readers[0].fd):
             os.close(reading)
+    loop.epoll.close()
+
+
+def test_chores_are_done_when_nothing_else_is_to_do_and_until_then_the_loop_does_not_sleep() -> None:
+    loop = Loop(lambda now: None)
+    loop.busy = lambda: False
+    done: list[int] = []
+    loop.chores = chores = list(range(CHORES))
+
+    class Reader:
+        def readable(self) -> None:
+            os.read(reading, 1)
+
+        def event(self, mask: int) -> None: ...
+
+        def abort(self) -> None: ...
+
+    def do_one() -> None:
+        done.append(chores.pop())
+
+    loop.on_spare = do_one
+    reading, writing = os.pipe()
+    loop.add(reading, Reader())
+    os.write(writing, b"x")
+    assert loop.step(-1) == 0.0 and not done
+    assert loop.step(0.0) == -1.0 and done == [CHORES - 1]
+    loop.close(reading)
+    loop.step(0.0)
+    os.close(writing)
     loop.epoll.close()
 
 
