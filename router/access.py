@@ -26,7 +26,7 @@ PIECE_BYTES: Final = 256 * 1024
 OPEN_RINGS: Final = 256
 UNKNOWN: Final = "_unknown"
 
-_INFO: Final = b" paas[router]: at=info method="
+_INFO: Final = b"+00:00 paas[router]: at=info method="
 _THREE: Final = [b"%03d" % value for value in range(1000)]
 _SIZE: Final = [b"%d protocol=" % value for value in range(1000)]
 _SERVICE: Final = [b" connect=0ms service=%dms status=" % value for value in range(1000)]
@@ -62,19 +62,18 @@ def quote(text: bytes) -> bytes:
 
 def format_lines(entries: list[Entry], logs: dict[str, list[bytes]]) -> None:
     """Add the lines to the logs by name, each with its newline, in pieces that belong together."""
-    stamped, stamp, info = -1.0, b"", b""
+    stamped, info = -1.0, b""
     last: Route | None = None
     pieces: list[bytes] | None = None
     for wall, method, target, host, id, forwarded, dyno, connect, service, status, size, failure, route, protocol in entries:  # fmt: skip
         if wall != stamped:
-            stamped, stamp = wall, _STAMPS.text(wall)
-            info = stamp + _INFO
+            stamped, info = wall, _STAMPS.text(wall, _INFO)
         if pieces is None or route is not last:
             last = route
             pieces = logs.setdefault(route.log if route is not None else UNKNOWN, [])
         ms = int(service * 1000)
         pieces += (
-            info if failure is None or not failure.code else stamp + _error(failure),
+            info if failure is None or not failure.code else _STAMPS.text(wall, _error(failure)),
             method, b' path="', target, b'" host=', host, b" request_id=", id, b' fwd="', forwarded, b'" dyno=', dyno,
             _SERVICE[ms] if ms < 1000 and not connect else _times(connect, ms),
             _STATUS[status], _SIZE[size] if size < 1000 else b"%d protocol=" % size, protocol, b"\n",
@@ -86,23 +85,23 @@ def _times(connect: float, ms: int) -> bytes:
 
 
 def _error(failure: Failure) -> bytes:
-    return f' paas[router]: at=error code={failure.code} desc="{failure.log}" method='.encode()
+    return f'+00:00 paas[router]: at=error code={failure.code} desc="{failure.log}" method='.encode()
 
 
 class Stamps:
-    """Writes unix times as `2026-08-04T21:53:15.123456+00:00`; the second is written once."""
+    """Writes unix times as `2026-08-04T21:53:15.123456` and something behind; the second is written once."""
 
     def __init__(self) -> None:
         self._second = -1
         self._text = b""
 
-    def text(self, wall: float) -> bytes:
+    def text(self, wall: float, behind: bytes) -> bytes:
         second = int(wall)
         if second != self._second:
             self._second = second
             self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode()
         micros = int((wall - second) * 1e6)
-        return b"".join((self._text, _THREE[micros // 1000], _THREE[micros % 1000], b"+00:00"))
+        return b"".join((self._text, _THREE[micros // 1000], _THREE[micros % 1000], behind))
 
 
 _STAMPS: Final = Stamps()
@@ -222,7 +221,7 @@ class AccessLog:
         """A line of another kind among the requests of an app."""
         self.flush()
         if self._folder is not None:
-            self._write(name, [_STAMPS.text(wall), b" paas[router]: ", text, b"\n"])
+            self._write(name, [_STAMPS.text(wall, b"+00:00 paas[router]: "), text, b"\n"])
 
     def _write(self, name: str, pieces: list[bytes]) -> None:
         lines = b"".join(pieces)

@@ -178,7 +178,8 @@ def pick(exchange: Exchange, route: Route) -> Backend | None:
         chosen = choose(pool, exchange.tried)
         if chosen is not None:
             if secret:
-                exchange.lines = lines(exchange) + affinity_cookie(secret, chosen.id)
+                secure = (exchange.meaning.scheme or exchange.client.scheme) == b"https"
+                exchange.lines = lines(exchange) + affinity_cookie(secret, chosen.id, secure=secure)
                 exchange.ordinary = False
             return chosen
     return None

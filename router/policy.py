@@ -224,9 +224,10 @@ def _sign(secret: str, id: str) -> str:
     return hmac.new(secret.encode(), id.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def affinity_cookie(secret: str, id: str) -> bytes:
+def affinity_cookie(secret: str, id: str, *, secure: bool) -> bytes:
     """The line that asks a client to come back to this backend."""
-    return f"Set-Cookie: paas_affinity={id}.{_sign(secret, id)}; Path=/; HttpOnly; SameSite=Lax\r\n".encode()
+    end = "; Secure" if secure else ""
+    return f"Set-Cookie: paas_affinity={id}.{_sign(secret, id)}; Path=/; HttpOnly; SameSite=Lax{end}\r\n".encode()
 
 
 def affinity_of(secret: str, head: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -304,6 +305,15 @@ def test_a_client_stays_at_its_backend(make: Any) -> None:
     rig.set_table(tuple({"i1", "i2", "i3"} - {home}), sticky="s3cret")
     got = answer(rig, b"GET / HTTP/1.1\r\nHost: app.test\r\nCookie: " + cookie + b"\r\n\r\n")
     assert got.endswith(b"ok") and cookie_of(got) not in (b"", cookie), "its backend is gone: another one"
+
+
+@pytest.mark.parametrize("scheme", [b"http", b"https"])
+def test_the_cookie_of_a_secure_site_is_not_sent_over_plain_connections(make: Any, scheme: bytes) -> None:
+    rig = make(sticky="s3cret")
+    rig.proxy.trusted = (ip_network("192.0.2.0/24"),)
+    got = answer(rig, b"GET / HTTP/1.1\r\nHost: app.test\r\nX-Forwarded-Proto: " + scheme + b"\r\n\r\n")
+    line = got.partition(b"\r\nSet-Cookie: ")[2].partition(b"\r\n")[0]
+    assert line.endswith(b"; SameSite=Lax; Secure") is (scheme == b"https") and b"; HttpOnly" in line
 
 
 def test_a_forged_cookie_is_nothing(make: Any) -> None:
