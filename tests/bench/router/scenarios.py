@@ -65,14 +65,22 @@ def websocket(bench: Bench) -> Iterator[Figure]:
 
 
 def half_load(bench: Bench) -> Iterator[Figure]:
-    """Half of what nginx can do at most, come what may; time counts from when a request was due."""
-    rate = bench.load(bench.proxy("nginx"), ["-v"])["rate"] / 2
-    rounds = bench.compare(["nginx", *bench.routers], ["-v", "-r", f"{rate:.0f}"])
+    """The same number of requests per second for both, half of what the slower of the two can do at most, come what may;
+    then 3,000. Time counts from when a request was due."""
+    rounds = bench.compare(["nginx", *bench.routers], ["-v"])
+    most = {name: medians(readings)["rate"] for name, readings in rounds.items()}
+    for router in bench.routers:
+        yield from _latency(bench, router, "half load", min(most["nginx"], most[router]) / 2)
+    for router in bench.routers:
+        yield from _latency(bench, router, "3,000/s", 3000)
+
+
+def _latency(bench: Bench, router: str, load: str, rate: float) -> Iterator[Figure]:
+    rounds = bench.compare(["nginx", router], ["-v", "-r", f"{rate:.0f}"])
     for name, key, must, aim in (("p99", "p99_us", 1.5, 1.0), ("p50", "p50_us", None, None)):
-        for router in bench.routers:
-            figure = ratio(f"{name} at half load", key, rounds, router, "nginx", must, aim)
-            figure.note += f" us, at {rate:,.0f} requests/s"
-            yield figure
+        figure = ratio(f"{name} at {load}", key, rounds, router, "nginx", must, aim)
+        figure.note += f" us, at {rate:,.0f} requests/s"
+        yield figure
 
 
 def idle(bench: Bench) -> Iterator[Figure]:
