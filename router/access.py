@@ -20,8 +20,10 @@ from router.table import Route
 
 RING_BYTES: Final = 8 * 1024 * 1024
 FLUSH_S: Final = 0.1
-FLUSH_ENTRIES: Final = 64
+FLUSH_ENTRIES: Final = 128
 A_FEW: Final = 16
+WRITE_LINES: Final = 32
+"""With so many the time to write has come, when there is nothing else to do."""
 PIECE_BYTES: Final = 256 * 1024
 OPEN_RINGS: Final = 256
 UNKNOWN: Final = "_unknown"
@@ -96,11 +98,11 @@ class Stamps:
         self._text = b""
 
     def text(self, wall: float, behind: bytes) -> bytes:
-        second = int(wall)
-        if second != self._second:
-            self._second = second
-            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode()
-        micros = int((wall - second) * 1e6)
+        micros = int((wall - self._second) * 1e6)
+        if not 0 <= micros < 1_000_000:
+            self._second = int(wall)
+            self._text = datetime.fromtimestamp(self._second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode()
+            micros = int((wall - self._second) * 1e6)
         return b"".join((self._text, _THREE[micros // 1000], _THREE[micros % 1000], behind))
 
 
@@ -191,7 +193,7 @@ class AccessLog:
 
     def do_some(self) -> None:
         """A small part of what there is to do; whoever comes meanwhile hardly waits."""
-        if self._formatted >= FLUSH_ENTRIES // 2:
+        if self._formatted >= WRITE_LINES:
             self._write_all()
         else:
             some = self.entries[:A_FEW]

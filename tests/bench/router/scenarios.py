@@ -6,6 +6,7 @@ Each scenario is a function that measures and yields its figures, one for each c
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import timeit
 from collections.abc import Callable, Iterator
 
 import secure
-from measuring import Bench, Figure, Reading, medians, ratio, read_mark
+from measuring import Bench, Figure, Reading, Rounds, medians, ratio, read_mark
 from peers import ROOT, Proxy, Unusable, table_of
 
 HELD = 9000
@@ -65,21 +66,25 @@ def websocket(bench: Bench) -> Iterator[Figure]:
 
 
 def half_load(bench: Bench) -> Iterator[Figure]:
-    """The same number of requests per second for both, half of what the slower of the two can do at most, come what may;
-    then 3,000. Time counts from when a request was due."""
-    rounds = bench.compare(["nginx", *bench.routers], ["-v"])
-    most = {name: medians(readings)["rate"] for name, readings in rounds.items()}
-    for router in bench.routers:
-        yield from _latency(bench, router, "half load", min(most["nginx"], most[router]) / 2)
-    for router in bench.routers:
-        yield from _latency(bench, router, "3,000/s", 3000)
+    """The same number of requests per second for both, come what may: half of what the slower of the two has just done at
+    most; then 3,000. Time counts from when a request was due."""
+    for load, rate in (("half load", 0.0), ("3,000/s", 3000.0)):
+        for router in bench.routers:
+            yield from _latency(bench, router, load, rate)
 
 
-def _latency(bench: Bench, router: str, load: str, rate: float) -> Iterator[Figure]:
-    rounds = bench.compare(["nginx", router], ["-v", "-r", f"{rate:.0f}"])
+def _latency(bench: Bench, router: str, load: str, fixed: float) -> Iterator[Figure]:
+    pair = ["nginx", router]
+    rounds: Rounds = {name: [] for name in pair}
+    rates = []
+    for number in range(bench.rounds):
+        most = [bench.load(bench.proxy(name), ["-v"])["rate"] for name in pair]
+        rates.append(fixed or min(most) / 2)
+        for name in pair if number % 2 == 0 else pair[::-1]:
+            rounds[name].append(bench.load(bench.proxy(name), ["-v", "-r", f"{rates[-1]:.0f}"]))
     for name, key, must, aim in (("p99", "p99_us", 1.5, 1.0), ("p50", "p50_us", None, None)):
         figure = ratio(f"{name} at {load}", key, rounds, router, "nginx", must, aim)
-        figure.note += f" us, at {rate:,.0f} requests/s"
+        figure.note += f" us, at {statistics.median(rates):,.0f} requests/s"
         yield figure
 
 
