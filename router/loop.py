@@ -136,7 +136,8 @@ class Loop:
             self.on_spare()
         if now >= self._due:
             self._timed(now)
-        if len(self.chores) >= CHORES or (self.relief is not None and self.relief()):
+        again = self.relief is not None and self.relief()
+        if again or len(self.chores) >= CHORES:
             return 0.0
         return self._due - now if events or self.busy() else -1.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -186,10 +187,11 @@ def test_what_is_not_http_does_not_disturb_others(api: Api) -> None:
     for junk in (b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 10, b"A" * 20_000):
         with api.connect(As(uid=None)) as sock:
             sock.sendall(junk)
-            sock.shutdown(socket.SHUT_WR)
             sock.settimeout(20)
-            while sock.recv(65536):
-                pass
+            with contextlib.suppress(ConnectionError):  # hung up on before all of it was read
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(65536):
+                    pass
     assert api.ask("GET", "/v1/whoami").json["user"] == "root"
 
 
