@@ -142,7 +142,7 @@ class Ring:
         self.close()
         self._turn ^= 1
         path = self._paths[self._turn]
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what cannot be opened is freed at once
             self._worn = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             self._left = os.fstat(self._worn).st_size
         path.unlink(missing_ok=True)

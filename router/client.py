@@ -169,7 +169,7 @@ class ClientConnection(Stream):
         except BadHead:
             return False
         host = meaning.host
-        if host is None or meaning.unusual or end > MAX_HEAD_BYTES:
+        if host is None or meaning.length or meaning.scheme or meaning.port or end > MAX_HEAD_BYTES:
             return False
         method, target = line.groups()
         proxy = self.proxy
@@ -178,9 +178,9 @@ class ClientConnection(Stream):
             return False
         if self.since:
             self.since, self.checked = 0.0, 0
-        request_id = proxy.new_id()
+        request_id = meaning.request_id or proxy.new_id()
         exchange = self.exchange = Exchange(self, method, target, 1, meaning, request_id, route)
-        exchange.replay = forward.usual_head(data[:end], meaning, self.lines, proxy.wall_ms(), request_id)
+        exchange.replay = forward.request_head(data[:end], meaning, self.lines, proxy.wall_ms(), request_id)
         exchange.dispatch()
         return True
 

@@ -50,15 +50,6 @@ def request_head(
     return b"".join((head, meaning.extra, client, wall_ms, b"\r\nX-Request-Id: ", request_id, b"\r\n\r\n"))
 
 
-def usual_head(
-    head: bytes, meaning: RequestMeaning, client: bytes, wall_ms: bytes, request_id: bytes
-) -> bytes:
-    """As `request_head`, for what is not `unusual`."""
-    for cut in meaning.cuts:
-        head = head.replace(cut, CRLF, 1)
-    return b"".join((head, client, wall_ms, b"\r\nX-Request-Id: ", request_id, b"\r\n\r\n"))
-
-
 def response_head(head: bytes, line_bytes: int, status: StatusLine, meaning: ResponseMeaning) -> bytes:
     """Status line and lines for the client, each with its CRLF; the caller adds framing and the blank line."""
     if not status.same:

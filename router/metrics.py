@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from router.access import Entry
 
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-FASTEST_S: Final = 0.005  # the first of them
 UNKNOWN: Final = "_unknown"
 
 
@@ -99,7 +98,7 @@ class Metrics:
                 _blame(route, dyno)
             counts.sent_bytes += body_bytes
             counts.service_s += service_s
-            counts.buckets[bisect_left(BUCKETS_S, service_s) if service_s > FASTEST_S else 0] += 1
+            counts.buckets[bisect_left(BUCKETS_S, service_s) if service_s > BUCKETS_S[0] else 0] += 1
             if connect_s:
                 counts.connect_s += connect_s
                 counts.connects += 1

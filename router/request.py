@@ -69,7 +69,6 @@ class RequestMeaning:
         "port",
         "request_id",
         "scheme",
-        "unusual",
         "upgrade",
     )
 
@@ -92,8 +91,6 @@ class RequestMeaning:
         self.cuts: tuple[bytes, ...] = ()
         self.extra = b""
         """Lines that we write in the place of some that were cut."""
-        self.unusual = False
-        """Whether there is a body, or more to do than to take out `cuts`."""
 
 
 def parse_request_line(data: bytes, end: int) -> tuple[bytes, bytes, int]:
@@ -237,10 +234,6 @@ def _finish(meaning: RequestMeaning, lines: tuple[Line, ...], upgrade: bytes) ->
         meaning.extra += UPGRADE_LINES
     if meaning.expect:
         meaning.extra += EXPECT_LINE
-    meaning.unusual = bool(
-        meaning.length or meaning.extra or meaning.nominated or meaning.forwarded_for or meaning.request_id
-        or meaning.scheme or meaning.port
-    )  # fmt: skip
 
 
 def reader(*, trusted: bool = False) -> HeadReader[RequestMeaning]:
