@@ -17,6 +17,7 @@ from pathlib import Path
 import paas
 from paas.accounts import Account
 from runtime import syscalls
+from runtime.forked import fork
 
 SOFT_NOFILE = 16384
 
@@ -130,10 +131,8 @@ def start(
     that is noticed by its changed id.
     """
     parent = os.getpid()
-    child = os.fork()
-    if child:
-        return child
-    try:
+
+    def child() -> int:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
@@ -147,11 +146,10 @@ def start(
         if die_with_parent:
             syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
-                os._exit(1)
+                return 1
         for descriptor in keep:
             os.set_inheritable(descriptor, True)
         os.chdir("/")
         os.execve(argv[0], list(argv), environ)
-    except BaseException as error:
-        os.write(2, f"paas: {argv[-1]} cannot be started: {error}\n".encode())
-    os._exit(126)
+
+    return fork(f"start of {' '.join(argv[1:4])}", child)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from paas.git.wire import waiting
 from runtime.confine import Bounds, confine
+from runtime.forked import CRASHED, fork, log_lines, log_to
 
 GIT = "/usr/bin/git"
 TICK_S = 1.0
@@ -116,9 +117,12 @@ def run(
     """
     child = _start(action, bounds, stdin)
     try:
-        return _watch(child, _Patience(child.pid, timeout_s, stall_s), tick, output_bytes)
+        finished = _watch(child, _Patience(child.pid, timeout_s, stall_s), tick, output_bytes)
     finally:
         child.dispose()
+    if finished.status == CRASHED and callable(action):
+        log_lines(finished.stderr.decode("utf-8", "replace").splitlines())
+    return finished
 
 
 class _Child:
@@ -143,13 +147,7 @@ def _start(action: Sequence[str] | Callable[[], None], bounds: Bounds, stdin: in
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _become(action, bounds, stdin, out_write, err_write, parent)
-        except BaseException as error:
-            os.write(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace"))
-        os._exit(70)
+    pid = fork("git child", lambda: _become(action, bounds, stdin, out_write, err_write, parent))
     os.close(out_write)
     os.close(err_write)
     return _Child(pid, out_read, err_read)
@@ -168,11 +166,11 @@ def _become(
     source = os.open("/dev/null", os.O_RDONLY) if stdin is None else stdin
     for number, descriptor in enumerate((source, out, err)):
         os.dup2(descriptor, number)
+    log_to(2)
     os.umask(0o027)
     confine(bounds, parent=parent)
     if callable(action):
-        action()
-        os._exit(0)
+        return action()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execve(action[0], list(action), ENVIRONMENT)
 

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import termios
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from paas.git.wire import Hangup, Wire, hang_up_on_signal
 from paas.launch import code_paths
 from runtime import syscalls
 from runtime.confine import Bounds, restrict_files
+from runtime.forked import log_crash, log_to
 
 GIT_ERROR = 128
 USAGE_ERROR = 2
@@ -77,13 +77,14 @@ def enter(job: Job, office: Office, streams: list[int], parent: int) -> int:
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
     syscalls.close_all_except((log,))
+    log_to(log)
     try:
         return run(job, office)
     except Hangup:
         return 129
     except Exception as error:
         if not isinstance(error, PaasError):
-            os.write(log, traceback.format_exc().encode("utf-8", "replace"))
+            log_crash(f"git job {describe(job)}")
             error = PaasError("Internal error.", "The operator finds it in the git daemon's log.")
         _tell(progress.failure(error))
         return GIT_ERROR if _is_git(job) else USAGE_ERROR

@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 
 from paas.git.jobs import Job, Office, describe, enter
+from runtime.forked import fork
 
 MAX_MESSAGE_BYTES = 192 * 1024
 GRACE_S = 5.0
@@ -75,13 +76,7 @@ class Monitor:
 
     def _start(self, number: int, job: Job, streams: list[int]) -> int:
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            status = 70
-            try:
-                status = enter(job, self._office, streams, parent)
-            finally:
-                os._exit(status)
+        pid = fork("git job", lambda: enter(job, self._office, streams, parent))
         for descriptor in streams:
             os.close(descriptor)
         pidfd = os.pidfd_open(pid)

@@ -24,6 +24,7 @@ from paas.git import policy, progress
 from paas.git.policy import RefCommand
 from paas.git.repository import OBJECT_ID, ZERO
 from paas.git.wire import Wire
+from runtime.forked import log_crash
 
 HEARTBEAT_S = 10.0
 DECLINED = b"pre-receive hook declined"
@@ -108,12 +109,16 @@ class ReceivePack(ReceivePackHandler):
         return self._CAPABILITIES
 
     def handle(self) -> None:
-        """Serve one push. Raises GitProtocolError, HangupException."""
+        """Serve one push. Raises BadInput for a client that breaks the protocol, HangupException."""
         self._advertise()
-        commands = self._read_commands()
+        try:
+            commands = self._read_commands()
+            options = self._read_options() if commands else []
+        except (GitProtocolError, ValueError) as error:  # dulwich raises both for what the client sent
+            sentence = f"The client does not speak git's protocol: {progress.harmless(str(error))}."
+            raise BadInput(sentence) from error
         if not commands:
             return
-        options = self._read_options()
         try:
             command = self.accept(commands, options, shallow=self._shallow)
             self.deploy(command)
@@ -199,10 +204,7 @@ def serve(handler: ReceivePack) -> int:
         handler.handle()
     except HangupException:
         return 1
-    except (GitProtocolError, AssertionError, ValueError) as error:
-        raise BadInput(
-            f"The client does not speak git's protocol: {progress.harmless(str(error))}."
-        ) from error
     except OSError as error:
+        log_crash("git push")
         raise Unavailable(f"The push broke off: {error.strerror}.") from error
     return 0

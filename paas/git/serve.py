@@ -26,6 +26,7 @@ from paas.git.jobs import Office
 from paas.git.monitor import Monitor
 from paas.git.transport import MAX_BANNER_BYTES, VERSION
 from runtime import syscalls
+from runtime.forked import fork
 
 HOUSEKEEPING_S = 3600.0
 _SOON_S = 0.5
@@ -183,7 +184,7 @@ class Server:
         try:
             read, write = os.pipe2(os.O_CLOEXEC)
             try:
-                pid = self._fork(lambda: serve_connection(sock, self._desk, write))
+                pid = self._fork("git connection", lambda: serve_connection(sock, self._desk, write))
             except OSError:
                 os.close(read)
                 raise
@@ -198,13 +199,10 @@ class Server:
         self._poller.register(read, select.POLLIN)
         self._starting.add(pid, source, time.monotonic())
 
-    def _fork(self, action: Callable[[], None]) -> int:
+    def _fork(self, name: str, action: Callable[[], None]) -> int:
         parent = os.getpid()
-        pid = os.fork()
-        if pid:
-            return pid
-        status = 1
-        try:
+
+        def child() -> None:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
@@ -214,9 +212,8 @@ class Server:
                 other.close()
             if os.getppid() == parent:
                 action()
-                status = 0
-        finally:
-            os._exit(status)
+
+        return fork(name, child)
 
     def _logged_in(self, descriptor: int) -> None:
         data = os.read(descriptor, 256)
@@ -261,7 +258,7 @@ class Server:
         if now >= self._next_housekeeping:
             self._next_housekeeping = now + HOUSEKEEPING_S
             with contextlib.suppress(OSError):
-                self._fork(self._housekeep)
+                self._fork("git housekeeping", self._housekeep)
         if self._refused and now - self._told_at > _TELL_S:
             _log(f"event=refused connections={self._refused}")
             self._refused, self._told_at = 0, now
@@ -287,15 +284,14 @@ def serve_connection(sock: socket.socket, desk: Desk, told: int) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-            ours.close()
-            if os.getppid() == parent:
-                _speak(sock, theirs, desk, told)
-        finally:
-            os._exit(0)
+
+    def child() -> None:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        ours.close()
+        if os.getppid() == parent:
+            _speak(sock, theirs, desk, told)
+
+    pid = fork("git ssh", child)
     theirs.close()
     sock.close()
     os.close(told)

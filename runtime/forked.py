@@ -1,0 +1,54 @@
+"""Forked children: each runs one function and ends there; an exception ends it with a traceback in the log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import traceback
+from collections.abc import Callable
+
+CRASHED = 70
+"""The exit status of a child that an exception ended."""
+
+_MAX_CHARACTERS = 16384
+
+_log = 2
+
+
+def fork(name: str, action: Callable[[], int | None]) -> int:
+    """Fork a child that runs `action` and exits with the status this returns (None: 0); the child's process id.
+
+    Nothing of the caller's code runs in the child afterwards. An exception is logged under `name` and gives CRASHED.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    status = CRASHED
+    try:
+        status = action() or 0
+    except BaseException:
+        log_crash(name)
+    finally:
+        os._exit(status)
+
+
+def log_to(descriptor: int) -> None:
+    """Log crashes there, in this process and its children, because standard error is for somebody else."""
+    global _log
+    _log = descriptor
+
+
+def log_crash(name: str) -> None:
+    """Write the traceback of the exception that is being handled to the log, without control characters."""
+    log_lines([f"event=crashed process={name!r}", *traceback.format_exc().splitlines()])
+
+
+def log_lines(lines: list[str]) -> None:
+    """Write lines that may hold anything to the log, the last ones when they are many."""
+    text = "".join(_plain(line) + "\n" for line in lines)[-_MAX_CHARACTERS:]
+    with contextlib.suppress(OSError):
+        os.write(_log, text.encode("utf-8", "backslashreplace"))
+
+
+def _plain(line: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
