@@ -17,7 +17,7 @@ from paas.git import commands, progress, receive, typed
 from paas.git.api import Api
 from paas.git.children import PROGRAMS
 from paas.git.commands import CliCommand, GitCommand
-from paas.git.push import Places, Push, current_heads
+from paas.git.push import Places, Push, current_heads, internal_error
 from paas.git.upload import become_upload_pack
 from paas.git.wire import Hangup, Wire, hang_up_on_signal
 from paas.launch import code_paths
@@ -85,7 +85,7 @@ def enter(job: Job, office: Office, streams: list[int], parent: int) -> int:
     except Exception as error:
         if not isinstance(error, PaasError):
             log_crash(f"git job {describe(job)}")
-            error = PaasError("Internal error.", "The operator finds it in the git daemon's log.")
+            error = internal_error()
         _tell(progress.failure(error))
         return GIT_ERROR if _is_git(job) else USAGE_ERROR
 

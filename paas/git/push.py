@@ -22,6 +22,7 @@ from paas.git.receive import ReceivePack, Refused
 from paas.git.repository import ZERO, Repositories, Repository
 from paas.git.sources import Sources
 from paas.git.wire import Wire, waiting
+from runtime.forked import CRASHED
 
 NEW_APP_BRANCHES = ("main", "master")
 
@@ -325,6 +326,8 @@ def export_answer(finished: Finished) -> dict[str, Any]:
     """What the exporter told. Raises BadInput with its sentence, or one about the bounds it met."""
     if finished.timed_out or finished.status in (_SIGXCPU, _SIGXFSZ):
         raise BadInput("The commit takes too long to unpack, or unpacks to too much.", cause="too large")
+    if finished.status == CRASHED:
+        raise internal_error()
     try:
         answer = json.loads(finished.stdout)
     except ValueError:
@@ -333,6 +336,10 @@ def export_answer(finished: Finished) -> dict[str, Any]:
     if "error" in answer:
         raise from_json(answer["error"])
     return dict(answer)
+
+
+def internal_error() -> PaasError:
+    return PaasError("Internal error.", "The operator finds it in the git daemon's log.")
 
 
 def unpack_error(finished: Finished, limits: Limits) -> PaasError:

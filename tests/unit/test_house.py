@@ -66,6 +66,11 @@ def test_the_spawner_needs_nothing_but_the_standard_library() -> None:
         assert not foreign, f"{path}: {foreign}"
 
 
+def test_every_child_of_the_platform_is_forked_where_crashes_are_logged() -> None:
+    found = [path for path in (ROOT / "paas").rglob("*.py") if "os.fork" in path.read_text()]
+    assert not found
+
+
 FORBIDDEN = {"system", "popen", "rmtree", "extractall"}
 
 

@@ -19,6 +19,7 @@ from paas.git.limits import Limits
 from paas.git.push import Places
 from paas.git.repository import Repositories
 from paas.git.sources import Sources
+from runtime import forked
 
 
 def test_output_and_status_come_back(tmp_path: Path) -> None:
@@ -68,6 +69,23 @@ def test_tick_is_called_while_it_runs() -> None:
         tick=lambda: ticks.append(time.monotonic()),
     )
     assert len(ticks) >= 2
+
+
+def breaks() -> None:
+    raise KeyError("a fault of ours")
+
+
+def test_child_that_breaks_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
+    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT, 0o600)
+    forked.log_to(log)
+    try:
+        done = children.run(breaks, bounds=children.bounds(), timeout_s=20)
+    finally:
+        forked.log_to(2)
+        os.close(log)
+    said = (tmp_path / "log").read_text()
+    assert done.status == forked.CRASHED and done.stdout == b""
+    assert "in breaks" in said and "KeyError: 'a fault of ours'" in said
 
 
 def eats_memory() -> None:

@@ -222,6 +222,15 @@ def test_api_that_breaks_off_before_the_switch_is_told(daemon: GitDaemon, ann: C
     assert "The platform's api does not answer." in done.stderr
 
 
+def test_fault_of_the_platform_is_not_told_as_the_clients(daemon: GitDaemon, ann: Client) -> None:
+    assert ann.push().returncode == 0
+    daemon.platform.apps["hello"]["id"] = "no id"
+    done = ann.push()
+    assert done.returncode == 128
+    assert "Internal error." in done.stderr and "protocol" not in done.stderr
+    assert "ValueError: not an app id: 'no id'" in daemon.log() and "Traceback" in daemon.log()
+
+
 def test_push_while_the_api_restarts_waits_for_it(daemon: GitDaemon, ann: Client) -> None:
     daemon.stop_api()
     push = ann.start_push()
