@@ -19,8 +19,6 @@ from paas.accounts import Account
 from runtime import syscalls
 from runtime.forked import fork
 
-SOFT_NOFILE = 16384
-
 
 @dataclass(frozen=True)
 class View:

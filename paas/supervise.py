@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from runtime.loop import readable
 
 QUICK_DEATH_S = 2.0
 FIRST_DELAY_S = 0.1
@@ -167,7 +168,7 @@ class Supervisor:
         daemon.state["monotonic"] = time.monotonic()
 
     def _wait(self, timeout_s: float | None) -> None:
-        select.select([self._wakeup], [], [], timeout_s)
+        readable(self._wakeup, timeout_s)
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wakeup, 4096):
                 pass

@@ -145,7 +145,9 @@ def _raw() -> Iterator[None]:
 def _relay(sock: socket.socket) -> int:
     """Between our standard streams and the container's, until it says how it ended."""
     decoder = frames.FrameDecoder()
-    sources = [sock.fileno(), 0]
+    poll = select.poll()
+    for fd in (sock.fileno(), 0):
+        poll.register(fd, select.POLLIN)
 
     def resize(*_: object) -> None:
         size = shutil.get_terminal_size()
@@ -153,12 +155,12 @@ def _relay(sock: socket.socket) -> int:
 
     signal.signal(signal.SIGWINCH, resize)
     while True:
-        ready, _, _ = select.select(sources, [], [])
+        ready = {fd for fd, _ in poll.poll()}
         if 0 in ready:
             data = os.read(0, 32768)
             sock.sendall(frames.encode_frame(frames.STDIN, data))
             if not data:
-                sources.remove(0)
+                poll.unregister(0)
         if sock.fileno() in ready:
             received = sock.recv(65536)
             if not received:

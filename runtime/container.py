@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 import time
@@ -21,6 +20,7 @@ from typing import Any
 from runtime import launch, process, rootfs, shim, sources
 from runtime.cgroup import Cgroups, Group
 from runtime.layout import Layout
+from runtime.loop import readable
 from runtime.net import Endpoint, Network
 from runtime.process import Identity
 from runtime.rootfs import CgroupView, Plan
@@ -98,20 +98,16 @@ class Instance:
 
     def alive(self) -> bool:
         """Whether pid 1 of the container has not ended yet."""
-        return self.pidfd is not None and not _readable(self.pidfd)
+        return self.pidfd is not None and not readable(self.pidfd)
 
     def shim_alive(self) -> bool:
-        return self.shim_pidfd is not None and not _readable(self.shim_pidfd)
+        return self.shim_pidfd is not None and not readable(self.shim_pidfd)
 
     def close(self) -> None:
         for fd in (self.pidfd, self.shim_pidfd):
             if fd is not None:
                 os.close(fd)
         self.pidfd = self.shim_pidfd = None
-
-
-def _readable(fd: int) -> bool:
-    return bool(select.select([fd], [], [], 0)[0])
 
 
 def run_folder(platform: Platform, instance_id: str) -> Path:

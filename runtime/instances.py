@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 from runtime import container
 from runtime.cgroup import CgroupError, OomWatch
 from runtime.container import ContainerError, Instance, Platform
-from runtime.loop import Loop
+from runtime.loop import Loop, readable
 from runtime.process import signal_pidfd
 from runtime.sources import TRASH
 
@@ -23,6 +22,7 @@ _RECORD_RETRY_S = 0.005
 _RECORD_WAIT_S = 5.0
 _OOM_SETTLE_S = 0.02
 _REMOVE_RETRY_S = 0.5
+_SHIM_END_S = 5.0
 
 Exit = dict[str, Any]
 Event = Callable[[str, str], None]
@@ -182,7 +182,7 @@ class Instances:
         if instance.shim_pidfd is not None:
             self._loop.forget(instance.shim_pidfd)
             signal_pidfd(instance.shim_pidfd, signal.SIGKILL)
-            select.select([instance.shim_pidfd], [], [], 5)
+            readable(instance.shim_pidfd, _SHIM_END_S)
             with suppress(ChildProcessError):
                 os.waitpid(instance.shim.pid, os.WNOHANG)
         try:

@@ -11,7 +11,6 @@ import array
 import fcntl
 import os
 import resource
-import select
 import signal
 import socket
 import stat
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from runtime import caps, rootfs
 from runtime import syscalls as sc
+from runtime.loop import readable
 from runtime.mounts import Root, perform
 from runtime.net import Endpoint, configure
 from runtime.rootfs import Plan
@@ -205,7 +205,7 @@ def _drop(launch: Launch, sync: socket.socket) -> None:
     os.setresuid(spec.user, spec.user, spec.user)
     # changing ids clears the parent-death signal; the shim may have died before it was set again
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if select.select([sync], [], [], 0)[0]:
+    if readable(sync.fileno()):
         os._exit(125)
     caps.drop_all()
 

@@ -10,6 +10,7 @@ import fcntl
 import gc
 import os
 import pwd
+import resource
 import select
 import signal
 import socket
@@ -286,7 +287,8 @@ def _listen(layout: Layout, group: int) -> socket.socket:
 def main(words: list[str] | None = None) -> int:
     """The command line; the exit status."""
     os.umask(0o022)
-    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # several are open for each container
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

@@ -11,7 +11,6 @@ import fcntl
 import io
 import os
 import re
-import select
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -31,6 +30,7 @@ from runtime.image.snapshot import find_opaque, snapshot
 from runtime.image.tarwriter import APP_OWNER
 from runtime.image.unpack import unpack
 from runtime.layout import Layout
+from runtime.loop import readable
 
 WALL_S = 300.0
 _MAX_ANSWER = 1024 * 1024
@@ -268,7 +268,7 @@ class _Child:
 
     def _read(self, fd: int, size: int) -> bytes:
         left = self._deadline - time.monotonic()
-        if left <= 0 or not select.select([fd], [], [], left)[0]:
+        if left <= 0 or not readable(fd, left):
             raise TooLarge(f"making the layer took longer than {WALL_S:.0f} s")
         return os.read(fd, size)
 

@@ -6,7 +6,6 @@ A test decides how a deployment goes, without a build; the whole platform togeth
 from __future__ import annotations
 
 import json
-import select
 import socket
 import socketserver
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from paas.errors import Conflict, Forbidden, NotFound, PaasError
+from runtime.loop import readable
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -151,9 +151,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(message).encode() + b"\n")
 
     def _hung_up(self) -> bool:
-        ready, _, _ = select.select([self.connection], [], [], 0)
+        ready = readable(self.connection.fileno())
         try:
-            return bool(ready) and self.connection.recv(1, socket.MSG_PEEK) == b""
+            return ready and self.connection.recv(1, socket.MSG_PEEK) == b""
         except ConnectionError:
             return True
 

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import pty
-import select
 import signal
 import socket
 import struct
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from runtime.frames import EXIT, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, FrameDecoder, encode_frame
+from runtime.loop import readable
 
 ROOT = Path(__file__).parents[2]
 _CODE = """
@@ -176,7 +176,7 @@ def test_a_terminal_is_raw_meanwhile_tells_its_size_and_is_put_back(shim: Shim) 
     seen = b""
     deadline = time.monotonic() + 20
     while b"line" not in seen and time.monotonic() < deadline:
-        if select.select([leader], [], [], 0.2)[0]:
+        if readable(leader, 0.2):
             seen += os.read(leader, 1000)
     assert seen == b"line\r\n"
     shim.exit(status=3)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pty
-import select
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from harness.platform import PAAS, Platform, free_port, git, traces, wait_for
+
+from runtime.loop import readable
 
 APP = "cli"
 
@@ -120,8 +121,7 @@ def test_run_gives_a_real_terminal(platform: Platform) -> None:
     sent = False
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        ready, _, _ = select.select([leader], [], [], 0.2)
-        if ready:
+        if readable(leader, 0.2):
             try:
                 data = os.read(leader, 4096)
             except OSError:

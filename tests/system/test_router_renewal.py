@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import pty
-import select
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from harness.visitors import Visitors
 from prometheus_client.parser import text_string_to_metric_families
 
 from router import core
+from runtime.loop import readable
 
 SERVER = """
 import http.server, os, socketserver, time
@@ -180,7 +180,7 @@ def test_on_a_terminal_top_goes_on_until_it_is_ended(platform: Platform, host: s
         os.close(follower)
         seen, end = b"", time.monotonic() + 60
         while seen.count(b"2 workers") < 3 and time.monotonic() < end and process.poll() is None:
-            if select.select([leader], [], [], 0.2)[0]:
+            if readable(leader, 0.2):
                 seen += os.read(leader, 4096)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0

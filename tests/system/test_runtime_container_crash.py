@@ -151,34 +151,60 @@ def test_a_dead_shim_takes_its_container_with_it(spawner: SpawnerUnderTest, rest
 
 
 def test_the_spawner_dies_with_its_supervisor_and_containers_do_not(spawner: SpawnerUnderTest) -> None:
-    """A process in between is its parent here, as the supervisor is in a platform."""
+    """A process in between starts it here, just as the supervisor of a platform does."""
     instance_id, started = spawner.start_container("/bin/sleep", "60")
     spawner.kill()
     script = (
-        "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-P', '-m', 'runtime.spawner', *sys.argv[1:]], stderr=subprocess.PIPE)\n"
-        "child.stderr.readline(); print(child.pid, flush=True); time.sleep(600)"
+        "import os, sys, time\n"
+        "from paas import accounts, launch\n"
+        "argv, root = [sys.executable, '-P', '-m', 'runtime.spawner', *sys.argv[1:]], accounts.Account('root', 0, 0)\n"
+        "print(launch.start(argv, root, None, environ=dict(os.environ)), flush=True); time.sleep(600)"
     )
-    command = [
-        sys.executable,
-        "-c",
-        script,
-        "--home",
-        str(spawner.home),
-        "--stacks",
-        str(spawner.layout.stacks),
-    ]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    ) as supervisor:
-        assert supervisor.stdout is not None
-        pid = int(supervisor.stdout.readline())
-        assert Path(f"/proc/{pid}").exists()
+    with in_between([sys.executable, "-c", script, *options(spawner)]) as supervisor:
+        pid = started_pid(supervisor)
+        wait_for(lambda: observed(spawner, instance_id), "the spawner to serve")
         supervisor.kill()
     wait_for(lambda: ended_pid(pid), "the spawner to die with its parent")
     assert Path(f"/proc/{started.pid}").exists()
     spawner.start()
     assert spawner.observed(instance_id).state == "running"
+
+
+def test_a_spawner_in_the_background_of_a_shell_outlives_it(spawner: SpawnerUnderTest) -> None:
+    spawner.kill()
+    script = f'{sys.executable} -P -m runtime serve "$@" & echo $!; sleep 600'
+    with in_between(["/bin/sh", "-c", script, "sh", *options(spawner)]) as shell:
+        pid = started_pid(shell)
+        wait_for(lambda: observed(spawner), "the spawner to serve")
+        shell.kill()
+    try:
+        time.sleep(0.2)
+        assert spawner.client.list() == []
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: ended_pid(pid), "the end of the spawner")
+
+
+def options(spawner: SpawnerUnderTest) -> list[str]:
+    return ["--home", str(spawner.home), "--stacks", str(spawner.layout.stacks)]
+
+
+def in_between(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+
+
+def started_pid(parent: subprocess.Popen[str]) -> int:
+    """What the process in between printed first."""
+    assert parent.stdout is not None
+    return int(parent.stdout.readline())
+
+
+def observed(spawner: SpawnerUnderTest, instance_id: str | None = None) -> bool:
+    """Whether it answers, and knows the container."""
+    try:
+        return instance_id in (None, *(seen.id for seen in spawner.client.list()))
+    except SpawnerError:
+        return False
 
 
 def test_only_one_spawner_serves_a_home(spawner: SpawnerUnderTest) -> None:

@@ -89,3 +89,19 @@ def test_no_shell_and_no_careless_deletion_or_extraction(path: Path) -> None:
             )
             assert not any(word.arg == "shell" for word in node.keywords), f"line {node.lineno}"
             assert owner not in ("pickle", "marshal"), f"line {node.lineno}"
+
+
+def _calls(path: Path) -> set[str]:
+    """Every `name.attribute(…)` in the file."""
+    return {
+        f"{node.func.value.id}.{node.func.attr}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_waits_by_a_call_that_knows_1024_descriptors_only(path: Path) -> None:
+    assert not _calls(path) & {"select.select", "selectors.SelectSelector"}

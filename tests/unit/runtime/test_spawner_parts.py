@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -15,7 +16,7 @@ from runtime import frames, process
 from runtime.client import Exit, Spawner, SpawnerError
 from runtime.container import Instance
 from runtime.jobs import Jobs
-from runtime.loop import Loop
+from runtime.loop import Loop, readable
 from runtime.process import Identity
 from runtime.sockets import listening
 from runtime.spawner import Options, StartError
@@ -116,6 +117,16 @@ def test_a_descriptor_is_called_back_until_it_is_forgotten() -> None:
     assert calls == [select.EPOLLIN, select.EPOLLIN, -1]
     os.close(read)
     os.close(write)
+
+
+def test_a_descriptor_beyond_1023_is_waited_for() -> None:
+    read, write = os.pipe()
+    high = fcntl.fcntl(read, fcntl.F_DUPFD_CLOEXEC, 1500)
+    assert not readable(high) and not readable(high, 0.01)
+    os.write(write, b"x")
+    assert readable(high) and readable(high, None)
+    for fd in (read, write, high):
+        os.close(fd)
 
 
 class TestJobs:
