@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 
 from paas.errors import BadInput
-from paas.procfile import TYPE
+from paas.names import (
+    ConfigName,
+    ProcessType,
+    check_limit,
+    config_value,
+    cpu_millis,
+    memory_bytes,
+    quantity,
+)
 
 MAX_BYTES = 256 * 1024
-MIB = 1024 * 1024
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SIZE = re.compile(r"(\d+)\s*([kmg]?)i?b?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1024, "m": MIB, "g": 1024 * MIB}
+T = TypeVar("T")
+
 _IGNORED = frozenset(
     [
         "name",
@@ -116,9 +122,9 @@ def parse_app_json(data: bytes) -> AppManifest:
     if not isinstance(stack, str):
         _bad("stack", stack, "is not text")
     manifest = AppManifest(
-        env=reader.table("env", top.get("env", {}), _env_var, _ENV_NAME),
-        formation=reader.table("formation", top.get("formation", {}), _formation, TYPE),
-        healthchecks=reader.table("healthchecks", top.get("healthchecks", {}), _checks, TYPE),
+        env=reader.table("env", top.get("env", {}), _env_var, ConfigName.parse),
+        formation=reader.table("formation", top.get("formation", {}), _formation, ProcessType.parse),
+        healthchecks=reader.table("healthchecks", top.get("healthchecks", {}), _checks, ProcessType.parse),
         scripts=reader.scripts(top.get("scripts", {})),
         buildpacks=buildpacks,
         stack=stack,
@@ -140,19 +146,18 @@ class _Reader:
     def unknown(self, where: str, value: dict[str, Any], known: set[str]) -> None:
         for key in value:
             if key not in known:
-                self.warnings.append(f"app.json: {where}{_shown(key)} is not a known key and is ignored")
+                self.warnings.append(f"app.json: {where}{_plain(key)} is not a known key and is ignored")
 
     def table(
         self,
         where: str,
         value: Any,
         parse: Callable[[_Reader, str, Any], Any],
-        names: re.Pattern[str],
+        named: Callable[[str], str],
     ) -> dict[str, Any]:
         parsed = {}
         for name, item in _expect_object(where, value).items():
-            if not names.fullmatch(name):
-                _bad(f"{where}.{_shown(name)}", name, f"does not match {names.pattern}")
+            _by_rule(where, named, name)
             parsed[name] = parse(self, f"{where}.{name}", item)
         return parsed
 
@@ -209,7 +214,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen:
-            raise BadInput(f"app.json: the key {_shown(key)} appears twice in one object")
+            raise BadInput(f"app.json: the key {_plain(key)} appears twice in one object")
         seen[key] = value
     return seen
 
@@ -220,12 +225,14 @@ def _no_constant(name: str) -> NoReturn:
 
 def _env_var(reader: _Reader, where: str, value: Any) -> EnvVar:
     if isinstance(value, str):
-        return EnvVar(value=value)
+        return EnvVar(value=_by_rule(where, partial(config_value, where), value))
     data = _expect_object(where, value, "is neither text nor an object")
     reader.unknown(f"{where}.", data, {"value", "required", "generator", "description"})
     text, generator = data.get("value"), data.get("generator", "")
-    if text is not None and (not isinstance(text, str) or "\0" in text):
+    if text is not None and not isinstance(text, str):
         _bad(f"{where}.value", text, "is not text")
+    if text is not None:
+        _by_rule(f"{where}.value", partial(config_value, where), text)
     if generator not in ("", "secret"):
         _bad(f"{where}.generator", generator, 'is not "secret"')
     if not isinstance(data.get("description", ""), str):
@@ -240,17 +247,17 @@ def _formation(reader: _Reader, where: str, value: Any) -> FormationDefault:
     reader.unknown(f"{where}.", data, {"quantity", "size", "memory", "cpu", "pids"})
     if "size" in data:
         reader.warnings.append(f"app.json: {where}.size is ignored; use memory, cpu and pids")
-    quantity = data.get("quantity")
-    if quantity is not None:
-        quantity = _integer(f"{where}.quantity", quantity, 0, 100)
+    count = data.get("quantity")
+    if count is not None:
+        _by_rule(f"{where}.quantity", quantity, count)
     limits = {}
     if "memory" in data:
-        limits["memory_bytes"] = _size(f"{where}.memory", data["memory"])
+        limits["memory_bytes"] = _by_rule(f"{where}.memory", memory_bytes, _text(data["memory"]))
     if "cpu" in data:
-        limits["cpu_millis"] = round(_number(f"{where}.cpu", data["cpu"], 0.01, 1000) * 1000)
+        limits["cpu_millis"] = _by_rule(f"{where}.cpu", cpu_millis, _text(data["cpu"]))
     if "pids" in data:
-        limits["pids"] = _integer(f"{where}.pids", data["pids"], 4, 1_000_000)
-    return FormationDefault(quantity, limits)
+        limits["pids"] = _by_rule(f"{where}.pids", partial(check_limit, "pids"), data["pids"])
+    return FormationDefault(count, limits)
 
 
 _CHECK_KEYS = {
@@ -328,12 +335,17 @@ def _number(where: str, value: Any, low: float, high: float) -> float:
     return number
 
 
-def _size(where: str, value: Any) -> int:
-    match = _SIZE.fullmatch(str(value).strip()) if isinstance(value, int | str) else None
-    size = int(match[1]) * _UNITS[match[2].lower()] if match and len(match[1]) < 16 else 0
-    if not 4 * MIB <= size <= 1 << 50:
-        _bad(where, value, 'is not a size such as "256M" (at least 4M)')
-    return size
+def _text(value: Any) -> str:
+    """An amount as the parsers of typed words take it; a number of JSON is written as it was."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _by_rule(where: str, rule: Callable[[Any], T], value: Any) -> T:
+    """What a rule for typed words makes of the value. Raises BadInput that names the key."""
+    try:
+        return rule(value)
+    except BadInput as error:
+        raise BadInput(f"app.json: {where}: {error.message}", error.hint) from None
 
 
 def _bad(where: str, value: Any, rule: str) -> NoReturn:
@@ -342,6 +354,10 @@ def _bad(where: str, value: Any, rule: str) -> NoReturn:
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+    """A value as it is written in the file: text in quotes."""
+    return _plain(json.dumps(value, ensure_ascii=False))
+
+
+def _plain(text: str) -> str:
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= 50 else text[:47] + "..."

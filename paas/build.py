@@ -18,6 +18,7 @@ from paas.appjson import AppManifest, parse_app_json
 from paas.buildstep import BASE_ENV, Job, Made, Output, Platform, run_job, spawner_failure
 from paas.errors import BadInput, BuildFailed
 from paas.model import App, Image
+from paas.names import own_config
 from paas.procfile import MAX_BYTES as PROCFILE_BYTES
 from paas.procfile import parse_procfile
 from paas.registry import Registry
@@ -221,7 +222,7 @@ class _Builder:
 
     def _job(self, plan: Plan, step: Step) -> Job:
         env = {
-            **(self.config if step.config else {}),
+            **(own_config(self.config) if step.config else {}),
             **registries.build_env(self.registry),
             **step.env,
         }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paas.errors import DeployFailed
+from paas.names import LIMITS
 from paas.specs import WEB_PORT
 from runtime.spec import MIB, Limits
 
@@ -132,7 +133,8 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
 def out_of_memory(subject: Subject, peak_bytes: int, during: str = "") -> DeployFailed:
     limit = size_text(subject.limits.memory_bytes)
     peak = f", its peak was {size_text(peak_bytes)}" if peak_bytes else ""
-    double = max(1, 2 * subject.limits.memory_bytes // MIB)
+    lowest, highest, *_ = LIMITS["memory_bytes"]
+    double = min(highest, max(lowest, 2 * subject.limits.memory_bytes)) // MIB
     return _error(
         subject,
         "out of memory",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
@@ -73,8 +75,13 @@ class ConfigName(Name):
 
 
 RESERVED_CONFIG = frozenset(
-    ("PORT", "HOME", "PWD", "DYNO", "PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE", "SOURCE_VERSION")
+    ("PORT", "HOME", "PATH", "PWD", "DYNO", "PAAS_APP", "PAAS_PROCESS", "PAAS_RELEASE", "SOURCE_VERSION")
 )
+
+
+def own_config(config: Mapping[str, str]) -> dict[str, str]:
+    """The config vars without the platform's own names, which only an older store can hold."""
+    return {name: value for name, value in config.items() if name not in RESERVED_CONFIG}
 
 
 class StackName(Name):
@@ -179,7 +186,8 @@ _HIGHEST_MEMORY = 1 << 44
 
 def size_bytes(text: str) -> int | None:
     """`256M`, `1.5G`, `512MiB`, plain bytes; units are powers of 1024. None when it is nothing like it."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE | re.ASCII)
+    pattern = r"(\d{1,15}(?:\.\d{1,6})?)\s?([KMGT]?)(?:i?B)?"
+    match = re.fullmatch(pattern, text.strip(), re.IGNORECASE | re.ASCII)
     return None if match is None else int(Decimal(match[1]) * _UNITS[match[2].upper()])
 
 
@@ -287,6 +295,6 @@ def release_number(text: object) -> int:
 
 
 def shown(value: object) -> str:
-    """A value as a person may see it in an error: quoted, harmless, short."""
-    text = ascii(value) if not isinstance(value, str) else repr(value)
+    """A value as a person may see it in an error: text in quotes, anything else as JSON has it; harmless, short."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=ascii)
     return text if len(text) <= 60 else text[:57] + "…" + text[-1]

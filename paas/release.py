@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from paas.diagnosis import size_text
 from paas.errors import BadInput, Conflict, NotFound
 from paas.model import App, Image, Release
+from paas.names import check_config
 from paas.specs import RELEASE_TYPE
 from paas.store import Tx, apps, canaries, configs, events, formations, images, releases
 
@@ -111,6 +112,7 @@ def _config(tx: Tx, app: App, number: int, change: Change) -> int:
     for name in change.unset_vars:
         values.pop(name, None)
     values.update(change.set_vars)
+    check_config(values)
     return configs.put(tx, app.id, values)
 
 

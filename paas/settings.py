@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from paas.errors import BadInput
+from paas.names import size_bytes
 from runtime.layout import Layout
 
 Network = IPv4Network | IPv6Network
 
-MIB = 1024 * 1024
-_SIZES = {"": 1, "K": 1024, "M": MIB, "G": 1024 * MIB, "T": 1024 * 1024 * MIB}
 _DOMAIN = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
 )
@@ -99,10 +98,10 @@ def _seconds(text: str) -> float:
 
 
 def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,12})([KMGT]?)(i?B)?", text.strip(), re.IGNORECASE)
-    if not match or int(match[1]) == 0:
+    size = size_bytes(text)
+    if not size:
         raise ValueError("is not a size, as in 512M")
-    return int(match[1]) * _SIZES[match[2].upper()]
+    return size
 
 
 def _count(text: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from paas.model import App, Image, Instance, Release
+from paas.names import own_config
 from runtime.spec import APP_USER, ID_RANGE, MIB, ContainerSpec, Limits, Log, Terminal
 
 WEB = "web"
@@ -74,7 +75,7 @@ def environment(
         "WEB_CONCURRENCY": str(web_concurrency(limits)),
         "MEMORY_AVAILABLE": str(limits.memory_bytes // MIB),
         **image.env,
-        **config,
+        **own_config(config),
         "PWD": "/app",
         "DYNO": instance.name,
         "PAAS_APP": app.name,

@@ -7,12 +7,12 @@ from typing import Any
 from flask import Blueprint, Response
 
 from paas.api.access import Access, needs, principal, the_app
-from paas.api.bodies import body, dict_of, list_of, query
+from paas.api.bodies import body, dict_of, list_of, query, text
 from paas.api.context import context
 from paas.api.deploys import deploy
 from paas.errors import BadInput, NotFound
 from paas.model import App
-from paas.names import ConfigName, check_config, config_value, release_number
+from paas.names import ConfigName, check_config, config_value, release_number, shown
 from paas.release import Change
 from paas.store import Tx, configs, releases
 
@@ -46,7 +46,7 @@ def change(app_name: str) -> Response:
     data = body(
         optional={
             "set": dict_of(ConfigName.parse, lambda value: value),
-            "unset": list_of(ConfigName.parse, 1000),
+            "unset": list_of(text, 1000),
         }
     )
     wanted: dict[str, str] = {name: config_value(name, value) for name, value in (data["set"] or {}).items()}
@@ -57,7 +57,10 @@ def change(app_name: str) -> Response:
         vars = current(tx, app)
     missing = [name for name in unwanted if name not in vars]
     if missing:
-        raise BadInput(f"{_list(missing)} {'are' if missing[1:] else 'is'} not set.", "See: paas config")
+        raise BadInput(
+            f"{_list([_named(name) for name in missing])} {'are' if missing[1:] else 'is'} not set.",
+            "See: paas config",
+        )
     both = [name for name in unwanted if name in wanted]
     if both:
         raise BadInput(f"{_list(both)} is both set and unset.")
@@ -76,6 +79,10 @@ def change(app_name: str) -> Response:
         description=description,
         result=result,
     )
+
+
+def _named(name: str) -> str:
+    return name if ConfigName.pattern.fullmatch(name) else shown(name)
 
 
 def _list(names: list[str]) -> str:

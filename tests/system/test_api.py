@@ -15,7 +15,7 @@ from harness.api import Api, As
 from harness.platform import wait_for
 from harness.rows import app_of, converge, deployed
 
-from paas.store import apps, deployments, instances
+from paas.store import apps, configs, deployments, instances
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +149,16 @@ def test_config_before_the_first_push_is_kept_without_a_deployment(api: Api, nam
     lines = log_of(api, name)
     assert any(line.endswith(" paas[api]: Set A, B, C, D config vars by root") for line in lines)
     assert not any("one" in line for line in lines)
+
+
+def test_what_an_older_platform_let_in_can_be_unset_and_not_set_again(api: Api, name: str) -> None:
+    app_id = api.ask("GET", f"/v1/apps/{name}").json["id"]
+    with api.store.write() as tx:
+        configs.put(tx, app_id, {"HOME": "/elsewhere", "odd name": "x", "KEPT": "1"})
+    again = api.ask("PATCH", f"/v1/apps/{name}/config", {"set": {"HOME": "/app"}})
+    assert (again.status, again.json["error"]["message"]) == (422, "HOME is set by the platform.")
+    end = api.ask("PATCH", f"/v1/apps/{name}/config", {"unset": ["HOME", "odd name"]}).end
+    assert end["result"]["vars"] == {"KEPT": "1"}
 
 
 def test_config_streams_the_deployment_and_ends_with_the_release(api: Api, name: str) -> None:

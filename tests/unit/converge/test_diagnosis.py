@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from paas.diagnosis import Boot, Subject, conclusive, exceptions, exited, relevant_lines
+from paas.names import limit_word
 from runtime.spec import MIB, Limits
 
 WEB = Subject("web.1", "web", Limits(memory_bytes=64 * MIB), "gunicorn app:app", ("last words",))
@@ -121,3 +122,12 @@ def test_exceptions_without_a_python_traceback_are_known(line: str) -> None:
 
 def test_ordinary_output_names_no_exception() -> None:
     assert exceptions(("[ERROR] Worker (pid:3) exited", "Errors: 0", "booting: Error handling on")) == ()
+
+
+@pytest.mark.parametrize("mebibytes", [4, 16, 100, 512, 16 << 20])
+def test_the_memory_that_is_advised_can_be_set(mebibytes: int) -> None:
+    subject = replace(WEB, limits=Limits(memory_bytes=mebibytes * MIB))
+    hint = exited(subject, {"status": 137, "signal": 9, "oom_kills": 1}).hint
+    key, size = limit_word(hint.rpartition(" ")[2])
+    assert key == "memory_bytes"
+    assert size > mebibytes * MIB or mebibytes == 16 << 20

@@ -30,7 +30,7 @@ BAD = [
     (AppName, ["", "A", "-a", "a-", "1a", "a" * 31, "a_b", "a.b", "a\n", "../x", "ä", None, 5, "a\0"]),
     (UserName, ["", "-x", "a b", "a\n", "a/b", "x" * 65, "$(id)"]),
     (ProcessType, ["", "-web", "we b", "a" * 64, "web.1", "wéb", "web\n"]),
-    (ConfigName, ["", "1A", "A-B", "A B", "A=B", "é", "A\n", "PORT", "HOME", "PAAS_APP", "a" * 256]),
+    (ConfigName, ["", "1A", "A-B", "A B", "A=B", "é", "A\n", "PORT", "HOME", "PATH", "PAAS_APP", "a" * 256]),
     (DomainName, ["", "localhost", "-a.com", "a..com", "a.com/x", "*.com*", "*.*.com", "a_b.com", "1.2.3.4",
                   "a." + "b" * 64 + ".com", "x." * 130 + "com", "a.com:80", "a b.com"]),
     (BranchName, ["", "-x", "a..b", "a.lock", "a/.b", "a/", "a.", "a b", "a~1", "refs/heads/x^", "a//b", "a.lock/b"]),

@@ -7,6 +7,7 @@ import pytest
 
 from paas.appjson import AppManifest, EnvVar, FormationDefault, HealthCheck, parse_app_json
 from paas.errors import BadInput
+from paas.names import LIMITS, limit_word, shown_limit
 
 
 def parse(value: Any) -> AppManifest:
@@ -112,21 +113,28 @@ def test_malformed_file_is_refused_and_the_place_is_named(data: bytes, said: str
     ("value", "said"),
     [
         ({"env": []}, "env: [] is not an object"),
-        ({"env": {"A B": "x"}}, "env.A B"),
+        ({"env": {"A B": "x"}}, "env: 'A B' is not a config var name"),
+        ({"env": {"HOME": "/tmp"}}, "env: HOME is set by the platform"),
+        ({"env": {"PATH": {"required": False}}}, "env: PATH is set by the platform"),
+        ({"env": {"A": "x" * 40_000}}, "env.A has 40000 bytes"),
         ({"env": {"A": 1}}, "env.A: 1 is neither text nor an object"),
         ({"env": {"A": {"value": True}}}, "env.A.value: true is not text"),
         ({"env": {"A": {"value": "a\0b"}}}, "env.A.value"),
-        ({"env": {"A": {"generator": "uuid"}}}, 'env.A.generator: uuid is not "secret"'),
-        ({"env": {"A": {"required": "yes"}}}, "env.A.required: yes is not true or false"),
+        ({"env": {"A": {"generator": "uuid"}}}, 'env.A.generator: "uuid" is not "secret"'),
+        ({"env": {"A": {"required": "false"}}}, 'env.A.required: "false" is not true or false'),
         ({"formation": {"web": 2}}, "formation.web: 2 is not an object"),
-        ({"formation": {"we b": {}}}, "formation.we b"),
+        ({"formation": {"we b": {}}}, "formation: 'we b' is not a process type"),
         ({"formation": {"web": {"quantity": -1}}}, "formation.web.quantity: -1"),
         ({"formation": {"web": {"quantity": True}}}, "formation.web.quantity: true"),
-        ({"formation": {"web": {"memory": "lots"}}}, "formation.web.memory: lots"),
-        ({"formation": {"web": {"memory": "1K"}}}, "at least 4M"),
-        ({"formation": {"web": {"cpu": 0}}}, "formation.web.cpu"),
+        (
+            {"formation": {"web": {"memory": "lots"}}},
+            "formation.web.memory: 'lots' is not an amount of memory",
+        ),
+        ({"formation": {"web": {"quantity": "2"}}}, "formation.web.quantity: '2' is not a quantity"),
+        ({"formation": {"web": {"cpu": True}}}, "formation.web.cpu: 'true' is not an amount of cpu"),
+        ({"formation": {"web": {"pids": "64"}}}, "formation.web.pids: pids cannot be '64'"),
         ({"healthchecks": {"web": {}}}, "is not a list of objects"),
-        ({"healthchecks": {"web": [{"path": "health"}]}}, "healthchecks.web[0].path: health"),
+        ({"healthchecks": {"web": [{"path": "health"}]}}, 'healthchecks.web[0].path: "health"'),
         ({"healthchecks": {"web": [{"path": "/a b"}]}}, "contains a space"),
         ({"healthchecks": {"web": [{"path": "/a\r\nX: y"}]}}, "healthchecks.web[0].path"),
         ({"healthchecks": {"web": [{"type": "start"}]}}, "is not startup, readiness or liveness"),
@@ -143,3 +151,19 @@ def test_value_that_breaks_a_rule_is_refused_and_named(value: Any, said: str) ->
     with pytest.raises(BadInput) as caught:
         parse(value)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("key", "word"), [("memory_bytes", "memory"), ("cpu_millis", "cpu"), ("pids", "pids")]
+)
+def test_limits_are_those_that_can_be_typed(key: str, word: str) -> None:
+    lowest, highest, name, _ = LIMITS[key]
+    assert name == word
+    for value in (lowest, highest):
+        written = value / 1000 if word == "cpu" else value
+        limits = parse({"formation": {"web": {word: written}}}).formation["web"].limits
+        assert limits == {key: value} == dict([limit_word(f"{word}={shown_limit(key, value)}")])
+    for value in (lowest - 1, highest + 1):
+        written = value / 1000 if word == "cpu" else value
+        with pytest.raises(BadInput, match=f"app.json: formation.web.{word}: {word} cannot be"):
+            parse({"formation": {"web": {word: written}}})

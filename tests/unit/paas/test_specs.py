@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from paas.model import App, Image, Instance, Release
+from paas.names import RESERVED_CONFIG
 from paas.specs import (
     environment,
     limits_of,
@@ -49,7 +50,7 @@ def test_a_web_process_gets_its_port_name_release_and_limits() -> None:
     assert ContainerSpec.from_json(spec.to_json()) == spec
 
 
-@pytest.mark.parametrize("name", ["PORT", "DYNO", "PAAS_APP", "PAAS_RELEASE", "SOURCE_VERSION"])
+@pytest.mark.parametrize("name", sorted(RESERVED_CONFIG))
 def test_config_cannot_replace_what_the_platform_says(name: str) -> None:
     env = environment(APP, RELEASE, IMAGE, {name: "mine"}, WEB, Limits())
     assert env[name] != "mine"
