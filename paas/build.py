@@ -20,7 +20,7 @@ from paas.errors import BadInput, BuildFailed
 from paas.model import App, Image
 from paas.names import own_config
 from paas.procfile import MAX_BYTES as PROCFILE_BYTES
-from paas.procfile import parse_procfile
+from paas.procfile import doubts, parse_procfile
 from paas.registry import Registry
 from paas.source import SourceTree
 from paas.store import images, layer_keys
@@ -254,8 +254,22 @@ def _say_processes(described: Described, output: Output) -> None:
     defaults = [name for name in described.plan.default_processes if name not in described.declared]
     if defaults:
         output.line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
+    for sentence in [*doubts(described.declared), *_strangers(described)]:
+        output.line(f" !     {sentence}")
     if "web" not in described.processes:
         output.line(" !     No web process: the app gets no HTTP requests")
+
+
+def _strangers(described: Described) -> list[str]:
+    """Sentences about types that app.json speaks of and the app does not have."""
+    manifest = described.manifest
+    named = [("formation", name) for name in manifest.formation]
+    named += [("healthchecks", name) for name in manifest.healthchecks]
+    return [
+        f"app.json: {where}.{name} is ignored, the app has no process type {name}"
+        for where, name in named
+        if name not in described.processes
+    ]
 
 
 def megabytes(size_bytes: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from paas.errors import BadInput
 
@@ -12,6 +13,9 @@ MAX_TYPES = 50
 TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 RESERVED = frozenset({"run", "build"})
 """Names that instances of other kinds carry (`run.12`, `build.3`)."""
+
+_MEANT = ("web", "release", "worker")
+"""Types that the platform, or a habit, gives a meaning."""
 
 _HINT = 'A line reads "type: command", for example "web: gunicorn app:app".'
 _TYPE_RULE = "A type starts with a letter or digit and has at most 63 letters, digits, - and _."
@@ -39,6 +43,36 @@ def parse_procfile(text: bytes) -> dict[str, str]:
     if len(types) > MAX_TYPES:
         raise BadInput(f"Procfile declares {len(types)} types; at most {MAX_TYPES} are allowed")
     return types
+
+
+def doubts(declared: Collection[str]) -> list[str]:
+    """Sentences about types that look like a slip of the pen for one that has a meaning, or for each other."""
+    found = {}
+    for type in declared:
+        for meant in _MEANT:
+            if type != meant and meant not in declared and _slip(type, meant):
+                found[type] = f"Procfile: is {type} meant to be {meant}?"
+    seen: dict[str, str] = {}
+    for type in declared:
+        other = seen.setdefault(type.lower(), type)
+        if other != type:
+            found[type] = f"Procfile: {other} and {type} are two types; are they meant to be one?"
+    return list(found.values())
+
+
+def _slip(written: str, meant: str) -> bool:
+    """Whether it is the same but for upper case, or one letter more, less, other, or two that changed places."""
+    written = written.lower()
+    begin = _common(written, meant)
+    end = _common(written[begin:][::-1], meant[begin:][::-1])
+    one, other = written[begin : len(written) - end], meant[begin : len(meant) - end]
+    return (len(one) <= 1 and len(other) <= 1) or (len(one) == 2 and one == other[::-1])
+
+
+def _common(one: str, other: str) -> int:
+    """With how many same letters both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _decode(text: bytes) -> str:

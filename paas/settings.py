@@ -263,17 +263,37 @@ def load(flags: Mapping[str, str | None], environ: Mapping[str, str], file: Path
     path = file or home / "paas.yml"
     written = read_file(path) if path.is_file() else {}
     for option in OPTIONS:
-        flag, variable = flags.get(option.name), environ.get(option.variable)
-        if flag is not None:
-            origin, text = "--" + option.name, flag
-        elif variable:
-            origin, text = option.variable, variable
+        said = _said(option, flags, environ)
+        if said is not None:
+            origin, text = said
         elif option.name in written:
             origin, text = f"{path}: {option.name}", written[option.name]
         else:
             origin, text = option.name, option.default
         chosen[option.attribute] = _parsed(option, origin, text)
     return Settings(**chosen)
+
+
+def given(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> list[tuple[Option, str]]:
+    """The options that a flag or a variable sets, with their values; a path is absolute, so that it means the same
+    elsewhere. Raises BadInput."""
+    found = []
+    for option in OPTIONS:
+        said = _said(option, flags, environ)
+        if said is not None:
+            value = _parsed(option, *said)
+            found.append((option, str(value) if isinstance(value, Path) else said[1]))
+    return found
+
+
+def _said(
+    option: Option, flags: Mapping[str, str | None], environ: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """What the flag says, else the variable: where it comes from, and the text."""
+    flag, variable = flags.get(option.name), environ.get(option.variable)
+    if flag is not None:
+        return "--" + option.name, flag
+    return (option.variable, variable) if variable else None
 
 
 def _home(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Path:

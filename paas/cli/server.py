@@ -16,7 +16,7 @@ from paas.cli import output
 from paas.cli.apps import typed_confirmation
 from paas.cli.base import command, json_option, over_ssh
 from paas.errors import BadInput, Forbidden, NotFound
-from paas.settings import OPTIONS, Settings, load
+from paas.settings import OPTIONS, Settings, given, load
 
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,8 +33,12 @@ def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _settings(flags: dict[str, Any]) -> Settings:
     if over_ssh():
         raise Forbidden("This command is for the machine that the platform is on.")
+    return load(_by_name(flags), os.environ)
+
+
+def _by_name(flags: dict[str, Any]) -> dict[str, Any]:
     names = {option.attribute: option.name for option in OPTIONS}
-    return load({names[key]: value for key, value in flags.items()}, os.environ)
+    return {names[key]: value for key, value in flags.items()}
 
 
 @command("server")
@@ -97,12 +101,12 @@ def local_layout(home: str | None) -> Any:
 @command("server:unit")
 @setting_options
 def server_unit(**flags: Any) -> None:
-    """Print a systemd unit that runs the platform with these flags at boot."""
+    """Print a systemd unit that runs the platform with these flags, and the PAAS_* variables of now, at boot."""
     _settings(flags)
     from paas.unit import render
 
-    words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", value)]
-    output.result(render(os.path.abspath(sys.argv[0]), words).rstrip())
+    said = given(_by_name(flags), os.environ)
+    output.result(render(os.path.abspath(sys.argv[0]), said).rstrip())
 
 
 @command("server:uninstall")

@@ -15,7 +15,7 @@ from harness.sources import export
 from buildpacks.plan import Plan, Step
 from paas import build
 from paas.appjson import AppManifest, EnvVar
-from paas.build import Described, build_image, describe
+from paas.build import Described, _say_processes, build_image, describe
 from paas.buildstep import Job, Made, Output, _cause, _Lines, _named_cause
 from paas.errors import BadInput
 from paas.model import App, Image
@@ -233,6 +233,21 @@ def test_procfile_types_replace_default_ones(tmp_path: Path) -> None:
     described = describe(SourceTree.open(tmp_path, export(files, tmp_path)))
     assert described.processes == {"web": "mine", "worker": "y"}
     assert described.declared == ("web", "worker")
+
+
+def test_types_that_look_like_a_slip_or_that_nobody_has_are_told(tmp_path: Path) -> None:
+    wishes = {"formation": {"web": {"quantity": 2}}, "healthchecks": {"Web": [], "worker": []}}
+    files = {"Procfile": "Web: run\n", "app.json": json.dumps(wishes), "requirements.txt": ""}
+    said: list[str] = []
+    _say_processes(
+        describe(SourceTree.open(tmp_path, export(files, tmp_path))), Output(said.append, lambda: False)
+    )
+    assert said[-4:] == [
+        " !     Procfile: is Web meant to be web?",
+        " !     app.json: formation.web is ignored, the app has no process type web",
+        " !     app.json: healthchecks.worker is ignored, the app has no process type worker",
+        " !     No web process: the app gets no HTTP requests",
+    ]
 
 
 def described_with(**env: EnvVar) -> Described:

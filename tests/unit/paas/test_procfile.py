@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from paas.errors import BadInput
-from paas.procfile import MAX_BYTES, parse_procfile
+from paas.procfile import MAX_BYTES, doubts, parse_procfile
 
 
 def test_types_keep_their_order_and_their_command_to_the_letter() -> None:
@@ -63,3 +63,23 @@ def test_refused_text_is_shown_short_and_printable() -> None:
 
 def test_type_of_63_characters_is_the_longest() -> None:
     assert parse_procfile(b"a" * 63 + b": y\n") == {"a" * 63: "y"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (["Web"], ["is Web meant to be web?"]),
+        (["WEB", "worker"], ["is WEB meant to be web?"]),
+        (["wbe"], ["is wbe meant to be web?"]),
+        (["webb"], ["is webb meant to be web?"]),
+        (["wb"], ["is wb meant to be web?"]),
+        (["wep"], ["is wep meant to be web?"]),
+        (["web", "Worker"], ["is Worker meant to be worker?"]),
+        (["web", "Release", "wroker"], ["is Release meant to be release?", "is wroker meant to be worker?"]),
+        (["web", "worker", "Worker"], ["worker and Worker are two types; are they meant to be one?"]),
+        (["web", "web2", "clock", "release", "mailer"], []),
+        (["api", "job", "w", "beat", "urgentworker"], []),
+    ],
+)
+def test_a_slip_of_the_pen_is_asked_about(declared: list[str], said: list[str]) -> None:
+    assert doubts(declared) == [f"Procfile: {sentence}" for sentence in said]
