@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ _SILENCE_S = 120.0
 """A stream pings every second; a destroyed app may take half a minute to answer."""
 _PIECE = 64 * 1024
 _HEAD_BYTES = 64 * 1024
+_LINE_BYTES = 8 * 1024 * 1024
+_BODY_BYTES = 64 * 1024 * 1024
+"""Far more than a platform sends; what answers at an address that somebody typed may be anything."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +169,8 @@ class Client:
         with _Exchange(self.target, method, _path(path, query), body) as exchange:
             exchange.check()
             for line in exchange.lines():
-                message = json.loads(line)
-                if "ping" in message:
+                message = self._parsed(line)
+                if not isinstance(message, dict) or "ping" in message:
                     continue
                 if message.get("error"):
                     raise from_json(message["error"])
@@ -185,9 +189,12 @@ class Client:
         with _Exchange(self.target, method, _path(path, query), body) as exchange:
             exchange.check()
             data = exchange.body()
+        return self._parsed(data) if data else None
+
+    def _parsed(self, data: bytes) -> Any:
         try:
-            return json.loads(data) if data else None
-        except ValueError as error:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
             raise Unavailable(f"The platform at {self.target.name} did not answer in JSON.") from error
 
 
@@ -231,20 +238,31 @@ class _Exchange:
             return
         try:
             raise from_json(json.loads(self.body())["error"], self.status)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise Unavailable(
                 f"What listens at {self._target.name} answered {self.status}, and not as a platform's API does.",
                 "Check the address: the API has a port of its own, 8081 unless the server was told another.",
             ) from None
 
     def body(self) -> bytes:
-        return b"".join(self._pieces())
+        data = bytearray()
+        for piece in self._pieces():
+            data += piece
+            if len(data) > _BODY_BYTES:
+                raise self._nonsense(f"a body of more than {_BODY_BYTES >> 20} MiB")
+        return bytes(data)
 
     def lines(self) -> Iterator[bytes]:
-        rest = b""
+        rest = bytearray()
         for piece in self._pieces():
-            *whole, rest = (rest + piece).split(b"\n")
-            yield from (line for line in whole if line)
+            first, *more = piece.split(b"\n")
+            rest += first
+            if len(rest) > _LINE_BYTES:
+                raise self._nonsense(f"a line of more than {_LINE_BYTES >> 20} MiB")
+            for line in more:
+                if rest:
+                    yield bytes(rest)
+                rest = bytearray(line)
 
     def _send(self, method: str, path: str, body: Any, upgrade: str) -> None:
         headers = {"Host": self._target.host, "User-Agent": "paas", "Accept": "application/json"}
@@ -274,7 +292,7 @@ class _Exchange:
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         first, *rest = head.decode("latin-1").split("\r\n")
         words = first.split(" ", 2)
-        if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
+        if len(words) < 2 or not words[0].startswith("HTTP/1.") or not re.fullmatch("[0-9]{3}", words[1]):
             raise Unavailable(f"What answers at {self._target.name} does not speak HTTP.")
         pairs = (line.partition(":") for line in rest)
         return int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
@@ -283,7 +301,7 @@ class _Exchange:
         if self._headers.get("transfer-encoding", "").lower() == "chunked":
             yield from self._chunks()
         elif "content-length" in self._headers:
-            yield self._exactly(int(self._headers["content-length"]))
+            yield from self._exactly(self._number(self._headers["content-length"], 10))
         else:
             while self._buffer or self._fill():
                 piece, self._buffer = self._buffer, b""
@@ -291,22 +309,35 @@ class _Exchange:
 
     def _chunks(self) -> Iterator[bytes]:
         while True:
-            while b"\r\n" not in self._buffer:
-                if not self._fill():
-                    raise self._broken()
-            size, _, self._buffer = self._buffer.partition(b"\r\n")
-            length = int(size.split(b";")[0], 16)
-            if length == 0:
+            size = self._number(self._line().split(";")[0], 16)
+            if size == 0:
                 return
-            piece = self._exactly(length + 2)
-            yield piece[:-2]
+            yield from self._exactly(size)
+            self._line()
 
-    def _exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            if not self._fill():
+    def _line(self) -> str:
+        """A line of the framing, which is short."""
+        while b"\r\n" not in self._buffer:
+            if len(self._buffer) > _HEAD_BYTES or not self._fill():
                 raise self._broken()
-        piece, self._buffer = self._buffer[:count], self._buffer[count:]
-        return piece
+        line, _, self._buffer = self._buffer.partition(b"\r\n")
+        return line.decode("latin-1")
+
+    def _number(self, text: str, base: int) -> int:
+        if not re.fullmatch(r"[0-9A-Fa-f]{1,15}", text.strip()) or (
+            base == 10 and not text.strip().isdigit()
+        ):
+            raise self._nonsense(f"a length of {text[:20]!r}")
+        return int(text, base)
+
+    def _exactly(self, count: int) -> Iterator[bytes]:
+        """The next `count` bytes, in pieces as they come."""
+        while count:
+            if not self._buffer and not self._fill():
+                raise self._broken()
+            piece, self._buffer = self._buffer[:count], self._buffer[count:]
+            count -= len(piece)
+            yield piece
 
     def _fill(self) -> bool:
         try:
@@ -315,6 +346,9 @@ class _Exchange:
             raise self._broken(error) from error
         self._buffer += piece
         return bool(piece)
+
+    def _nonsense(self, what: str) -> Unavailable:
+        return Unavailable(f"The platform at {self._target.name} answered with {what}.", "Check the address.")
 
     def _broken(self, error: OSError | None = None) -> Unavailable:
         reason = (error.strerror or str(error)) if error else "it hung up"

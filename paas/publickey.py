@@ -10,10 +10,11 @@ import struct
 from dataclasses import dataclass
 
 from paas.errors import BadInput
+from paas.keyformats import foreign
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 16384
-_MAX_LINE = 16 * 1024
+MAX_BYTES = 16 * 1024
 _TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 _POINT_BYTES = {"nistp256": 65, "nistp384": 97, "nistp521": 133}
 _GOOD = "Use a key made by `ssh-keygen -t ed25519`."
@@ -31,13 +32,14 @@ class PublicKey:
 
 def parse(text: str) -> PublicKey:
     """Read the content of a `.pub` file: one key. Raises BadInput with what to do instead."""
-    if "PRIVATE KEY" in text:
-        raise BadInput(
-            "This is a private key.", "Give the file that ends in .pub, and keep this one to yourself."
-        )
+    other = foreign(text)
+    if other is not None:
+        raise BadInput(f"This is {other.name}.", other.hint)
+    if len(text) > MAX_BYTES:
+        raise BadInput(f"A key of more than {MAX_BYTES} bytes is none of OpenSSH's.", _GOOD)
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
-    if len(lines) != 1 or len(text) > _MAX_LINE:
+    if len(lines) != 1:
         raise BadInput(
             f"The file holds {len(lines)} keys, and one is needed.", "Give a .pub file of OpenSSH."
         )

@@ -11,10 +11,11 @@ import click
 
 from paas.cli import output
 from paas.cli.base import client, command, json_option, over_ssh
+from paas.cli.inputs import read_file, read_line
 from paas.client import Client, login_path, part, read_login, remote
 from paas.errors import BadInput, NotFound
-
-_KEY_BYTES = 64 * 1024
+from paas.keyformats import foreign
+from paas.publickey import MAX_BYTES
 
 
 @command("keys")
@@ -46,23 +47,23 @@ def keys_add(file: str | None, user: str | None, as_json: bool) -> None:
 
 
 def read_key(file: str | None) -> str:
-    """The text of a public key file. Raises BadInput, NotFound."""
-    if file == "-" or (file is None and over_ssh()):
-        return sys.stdin.read(_KEY_BYTES)
-    if over_ssh():
-        raise BadInput("Over ssh a key is read from standard input.", "ssh paas@HOST keys:add - < key.pub")
-    path = Path(file) if file else _own_key()
+    """The text of a public key file; a private key is not even sent. Raises BadInput, NotFound."""
+    if file is None:
+        file = "-" if over_ssh() else str(_own_key())
+    data = read_file(file, MAX_BYTES, over_ssh_hint="ssh paas@HOST keys:add - < key.pub")
+    name = "Standard input" if file == "-" else output.plain(file)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BadInput(
+            f"{name} is in UTF-16.", "Save it in UTF-8; PowerShell: ... | Set-Content -Encoding ascii"
+        )
     try:
-        with path.open("rb") as opened:
-            data = opened.read(_KEY_BYTES)
-    except OSError as error:
-        raise NotFound(f"{path} cannot be read: {error.strerror}.") from error
-    if b"PRIVATE KEY" in data:
-        raise BadInput(f"{path} holds a private key, which must not leave this machine.", f"Use {path}.pub.")
-    try:
-        return data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise BadInput(f"{path} is not a public key file.") from None
+        raise BadInput(f"{name} is not a public key file.", "Give a .pub file of OpenSSH.") from None
+    found = foreign(text)
+    if found is not None and found.private:
+        raise BadInput(f"{name} holds {found.name}, which must not leave this machine.", found.hint)
+    return text
 
 
 def _own_key() -> Path:
@@ -169,7 +170,7 @@ def login(url: str, token: str | None) -> None:
     """Use a platform elsewhere, with a token that `paas tokens:create` made there."""
     if token is None:
         token = (
-            click.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+            click.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else read_line("The token")
         )
     token = str(token).strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:

@@ -10,6 +10,7 @@ import click
 
 from paas.cli import output
 from paas.cli.base import alias, app_option, app_path, client, command, json_option, over_ssh, remote_url
+from paas.cli.inputs import read_line
 from paas.errors import BadInput
 
 REMOTE = "paas"
@@ -157,7 +158,7 @@ def typed_confirmation(consequence: str, expected: str) -> str:
     output.warn(consequence)
     sys.stderr.write(f" !     Type {expected} to go on: ")
     sys.stderr.flush()
-    line = sys.stdin.readline()
+    line = read_line("The confirmation")
     if not line:
         output.note("")
         raise BadInput("Not confirmed: nothing was done.", f"Confirm with: --confirm {expected}")

@@ -40,6 +40,8 @@ class Attachment:
         self._status: int | None = None
         self._interrupts = 0
         self._reads_input = True
+        self._never_blocks = False
+        """Input is a file, which cannot be waited for and need not be."""
         self._selector = selectors.DefaultSelector()
         self._take(first)
 
@@ -55,8 +57,11 @@ class Attachment:
             if self._terminal:
                 self._resize()
             while self._status is None:
-                for key, events in self._selector.select():
+                from_file = self._never_blocks and self._wants_input()
+                for key, events in self._selector.select(0 if from_file else None):
                     self._serve(key.fileobj, events, wake_read)
+                if from_file:
+                    self._read_input()
         self._selector.close()
         os.close(wake_read)
         os.close(wake_write)
@@ -98,10 +103,9 @@ class Attachment:
             data = os.read(0, _PIECE)
         except OSError:
             data = b""
-        self._send(STDIN, data)
         if not data:
             self._reads_input = False
-            self._selector.unregister(0)
+        self._send(STDIN, data)
 
     def _send(self, channel: int, payload: bytes) -> None:
         self._waiting += encode_frame(channel, payload)
@@ -120,30 +124,19 @@ class Attachment:
         self._selector.modify(self._socket, wanted)
         self._watch_input()
 
+    def _wants_input(self) -> bool:
+        return self._reads_input and len(self._waiting) < _WAITING_BYTES
+
     def _watch_input(self) -> None:
         """Read input unless it is at its end or too much of it waits."""
         watched = 0 in self._selector.get_map()
-        wanted = self._reads_input and len(self._waiting) < _WAITING_BYTES
-        if wanted and not watched:
+        if self._wants_input() and not watched and not self._never_blocks:
             try:
                 self._selector.register(0, selectors.EVENT_READ)
             except (PermissionError, ValueError, OSError):
-                self._read_file()
-        elif watched and not wanted:
+                self._never_blocks = True
+        elif watched and not self._wants_input():
             self._selector.unregister(0)
-
-    def _read_file(self) -> None:
-        """Input that epoll refuses is a file or /dev/null, which never blocks; a closed one is at its end."""
-        self._reads_input = False
-        while True:
-            try:
-                data = os.read(0, _PIECE)
-            except OSError:
-                data = b""
-            self._waiting += encode_frame(STDIN, data)
-            if not data:
-                break
-        self._flush()
 
     def _resize(self) -> None:
         self._send(RESIZE, struct.pack(">HH", *terminal_size()))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from paas.cli import output
-from paas.cli.base import alias, app_option, app_path, chosen_app, client, command, json_option, over_ssh
+from paas.cli.base import alias, app_option, app_path, chosen_app, client, command, json_option
+from paas.cli.inputs import read_file
 from paas.client import part
-from paas.errors import BadInput, NotFound
+from paas.errors import BadInput
 
 _FILE_BYTES = 100_000
 
@@ -101,18 +100,8 @@ def read_pem(file: str | None, option: str) -> str:
     """The text of a file, or of standard input. Raises BadInput, NotFound, UsageError."""
     if file is None:
         click.get_current_context().fail(f"{option} FILE is missing.")
-    if file == "-":
-        return sys.stdin.buffer.read(_FILE_BYTES).decode("ascii", "replace")
-    if over_ssh():
-        raise BadInput(
-            "Over ssh both are read from standard input.",
-            "cat CHAIN.pem KEY.pem | ssh paas@HOST certs:add DOMAIN --cert -",
-        )
-    try:
-        with Path(file).open("rb") as opened:
-            return opened.read(_FILE_BYTES).decode("ascii", "replace")
-    except OSError as error:
-        raise NotFound(f"{output.plain(file)} cannot be read: {error.strerror}.") from error
+    hint = "cat CHAIN.pem KEY.pem | ssh paas@HOST certs:add DOMAIN --cert -"
+    return read_file(file, _FILE_BYTES, over_ssh_hint=hint).decode("ascii", "replace")
 
 
 def _show(added: dict[str, Any], as_json: bool) -> None:

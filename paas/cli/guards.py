@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
 from paas.cli import output
-from paas.cli.base import app_option, command, json_option, over_ssh
+from paas.cli.base import app_option, command, json_option
+from paas.cli.inputs import read_file, read_line
 from paas.cli.routing import change_routing, domain_option, routing_of
-from paas.errors import BadInput, NotFound
+from paas.errors import BadInput
 from paas.routing import PAGE_BYTES
 
 
@@ -39,7 +39,7 @@ def auth_add(user: str, app: str, domain: str | None) -> None:
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        password = sys.stdin.readline().rstrip("\r\n")
+        password = read_line("The password").rstrip("\r\n")
     body = {"auth": {"set": {user: password}}}
     change_routing(f"Adding user {output.plain(user)} to {app}", app, domain, body)
 
@@ -135,22 +135,11 @@ def errors_unset(codes: tuple[str, ...], app: str, domain: str | None) -> None:
 
 def _read_page(file: str) -> str:
     """Raises BadInput, NotFound."""
+    data = read_file(file, PAGE_BYTES, over_ssh_hint="ssh paas@HOST errors:set CODE - < FILE")
+    if not data:
+        raise BadInput(f"{output.plain(file)} is empty.")
     try:
-        if file == "-":
-            data = sys.stdin.buffer.read(PAGE_BYTES + 1)
-        elif over_ssh():
-            raise BadInput(
-                "Over ssh a page is read from standard input.", "ssh paas@HOST errors:set CODE - < FILE"
-            )
-        else:
-            with Path(file).open("rb") as opened:
-                data = opened.read(PAGE_BYTES + 1)
-        if not 0 < len(data) <= PAGE_BYTES:
-            wrong = f"is larger than {PAGE_BYTES} bytes" if data else "is empty"
-            raise BadInput(f"{output.plain(file)} {wrong}.")
         return data.decode()
-    except OSError as error:
-        raise NotFound(f"{output.plain(file)} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
         raise BadInput(f"{output.plain(file)} is not UTF-8 text.") from None
 

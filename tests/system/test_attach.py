@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import struct
@@ -133,6 +134,28 @@ def test_input_that_cannot_be_waited_for_arrives_whole(shim: Shim, tmp_path: Pat
     process.communicate(timeout=20)
     assert total == (300_000 if source == "file" else 0)
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("source", ["/dev/zero", "sparse"])
+def test_a_file_that_nobody_reads_is_not_kept_in_memory(shim: Shim, tmp_path: Path, source: str) -> None:
+    """The far end takes nothing: what is read ahead of it stays small, however much there is."""
+    if source == "sparse":
+        path = tmp_path / "input"
+        with path.open("wb") as file:
+            file.truncate(20 << 30)
+        source = str(path)
+    process = shim.start(**{**PIPES, "stdin": open(source, "rb")})  # type: ignore[arg-type]  # noqa: SIM115
+    shim.until(STDIN)
+    read = Path(f"/proc/{process.pid}/io")
+    seen = 0
+    while (now := int(read.read_text().split()[1])) != seen:
+        seen = now
+        time.sleep(0.3)
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    shim.exit(status=0)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) < 80_000  # type: ignore[index]
 
 
 def test_a_broken_connection_is_an_error(shim: Shim) -> None:

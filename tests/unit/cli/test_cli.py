@@ -7,69 +7,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.cli import Platform, lines, typed
 
 from paas.cli import base, main, output, reference
 from paas.cli.logs import coloured, split_line
 from paas.cli.processes import ps_lines
-from paas.errors import Conflict, DeployFailed, PaasError
+from paas.errors import Conflict, PaasError
 
 ROOT = Path(__file__).parents[3]
-
-
-class Platform:
-    """Stands in for `Client`: answers by method and path, keeps what was asked."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
-        self.asked: list[tuple[str, str, Any]] = []
-
-    def answer(self, method: str, path: str, body: Any) -> Any:
-        self.asked.append((method, path, body))
-        found = self.answers[f"{method} {path}"]
-        if isinstance(found, PaasError):
-            raise found
-        return found
-
-    def get(self, path: str, **query: object) -> Any:
-        return self.answer("GET", path, {key: value for key, value in query.items() if value is not None})
-
-    def post(self, path: str, body: Any = None) -> Any:
-        return self.answer("POST", path, body)
-
-    def patch(self, path: str, body: Any) -> Any:
-        return self.answer("PATCH", path, body)
-
-    def delete(self, path: str, body: Any = None) -> Any:
-        return self.answer("DELETE", path, body)
-
-    def stream(self, method: str, path: str, body: Any = None, **query: object) -> Iterator[dict[str, Any]]:
-        answer = self.answer(method, path, body if method != "GET" else query)
-        yield from answer
-        if isinstance(answer, tuple):
-            raise DeployFailed(
-                "web.1 exited.", "See: paas logs", cause="exited with status 1", lines=("boom",)
-            )
-
-
-@pytest.fixture
-def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
-    made = Platform()
-    for module in main.MODULES:
-        imported = __import__(f"paas.cli.{module}", fromlist=["client"])
-        if hasattr(imported, "client"):
-            monkeypatch.setattr(imported, "client", lambda: made)
-    monkeypatch.setenv("PAAS_APP", "hello")
-    monkeypatch.delenv("PAAS_SSH_USER", raising=False)
-    return made
-
-
-def lines(*texts: str, **result: Any) -> list[dict[str, Any]]:
-    return [*({"line": text} for text in texts), {"done": True, "result": result}]
 
 
 Captured = pytest.CaptureFixture[str]
@@ -233,8 +182,8 @@ def test_destroying_needs_the_name(
 ) -> None:
     platform.answers["GET /apps/hello"] = {"name": "hello", "git_url": "ssh://paas@127.0.0.1:2222/hello"}
     platform.answers["DELETE /apps/hello"] = {"destroyed": True}
-    for typed, status in (("other\n", 1), ("", 1), ("hello\n", 0)):
-        monkeypatch.setattr("sys.stdin", __import__("io").StringIO(typed))
+    for answer, status in (("other\n", 1), ("", 1), ("hello\n", 0)):
+        monkeypatch.setattr("sys.stdin", typed(answer))
         assert main.main(["apps:destroy"]) == status
     assert main.main(["apps:destroy", "--confirm", "nope"]) == 1
     assert main.main(["destroy", "--confirm", "hello"]) == 0
@@ -253,7 +202,7 @@ def test_over_ssh_keys_come_from_standard_input(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setenv("PAAS_SSH_USER", "bea")
-    monkeypatch.setattr("sys.stdin", __import__("io").StringIO("ssh-ed25519 AAAA me"))
+    monkeypatch.setattr("sys.stdin", typed("ssh-ed25519 AAAA me"))
     platform.answers["POST /keys"] = {"user": "bea", "role": "member", "fingerprint": "SHA256:x"}
     assert main.main(["keys:add", "/etc/passwd"]) == 1
     assert main.main(["keys:add", "-"]) == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,8 +36,9 @@ class Server:
                 return
             with peer:
                 self.requests.append(peer.recv(65536))
-                for piece in self.answer:
-                    peer.sendall(piece)
+                with contextlib.suppress(ConnectionError):
+                    for piece in self.answer:
+                        peer.sendall(piece)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -103,12 +106,37 @@ def test_an_error_of_the_api_is_raised_as_it_was(server: Server) -> None:
         (plain(b"<html>", "502 Bad Gateway"), "answered 502"),
         (plain(b"<html>"), "did not answer in JSON"),
         (b"x" * 70_000, "broke"),
+        (plain(b"[" * 100_000), "did not answer in JSON"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "a length of 'many'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "a length of '-5'"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 70_000, "broke"),
     ],
 )
 def test_a_broken_answer_is_one_sentence(server: Server, answer: bytes, said: str) -> None:
     server.answer = [answer] if answer else []
     with pytest.raises(Unavailable, match=said):
         server.client.get("/apps")
+
+
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 999999999999\r\n", b"Transfer-Encoding: chunked\r\n", b""]
+)
+@pytest.mark.parametrize("way", ["get", "text", "stream"])
+def test_an_endless_answer_is_given_up_and_not_kept(
+    server: Server, monkeypatch: pytest.MonkeyPatch, head: bytes, way: str
+) -> None:
+    """Whoever listens at the address may send for ever: what is kept of it is bounded."""
+    monkeypatch.setattr("paas.client._BODY_BYTES", 1 << 20)
+    monkeypatch.setattr("paas.client._LINE_BYTES", 1 << 20)
+    piece = b"10000\r\n" + b"x" * 65536 + b"\r\n" if head.startswith(b"Transfer") else b"x" * 65536
+    server.answer = [b"HTTP/1.1 200 OK\r\n" + head + b"\r\n", *[piece] * 64]
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unavailable, match=r"answered with a (body|line) of more than"):
+            list(server.client.stream("GET", "/x")) if way == "stream" else getattr(server.client, way)("/x")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_stream_gives_lines_without_pings_and_ends_with_the_result(server: Server) -> None:

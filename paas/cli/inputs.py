@@ -1,0 +1,40 @@
+"""What a command reads: files, standard input, a typed line. Never more than it can use, whoever feeds it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from paas.cli import output
+from paas.cli.base import over_ssh
+from paas.errors import BadInput, NotFound
+
+_LINE_CHARACTERS = 4096
+
+
+def read_file(file: str, most: int, *, over_ssh_hint: str) -> bytes:
+    """A file's bytes, or those of standard input for «-», which is all there is over ssh.
+
+    Raises NotFound, and BadInput for more than `most` bytes.
+    """
+    if file == "-":
+        data = sys.stdin.buffer.read(most + 1)
+    elif over_ssh():
+        raise BadInput("Over ssh a file is read from standard input.", over_ssh_hint)
+    else:
+        try:
+            with Path(file).open("rb") as opened:
+                data = opened.read(most + 1)
+        except OSError as error:
+            raise NotFound(f"{output.plain(file)} cannot be read: {error.strerror}.") from error
+    if len(data) > most:
+        raise BadInput(f"{output.plain(file)} is larger than {most} bytes.")
+    return data
+
+
+def read_line(what: str) -> str:
+    """A line of standard input without its end; empty at the end of input. Raises BadInput for an endless one."""
+    line = sys.stdin.readline(_LINE_CHARACTERS + 1)
+    if len(line) > _LINE_CHARACTERS:
+        raise BadInput(f"{what} is longer than {_LINE_CHARACTERS} characters.")
+    return line

@@ -1,0 +1,53 @@
+"""A platform that only remembers: what the command line asks of the API, and answers that a test has given it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from paas.errors import DeployFailed, PaasError
+
+
+class Platform:
+    """Stands in for `Client`: answers by method and path, keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.asked: list[tuple[str, str, Any]] = []
+
+    def answer(self, method: str, path: str, body: Any) -> Any:
+        self.asked.append((method, path, body))
+        found = self.answers[f"{method} {path}"]
+        if isinstance(found, PaasError):
+            raise found
+        return found
+
+    def get(self, path: str, **query: object) -> Any:
+        return self.answer("GET", path, {key: value for key, value in query.items() if value is not None})
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self.answer("POST", path, body)
+
+    def patch(self, path: str, body: Any) -> Any:
+        return self.answer("PATCH", path, body)
+
+    def delete(self, path: str, body: Any = None) -> Any:
+        return self.answer("DELETE", path, body)
+
+    def stream(self, method: str, path: str, body: Any = None, **query: object) -> Iterator[dict[str, Any]]:
+        answer = self.answer(method, path, body if method != "GET" else query)
+        yield from answer
+        if isinstance(answer, tuple):
+            raise DeployFailed(
+                "web.1 exited.", "See: paas logs", cause="exited with status 1", lines=("boom",)
+            )
+
+
+def lines(*texts: str, **result: Any) -> list[dict[str, Any]]:
+    return [*({"line": text} for text in texts), {"done": True, "result": result}]
+
+
+def typed(text: str) -> io.TextIOWrapper:
+    """Standard input that holds `text`."""
+    return io.TextIOWrapper(io.BytesIO(text.encode()))
