@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from paas.errors import BuildFailed, Cancelled, PaasError, Unavailable
+from paas.harmless import harmless
 from paas.model import App
 from paas.settings import Settings
 from paas.specs import id_base
@@ -52,7 +53,6 @@ cd /app
 tar -xf -
 exec </dev/null
 """
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 
 
 class Platform(Protocol):
@@ -305,8 +305,7 @@ class _Lines:
 def printable(line: str) -> str:
     """One line without escape sequences and control characters; tabs stay, a very long one is cut."""
     last = line.rstrip("\r").rpartition("\r")[2]
-    text = _ESCAPE.sub("", last)
-    text = "".join(c if c.isprintable() or c == "\t" else "" for c in text).rstrip()
+    text = harmless(last).rstrip()
     return text if len(text) <= MAX_LINE else text[:MAX_LINE] + " …"
 
 

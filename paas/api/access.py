@@ -102,13 +102,15 @@ def authenticate(where: Context) -> Principal:
     sock = request.environ.get("gunicorn.socket")
     if sock is not None and sock.family == socket.AF_UNIX:
         return _local(where, peer_uid(sock))
-    match = _TOKEN.fullmatch(request.headers.get("Authorization", ""))
-    if match is None:
+    given = request.headers.get("Authorization", "")
+    if not given:
         raise Unauthorized(
             "A token is needed.", "Make one on the server with `paas tokens:create`, then `paas login`."
         )
-    with where.store.read() as tx:
-        found = tokens.by_hash(tx, hash_of_token(match[1]))
+    match, found = _TOKEN.fullmatch(given), None
+    if match is not None:
+        with where.store.read() as tx:
+            found = tokens.by_hash(tx, hash_of_token(match[1]))
     if found is None:
         raise Unauthorized("This token is not valid.", "It may have been revoked; see: paas login")
     token, user = found

@@ -41,6 +41,7 @@ def create_app(context: Context) -> Flask:
     app = Flask("paas.api", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # an address with too many is not one: no redirects, which are HTML
     install(app, context)
     errors.register(app)
     for noun in _NOUNS:

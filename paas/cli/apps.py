@@ -133,12 +133,12 @@ def apps_branch(branch: str | None, app: str, as_json: bool) -> None:
 @app_option
 @click.option("--confirm", metavar="APP", help="The app's name, instead of typing it when asked.")
 def apps_destroy(app: str, confirm: str | None) -> None:
-    """Destroy an app with everything it owns: releases, images, volumes, logs, repository."""
+    """Destroy an app with everything it owns: releases, images, config, domains, logs, repository."""
     api = client()
     info = api.get(app_path(app))
     if confirm is None:
         confirm = typed_confirmation(
-            f"This destroys {app} with its releases, volumes, logs and repository.", info["name"]
+            f"This destroys {app} with its releases, config, domains, logs and repository.", info["name"]
         )
     if confirm != info["name"]:
         raise BadInput(
@@ -156,8 +156,7 @@ def apps_destroy(app: str, confirm: str | None) -> None:
 def typed_confirmation(consequence: str, expected: str) -> str:
     """Say what will happen, and read the name that confirms it. Raises BadInput when nobody types."""
     output.warn(consequence)
-    sys.stderr.write(f" !     Type {expected} to go on: ")
-    sys.stderr.flush()
+    output.ask(f"Type {expected} to go on: ")
     line = read_line("The confirmation")
     if not line:
         output.note("")

@@ -11,7 +11,7 @@ import click
 
 from paas.cli import output
 from paas.client import Client, find_target, part
-from paas.errors import NotFound
+from paas.errors import NotFound, Unavailable
 
 REGISTRY: dict[str, click.Command] = {}
 """Name → command, filled as the modules of commands are imported."""
@@ -121,4 +121,6 @@ def run_stream(
             progress.detail(text)
         elif details and text:
             progress.detail(text if text[:1] in " -=" else f"       {text}")
-    raise NotFound("The platform hung up before the end.", "See: paas releases")
+    raise Unavailable(
+        "The platform hung up before the end; it may have gone on.", "See: paas releases, paas ps"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 
 import click
@@ -9,6 +10,7 @@ import click
 from paas.cli import output
 from paas.cli.base import app_option, app_path, client, command, json_option, run_stream
 from paas.errors import BadInput, NotFound
+from paas.harmless import visible
 from paas.names import ConfigName, config_value, release_number, shown
 
 
@@ -28,7 +30,7 @@ def config(app: str, shell: bool, release: str | None, as_json: bool) -> None:
         output.heading(f"{app} Config Vars" + (f" of {release}" if release else ""))
         return output.pairs(values)
     for name, value in values.items():
-        output.result(f"{name}={shlex.quote(value)}")
+        output.exact(f"{name}={_shell_word(value)}")
 
 
 @command("config:get")
@@ -44,7 +46,20 @@ def config_get(name: str, app: str, shell: bool, as_json: bool) -> None:
     if as_json:
         output.print_json({name: values[name]})
     else:
-        output.result(f"{name}={shlex.quote(values[name])}" if shell else values[name])
+        output.exact(f"{name}={_shell_word(values[name])}" if shell else values[name])
+
+
+def _shell_word(value: str) -> str:
+    """The value for a shell; where people may see it, printf(1) makes its control characters: exact, and harmless."""
+    if not output.for_people():
+        return shlex.quote(value)
+    runs = itertools.groupby(value, lambda letter: visible(letter) != letter)
+    words = [(_printed if hidden else shlex.quote)("".join(letters)) for hidden, letters in runs]
+    return "".join(words) or "''"
+
+
+def _printed(text: str) -> str:
+    return "\"$(printf '" + "".join(f"\\{byte:03o}" for byte in text.encode()) + "')\""
 
 
 @command("config:set")

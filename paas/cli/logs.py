@@ -8,6 +8,7 @@ import click
 
 from paas.cli import output
 from paas.cli.base import app_option, app_path, client, command, json_option
+from paas.harmless import harmless
 from paas.names import release_number
 
 SOURCES = ("app", "paas", "router", "api")
@@ -54,7 +55,6 @@ def logs(
         release=release_number(release) if release else None,
         follow=True if tail else None,
     )
-    colour = sys.stdout.isatty() and not no_colour
     line = None
     try:
         for message in messages:
@@ -62,7 +62,7 @@ def logs(
             if as_json:
                 output.print_json_line(split_line(line))
             else:
-                output.result(coloured(line) if colour else line)
+                show(harmless(line), colours=not no_colour)
             if tail:
                 sys.stdout.flush()
     except KeyboardInterrupt:
@@ -80,11 +80,9 @@ def split_line(line: str) -> dict[str, str]:
     return {"at": at, "source": source, "dyno": dyno, "message": message}
 
 
-def coloured(line: str) -> str:
-    """The head of a line in the colour of its process."""
+def show(line: str, *, colours: bool = True) -> None:
+    """A line of the log; on a terminal its head has the colour of its process."""
     head, separator, message = line.partition(": ")
-    if not separator:
-        return line
     process = head.partition(" ")[2]
-    colour = _COLOURS[sum(process.encode()) % len(_COLOURS)]
-    return f"\x1b[{colour}m{head}{separator}\x1b[0m{message}"
+    colour = _COLOURS[sum(process.encode()) % len(_COLOURS)] if colours and separator else ""
+    output.painted(head + separator, colour, message)

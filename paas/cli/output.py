@@ -7,35 +7,80 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from paas.errors import PaasError
+from paas.harmless import harmless, json_text, visible
 
 _STEPS = ((60, 1, "s"), (3600, 60, "m"), (86400, 3600, "h"), (None, 86400, "d"))
 
 
 def result(text: str = "") -> None:
-    """A line of the answer, to stdout."""
-    sys.stdout.write(text + "\n")
+    """A line of the answer, to stdout, without control characters: a pipe may end at a terminal, too."""
+    sys.stdout.write(visible(text) + "\n")
+
+
+def painted(text: str, colour: str, more: str = "") -> None:
+    """A line of the answer that begins in a colour, an SGR code, where stdout shows colours."""
+    shown = visible(text)
+    if colour and shows_colours(sys.stdout):
+        shown = f"\x1b[{colour}m{shown}\x1b[0m"
+    sys.stdout.write(f"{shown}{visible(more)}\n")
+
+
+def exact(text: str) -> None:
+    """A value that a program takes as it is; people's terminals get it as `result` writes it."""
+    if for_people():
+        result(text)
+    else:
+        sys.stdout.write(text + "\n")
+
+
+def redraw(lines: Iterable[str]) -> None:
+    """Lines in the place of what the terminal shows."""
+    shown = "".join(f"{visible(line)}\x1b[K\n" for line in lines)
+    sys.stdout.write(f"\x1b[H{shown}\x1b[J")
+    sys.stdout.flush()
+
+
+def for_people() -> bool:
+    """Does stdout lead to a terminal, or over ssh, where nobody here knows what is at the other end?"""
+    return sys.stdout.isatty() or bool(os.environ.get("PAAS_SSH_USER"))
+
+
+def shows_colours(stream: TextIO) -> bool:
+    """A terminal that can, and a person who has not said no (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def note(text: str) -> None:
-    """A line about what is going on, to stderr."""
-    sys.stderr.write(text + "\n")
+    """A line about what is going on, to stderr; one that begins with ` !` is red on a terminal."""
+    sys.stderr.write(_noted(text) + "\n")
     sys.stderr.flush()
+
+
+def _noted(text: str) -> str:
+    shown = visible(text)
+    return f"\x1b[31m{shown}\x1b[0m" if shown.startswith(" !") and shows_colours(sys.stderr) else shown
 
 
 def warn(text: str) -> None:
     note(f" !     {text}")
 
 
+def ask(text: str) -> None:
+    """A question, to stderr; the answer is typed behind it."""
+    sys.stderr.write(_noted(f" !     {text}"))
+    sys.stderr.flush()
+
+
 def print_json(data: Any) -> None:
-    result(json.dumps(data, indent=2, ensure_ascii=False))
+    sys.stdout.write(json_text(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
 
 
 def print_json_line(data: Any) -> None:
     """One object a line, for streams."""
-    result(json.dumps(data, ensure_ascii=False))
+    sys.stdout.write(json_text(json.dumps(data, ensure_ascii=False)) + "\n")
 
 
 def print_error(error: PaasError) -> None:
@@ -46,7 +91,7 @@ def print_error(error: PaasError) -> None:
     for line in [*message.splitlines(), *error.hint.splitlines()]:
         warn(line)
     for line in error.lines:
-        note(f"       {line}")
+        note(f"       {harmless(line)}")
 
 
 class Progress:
@@ -56,7 +101,7 @@ class Progress:
     """
 
     def __init__(self, text: str) -> None:
-        self._text = f"{text}... "
+        self._text = visible(f"{text}... ")
         self._live = sys.stderr.isatty()
 
     def __enter__(self) -> Progress:
@@ -71,7 +116,7 @@ class Progress:
 
     def detail(self, text: str) -> None:
         if self._live:
-            sys.stderr.write(f"\r\x1b[K{text}\n{self._text}")
+            sys.stderr.write(f"\r\x1b[K{_noted(text)}\n{self._text}")
             sys.stderr.flush()
         else:
             note(text)
@@ -82,7 +127,7 @@ class Progress:
 
 def table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     """Columns two spaces apart; the last one is not padded."""
-    lines = [list(row) for row in rows]
+    lines = [[visible(cell) for cell in row] for row in rows]
     if not lines:
         return
     widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(max(map(len, lines)))]

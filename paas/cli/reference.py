@@ -8,6 +8,7 @@ import sys
 import click
 
 from paas.cli.main import MODULES, Commands, paas
+from paas.git.commands import is_local
 
 _INTRODUCTION = """\
 # Commands
@@ -18,8 +19,8 @@ This page is made from the program by `make docs`; every command also has `--hel
 - `--json` is on every command that prints data. Progress goes to stderr, results to stdout.
 - Exit status: 0 done, 1 error, 2 wrong usage, 127 unknown command, 130 cancelled; `run` ends with the command's own.
 - The client talks to the platform of `PAAS_HOME`, else to the one of `paas login`, else to `/var/lib/paas` on this machine.
-- Over SSH the commands need no client: `ssh -p 2222 paas@HOST ps -a hello`. All work there but `server` and what begins so, `doctor`,
-  `login`, `logout` and `open`.
+- Over SSH the commands need no client: `ssh -p 2222 paas@HOST ps -a hello`. All work there but those about the machine
+  they are typed on: {local}.
 """
 
 
@@ -27,7 +28,8 @@ def reference() -> str:
     """The whole page."""
     assert isinstance(paas, Commands)
     context = click.Context(paas, info_name="paas")
-    sections = [_INTRODUCTION]
+    local = [f"`{name}`" for names in MODULES.values() for name in names if is_local(name)]
+    sections = [_INTRODUCTION.format(local=", ".join(local))]
     for module, names in MODULES.items():
         sections.append(f"## {module.capitalize()}\n")
         for name in names:

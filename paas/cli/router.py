@@ -76,9 +76,7 @@ def _draw(lines: list[str], workers: int) -> None:
     if len(lines) > room:
         lines = [*lines[: room - 1], lines[-1]]
     title = f"{time.strftime('%H:%M:%S')} · {workers} workers · Ctrl-C ends"
-    shown = "".join(f"{line[:columns]}\x1b[K\n" for line in [title, *lines])
-    sys.stdout.write(f"\x1b[H{shown}\x1b[J")
-    sys.stdout.flush()
+    output.redraw(line[:columns] for line in [title, *lines])
 
 
 @command("router:metrics")

@@ -19,8 +19,10 @@ _GIT = re.compile(r"git[- ](receive-pack|upload-pack) (?:'([^'\\]*)'|([^'\"\\\s]
 _WORD = re.compile(r"[a-z][a-z0-9-]*(:[a-z][a-z0-9-]*)*|--help|--version|-h")
 _TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
-LOCAL_ONLY = frozenset(("server", "login", "logout", "demo", "doctor", "setup", "git", "open"))
-"""Topics that speak of the machine they are typed on."""
+LOCAL_ONLY = frozenset(
+    ("server", "login", "logout", "demo", "doctor", "setup", "git", "open", "router:restart")
+)
+"""Topics and commands that speak of the machine they are typed on."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,17 @@ def _cli_command(text: str) -> CliCommand:
         raise BadInput("The command is empty.", "Try `ssh paas@HOST help`.")
     if not _WORD.fullmatch(words[0]):
         raise BadInput(f"{shown(words[0])} is not a command.", "Try `ssh paas@HOST help`.")
-    if words[0].partition(":")[0] in LOCAL_ONLY:
+    if is_local(words[0]):
         raise BadInput(
             f"`{words[0]}` does not work over ssh.",
             "It concerns the machine on which it is typed: use the paas client there.",
         )
     return CliCommand(tuple(words))
+
+
+def is_local(word: str) -> bool:
+    """Does this command concern the machine on which it is typed?"""
+    return word in LOCAL_ONLY or word.partition(":")[0] in LOCAL_ONLY
 
 
 def terminal_name(term: bytes | str) -> str:

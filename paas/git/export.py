@@ -108,7 +108,7 @@ def check_entries(entries: list[Entry], limits: Limits) -> None:
     if total > limits.source_bytes:
         raise BadInput(
             f"The commit's files have {human(total)}; the limit is {human(limits.source_bytes)}.",
-            "Remove large files from the commit; keep data in a volume or a service.",
+            "Remove large files from the commit; keep data elsewhere.",
             cause="too large",
         )
     taken: set[bytes] = set()

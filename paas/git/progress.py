@@ -6,30 +6,18 @@ Pure. A build prints what it likes; on the pusher's terminal it must neither mov
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from paas.errors import PaasError
+from paas.harmless import harmless as harmless_text
 
 MAX_LINE_CHARACTERS = 2000
 WIDTH = 92
 
-_ESCAPE = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]?"
-)
-_CONTROL = re.compile(
-    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
-)
-
 
 def harmless(text: str) -> str:
-    """One line without escape sequences, control and direction characters; tabs stay; cut when very long.
-
-    >>> harmless("\\x1b[31mred\\x1b[0m\\rremote: ok")
-    'redremote: ok'
-    """
-    plain = _CONTROL.sub("", _ESCAPE.sub("", text))
-    plain = plain.encode("utf-8", "replace").decode()
+    """One line as paas.harmless makes it, cut when very long."""
+    plain = harmless_text(text).encode("utf-8", "replace").decode()
     return plain if len(plain) <= MAX_LINE_CHARACTERS else plain[:MAX_LINE_CHARACTERS] + " …"
 
 

@@ -115,7 +115,7 @@ class Push(ReceivePack):
         who = "Another push"
         if holder is not None:
             since = time.strftime("%H:%M:%S", time.localtime(holder.since))
-            who = f"A push by {progress.harmless(holder.user)} since {since}"
+            who = f"A push by {holder.user} since {since}"
         if self._options.nowait:
             raise Conflict(f"{who} is at work on {self._name}.", "Push again when it is done.", cause="busy")
         self.voice.say(
@@ -261,7 +261,7 @@ class Push(ReceivePack):
         try:
             for line in stream:
                 if line is not None:
-                    self.voice.say(progress.harmless(line))
+                    self.voice.say(line)
                 self.voice.tick()
         finally:
             stream.close()

@@ -53,7 +53,7 @@ class Voice:
 
     def say(self, *lines: str) -> None:
         for line in lines:
-            self._write(line.encode("utf-8", "replace") + b"\n")
+            self._write(progress.harmless(line).encode() + b"\n")
         self._last = time.monotonic()
 
     def doing(self, what: str) -> None:

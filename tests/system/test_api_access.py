@@ -217,3 +217,4 @@ def test_what_is_no_token_is_401(api: Api, value: str) -> None:
     assert reply.status == 401
     assert reply.headers["WWW-Authenticate"] == "Bearer"
     assert reply.error["hint"]
+    assert reply.error["message"] == ("This token is not valid." if value else "A token is needed.")

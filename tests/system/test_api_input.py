@@ -148,6 +148,10 @@ def test_values(api: Api, method: str, path: str, body: Any) -> None:
     [
         ("GET", "/v1/nothing", None, 404),
         ("GET", "/", None, 404),
+        ("GET", "/v1//apps", None, 404),
+        ("GET", "/v1/apps/", None, 404),
+        ("GET", "/v1/apps//config", None, 404),
+        ("DELETE", "/v1/keys/SHA256:a//b", None, 404),
         ("GET", "/v1/apps/nope", None, 404),
         ("GET", "/v1/apps/Hello", None, 404),
         ("GET", "/v1/apps/%2e%2e%2fx", None, 404),

@@ -1,0 +1,41 @@
+"""Text that somebody else chose, fit for a terminal: it neither moves the cursor nor poses as another line. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_SEQUENCE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]?"
+)
+_CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""All of C0 and C1 but tab and newline, line separators, and what changes the direction of writing."""
+_SHOWN = re.compile(f"[{_CONTROL}]")
+_REMOVED = re.compile(f"[\\n{_CONTROL}]")
+
+
+def visible(text: str) -> str:
+    """Lines whose control characters are written as escapes; nothing is left out.
+
+    >>> visible("a\\x1b[2J")
+    'a\\\\x1b[2J'
+    """
+    return text if text.isprintable() else _SHOWN.sub(_escape, text)
+
+
+def harmless(text: str) -> str:
+    """One line without escape sequences and control characters; tabs stay.
+
+    >>> harmless("\\x1b[31mred\\x1b[0m\\rremote: ok")
+    'redremote: ok'
+    """
+    return text if text.isprintable() else _REMOVED.sub("", _SEQUENCE.sub("", text))
+
+
+def json_text(text: str) -> str:
+    """JSON with the same meaning, in which every control character is written as an escape."""
+    return text if text.isprintable() else _SHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
