@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shlex
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from paas import registry as registries
 from paas.appjson import AppManifest, parse_app_json
 from paas.buildstep import BASE_ENV, Job, Made, Output, Platform, run_job, spawner_failure
 from paas.errors import BadInput, BuildFailed
-from paas.model import App, Image
+from paas.model import App, Image, LayerKey
 from paas.names import own_config
 from paas.procfile import MAX_BYTES as PROCFILE_BYTES
 from paas.procfile import doubts, parse_procfile
@@ -30,6 +31,8 @@ from runtime.spec import Mount
 from runtime.stack import Stack
 
 RECIPE = "build-1"
+RENEW_S = 86400.0
+"""How old the note of a layer's last use may become before a use is noted again."""
 FIXED_FILES = ("Procfile", "app.json")
 
 
@@ -181,12 +184,19 @@ class _Builder:
         return layer
 
     def _kept(self, key: str) -> Made | None:
-        """The layer made for this key, when both the row and the layer are there."""
-        with self.platform.store.read() as tx:
-            row = layer_keys.get(tx, key)
+        """The layer made for this key, when both the row and the layer are there, and stay."""
+        row = self._row(key)
         if row is None or (row.digest and not self._present(row.digest)):
             return None
-        return Made(row.digest, row.size_bytes, 0)
+        row = self._row(key)  # a clean-up that had forgotten it by now removes the layer
+        if row is not None and row.used_at < time.time() - RENEW_S:
+            with self.platform.store.write() as tx:
+                layer_keys.used(tx, key)
+        return None if row is None else Made(row.digest, row.size_bytes, 0)
+
+    def _row(self, key: str) -> LayerKey | None:
+        with self.platform.store.read() as tx:
+            return layer_keys.get(tx, key)
 
     def _present(self, digest: str) -> bool:
         """Whether the layer's blob is here; it counts as young from now on, so that no clean-up takes it."""

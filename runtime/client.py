@@ -140,11 +140,21 @@ class Spawner:
         """Make a layer of a tar in `sources/`."""
         return _layer(self.call("unpack", timeout_s=SLOW_S, tar=tar))
 
-    def remove_layer(self, digest: str) -> None:
-        self.call("layer_remove", timeout_s=SLOW_S, digest=digest)
+    def remove_layer(self, digest: str, *, unused_since: float | None = None) -> bool:
+        """Remove a layer, unless a build made it or took it up at that time (unix seconds) or later; whether it
+        is gone."""
+        answer = self.call("layer_remove", timeout_s=SLOW_S, digest=digest, unused_since=unused_since)
+        return bool(answer["removed"])
 
     def layers(self) -> builtins.list[StoredLayer]:
-        return [StoredLayer(**item) for item in self.call("layers", timeout_s=SLOW_S)["layers"]]
+        """Every layer of the home, asked for in pieces. One that is made meanwhile may be missing."""
+        found: builtins.list[StoredLayer] = []
+        while True:
+            after = found[-1].digest if found else ""
+            answer = self.call("layers", timeout_s=SLOW_S, after=after)
+            found += [StoredLayer(**item) for item in answer["layers"]]
+            if not answer["more"]:
+                return found
 
     def create_app(self, app_id: str) -> None:
         self.call("app_create", app_id=app_id)

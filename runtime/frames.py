@@ -24,7 +24,10 @@ class FrameError(ValueError):
 
 
 def encode_json(message: Any) -> bytes:
+    """Raises FrameError for what the peer would refuse."""
     body = json.dumps(message, separators=(",", ":")).encode()
+    if len(body) > MAX_JSON_BYTES:
+        raise FrameError(f"a message of {len(body)} bytes is longer than {MAX_JSON_BYTES}")
     return struct.pack(">I", len(body)) + body
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from runtime import syscalls as sc
+from runtime.frames import MAX_JSON_BYTES
 from runtime.loop import Loop
 
 Work = Callable[[], dict[str, Any]]
@@ -61,7 +62,7 @@ class Jobs:
     def _read(self, job: _Job) -> None:
         data = os.read(job.pipe, 65536)
         job.output += data
-        if data and len(job.output) <= 1 << 20:
+        if data and len(job.output) <= MAX_JSON_BYTES:
             return
         self._loop.forget(job.pipe)
         os.close(job.pipe)
@@ -78,6 +79,8 @@ class Jobs:
 
 
 def _answer(job: _Job, status: int) -> dict[str, Any]:
+    if len(job.output) > MAX_JSON_BYTES:
+        return failure("too_long", f"the answer of {job.name} is longer than {MAX_JSON_BYTES} bytes")
     try:
         answer: dict[str, Any] = json.loads(bytes(job.output))
         return answer

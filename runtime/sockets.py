@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
+from itertools import islice
 from pathlib import Path
 
 _LISTEN = "0A"
+MOST_LINES = 4096
+"""An instance decides how many sockets it has. The kernel lists those that listen first."""
 
 
 def listening(net: Path) -> list[dict[str, str | int]]:
@@ -14,7 +17,8 @@ def listening(net: Path) -> list[dict[str, str | int]]:
     found = []
     for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         try:
-            lines = (net / name).read_text().splitlines()[1:]
+            with open(net / name) as file:
+                lines = list(islice(file, 1, MOST_LINES))
         except OSError:
             continue
         for line in lines:

@@ -147,7 +147,10 @@ class Server:
     def _send(self, connection: _Connection, message: dict[str, Any]) -> None:
         if connection.closed:
             return
-        connection.out += encode_json(message)
+        try:
+            connection.out += encode_json(message)
+        except FrameError as error:
+            connection.out += encode_json(failure("too_long", str(error)))
         self._flush(connection)
 
     def _flush(self, connection: _Connection) -> None:

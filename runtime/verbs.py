@@ -16,9 +16,9 @@ from runtime import syscalls as sc
 from runtime.blocks import Block
 from runtime.container import ContainerError, Instance, Platform
 from runtime.image import produce
-from runtime.image.blobs import link_stack_blobs
+from runtime.image.blobs import link_stack_blobs, used_since
 from runtime.instances import Instances
-from runtime.jobs import Jobs, Work
+from runtime.jobs import Jobs, Work, failure
 from runtime.loop import Loop
 from runtime.process import signal_pidfd
 from runtime.spec import ContainerSpec, parse_limits
@@ -29,9 +29,11 @@ Reply = Callable[[Answer], None]
 
 _APP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _INSTANCE_ID = re.compile(r"[a-z][a-z0-9-]{0,19}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _STACK = re.compile(r"[a-z0-9][a-z0-9.-]{0,31}")
 _SIGNALS = {"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH"}
 _LAYER_S = 900.0
+_LAYERS_AT_ONCE = 5000
 _SYNC_DELAY_S = 10.0
 _REMOVE_S = 3600.0
 _STACK_S = 3600.0
@@ -149,14 +151,14 @@ class Verbs:
         paths = request.get("paths")
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise BadRequest("paths: not a list of text")
-        layout, layers = self._platform.layout, instance.layers
-        base, userns = instance.id_base, self._platform.userns.get(instance.id_base)
+        layout, layers, base = self._platform.layout, instance.layers, instance.id_base
 
-        def work() -> Answer:
-            made = produce.run_snapshot(layout, instance.id, paths, layers, produce.app_worker(base, userns))
-            return _layer(made)
+        def prepare() -> tuple[Work, tuple[int, ...]]:
+            userns = self._platform.userns.get(base)
+            worker = produce.app_worker(base, userns)
+            return lambda: _layer(produce.run_snapshot(layout, instance.id, paths, layers, worker)), (userns,)
 
-        self._layer_job("snapshot", work, reply, (userns,))
+        self._start_layer_job("snapshot", prepare, reply)
 
     def _do_unpack(self, request: Request, reply: Reply) -> None:
         tar = request.get("tar")
@@ -170,26 +172,35 @@ class Verbs:
         self._layer_job("unpack", work, reply)
 
     def _do_layers(self, request: Request, reply: Reply) -> None:
-        layout = self._platform.layout
+        """Some at once; with `more`, ask again for those `after` the last."""
+        layout, after = self._platform.layout, request.get("after", "")
+        if not isinstance(after, str) or (after and not _DIGEST.fullmatch(after)):
+            raise BadRequest("after: not sha256 and 64 hexadecimal digits")
 
         def work() -> Answer:
-            found = produce.stores(layout).all()
-            return {"layers": [{"digest": one.digest, "size_bytes": one.size_bytes} for one in found]}
+            found = produce.stores(layout).all(after=after, most=_LAYERS_AT_ONCE)
+            layers = [{"digest": one.digest, "size_bytes": one.size_bytes} for one in found]
+            return {"layers": layers, "more": len(layers) == _LAYERS_AT_ONCE}
 
         self._layer_job("layers", work, reply)
 
     def _do_layer_remove(self, request: Request, reply: Reply) -> None:
-        digest = request.get("digest")
-        if not isinstance(digest, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        """Nothing happens to a layer that a build made or took up at `unused_since` (unix seconds) or later."""
+        digest, since = request.get("digest"), request.get("unused_since")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise BadRequest("digest: not sha256 and 64 hexadecimal digits")
+        if since is not None and not isinstance(since, int | float):
+            raise BadRequest("unused_since: not a number")
         for instance in self._instances:
             if digest in instance.layers:
                 raise ContainerError("in_use", f"layer {digest} is in use by {instance.id}")
         layout = self._platform.layout
 
+        def wanted() -> bool:
+            return since is not None and used_since(layout.images, digest, since)
+
         def work() -> Answer:
-            produce.stores(layout).remove(digest)
-            return {}
+            return {"removed": produce.stores(layout).remove(digest, wanted)}
 
         self._layer_job("layer_remove", work, reply)
 
@@ -233,8 +244,15 @@ class Verbs:
         self._repairing = []
         self._jobs.start("repair", work, done, timeout_s=_REMOVE_S)
 
-    def _layer_job(self, name: str, work: Work, reply: Reply, keep: tuple[int, ...] = ()) -> None:
-        """A job on the layer store, which waits while that is being repaired."""
+    def _layer_job(self, name: str, work: Work, reply: Reply) -> None:
+        self._start_layer_job(name, lambda: (work, ()), reply)
+
+    def _start_layer_job(
+        self, name: str, prepare: Callable[[], tuple[Work, tuple[int, ...]]], reply: Reply
+    ) -> None:
+        """A job on the layer store, which waits while that is being repaired. `prepare` is called when the job
+        starts: descriptors that it names may have been closed if they had been opened before the wait.
+        """
 
         def done(answer: Answer) -> None:
             reply(answer)
@@ -243,7 +261,11 @@ class Verbs:
                 self._jobs.later(_SYNC_DELAY_S, self._sync_layers)
 
         def start() -> None:
-            self._jobs.start(name, work, done, timeout_s=_LAYER_S, keep=keep)
+            try:
+                work, keep = prepare()
+                self._jobs.start(name, work, done, timeout_s=_LAYER_S, keep=keep)
+            except OSError as error:
+                reply(failure("failed", f"{name} cannot be started: {error}"))
 
         if self._repairing is None:
             start()

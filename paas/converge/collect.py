@@ -1,7 +1,7 @@
 """Housekeeping: what no row speaks of any more is removed. A thread of its own, since removal may take long.
 
-Everything here is reachability: what must stay is computed from rows read *after* the listing of what is there,
-and nothing shared is removed while a build runs.
+Everything here is reachability: what must stay is computed from rows read *after* the listing of what is there.
+What builds have made or taken up since the first of those that run began stays too: their rows are on their way.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ KEEP_INSTANCES = 200
 KEEP_DEPLOYMENTS = 50
 SOURCE_AGE_S = 86400.0
 LAYER_KEY_AGE_S = 7 * 86400.0
+CLOCK_S = 0.02
+"""So far the times of files may be behind the clock, which the kernel reads for them once a tick."""
 IMAGE_AGE_S = 3600.0
 """A built image without a release is a push that waits for its turn, or one that failed."""
 
@@ -56,7 +58,7 @@ class LayerClient(Protocol):
     """What housekeeping uses of `runtime.client.Spawner`."""
 
     def layers(self) -> list[Any]: ...
-    def remove_layer(self, digest: str) -> None: ...
+    def remove_layer(self, digest: str, *, unused_since: float | None = None) -> bool: ...
     def remove_app(self, app_id: str) -> None: ...
 
 
@@ -164,10 +166,10 @@ class Collector:
                     os.unlink(entry.path)
 
     def _collect_layers(self) -> None:
+        now = time.time()
         there = [layer.digest for layer in self._client.layers()]
         with self._store.write() as tx:
-            if builds.running(tx):
-                return
+            since = unused_since(builds.running(tx), now)
             used = {digest for image in images.all(tx) for digest in image.layers}
             horizon = time.time() - LAYER_KEY_AGE_S
             for key in layer_keys.all(tx):
@@ -176,21 +178,20 @@ class Collector:
                 else:
                     layer_keys.delete(tx, key.key)
         for digest in there:
-            if digest not in used and not self._building():
-                self._client.remove_layer(digest)
+            if digest not in used and self._client.remove_layer(digest, unused_since=since):
                 log.info("layer=%s collected", digest)
 
     def _collect_blobs(self) -> None:
         """What of the image layout neither an image nor a kept layer names."""
+        now = time.time()
         layers = {layer.digest for layer in self._client.layers()}
         with self._store.read() as tx:
-            if builds.running(tx):
-                return
+            since = unused_since(builds.running(tx), now)
             manifests = {image.digest for image in images.all(tx)}
             used = layers | {digest for image in images.all(tx) for digest in image.layers}
         store = ImageStore(self._layout.images, self._layout.stacks)
         store.prepare()
-        freed = store.collect(manifests, blobs=used, busy=self._building, young_s=0)
+        freed = store.collect(manifests, blobs=used, unused_since=since)
         if freed:
             log.info("blobs bytes=%d collected", freed)
 
@@ -200,10 +201,6 @@ class Collector:
             named = {"certificates": {row.file for row in certificates.all(tx)}, "pages": routing.pages(tx)}
         for kind, files in named.items():
             edge.sweep(self._layout.edge, kind, files)
-
-    def _building(self) -> bool:
-        with self._store.read() as tx:
-            return bool(builds.running(tx))
 
 
 def orphaned_builds(tx: Tx, live: Iterable[Instance]) -> frozenset[int]:
@@ -268,6 +265,11 @@ def _forget_layers(tx: Tx, leaving: set[tuple[str, str]]) -> None:
     for key in layer_keys.all(tx):
         if key.digest in own:
             layer_keys.delete(tx, key.key)
+
+
+def unused_since(running: Iterable[Build], now: float) -> float:
+    """The moment (unix seconds) since which files that no row names may be those of a running build. Pure."""
+    return min([now, *(build.started_at for build in running)]) - CLOCK_S
 
 
 def end_dead_builds(store: Store) -> None:

@@ -14,13 +14,18 @@ def get(tx: Tx, key: str) -> LayerKey | None:
 
 
 def put(tx: Tx, key: str, digest: str, size_bytes: int) -> None:
-    """Remember the layer, or that it was used again."""
+    """Remember the layer."""
     tx.execute(
         "INSERT INTO layer_key (key, digest, size_bytes, used_at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (key) DO UPDATE SET digest = excluded.digest, size_bytes = excluded.size_bytes,"
         " used_at = excluded.used_at",
         (key, digest, size_bytes, now()),
     )
+
+
+def used(tx: Tx, key: str) -> None:
+    """Note that a build uses the layer again, if it is still remembered."""
+    tx.execute("UPDATE layer_key SET used_at = ? WHERE key = ?", (now(), key))
 
 
 def all(tx: Tx) -> list[LayerKey]:

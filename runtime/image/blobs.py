@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from runtime.image.names import digest_hex
+
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = ".new-"
 
@@ -67,6 +69,17 @@ def blob_folder(images: Path) -> int:
         os.close(current)
         current = inner
     return current
+
+
+def used_since(images: Path, digest: str, moment: float) -> bool:
+    """Whether the blob was made, or taken up again by a build, at `moment` (unix seconds) or later."""
+    folder = blob_folder(images)
+    try:
+        return os.stat(digest_hex(digest), dir_fd=folder, follow_symlinks=False).st_mtime >= moment
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(folder)
 
 
 def sweep_blobs(images: Path) -> None:

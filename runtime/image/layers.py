@@ -8,12 +8,14 @@ power cut caught before that is made again from its blob, which is on disk befor
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from runtime import syscalls
@@ -64,14 +66,11 @@ class LayerStore:
             layer = Layer(digest, 0, 0, "unknown")
         return layer if (self.folder / name).is_dir() else None
 
-    def all(self) -> list[Layer]:
-        """Every layer of this home, by digest."""
-        layers = []
-        for name in sorted(os.listdir(self.folder)):
-            if len(name) == 64:
-                digest = f"sha256:{name}"
-                layers.append(self.get(digest) or Layer(digest, 0, 0, "unknown"))
-        return layers
+    def all(self, *, after: str = "", most: int | None = None) -> list[Layer]:
+        """Every layer of this home, by digest; of those behind `after` the first `most`."""
+        found = (f"sha256:{name}" for name in sorted(os.listdir(self.folder)) if len(name) == 64)
+        digests = islice((digest for digest in found if digest > after), most)
+        return [self.get(digest) or Layer(digest, 0, 0, "unknown") for digest in digests]
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -91,31 +90,37 @@ class LayerStore:
     def publish(self, staging: Path, digest: str, size_bytes: int, files: int) -> Layer:
         """Give a staged tree its name. A layer that is there already stays as it is."""
         layer = Layer(digest, size_bytes, files, boot_id())
-        known = self.get(digest)
-        if known is not None:
-            return known
-        tree = staging / "tree"
-        os.chown(tree, 0, 0)
-        tree.chmod(0o755)
-        os.utime(tree, (LAYER_MTIME, LAYER_MTIME))
-        self._describe(layer)
-        try:
-            tree.rename(self.folder / digest_hex(digest))
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
+        with self._locked():
+            known = self.get(digest)
+            if known is not None:
+                return known
+            tree = staging / "tree"
+            os.chown(tree, 0, 0)
+            tree.chmod(0o755)
+            os.utime(tree, (LAYER_MTIME, LAYER_MTIME))
+            self._describe(layer)
+            try:
+                tree.rename(self.folder / digest_hex(digest))
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
         return layer
 
-    def remove(self, digest: str) -> None:
-        """Remove a layer of this home; one that is not there is no error."""
+    def remove(self, digest: str, wanted: Callable[[], bool] = lambda: False) -> bool:
+        """Remove a layer of this home unless it is `wanted`, which is asked while none can be published; whether
+        that was so. One that is not there is no error."""
         name = digest_hex(digest)
-        (self.folder / f"{name}.json").unlink(missing_ok=True)
         parent = self.folder / _NEW
         parent.mkdir(mode=0o700, exist_ok=True)
         target = f"gone-{os.urandom(8).hex()}"
-        with suppress(FileNotFoundError):
-            (self.folder / name).rename(parent / target)
-            self._discard(target)
+        with self._locked():
+            if wanted():
+                return False
+            (self.folder / f"{name}.json").unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                (self.folder / name).rename(parent / target)
+        self._discard(target)
+        return True
 
     def sync(self) -> None:
         """Bring new layers to the disk and note that they are there. Slow; nobody needs to wait for it."""
@@ -144,6 +149,16 @@ class LayerStore:
             described = name[64:] == ".json" and (self.folder / name[:64]).is_dir()
             if name[64:70].startswith(".json") and not described:
                 (self.folder / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """A layer that is there already is either seen by who publishes it again, or made anew."""
+        fd = os.open(self.folder, _FOLDER)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     def _discard(self, name: str) -> None:
         fd = os.open(self.folder / _NEW, _FOLDER)

@@ -33,8 +33,8 @@ from runtime.layout import Layout
 from runtime.loop import readable
 
 WALL_S = 300.0
-_MAX_ANSWER = 1024 * 1024
 _MAX_OPAQUE = 1000
+_MAX_ANSWER = _MAX_OPAQUE * (names.MAX_PATH + 1) + 1000
 _PIPE = 1024 * 1024
 _F_SETPIPE_SZ = 1031
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\.tar")
@@ -255,6 +255,8 @@ class _Child:
         text = b""
         while len(text) <= _MAX_ANSWER and (data := self._read(self._answer, 65536)):
             text += data
+        if len(text) > _MAX_ANSWER:
+            raise ImageError("the child that makes layers has too much to say")
         status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         self._pid = 0
         words = text.split(b"\0")

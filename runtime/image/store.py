@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,37 +120,38 @@ class ImageStore:
         images: Collection[str],
         *,
         blobs: Collection[str] = (),
-        busy: Callable[[], bool] = lambda: False,
-        young_s: float = YOUNG_S,
+        unused_since: float | None = None,
     ) -> int:
         """Forget all but `images` (digests of manifests), their tags, and `blobs`; returns the bytes freed.
 
-        What is younger than `young_s` stays, and nothing goes while `busy`: somebody may be about to refer to it.
-        A kept image that is damaged or gone refers to nothing.
+        What was made or used at `unused_since` (unix seconds; an hour ago) or later stays: a build may be about to
+        refer to it. A kept image that is damaged or gone refers to nothing.
         """
         freed = 0
+        moment = time.time() - YOUNG_S if unused_since is None else unused_since
         with self._locked():
-            fresh = self._younger(time.time() - young_s)
+            fresh = self._used_since(moment)
             entries = self._entries()
             kept = [entry for entry in entries if entry["digest"] in images or entry["digest"] in fresh]
             referred = self._referred({*images, *(str(entry["digest"]) for entry in kept)}) | set(blobs)
             for entry in list(os.scandir(self._blobs)):
-                if f"sha256:{entry.name}" in referred | fresh or busy():
+                if f"sha256:{entry.name}" in referred:
                     continue
                 with suppress(FileNotFoundError):
-                    freed += entry.stat(follow_symlinks=False).st_size
-                    os.unlink(entry.path)
-            if kept != entries and not busy():
+                    status = os.lstat(entry.path)
+                    if status.st_mtime < moment:
+                        os.unlink(entry.path)
+                        freed += status.st_size
+            if kept != entries:
                 self._write_index(kept)
         return freed
 
-    def _younger(self, moment: float) -> set[str]:
-        """Digests of blobs that appeared or were used after `moment`."""
+    def _used_since(self, moment: float) -> set[str]:
+        """Digests of blobs that appeared or were used at `moment` or later."""
         found = set()
         for entry in os.scandir(self._blobs):
             with suppress(FileNotFoundError):
-                status = entry.stat(follow_symlinks=False)
-                if max(status.st_mtime, status.st_ctime) > moment:
+                if entry.stat(follow_symlinks=False).st_mtime >= moment:
                     found.add(f"sha256:{entry.name}")
         return found
 
@@ -177,9 +178,9 @@ class ImageStore:
         data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
         name = hashlib.sha256(data).hexdigest()
         path = self._blobs / name
-        if path.exists():
+        try:
             os.utime(path)
-        else:
+        except FileNotFoundError:
             _write(path, data)
         return {"digest": f"sha256:{name}", "size": len(data)}
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runtime.client import Exit, SpawnerError, Started
 from runtime.frames import encode_json
+from runtime.image.blobs import used_since
 from runtime.spec import ContainerSpec
 
 
@@ -28,6 +30,7 @@ class FakeSpawner:
         self.containers: dict[str, FakeContainer] = {}
         self.created: list[str] = []
         self.layer_digests: set[str] = set()
+        self.images: Path | None = None
         self.removed_apps: list[str] = []
         self.down = False
         self.stubborn = False
@@ -84,8 +87,11 @@ class FakeSpawner:
     def layers(self) -> Any:
         return [type("L", (), {"digest": digest}) for digest in sorted(self.layer_digests)]
 
-    def remove_layer(self, digest: str) -> None:
+    def remove_layer(self, digest: str, *, unused_since: float | None = None) -> bool:
+        if unused_since and self.images and used_since(self.images, digest, unused_since):
+            return False
         self.layer_digests.discard(digest)
+        return True
 
     def remove_app(self, app_id: str) -> None:
         self.removed_apps.append(app_id)

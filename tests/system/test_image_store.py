@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,20 +63,20 @@ def three_images(home: Home) -> tuple[ImageStore, list[str], list[str]]:
 
 def test_collection_keeps_images_their_tags_and_named_blobs(home: Home) -> None:
     store, layers, images = three_images(home)
-    assert store.collect(images[:1], blobs=layers[1:2], young_s=-1) > 0
+    assert store.collect(images[:1], blobs=layers[1:2], unused_since=time.time() + 1) > 0
     assert store.tags() == {"app:v0": images[0]} and store.read(images[0]).layers == (layers[0],)
     store.verify(layers[1])
     for digest in (images[1], images[2], layers[2]):
         with pytest.raises(NotFound):
             store.verify(digest)
-    store.collect((), young_s=-1)
+    store.collect((), unused_since=time.time() + 1)
     assert store.tags() == {} and os.listdir(home.layout.images / "blobs" / "sha256") == []
 
 
-def test_collection_spares_the_young_and_waits_for_the_busy(home: Home) -> None:
+def test_collection_spares_what_is_young_or_was_used_lately(home: Home) -> None:
     store, _, images = three_images(home)
     assert store.collect(()) == 0
-    assert store.collect((), young_s=-1, busy=lambda: True) == 0
+    assert store.collect((), unused_since=0) == 0
     assert sorted(store.tags().values()) == sorted(images)
     for image in images:
         store.read(image)
@@ -85,7 +86,7 @@ def test_damaged_or_missing_image_stops_no_collection(home: Home) -> None:
     store, layers, images = three_images(home)
     home.blob(images[0]).write_bytes(b"{}")
     home.blob(images[1]).unlink()
-    store.collect(images, young_s=-1)
+    store.collect(images, unused_since=time.time() + 1)
     with pytest.raises(Damaged):
         store.read(images[0])
     assert store.read(images[2]).layers == (layers[2],)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from collections.abc import Iterator
 
@@ -23,6 +24,17 @@ def spawner() -> Iterator[SpawnerUnderTest]:
     yield running
     running.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_more_layers_than_an_answer_holds_are_listed(spawner: SpawnerUnderTest) -> None:
+    layers = [f"{number:064x}" for number in range(12_000)]
+    for name in layers:
+        (spawner.layout.layers / name).mkdir()
+        described = {"digest": f"sha256:{name}", "size_bytes": 1 << 30, "files": 1, "unsynced_boot": None}
+        (spawner.layout.layers / f"{name}.json").write_text(json.dumps(described))
+    assert [layer.digest for layer in spawner.client.layers()] == [f"sha256:{name}" for name in layers]
+    assert spawner.client.remove_layer(f"sha256:{layers[-1]}")
+    assert len(spawner.client.layers()) == len(layers) - 1
 
 
 @pytest.mark.long

@@ -43,6 +43,7 @@ class Home:
         self.settings = load({"home": str(folder), "keep_releases": "2"}, {})
         self.store = Store.open(folder / "store/paas.db")
         self.spawner = FakeSpawner()
+        self.spawner.images = folder / "images"
         self.collector = Collector(self.settings, self.store, self.spawner, folder / "poke")
         with self.store.write() as tx:
             self.app: App = apps.create(tx, "hello", None)
@@ -50,6 +51,15 @@ class Home:
     def blob(self, name: str) -> None:
         path = self.folder / "images/blobs/sha256" / digest(name).removeprefix("sha256:")
         path.write_text(name)
+
+    def collect(self) -> None:
+        """A pass, some time after everything that no running build has made."""
+        with self.store.read() as tx:
+            young = [build.started_at for build in builds.running(tx)]
+        for path in (self.folder / "images/blobs/sha256").iterdir():
+            if not young or path.stat().st_mtime < min(young):
+                os.utime(path, (0, 0))
+        self.collector.collect()
 
     def release(self, name: str, *, state: str = "succeeded") -> str:
         """A built image of the layers `base` and `code-NAME`, and its release; the image's digest."""
@@ -87,7 +97,7 @@ def test_images_layers_and_blobs_of_old_releases_go(home: Home) -> None:
     first, *kept = (home.release(name) for name in ("one", "two", "three"))
     home.spawner.layer_digests.add(digest("stray"))
     home.blob("stray")
-    home.collector.collect()
+    home.collect()
     with home.store.read() as tx:
         assert {image.digest for image in images.all(tx)} == set(kept)
         old = releases.get(tx, home.app.id, 1)
@@ -99,15 +109,26 @@ def test_images_layers_and_blobs_of_old_releases_go(home: Home) -> None:
     assert first not in home.blobs()
 
 
-def test_nothing_shared_is_removed_while_a_build_runs(home: Home) -> None:
+def test_a_running_build_keeps_what_it_may_use_and_nothing_else(home: Home) -> None:
     home.release("one")
-    home.spawner.layer_digests.add(digest("fresh"))
-    home.blob("fresh")
+    for name in ("stray", "taken up"):
+        home.spawner.layer_digests.add(digest(name))
+        home.blob(name)
+    time.sleep(0.05)
     with home.store.write() as tx:
         builds.start(tx, home.app.id, commit="c", tree="t", actor="me", holder=holder())
-    home.collector.collect()
-    assert digest("fresh") in home.spawner.layer_digests
-    assert digest("fresh") in home.blobs()
+    home.spawner.layer_digests.add(digest("made"))
+    for name in ("made", "taken up"):
+        home.blob(name)
+    home.collect()
+    kept = {digest(name) for name in ("base", "code-one", "made", "taken up")}
+    assert home.spawner.layer_digests == kept
+    assert home.blobs() > kept
+    assert digest("stray") not in home.blobs()
+    with home.store.write() as tx:
+        builds.finish(tx, home.app.id, 2, "failed")
+    home.collect()
+    assert home.spawner.layer_digests == {digest("base"), digest("code-one")}
 
 
 def test_the_build_of_a_dead_process_ends_and_holds_nothing_up(home: Home) -> None:
@@ -115,7 +136,7 @@ def test_the_build_of_a_dead_process_ends_and_holds_nothing_up(home: Home) -> No
     home.spawner.layer_digests.add(digest("stray"))
     with home.store.write() as tx:
         build = builds.start(tx, home.app.id, commit="c", tree="t", actor="me", holder=DEAD)
-    home.collector.collect()
+    home.collect()
     with home.store.read() as tx:
         found = builds.get(tx, home.app.id, build.number)
     assert found is not None
@@ -132,14 +153,14 @@ def test_an_image_that_waits_for_its_release_stays(home: Home) -> None:
             tx, Image(home.app.id, digest("new"), (digest("base"),), {}, {"web": "x"}, {}, "debian-12", 1)
         )
         builds.finish(tx, home.app.id, build.number, "succeeded", image_digest=digest("new"))
-    home.collector.collect()
+    home.collect()
     with home.store.read() as tx:
         assert images.get(tx, home.app.id, digest("new")) is not None
 
 
 def test_the_newest_image_stays_for_the_next_push_even_if_its_release_failed(home: Home) -> None:
     tried = [home.release("broken", state="failed"), home.release("worse", state="failed")]
-    home.collector.collect()
+    home.collect()
     with home.store.read() as tx:
         assert {image.digest for image in images.all(tx)} == {tried[1]}
     assert digest("code-worse") in home.spawner.layer_digests
@@ -152,7 +173,7 @@ def test_an_unused_layer_stays_a_week_for_the_next_build(home: Home) -> None:
         layer_keys.put(tx, "recent", digest("recent"), 1)
         layer_keys.put(tx, "old", digest("old"), 1)
         tx.execute("UPDATE layer_key SET used_at = ? WHERE key = 'old'", (time.time() - 8 * 86400,))
-    home.collector.collect()
+    home.collect()
     assert digest("recent") in home.spawner.layer_digests
     assert digest("old") not in home.spawner.layer_digests
 
@@ -182,7 +203,7 @@ def test_sources_that_nobody_fetched_go_after_a_day(home: Home) -> None:
     for path in (old, new):
         path.write_bytes(b"")
     os.utime(old, (0, 0))
-    home.collector.collect()
+    home.collect()
     assert (old.exists(), new.exists()) == (False, True)
 
 
@@ -203,6 +224,6 @@ def test_pages_and_certificates_that_nothing_names_go_after_an_hour(home: Home) 
                 home.app.id, "a.test", ("a.test",), names["certificates"][0], "added", "", "", 0, 1, 0
             ),
         )
-    home.collector.collect()
+    home.collect()
     for kind, (used, young, _) in names.items():
         assert {path.name for path in (layout.edge / kind).iterdir()} == {used, young}

@@ -18,7 +18,7 @@ from runtime.container import Instance
 from runtime.jobs import Jobs
 from runtime.loop import Loop, readable
 from runtime.process import Identity
-from runtime.sockets import listening
+from runtime.sockets import MOST_LINES, listening
 from runtime.spawner import Options, StartError
 from runtime.spec import Log
 
@@ -90,6 +90,12 @@ def test_listening_sockets_are_read_from_proc(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_an_instance_with_very_many_sockets_costs_a_bounded_read(tmp_path: Path) -> None:
+    line = "   0: 0100007F:{:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000 0 1\n"
+    (tmp_path / "tcp").write_text("  sl\n" + "".join(line.format(port) for port in range(1, 60_000)))
+    assert len(listening(tmp_path)) == MOST_LINES - 1
+
+
 def test_no_proc_files_no_sockets(tmp_path: Path) -> None:
     assert listening(tmp_path) == []
 
@@ -142,7 +148,11 @@ class TestJobs:
         assert self.answer(lambda: {"files": 3}) == {"ok": True, "files": 3}
 
     def test_a_long_answer_arrives_whole(self) -> None:
-        assert self.answer(lambda: {"text": "x" * 300_000})["text"] == "x" * 300_000
+        assert self.answer(lambda: {"text": "x" * 5_000_000})["text"] == "x" * 5_000_000
+
+    def test_one_that_is_longer_than_a_message_is_refused_by_its_length(self) -> None:
+        error = self.answer(lambda: {"text": "x" * frames.MAX_JSON_BYTES})["error"]
+        assert (error["code"], "the answer of the job is longer" in error["message"]) == ("too_long", True)
 
     def test_what_it_raises_is_a_refusal(self) -> None:
         def work() -> dict[str, Any]:
