@@ -10,6 +10,8 @@ import threading
 
 from harness.platform import Platform, wait_for
 
+from runtime.client import Spawner
+
 SLOW = {
     "package.json": json.dumps(
         {
@@ -25,8 +27,8 @@ SLOW = {
 class Push:
     """A push that runs in the background; its output is collected."""
 
-    def __init__(self, platform: Platform, app: str) -> None:
-        self.repository = platform.repository(SLOW)
+    def __init__(self, platform: Platform, app: str, files: dict[str, str] = SLOW) -> None:
+        self.repository = platform.repository(files)
         url = f"ssh://paas@127.0.0.1:{platform.ssh}/{app}"
         self.process = subprocess.Popen(
             ["git", "push", url, "main"], cwd=self.repository, env=platform.environ(), stderr=subprocess.PIPE,
@@ -76,3 +78,24 @@ def test_a_build_outlives_the_spawner(platform: Platform) -> None:
     os.kill(platform.running_pid("spawner"), signal.SIGKILL)
     assert push.end() == 0, "".join(push.lines)
     assert platform.get(app).text == "built"
+
+
+def test_a_running_build_holds_up_no_clean_up_and_loses_nothing(platform: Platform) -> None:
+    def layers() -> set[str]:
+        return {layer.digest for layer in Spawner(platform.run_folder / "spawner/spawner.sock").layers()}
+
+    waits = "echo building; until [ -e /cache/go ]; do sleep 0.1; done"
+    package = json.loads(SLOW["package.json"]) | {"scripts": {"build": waits, "start": "node s.js"}}
+    before = layers()
+    platform.deploy({"Procfile": "web: python3 -m http.server $PORT --bind 0.0.0.0", "x": "y"}, "leaving")
+    leaving = layers() - before
+    push = Push(platform, "holding", {**SLOW, "package.json": json.dumps(package)})
+    push.wait_for_line("building")
+    held = layers() - before - leaving
+    platform.paas("apps:destroy", "-a", "leaving", "--confirm", "leaving")
+    wait_for(lambda: not layers() & leaving, 30)
+    assert leaving and held and layers() >= held
+    for folder in (platform.home / "caches").iterdir():
+        (folder / "go").touch()
+    assert push.end() == 0, "".join(push.lines)
+    assert platform.get("holding").text == "built"
