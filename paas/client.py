@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from paas.errors import NotFound, PaasError, Unavailable, from_json
+from paas.errors import Conflict, NotFound, PaasError, Unavailable, from_json
 
 DEFAULT_HOME = "/var/lib/paas"
 _CONNECT_TIMEOUT_S = 10.0
@@ -98,7 +98,22 @@ def _local(home: Path, environ: Mapping[str, str]) -> Target:
         raise NotFound(
             f"{home} is not a platform's home: {error.strerror}.", "Set PAAS_HOME to one."
         ) from error
+    check_own(home, identity)
     return _on_socket(str(home), f"/run/paas/{identity}/api/api.sock", environ)
+
+
+def check_own(home: Path, identity: str) -> None:
+    """Raises Conflict when what runs under this id is the platform of another home, which this one is a copy of."""
+    try:
+        owner = json.loads(Path(f"/run/paas/{identity}/settings.json").read_text())["home"]
+        copied = not os.path.samefile(owner, home)
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if copied:
+        raise Conflict(
+            f"{home} has the id of {owner}, as a copied home has.",
+            f"Set PAAS_HOME={owner}, or remove {home / 'id'} to make the copy a platform of its own.",
+        )
 
 
 def _on_socket(name: str, path: str, environ: Mapping[str, str]) -> Target:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paas import accounts, launch, registry, workers
+from paas.claim import claimed
 from paas.errors import BadInput, Conflict, PaasError, Unavailable
 from paas.settings import Address, Settings
 from paas.supervise import Daemon, Supervisor
@@ -34,8 +34,12 @@ def run(settings: Settings, *, stop_apps: bool = False) -> int:
         raise BadInput(f"acme_ca: there is no file {settings.acme_ca}.")
     accounts.ensure_accounts()
     settings = _identified(settings)
+    with claimed(settings.layout()):
+        return _serve(settings, began, stop_apps)
+
+
+def _serve(settings: Settings, began: float, stop_apps: bool) -> int:
     layout = settings.layout()
-    lock = _only_one(layout)
     accounts.ensure_folders(accounts.durable_folders(layout) + accounts.run_folders(layout))
     settings_file = _write_settings(settings, layout)
     old_workers = workers.answering(layout.router_control)
@@ -56,7 +60,6 @@ def run(settings: Settings, *, stop_apps: bool = False) -> int:
     _say(f"ready in {time.monotonic() - began:.2f} s · home {settings.home} · Ctrl-C stops it")
     supervisor.run()
     _stop(supervisor, settings, layout, stop_apps)
-    os.close(lock)
     return 0
 
 
@@ -68,21 +71,6 @@ def _say(line: str) -> None:
 def _identified(settings: Settings) -> Settings:
     identity = accounts.ensure_identity(settings.home)
     return Settings.from_json({**settings.to_json(), "id": identity})
-
-
-def _only_one(layout: Layout) -> int:
-    descriptor = os.open(layout.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-        raise Conflict(
-            f"A server (pid {holder or 'unknown'}) already runs on {layout.home}.",
-            "Stop it first, or choose another folder with --home.",
-        ) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
 
 
 def _write_settings(settings: Settings, layout: Layout) -> Path:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import signal
 import time
 from pathlib import Path
 
-from paas.errors import Conflict, NotFound, PaasError
+from paas.claim import claimed
+from paas.errors import PaasError
 from runtime import blocks, cgroup, net
 from runtime.image.removal import remove_path
 from runtime.layout import Layout
@@ -25,29 +25,15 @@ def uninstall(layout: Layout) -> None:
     """
     if os.geteuid() != 0:
         raise PaasError("Removing a platform takes root.", "Run it with sudo.")
-    lock = _lock(layout.home)
-    _end_workers(layout)
-    cgroup.detect(layout.id).remove()
-    block = blocks.claim(layout, routes=net.host_routes())
-    net.Network(layout.id, block.network).teardown()
-    _remove(layout.run)
-    for path in sorted(layout.home.iterdir(), key=lambda path: path.name in ("id", "lock")):
-        _remove(path)
-    blocks.release(layout)
-    layout.home.rmdir()
-    os.close(lock)
-
-
-def _lock(home: Path) -> int:
-    try:
-        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no platform in {home}.") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise Conflict(f"A server still runs on {home}.", "Stop it first.") from error
-    return descriptor
+    with claimed(layout) as block:
+        _end_workers(layout)
+        cgroup.detect(layout.id).remove()
+        net.Network(layout.id, block.network).teardown()
+        _remove(layout.run)
+        for path in sorted(layout.home.iterdir(), key=lambda path: path.name in ("id", "lock")):
+            _remove(path)
+        blocks.release(layout)
+        layout.home.rmdir()
 
 
 def _end_workers(layout: Layout) -> None:

@@ -34,6 +34,17 @@ class BlockError(Exception):
     """No block can be had, or the register is damaged; the message says what to do."""
 
 
+class CopiedHome(BlockError):
+    """The home has the id of another one, `original`, which is there."""
+
+    def __init__(self, layout: Layout, original: str) -> None:
+        super().__init__(
+            f"{layout.home} has the id {layout.id} of {original}: a copied home needs an id of its own;"
+            f" remove {layout.home}/id"
+        )
+        self.original = original
+
+
 @dataclass(frozen=True)
 class Block:
     """What one home owns: `id_count` user ids from `id_base`, and a network of 4094 addresses."""
@@ -56,7 +67,7 @@ def claim(layout: Layout, *, register: Path = REGISTER, routes: Iterable[IPv4Net
     """The blocks of this home, taken now if it has none.
 
     `routes` are the networks this machine reaches already; the default route does not count. A home that was
-    moved keeps its blocks. Raises BlockError.
+    moved keeps its blocks. Raises BlockError, CopiedHome for one that was copied.
     """
     with _locked(register):
         entries = _load(register)
@@ -86,11 +97,8 @@ def _own(entries: list[_Entry], layout: Layout) -> _Entry | None:
     for item in entries:
         if item.id != layout.id:
             continue
-        if item.home != home and _lives(item):
-            raise BlockError(
-                f"{home} has the id {layout.id} of {item.home}: a copied home needs an id of its own;"
-                f" remove {home}/id"
-            )
+        if item.home != home and _lives(item) and not os.path.samefile(item.home, home):
+            raise CopiedHome(layout, item.home)
         return _Entry(item.id, home, item.id_base, item.network)
     return None
 

@@ -178,12 +178,14 @@ class Server:
 
 def run(options: Options) -> None:
     """Serve for ever. Raises StartError."""
-    layout = _prepare_folders(options)
+    layout = _layout(options)
+    block = blocks.claim(layout, routes=host_routes())
+    _prepare_folders(options, layout)
     lock = _lock(layout)
     sc.unshare(sc.CLONE_NEWNS)
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_SLAVE)
     user = _account(options.user)
-    platform, network, block = _platform(options, layout, user)
+    platform, network = _platform(options, layout, user, block)
     loop = Loop()
     server = Server(loop, _listen(layout, user.pw_gid), {0, user.pw_uid})
     instances = Instances(platform, loop, server.event)
@@ -203,10 +205,9 @@ def run(options: Options) -> None:
 
 
 def _platform(
-    options: Options, layout: Layout, user: pwd.struct_passwd
-) -> tuple[Platform, Network, blocks.Block]:
+    options: Options, layout: Layout, user: pwd.struct_passwd, block: blocks.Block
+) -> tuple[Platform, Network]:
     log = _account("paas-log")
-    block = blocks.claim(layout, routes=host_routes())
     neighbours = tuple(other for other in blocks.networks() if other != block.network)
     network = Network(layout.id, block.network, refused=neighbours)
     network.prepare()
@@ -224,15 +225,18 @@ def _platform(
         attach_group=user.pw_gid,
         allow_bind=options.allow_bind,
     )
-    return platform, network, block
+    return platform, network
 
 
-def _prepare_folders(options: Options) -> Layout:
+def _layout(options: Options) -> Layout:
     try:
         identity = (options.home / "id").read_text().strip()
     except OSError as error:
         raise StartError(f"{options.home / 'id'}: {error.strerror}; the server makes it") from error
-    layout = Layout(options.home, options.stacks, identity)
+    return Layout(options.home, options.stacks, identity)
+
+
+def _prepare_folders(options: Options, layout: Layout) -> None:
     group = _account(options.user).pw_gid
     _make(layout.run.parent, 0, 0o755)
     _make(layout.run, 0, 0o755)
@@ -243,7 +247,6 @@ def _prepare_folders(options: Options) -> Layout:
     _make(layout.logs, 0, 0o755)
     # base layers hold folders that everybody may write in, /var/tmp for one
     _make(layout.stacks / "layers", group, 0o710)
-    return layout
 
 
 def _make(path: Path, group: int, mode: int) -> Path:

@@ -15,6 +15,7 @@ import click
 from paas.cli import output
 from paas.cli.apps import typed_confirmation
 from paas.cli.base import command, json_option, over_ssh
+from paas.client import check_own
 from paas.errors import BadInput, Forbidden, NotFound
 from paas.settings import OPTIONS, Settings, given, load
 
@@ -88,14 +89,17 @@ def _runs(pid: object) -> bool:
 
 
 def local_layout(home: str | None) -> Any:
-    """The paths of the platform on this machine that is meant. Raises NotFound, over SSH Forbidden."""
+    """The paths of the platform on this machine that is meant. Raises NotFound, for a copied home Conflict, over SSH
+    Forbidden."""
     settings = _settings({"home": home})
     try:
-        return settings.layout()
+        layout = settings.layout()
     except OSError:
         raise NotFound(
             f"{settings.home} is not a platform's home.", "Set PAAS_HOME, or use --home DIR."
         ) from None
+    check_own(layout.home, layout.id)
+    return layout
 
 
 @command("server:unit")

@@ -6,12 +6,18 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from harness.platform import Platform, commit, wait_for
+from harness.platform import STACKS, Platform, commit, free_port, wait_for
 from harness.visitors import Visitors
+
+from paas.client import find_target
+from paas.errors import Conflict
+from paas.uninstall import uninstall
+from runtime.layout import Layout
 
 DAEMONS = ["spawner", "converge", "api", "git"]
 
@@ -158,6 +164,36 @@ def test_two_platforms_live_side_by_side_and_a_home_serves_only_one_server(
     done = second_server(second)
     assert done[0] == 1
     assert "already runs" in done[1]
+
+
+def test_a_copied_home_is_refused_before_anything_of_the_original_is_touched(lonely: Platform) -> None:
+    lonely.start()
+    lonely.make_key()
+    lonely.deploy({"index.html": "<h1>the original</h1>"}, "steady")
+    lonely.interrupt()
+    copy = lonely.folder / "copy"
+    subprocess.run(["cp", "-a", str(lonely.home), str(copy)], check=True)
+    refused = f"{copy} has the id of {lonely.home}"
+    while_stopped = lonely.paas("server", "--home", str(copy), check=False)
+    assert (while_stopped.returncode, while_stopped.stderr.count(refused)) == (1, 1)
+    lonely.start()
+    before = lonely.status()
+    for words in (
+        ["server", "--home", str(copy), "--http", f"127.0.0.1:{free_port()}"],
+        ["server:uninstall", "--home", str(copy), "--confirm", str(copy)],
+        ["server:status", "--home", str(copy)],
+    ):
+        done = lonely.paas(*words, check=False)
+        assert (done.returncode, done.stderr.count(refused)) == (1, 1), done
+    with pytest.raises(Conflict, match=refused):
+        find_target({"PAAS_HOME": str(copy)})
+    with pytest.raises(Conflict, match=refused):
+        uninstall(Layout(copy, STACKS, lonely.id))
+    assert lonely.status() == before
+    assert all(Path(f"/proc/{daemon['pid']}").exists() for daemon in before["daemons"])
+    assert "the original" in lonely.get("steady").text
+    assert [app["name"] for app in lonely.json("apps")] == ["steady"]
+    lonely.deploy({"index.html": "<h1>a new one</h1>"}, "fresh")
 
 
 def second_server(platform: Platform) -> tuple[int, str]:

@@ -72,6 +72,12 @@ def test_a_copied_home_is_refused(tmp_path: Path, register: Path) -> None:
         claim(home(tmp_path, "aaaaaa", "copy"), register=register)
 
 
+def test_a_home_under_another_name_is_no_copy(tmp_path: Path, register: Path) -> None:
+    block = claim(home(tmp_path, "aaaaaa", "real"), register=register)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert claim(Layout(tmp_path / "link", tmp_path, "aaaaaa"), register=register) == block
+
+
 def test_a_new_home_in_the_place_of_an_old_one_takes_over(tmp_path: Path, register: Path) -> None:
     claim(home(tmp_path, "aaaaaa", "place"), register=register)
     claim(home(tmp_path, "bbbbbb", "place"), register=register)
