@@ -21,7 +21,7 @@ class Limits:
     index_memory_bytes: int = 2048 * MIB
     export_s: float = 120.0
     command_bytes: int = 128 * 1024
-    ref_commands: int = 1000
+    ref_bytes: int = 4 * MIB
     stall_s: float = 60.0
 
     login_s: float = 20.0

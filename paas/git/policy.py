@@ -29,15 +29,24 @@ class RefCommand:
 
 
 def check(
-    commands: Sequence[RefCommand], *, app: str, branches: Sequence[str], shallow: bool = False
+    commands: Sequence[RefCommand],
+    *,
+    app: str,
+    branches: Sequence[str],
+    shallow: bool = False,
+    count: int | None = None,
 ) -> RefCommand:
-    """The one update that a push may be. Raises BadInput with the command to use instead."""
+    """The one update that a push may be. Raises BadInput with the command to use instead.
+
+    `count` is how many updates the client asked for, if `commands` are only the first of them.
+    """
     deploy = branches[0]
-    if len(commands) != 1:
+    count = len(commands) if count is None else count
+    if count != 1:
         refs = ", ".join(shown(_short(command.ref)) for command in commands[:3])
-        more = f" and {len(commands) - 3} more" if len(commands) > 3 else ""
+        more = f" and {count - 3} more" if count > 3 else ""
         raise BadInput(
-            f"A push updates one branch, not {len(commands)} refs ({refs}{more}).",
+            f"A push updates one branch, not {count} refs ({refs}{more}).",
             f"Use: git push paas HEAD:{deploy}",
             cause="several refs",
         )

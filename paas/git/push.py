@@ -47,7 +47,7 @@ class Push(ReceivePack):
     """One push by `user` to the app called `name`, which it may create."""
 
     def __init__(self, wire: Wire, places: Places, api: Api, user: str, name: str) -> None:
-        super().__init__(wire, places.limits.ref_commands)
+        super().__init__(wire, places.limits.ref_bytes)
         self._places = places
         self._api = api
         self._user = user
@@ -67,7 +67,7 @@ class Push(ReceivePack):
     def accept(self, commands: list[RefCommand], options: list[str], *, shallow: bool) -> RefCommand:
         self._options = policy.check_options(options)
         branches = _branches(self._app)
-        return policy.check(commands, app=self._name, branches=branches, shallow=shallow)
+        return policy.check(commands, app=self._name, branches=branches, shallow=shallow, count=self.asked)
 
     # the push
     def deploy(self, command: RefCommand) -> None:

@@ -30,6 +30,7 @@ HEARTBEAT_S = 10.0
 DECLINED = b"pre-receive hook declined"
 
 _MAX_OPTION_BYTES = 1024
+_MAX_COMMAND_BYTES = 64 * 1024 * 1024
 _DRAIN_BYTES = 4 * 1024**3
 _DRAIN_S = 60.0
 
@@ -84,10 +85,11 @@ class ReceivePack(ReceivePackHandler):
         b"object-format=sha1",
     )
 
-    def __init__(self, wire: Wire, max_commands: int) -> None:
+    def __init__(self, wire: Wire, ref_bytes: int) -> None:
         PackHandler.__init__(self, Backend(), Protocol(wire.read, wire.write))
         self.wire = wire
-        self._max_commands = max_commands
+        self._ref_bytes = ref_bytes
+        self.asked = 0
         self.voice = Voice(self._write_line)
         self._shallow = False
 
@@ -139,16 +141,19 @@ class ReceivePack(ReceivePackHandler):
         self.proto.write_pkt_line(None)
 
     def _read_commands(self) -> list[RefCommand]:
+        """The updates the client asks for, counted in `asked`; those beyond `ref_bytes` are read and dropped."""
         commands: list[RefCommand] = []
-        line = self._next_line()
-        while line is not None:
+        size = 0
+        while (line := self._next_line()) is not None:
+            size += len(line)
+            if size > _MAX_COMMAND_BYTES:
+                raise GitProtocolError(f"{self.asked} refs in one push")
             if line.startswith(b"shallow "):
                 self._shallow = True
-            else:
+                continue
+            self.asked += 1
+            if size <= self._ref_bytes or not commands:
                 commands.append(self._command(line, first=not commands))
-            if len(commands) > self._max_commands:
-                raise GitProtocolError(f"more than {self._max_commands} refs in one push")
-            line = self._next_line()
         return commands
 
     def _next_line(self) -> bytes | None:

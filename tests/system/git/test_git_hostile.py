@@ -254,11 +254,13 @@ def test_g5_object_of_another_app_is_no_base(daemon: GitDaemon, ann: Client) -> 
     assert "other" not in daemon.platform.apps
 
 
-def test_g5_twenty_thousand_refs(daemon: GitDaemon, ann: Client) -> None:
-    commands = [(ZERO, "1" * 40, b"refs/heads/b%d" % number) for number in range(20_000)]
+@pytest.mark.parametrize("count", [2, 3000, 80_000])
+def test_g5_many_refs_are_refused_like_two(daemon: GitDaemon, ann: Client, count: int) -> None:
+    commands = [(ZERO, "1" * 40, b"refs/heads/b%d" % number) for number in range(count)]
     report, read = RawPush(ann).send(commands, b"")
-    assert "ok " not in report
-    assert "more than 1000 refs" in read
+    assert "ok refs" not in report and "ng refs/heads/b1 pre-receive hook declined" in report
+    assert f"A push updates one branch, not {count} refs" in read
+    assert "Use: git push paas HEAD:main" in read
     assert daemon.platform.apps == {}
 
 
