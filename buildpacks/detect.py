@@ -28,6 +28,7 @@ BUILDPACKS = (
     Buildpack("static", static.LOOKS_FOR, static.detect, static.plan),
     Buildpack("procfile", procfile_only.LOOKS_FOR, procfile_only.detect, procfile_only.plan),
 )
+_MOST_COMPARED = 1000
 _ALIASES = {"nodejs": "node", "html": "static", "staticfile": "static", "procfile-only": "procfile"}
 _NODE_COMMANDS = re.compile(r"\b(node|npm|npx|yarn|pnpm|next|nuxt|ts-node|tsx)\b")
 _PYTHON_COMMANDS = re.compile(
@@ -40,14 +41,13 @@ def choose(tree: Tree, processes: Mapping[str, str] | None = None, wanted: Seque
 
     Raises BuildRefused: nothing matches, an unknown buildpack, or what the chosen one refuses.
     """
-    names = sorted(tree.names())
-    if not names:
+    if next(iter(tree.names()), None) is None:
         raise BuildRefused("The commit contains no files.", "Commit the app, then push again.")
     if wanted:
         return _named(wanted).plan(tree)
     matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
     if not matching:
-        raise _no_match(names)
+        raise _no_match(tree)
     chosen, reason = _prefer(tree, matching, processes or {})
     plan = chosen.plan(tree)
     return replace(plan, notes=(reason, *plan.notes)) if reason else plan
@@ -89,25 +89,28 @@ def _named(wanted: Sequence[str]) -> Buildpack:
     raise BuildRefused(f"app.json asks for the buildpack {_shown(wanted[0])}; there are {known}.")
 
 
-def _no_match(names: Sequence[str]) -> BuildRefused:
+def _no_match(tree: Tree) -> BuildRefused:
     looked = [path for pack in BUILDPACKS for path in pack.looks_for]
-    top = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in names})
+    top = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in tree.names()})
     seen = ", ".join(_shown(name) for name in top[:12]) + (
         f" and {len(top) - 12} more" if len(top) > 12 else ""
     )
     return BuildRefused(
-        f"No buildpack matched: saw {seen}; looked for {', '.join(looked)}.", _advice(names, looked)
+        f"No buildpack matched: saw {seen}; looked for {', '.join(looked)}.", _advice(tree, top, looked)
     )
 
 
-def _advice(names: Sequence[str], looked: Sequence[str]) -> str:
-    for name in names:
+def _advice(tree: Tree, top: Sequence[str], looked: Sequence[str]) -> str:
+    def below(name: str) -> bool:
         folder, slash, base = name.rpartition("/")
-        if slash and base in looked and base != "index.html" and folder.count("/") < 2:
-            return f"{_shown(name)} is there, but the app must lie at the root of the repository."
-    for name in names:
+        return bool(slash) and base in looked and base != "index.html" and folder.count("/") < 2
+
+    misplaced = min(filter(below, tree.names()), default=None)
+    if misplaced is not None:
+        return f"{_shown(misplaced)} is there, but the app must lie at the root of the repository."
+    for name in [name for name in top if not name.endswith("/")][:_MOST_COMPARED]:
         near = difflib.get_close_matches(name.lower(), [path.lower() for path in looked], 1, 0.85)
-        if near and "/" not in name:
+        if near:
             right = next(path for path in looked if path.lower() == near[0])
             return f"Is {_shown(name)} meant to be {right}?"
     return 'Add one of these files; a Procfile such as "web: ./serve" is enough.'

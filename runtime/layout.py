@@ -30,7 +30,7 @@ class Layout:
 
     @property
     def sources(self) -> Path:
-        """Exported git trees: `TREE.tar` and `TREE.json`, written by the git daemon, read by the api."""
+        """Exported git trees: `TREE.tar` and what `paas.source` reads beside it, written by the git daemon, read by the api."""
         return self.home / "sources"
 
     @property

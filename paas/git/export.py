@@ -1,7 +1,7 @@
 """A commit's tree becomes a source: one deterministic tar and an index of what lies where in it.
 
 Runs in a confined child; git reads the objects, nothing here follows a link, runs a filter or writes a file of the
-tree. Names are bytes until the index, where what is not UTF-8 becomes `\\udcXX` (PEP 383).
+tree. Neither the listing nor the index is ever in memory as a whole: a pusher decides how long they are.
 """
 
 from __future__ import annotations
@@ -17,35 +17,23 @@ from typing import IO, Any
 
 from paas.errors import BadInput, Unavailable
 from paas.git.children import ENVIRONMENT, git
-from paas.git.limits import Limits, human
+from paas.git.limits import Limits
+from paas.git.listing import FILE_MODES, FOLDER, LINK, MAX_PATH_BYTES, Entry, Listing
+from paas.source import ENDINGS, index_record
 
 PREFIX = b"app/"
 EPOCH = 315532800
 """Every entry's time: 1980-01-01, the first that zip files can hold."""
 
 OWNER = 1000
-MAX_PATH_BYTES = 3800
-MAX_NAMED = 3
-
-LINK = "120000"
+MAX_NAMED = 5
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+LFS_POINTER_BYTES = 1024
+"""A pointer of Git LFS begins with that line and has fewer bytes than this."""
 
 _BLOCK = 512
 _CHUNK = 1 << 20
-_MODES = {"100644": 0o644, "100664": 0o644, "100755": 0o755, LINK: 0o777}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file or symbolic link of the tree."""
-
-    path: bytes
-    mode: str
-    oid: bytes
-    size: int
-
-    @property
-    def shown(self) -> str:
-        return ascii(self.path.decode("utf-8", "backslashreplace"))
+_MAX_COMMIT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -76,77 +64,6 @@ def parse_commit(raw: bytes) -> Commit:
 
 def _plain(text: str) -> str:
     return "".join(letter for letter in text if letter.isprintable())
-
-
-def parse_entries(listing: bytes) -> list[Entry]:
-    """What `git ls-tree -r -z -l` printed, in the order of the paths' bytes."""
-    entries = []
-    for record in listing.split(b"\0"):
-        if record:
-            meta, _, path = record.partition(b"\t")
-            mode, _, oid, size = meta.split()
-            entries.append(Entry(path, mode.decode(), oid, 0 if size == b"-" else int(size)))
-    return sorted(entries, key=lambda entry: entry.path)
-
-
-def check_entries(entries: list[Entry], limits: Limits) -> None:
-    """Refuse what cannot become a source. Raises BadInput with one sentence."""
-    if not entries:
-        raise BadInput(
-            "The commit contains no files.", "Add the app's files with `git add`, commit, push again."
-        )
-    modules = [entry for entry in entries if entry.mode == "160000"]
-    if modules:
-        raise BadInput(
-            f"Submodules are not fetched: {_named(modules)}.",
-            "Commit the files themselves, or list the code as a dependency.",
-            cause="submodules",
-        )
-    if len(entries) > limits.files:
-        raise BadInput(f"The commit contains {len(entries)} files; {limits.files} are allowed.")
-    total = sum(entry.size for entry in entries)
-    if total > limits.source_bytes:
-        raise BadInput(
-            f"The commit's files have {human(total)}; the limit is {human(limits.source_bytes)}.",
-            "Remove large files from the commit; keep data elsewhere.",
-            cause="too large",
-        )
-    taken: set[bytes] = set()
-    for entry in entries:
-        _check_path(entry)
-        if entry.path in taken:
-            raise BadInput(f"The tree names {entry.shown} twice.")
-        taken.add(entry.path)
-    for folder in _folders(entries):
-        if folder in taken:
-            raise BadInput(f"The tree names {folder.decode('utf-8', 'replace')!a} twice.")
-
-
-def _check_path(entry: Entry) -> None:
-    if entry.mode not in _MODES:
-        raise BadInput(f"{entry.shown} has the mode {entry.mode}, which is none of git's.")
-    if len(entry.path) > MAX_PATH_BYTES:
-        raise BadInput(f"A path of {len(entry.path)} bytes is too long: {entry.shown[:60]}…")
-    for part in entry.path.split(b"/"):
-        if part in (b"", b".", b"..") or part.lower() == b".git" or len(part) > 255:
-            raise BadInput(f"{entry.shown[:100]} is not a path that can be checked out.")
-
-
-def _named(entries: list[Entry]) -> str:
-    names = ", ".join(entry.shown for entry in entries[:MAX_NAMED])
-    return names + (f" and {len(entries) - MAX_NAMED} more" if len(entries) > MAX_NAMED else "")
-
-
-def _folders(entries: list[Entry]) -> Iterator[bytes]:
-    """Every folder once, parents first."""
-    seen: set[bytes] = set()
-    for entry in entries:
-        parts = entry.path.split(b"/")[:-1]
-        for depth in range(1, len(parts) + 1):
-            folder = b"/".join(parts[:depth])
-            if folder not in seen:
-                seen.add(folder)
-                yield folder
 
 
 def leaves_tree(path: bytes, target: bytes) -> bool:
@@ -184,84 +101,114 @@ def _padded(body: bytes) -> bytes:
 
 
 def export(repository: Path, commit: str, scratch: Path, limits: Limits) -> dict[str, Any]:
-    """Write `TREE.tar` and `TREE.json` beside the folder `scratch` unless they are there; tell about the commit.
+    """Write `TREE.tar`, `TREE.index` and `TREE.json` beside the folder `scratch` unless they are there.
 
-    Answers `tree, subject, author, files, bytes, outside` (links that leave the tree). Raises BadInput.
+    Answers what it knows of the commit: `tree, subject, author`, and of the tree what TREE.json says: `files, bytes`,
+    the links that leave the tree (`outside`) and the files that are pointers of Git LFS (`pointers`). Raises BadInput.
     """
     told = parse_commit(_commit(repository, commit))
-    entries = parse_entries(_git_output(repository, "ls-tree", "-r", "-z", "-l", "--full-tree", told.tree))
-    check_entries(entries, limits)
-    total = sum(entry.size for entry in entries)
-    if not all((scratch.parent / f"{told.tree}.{ending}").exists() for ending in ("tar", "json")):
-        _write_source(repository, told.tree, entries, total, scratch)
-    return {
-        "tree": told.tree, "subject": told.subject, "author": told.author,
-        "files": len(entries), "bytes": total, "outside": _outside(repository, entries, scratch),
-    }  # fmt: skip
+    listing = Listing(repository, told.tree, scratch, limits)
+    there = [scratch.parent / f"{told.tree}{ending}" for ending in ENDINGS]
+    if not all(path.exists() for path in there):
+        _write_source(repository, told.tree, listing, scratch)
+    known = json.loads(there[-1].read_bytes())
+    return {**known, "tree": told.tree, "subject": told.subject, "author": told.author}
 
 
-def _write_source(repository: Path, tree: str, entries: list[Entry], total: int, scratch: Path) -> None:
-    tar, index = scratch / f"{tree}.tar", scratch / f"{tree}.json"
-    with open(os.open(tar, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as out:
-        files = _write_tar(out, repository, entries, scratch)
-    with open(os.open(index, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "w") as text:
-        json.dump({"tree": tree, "files": files, "bytes": total}, text, separators=(",", ":"))
-    for path in (tar, index):
+def _write_source(repository: Path, tree: str, listing: Listing, scratch: Path) -> None:
+    tar, index, facts = (scratch / f"{tree}{ending}" for ending in ENDINGS)
+    with open(_new(tar), "wb") as out, open(_new(index), "wb") as notes:
+        source = _Source(out, notes)
+        source.write(_contents(repository, listing))
+    known = {"tree": tree, "files": listing.files, "bytes": listing.bytes}
+    with open(_new(facts), "w") as text:
+        json.dump({**known, "outside": source.outside.told(), "pointers": source.pointers.told()}, text)
+    for path in (tar, index, facts):
         os.rename(path, scratch.parent / path.name)
 
 
+def _new(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+
+
 def _commit(repository: Path, oid: str) -> bytes:
-    """The commit object itself; a tag of one is none."""
-    command = git(repository, "cat-file", "--batch")
-    asked = oid.encode() + b"\n"
-    done = subprocess.run(command, input=asked, capture_output=True, env=ENVIRONMENT, check=False)
-    head, _, body = done.stdout.partition(b"\n")
-    if head.split()[1:2] != [b"commit"]:
-        raise BadInput("What was pushed is not a commit.", cause="no commit")
-    return body[:-1]
-
-
-def _git_output(repository: Path, *words: str) -> bytes:
-    done = subprocess.run(
-        git(repository, *words), stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT, check=False
+    """The beginning of the commit object, which is all that is told of it; a tag of a commit is none."""
+    process = subprocess.Popen(
+        git(repository, "cat-file", "--batch"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
     )
-    if done.returncode != 0:
-        raise BadInput("The commit cannot be read.", done.stderr.decode("utf-8", "replace").strip()[-300:])
-    return done.stdout
+    assert process.stdin is not None and process.stdout is not None
+    with process:
+        process.stdin.write(oid.encode() + b"\n")
+        process.stdin.close()
+        words = process.stdout.readline().split()
+        if words[1:2] != [b"commit"]:
+            raise BadInput("What was pushed is not a commit.", cause="no commit")
+        return process.stdout.read(min(int(words[2]), _MAX_COMMIT_BYTES))
 
 
-def _write_tar(
-    out: IO[bytes], repository: Path, entries: list[Entry], scratch: Path
-) -> dict[str, dict[str, Any]]:
-    files: dict[str, dict[str, Any]] = {}
-    position = out.write(header(PREFIX, size=0, mode=0o755, kind=b"5"))
-    written: set[bytes] = set()
-    for entry, content in _contents(repository, entries, scratch):
-        for folder in _folders([entry]):
-            if folder not in written:
-                written.add(folder)
-                position += out.write(header(PREFIX + folder + b"/", size=0, mode=0o755, kind=b"5"))
-        if entry.mode == LINK:
-            target = _link_target(entry, content)
-            out.write(head := header(PREFIX + entry.path, size=0, mode=0o777, kind=b"2", link=target))
-            position += len(head)
-            _note(files, entry, position)
-            continue
-        position += out.write(
-            header(PREFIX + entry.path, size=entry.size, mode=_MODES[entry.mode], kind=b"0")
-        )
-        _note(files, entry, position)
+class _Named:
+    """How many entries there are of a kind, and the first ones."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first: list[str] = []
+
+    def add(self, entry: Entry) -> None:
+        self._count += 1
+        if len(self._first) < MAX_NAMED:
+            self._first.append(entry.shown)
+
+    def told(self) -> dict[str, Any]:
+        return {"count": self._count, "first": self._first}
+
+
+class _Source:
+    """A tar and its index, written side by side."""
+
+    def __init__(self, out: IO[bytes], index: IO[bytes]) -> None:
+        self._out = out
+        self._index = index
+        self._position = 0
+        self.outside = _Named()
+        self.pointers = _Named()
+
+    def write(self, contents: Iterator[tuple[Entry, IO[bytes]]]) -> None:
+        """Every entry with its content; folders have none."""
+        self._put(header(PREFIX, size=0, mode=0o755, kind=b"5"))
+        for entry, content in contents:
+            if entry.mode == FOLDER:
+                self._put(header(PREFIX + entry.path + b"/", size=0, mode=0o755, kind=b"5"))
+            elif entry.mode == LINK:
+                target = _link_target(entry, content)
+                if leaves_tree(entry.path, target):
+                    self.outside.add(entry)
+                self._put(header(PREFIX + entry.path, size=0, mode=0o777, kind=b"2", link=target))
+                self._note(entry)
+            else:
+                self._file(entry, content)
+        self._put(bytes(2 * _BLOCK))
+
+    def _file(self, entry: Entry, content: IO[bytes]) -> None:
+        self._put(header(PREFIX + entry.path, size=entry.size, mode=FILE_MODES[entry.mode], kind=b"0"))
+        self._note(entry)
         left = entry.size
         while left:
-            left -= out.write(_exactly(content, min(left, _CHUNK), entry))
-        position += entry.size + out.write(bytes(-entry.size % _BLOCK))
-    out.write(bytes(2 * _BLOCK))
-    return files
+            data = _exactly(content, min(left, _CHUNK), entry)
+            if entry.size < LFS_POINTER_BYTES and data.startswith(LFS_POINTER):
+                self.pointers.add(entry)
+            self._put(data)
+            left -= len(data)
+        self._put(bytes(-entry.size % _BLOCK))
 
+    def _put(self, data: bytes) -> None:
+        self._position += self._out.write(data)
 
-def _note(files: dict[str, dict[str, Any]], entry: Entry, offset: int) -> None:
-    mode = "100644" if entry.mode == "100664" else entry.mode
-    files[os.fsdecode(entry.path)] = {"mode": mode, "size": entry.size, "offset": offset}
+    def _note(self, entry: Entry) -> None:
+        mode = "100644" if entry.mode == "100664" else entry.mode
+        self._index.write(index_record(entry.path, mode, entry.size, self._position))
 
 
 def _link_target(entry: Entry, content: IO[bytes]) -> bytes:
@@ -273,15 +220,6 @@ def _link_target(entry: Entry, content: IO[bytes]) -> bytes:
     return target
 
 
-def _outside(repository: Path, entries: list[Entry], scratch: Path) -> list[str]:
-    """The links that leave the tree."""
-    links = [entry for entry in entries if entry.mode == LINK]
-    if not links:
-        return []
-    found = _contents(repository, links, scratch)
-    return [entry.shown for entry, content in found if leaves_tree(entry.path, _link_target(entry, content))]
-
-
 def _exactly(content: IO[bytes], size: int, entry: Entry) -> bytes:
     data = content.read(size)
     if len(data) != size:
@@ -289,13 +227,10 @@ def _exactly(content: IO[bytes], size: int, entry: Entry) -> bytes:
     return data
 
 
-def _contents(repository: Path, entries: list[Entry], scratch: Path) -> Iterator[tuple[Entry, IO[bytes]]]:
-    """Each entry with a stream of which exactly its size must be read, from one `git cat-file --batch`."""
-    wanted = os.open(scratch, os.O_RDWR | os.O_TMPFILE, 0o600)
+def _contents(repository: Path, listing: Listing) -> Iterator[tuple[Entry, IO[bytes]]]:
+    """Each entry with a stream, from one `git cat-file --batch`, of which exactly the entry's size must be read."""
+    wanted = listing.object_ids()
     try:
-        with open(wanted, "wb", closefd=False) as names:
-            names.writelines(entry.oid + b"\n" for entry in entries)
-        os.lseek(wanted, 0, os.SEEK_SET)
         process = subprocess.Popen(
             git(repository, "cat-file", "--batch", "--buffer"),
             stdin=wanted,
@@ -307,7 +242,10 @@ def _contents(repository: Path, entries: list[Entry], scratch: Path) -> Iterator
         os.close(wanted)
     assert process.stdout is not None
     with process:
-        for entry in entries:
+        for entry in listing:
+            if entry.mode == FOLDER:
+                yield entry, process.stdout
+                continue
             answer = process.stdout.readline().split()
             if len(answer) != 3 or answer[1] != b"blob" or int(answer[2]) != entry.size:
                 raise BadInput(f"{entry.shown} cannot be read from the repository.")

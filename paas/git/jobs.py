@@ -17,8 +17,9 @@ from paas.git import commands, progress, receive, typed
 from paas.git.api import Api
 from paas.git.children import PROGRAMS
 from paas.git.commands import CliCommand, GitCommand
-from paas.git.push import Places, Push, current_heads, internal_error
+from paas.git.push import Places, Push, current_heads
 from paas.git.upload import become_upload_pack
+from paas.git.verdicts import internal_error
 from paas.git.wire import Hangup, Wire, hang_up_on_signal
 from paas.launch import code_paths
 from runtime import syscalls

@@ -14,6 +14,7 @@ class Limits:
     pack_bytes: int = 256 * MIB
     source_bytes: int = 1024 * MIB
     files: int = 200_000
+    path_bytes: int = 32 * MIB
     objects: int = 1_000_000
     receiving: int = 4
     receive_s: float = 900.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import struct
 import time
@@ -11,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paas.errors import BadInput, Conflict, Forbidden, NotFound, PaasError, Unavailable, from_json
+from paas.errors import BadInput, Conflict, Forbidden, NotFound, PaasError, Unavailable
 from paas.git import children, export, policy, progress
 from paas.git.api import Api, AppRepository, Pushed
-from paas.git.children import Finished
-from paas.git.limits import Limits, human
+from paas.git.limits import Limits
 from paas.git.locks import AppLock
 from paas.git.policy import RefCommand
 from paas.git.receive import ReceivePack, Refused
 from paas.git.repository import ZERO, Repositories, Repository
 from paas.git.sources import Sources
+from paas.git.verdicts import export_answer, incomplete, unpack_error
 from paas.git.wire import Wire, waiting
-from runtime.forked import CRASHED
 
 NEW_APP_BRANCHES = ("main", "master")
 
@@ -30,7 +28,6 @@ _LENIENT = ("zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "miss
 """What git's fsck finds in old histories that harms nobody."""
 
 _STRICT = "--strict=" + ",".join([*(f"{name}=ignore" for name in _LENIENT), "badFilemode=error"])
-_SIGXCPU, _SIGXFSZ = -24, -25
 _SETTLE_S = 5.0
 
 
@@ -185,11 +182,7 @@ class Push(ReceivePack):
             tick=self.voice.tick,
         )
         if not whole.ok:
-            raise Refused(
-                BadInput(
-                    "The push lacks objects that its commit needs.", whole.last_words(), cause="incomplete"
-                )
-            )
+            raise Refused(incomplete(whole))
         for _ in range(3):
             with sources.scratch() as scratch:
                 told = self._make_source(quarantine, command.new, read, scratch)
@@ -234,8 +227,7 @@ class Push(ReceivePack):
     def _release(self, command: RefCommand, told: dict[str, Any]) -> None:
         """Have the commit deployed; return when it serves. Raises PaasError when it does not."""
         assert self._app is not None
-        for link in told["outside"][:5]:
-            self.voice.say(*progress.warning(f"The link {link} points out of the app's folder."))
+        self._warn(told)
         request = {
             "commit": command.new,
             "tree": told["tree"],
@@ -255,6 +247,21 @@ class Push(ReceivePack):
             raise
         if outcome.error is not None:
             raise outcome.error
+
+    def _warn(self, told: dict[str, Any]) -> None:
+        """Say what of the tree will not work as the pusher may expect."""
+        for link in told["outside"]["first"]:
+            self.voice.say(*progress.warning(f"The link {link} points out of the app's folder."))
+        pointers = told["pointers"]
+        if pointers["count"]:
+            more = pointers["count"] - len(pointers["first"])
+            names = ", ".join(pointers["first"]) + (f" and {more} more" if more else "")
+            self.voice.say(
+                *progress.warning(
+                    f"Git LFS keeps the content of {names} elsewhere; the app gets the pointers."
+                ),
+                *progress.warning("Commit the files themselves: git lfs migrate export --include=PATTERN"),
+            )
 
     def _follow(self, request: dict[str, Any]) -> Pushed:
         stream = self._api.push(self._name, request)
@@ -320,45 +327,3 @@ def derive_ref(repository: Repository, app: AppRepository) -> None:
             timeout_s=30,
         )
         repository.set_head(branch, app.live_commit if there.ok else None)
-
-
-def export_answer(finished: Finished) -> dict[str, Any]:
-    """What the exporter told. Raises BadInput with its sentence, or one about the bounds it met."""
-    if finished.timed_out or finished.status in (_SIGXCPU, _SIGXFSZ):
-        raise BadInput("The commit takes too long to unpack, or unpacks to too much.", cause="too large")
-    if finished.status == CRASHED:
-        raise internal_error()
-    try:
-        answer = json.loads(finished.stdout)
-    except ValueError:
-        said = progress.harmless(finished.last_words())[:200]
-        raise BadInput("The commit's files cannot be read.", said, cause="unreadable") from None
-    if "error" in answer:
-        raise from_json(answer["error"])
-    return dict(answer)
-
-
-def internal_error() -> PaasError:
-    return PaasError("Internal error.", "The operator finds it in the git daemon's log.")
-
-
-def unpack_error(finished: Finished, limits: Limits) -> PaasError:
-    """Why `git index-pack` refused a pack, in one sentence."""
-    said = finished.stderr.decode("utf-8", "replace")
-    if "No space left on device" in said:
-        return Unavailable("The platform's disk is full.", "Tell its operator.", cause="disk full")
-    if "exceeds maximum allowed size" in said or finished.status == _SIGXFSZ:
-        sentence = f"The push is larger than {human(limits.pack_bytes)}."
-        return BadInput(sentence, "Keep large files out of the repository.", cause="too large")
-    if finished.timed_out:
-        sentence = f"The push stood still for {progress.elapsed(limits.stall_s)}, or took longer than"
-        return BadInput(f"{sentence} {progress.elapsed(limits.receive_s)}.", cause="too slow")
-    if finished.status < 0 or "ut of memory" in said or "mmap failed" in said:
-        sentence = "The push takes too much time or memory to unpack."
-        return BadInput(sentence, "An object in it is too large.", cause="too large")
-    for line in said.splitlines():
-        if line.startswith("error: object "):
-            sentence = f"A broken object is in the push: {progress.harmless(line)[14:200]}."
-            return BadInput(sentence, "`git fsck` tells more.", cause="broken object")
-    words = progress.harmless(finished.last_words())[:200]
-    return BadInput(f"The push cannot be unpacked: {words}.", cause="broken pack")

@@ -1,4 +1,4 @@
-"""Exported trees on their way to a build: `sources/TREE.tar` and `TREE.json`, held by the pushes that need them."""
+"""Exported trees on their way to a build: the files of `paas.source`, held by the pushes that need them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 
 from paas.git.locks import same_file
 from paas.git.repository import remove_folder
+from paas.source import ENDINGS
 
 _SCRATCH = ".new-"
 
 
 class Sources:
-    """The folder of sources. A shared flock(2) on the tar says «in use»; the last user removes the pair."""
+    """The folder of sources. A shared flock(2) on the tar says «in use»; the last user removes all files of it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,7 +31,7 @@ class Sources:
         except FileNotFoundError:
             return False
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if not same_file(descriptor, tar) or not tar.with_suffix(".json").exists():
+        if not same_file(descriptor, tar) or not all(tar.with_suffix(each).exists() for each in ENDINGS):
             os.close(descriptor)
             return False
         held.callback(self._let_go, tar, descriptor)
@@ -41,8 +42,8 @@ class Sources:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if same_file(descriptor, tar):
-                    tar.with_suffix(".json").unlink(missing_ok=True)
-                    tar.unlink(missing_ok=True)
+                    for ending in reversed(ENDINGS):
+                        tar.with_suffix(ending).unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 
@@ -66,7 +67,7 @@ class Sources:
             if path.name.startswith(_SCRATCH):
                 remove_folder(path)
                 removed += 1
-            if path.suffix not in (".tar", ".json"):
+            if path.suffix not in ENDINGS:
                 continue
             tar = path.with_suffix(".tar")
             descriptor = os.open(tar if tar.exists() else path, os.O_RDONLY | os.O_CLOEXEC)

@@ -6,6 +6,7 @@ A test decides how a deployment goes, without a build; the whole platform togeth
 from __future__ import annotations
 
 import json
+import os
 import socket
 import socketserver
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from paas.errors import Conflict, Forbidden, NotFound, PaasError
+from paas.source import ENDINGS, SourceTree
 from runtime.loop import readable
 
 Emit = Callable[[dict[str, Any]], None]
@@ -28,7 +30,7 @@ class Deploying:
     app: str
     user: str
     request: dict[str, Any]
-    source: dict[str, Any]
+    source: SourceTree
     tar: bytes
     emit: Emit
     hung_up: Callable[[], bool]
@@ -129,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
             app["name"],
             user,
             request,
-            json.loads(source.with_suffix(".json").read_text()),
+            _kept(source, self.platform.root / "kept" / str(len(self.platform.pushes))),
             source.with_suffix(".tar").read_bytes(),
             self._emit,
             self._hung_up,
@@ -156,6 +158,15 @@ class Handler(BaseHTTPRequestHandler):
             return ready and self.connection.recv(1, socket.MSG_PEEK) == b""
         except ConnectionError:
             return True
+
+
+def _kept(source: Path, folder: Path) -> SourceTree:
+    """The source, kept for the test when the daemon has removed it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending in ENDINGS:
+        (folder / (source.name + ending)).unlink(missing_ok=True)
+        os.link(source.with_suffix(ending), folder / (source.name + ending))
+    return SourceTree.open(folder, source.name)
 
 
 class Api(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from paas.source import ENDINGS, index_record
+
 EPOCH = 315532800
 
 
@@ -41,28 +43,32 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def export(files: Mapping[str, str | bytes], sources: Path, links: Mapping[str, str] | None = None) -> str:
-    """Write `TREE.tar` and `TREE.json` of the files; the tree's id. Names ending in `.sh` are executable."""
+    """Write the files of a source; the tree's id. Names ending in `.sh` are executable."""
     data = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
     entries: dict[str, tuple[str, bytes]] = {
         path: ("100755" if path.endswith(".sh") else "100644", content) for path, content in data.items()
     }
     entries |= {path: ("120000", target.encode()) for path, target in (links or {}).items()}
     tree = hashlib.sha1(repr(sorted(entries.items())).encode()).hexdigest()
-    buffer, index = io.BytesIO(), {}
+    buffer, index = io.BytesIO(), b""
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         made = set()
-        for path in sorted(entries):
+        for path in sorted(entries, key=os.fsencode):
             parts = ["app", *path.split("/")]
             for depth in range(1, len(parts)):
                 folder = "/".join(parts[:depth])
                 if folder not in made:
                     made.add(folder)
                     tar.addfile(_entry(folder, tarfile.DIRTYPE, 0o755))
-            index[path] = _add(tar, buffer, "app/" + path, *entries[path])
+            mode, content = entries[path]
+            index += index_record(
+                os.fsencode(path), mode, len(content), _add(tar, buffer, "app/" + path, mode, content)
+            )
     sources.mkdir(parents=True, exist_ok=True)
     total = sum(len(content) for _, content in entries.values())
-    description = json.dumps({"tree": tree, "files": index, "bytes": total}).encode()
-    for name, content in ((f"{tree}.tar", buffer.getvalue()), (f"{tree}.json", description)):
+    facts = json.dumps({"tree": tree, "files": len(entries), "bytes": total}).encode()
+    for ending, content in zip(ENDINGS, (buffer.getvalue(), index, facts), strict=True):
+        name = tree + ending
         fresh = sources / f".{name}-{threading.get_ident()}"
         fresh.write_bytes(content)
         fresh.rename(sources / name)
@@ -75,14 +81,15 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
     return entry
 
 
-def _add(tar: tarfile.TarFile, buffer: io.BytesIO, name: str, mode: str, content: bytes) -> dict[str, object]:
+def _add(tar: tarfile.TarFile, buffer: io.BytesIO, name: str, mode: str, content: bytes) -> int:
+    """Where in the tar the content lies."""
     if mode == "120000":
         entry = _entry(name, tarfile.SYMTYPE, 0o777)
         entry.linkname = os.fsdecode(content)
         tar.addfile(entry)
-        return {"mode": mode, "size": len(content), "offset": 0}
+        return 0
     entry = _entry(name, tarfile.REGTYPE, 0o755 if mode == "100755" else 0o644)
     entry.size = len(content)
     tar.addfile(entry, io.BytesIO(content))
     padded = -(-len(content) // 512) * 512
-    return {"mode": mode, "size": len(content), "offset": buffer.tell() - padded}
+    return buffer.tell() - padded

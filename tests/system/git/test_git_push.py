@@ -223,8 +223,7 @@ def test_odd_names_and_links_arrive_as_they_are(daemon: GitDaemon, ann: Client) 
     assert "The link 'out' points out" in done.stderr and "'in'" not in done.stderr
     [push] = daemon.platform.pushes
     for name in names:
-        entry = push.source["files"][os.fsdecode(name)]
-        assert push.tar[entry["offset"] :][: entry["size"]] == b"content of " + name
+        assert push.source.read(os.fsdecode(name)) == b"content of " + name
     with tarfile.open(fileobj=io.BytesIO(push.tar), encoding="utf-8", errors="surrogateescape") as archive:
         members = archive.getmembers()
     by_name = {member.name: member for member in members}
@@ -272,7 +271,7 @@ def test_push_of_many_megabytes_within_the_limit(daemon: GitDaemon, ann: Client)
     (ann.tree / "big").write_bytes(os.urandom(24 << 20))
     ann.commit("big")
     assert ann.push().returncode == 0
-    assert daemon.platform.pushes[0].source["files"]["big"]["size"] == 24 << 20
+    assert len(daemon.platform.pushes[0].source.read("big", limit=1 << 30)) == 24 << 20
 
 
 @pytest.mark.long

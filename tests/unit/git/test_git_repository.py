@@ -139,13 +139,13 @@ def test_repositories_of_gone_apps_go_unless_in_use(repositories: Repositories) 
 
 def test_last_holder_of_a_source_removes_it(tmp_path: Path) -> None:
     sources = Sources(tmp_path)
-    for ending in ("tar", "json"):
+    for ending in ("tar", "index", "json"):
         (tmp_path / f"{ONE}.{ending}").write_text("x")
     with contextlib.ExitStack() as first:
         assert sources.hold(ONE, first)
         with contextlib.ExitStack() as second:
             assert sources.hold(ONE, second)
-        assert sorted(os.listdir(tmp_path)) == [f"{ONE}.json", f"{ONE}.tar"]
+        assert sorted(os.listdir(tmp_path)) == [f"{ONE}.index", f"{ONE}.json", f"{ONE}.tar"]
         assert sources.sweep(0) == 0, "in use"
     assert os.listdir(tmp_path) == []
     with contextlib.ExitStack() as third:

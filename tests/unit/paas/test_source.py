@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from pathlib import Path
 
@@ -64,13 +63,30 @@ def test_only_tree_ids_name_a_source(tmp_path: Path, tree: str) -> None:
 def test_missing_and_damaged_sources_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         SourceTree.open(tmp_path, "0" * 40)
-    for text in ("", "[]", '{"files": {"a": {}}}', '{"files": {"a": 1}}'):
-        (tmp_path / f"{'1' * 40}.json").write_text(text)
+    tree, damaged = "1" * 40, (b"", b"x\0", b"100644 1 1 a", b"100644 one 1 a\0", b"100644 1 a\0")
+    for data in damaged:
+        (tmp_path / f"{tree}.index").write_bytes(data)
+        (tmp_path / f"{tree}.tar").touch()
         with pytest.raises(Unavailable):
-            SourceTree.open(tmp_path, "1" * 40)
-    (tmp_path / f"{'2' * 40}.json").write_text(json.dumps({"files": {}}))
+            SourceTree.open(tmp_path, tree).exists("a")
+        with pytest.raises(Unavailable):
+            list(SourceTree.open(tmp_path, tree).names())
+    (tmp_path / f"{tree}.tar").unlink()
+    (tmp_path / f"{tree}.index").write_bytes(b"100644 1 1 a\0")
     with pytest.raises(NotFound):
-        SourceTree.open(tmp_path, "2" * 40)
+        SourceTree.open(tmp_path, tree)
+
+
+def test_every_name_is_found_and_no_other(tmp_path: Path) -> None:
+    names = ["a", "a.b", "a/b", "a/b c", "a\nb", "b" * 200, "é", "z\udcff"] + [f"d/{n}" for n in range(300)]
+    tree = SourceTree.open(
+        tmp_path, export({name: name.encode(errors="surrogateescape") for name in names}, tmp_path)
+    )
+    assert sorted(tree.names()) == sorted(names)
+    for name in names:
+        assert tree.read(name) == name.encode(errors="surrogateescape")
+        for other in (name + "\x01", name[:-1] + "\x02", "", "\x7f" + name, "\ud800"):
+            assert not tree.exists(other)
 
 
 def test_a_tar_that_ends_early_is_damaged(tmp_path: Path) -> None:
