@@ -260,7 +260,9 @@ class Push(ReceivePack):
                 *progress.warning(
                     f"Git LFS keeps the content of {names} elsewhere; the app gets the pointers."
                 ),
-                *progress.warning("Commit the files themselves: git lfs migrate export --include=PATTERN"),
+                *progress.warning(
+                    "Commit the files themselves: git lfs migrate export --include=PATTERN --everything"
+                ),
             )
 
     def _follow(self, request: dict[str, Any]) -> Pushed:
