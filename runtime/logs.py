@@ -161,9 +161,11 @@ class Journal:
     def take_note(self, wall: float, now: float) -> bytes:
         """One line that says how many were dropped since the last such line; empty if none were."""
         count, self._dropped, self._note_due = self._dropped, 0, now + NOTE_EVERY_S
-        if not count:
-            return b""
-        return stamp(wall).encode() + self._note + f"dropped {count} lines\n".encode()
+        return self.own_line(b"dropped %d lines" % count, wall) if count else b""
+
+    def own_line(self, text: bytes, wall: float) -> bytes:
+        """A line of the platform itself among those of the container, at unix second `wall`."""
+        return stamp(wall).encode() + self._note + text + b"\n"
 
 
 class Ring:

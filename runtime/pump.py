@@ -12,6 +12,7 @@ import socket
 import struct
 import termios
 import time
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +27,8 @@ _WINDOW_S = 0.1
 _WINDOW_BYTES = 4 * 1024 * 1024
 _STDIN_BYTES = 256 * 1024
 _LINGER_S = 10.0
+_MOST_FAULTS = 10
+_FAULT_PAUSE_S = 0.1
 _SIGNALS = {"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP"}
 
 
@@ -59,21 +62,48 @@ class Pump:
         self._wall_s = spec.limits.wall_s
         self._wall_exceeded = False
         self._window, self._window_bytes = 0.0, 0
+        self._faults = 0
         for fd in ours:
             os.set_blocking(fd, False)
 
     def run(self) -> None:
-        """Until the container has ended and its last output has been passed on."""
+        """Until the container has ended and its last output has been passed on.
+
+        A fault of this code is told in the container's log and ends no container, unless they go on and on.
+        """
         while True:
-            now = time.monotonic()
-            ready = self._poll(now)
-            self._watch_time(time.monotonic())
-            ended = self._pidfd in ready
-            for fd, events in ready.items():
-                self._dispatch(fd, events)
-            if ended:
-                break
+            try:
+                if self._turn():
+                    break
+            except Exception as error:
+                self._fault(error)
         self._finish()
+
+    def _turn(self) -> bool:
+        """Wait for something and deal with it; whether the container has ended."""
+        now = time.monotonic()
+        ready = self._poll(now)
+        self._watch_time(time.monotonic())
+        for fd, events in ready.items():
+            self._dispatch(fd, events)
+        return self._pidfd in ready
+
+    def _fault(self, error: Exception) -> None:
+        """Raises `error` when it is one too many."""
+        self._faults += 1
+        last = self._faults > _MOST_FAULTS
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+        what = f"the platform's fault, not the app's: {type(error).__name__}: {error} ({where})"
+        end = "; too many of them, this process is ended" if last else ""
+        line = logs.sanitize(f"{what}{end}".encode("utf-8", "replace"))[: logs.MAX_LINE_BYTES]
+        self._ring.write(self._journal.own_line(line, time.time()))
+        if last:
+            raise error
+        if self._attach is not None and self._attach.connected:
+            self._attach.hang_up()
+            self._client_gone()
+        time.sleep(_FAULT_PAUSE_S)
 
     def _poll(self, now: float) -> dict[int, int]:
         poll = select.poll()
@@ -221,6 +251,18 @@ class Pump:
 
     def _finish(self) -> None:
         _, status = os.waitpid(self._pid, 0)
+        try:
+            self._drain()
+        except Exception as error:
+            self._fault(error)
+        record = exit_record(status, self._wall_exceeded, self._group)
+        os.write(self._exit_file, json.dumps(record).encode())
+        if self._attach is not None:
+            self._attach.put(frames.EXIT, json.dumps({"status": record["status"]}).encode())
+            self._linger(self._attach)
+
+    def _drain(self) -> None:
+        """Pass on what was printed last."""
         for fd in list(self._outputs):
             while self._read(fd):
                 pass
@@ -228,11 +270,6 @@ class Pump:
             self._close_output(fd)
         if self._journal.dropped:
             self._ring.write(self._journal.take_note(time.time(), time.monotonic()))
-        record = exit_record(status, self._wall_exceeded, self._group)
-        os.write(self._exit_file, json.dumps(record).encode())
-        if self._attach is not None:
-            self._attach.put(frames.EXIT, json.dumps({"status": record["status"]}).encode())
-            self._linger(self._attach)
 
     def _linger(self, attach: Attach) -> None:
         """Until the client has everything, or none came in time."""

@@ -75,12 +75,13 @@ def _run(shim: Shim) -> None:
         os.waitpid(pid, 0)
         raise
     parent.close()
+    if master is not None:
+        ours = [master]
+    pump = Pump(shim.launch.spec, shim.group, pid, pidfd, ours, shim.logs, shim.exit, shim.listener)
     _drop(shim)
     shim.control.send(b'{"ok":true}')
     shim.control.close()
-    if master is not None:
-        ours = [master]
-    Pump(shim.launch.spec, shim.group, pid, pidfd, ours, shim.logs, shim.exit, shim.listener).run()
+    pump.run()
 
 
 def _detach(shim: Shim) -> None:

@@ -45,7 +45,12 @@ def gone(folder: Path) -> bool:
 
 
 class SpawnerUnderTest:
-    def __init__(self, *, allow_bind: tuple[str, ...] = ()) -> None:
+    """`program` are the interpreter's words; a test may give it code that breaks something first."""
+
+    def __init__(
+        self, *, allow_bind: tuple[str, ...] = (), program: tuple[str, ...] = ("-m", "runtime.spawner")
+    ) -> None:
+        self.program = program
         self.home = Path(tempfile.mkdtemp(prefix="paas-spawner-"))
         self.home.chmod(0o755)
         self.layout = Layout(self.home, STACKS, secrets.token_hex(3))
@@ -63,8 +68,7 @@ class SpawnerUnderTest:
         command = [
             sys.executable,
             "-P",
-            "-m",
-            "runtime.spawner",
+            *self.program,
             "--home",
             str(self.home),
             "--stacks",
