@@ -143,7 +143,7 @@ class Attempts:
             wanted = certificates.wanted(tx)
             present = {(item.app_id, item.domain): item for item in certificates.all(tx)}
         for left in set(self._secrets.glob("order-*.pem")) - {self._key_file(auto) for auto in wanted}:
-            left.unlink()
+            left.unlink(missing_ok=True)
         for auto in wanted:
             if due_at(auto, present.get((auto.app_id, auto.domain))) <= time.time():
                 self._attempt(auto)

@@ -48,8 +48,9 @@ def sweep(folder: Path, kind: str, named: Collection[str], *, young_s: float = Y
     gone = 0
     with os.scandir(folder / kind) as entries:
         for entry in entries:
-            if entry.name not in named and time.time() - entry.stat(follow_symlinks=False).st_mtime > young_s:
-                with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):  # a file in the making gets its name meanwhile
+                age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                if entry.name not in named and age_s > young_s:
                     os.unlink(entry.path)
                     gone += 1
     return gone

@@ -341,7 +341,7 @@ def _remove_folder(folder: Path) -> None:
     """A run folder holds files of ours only; state.json goes last, so that a half-removed one is recognised."""
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(folder), key=lambda name: name == "state.json"):
-            (folder / name).unlink()
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()
 
 

@@ -11,6 +11,7 @@ from paas.git import children
 from paas.git.api import Api
 from paas.git.push import Places
 from paas.git.repository import REPACK_AT, Repositories
+from runtime.forked import log_crash
 
 HOLDER = "clean-up"
 SOURCE_AGE_S = 3600.0
@@ -34,7 +35,10 @@ def housekeep(places: Places, api: Api) -> None:
         for app_id in places.repositories.remove_unknown(known):
             sys.stderr.write(f"git: event=repository-removed app={app_id}\n")
     for app_id in places.repositories.app_ids():
-        repack(places.repositories, app_id)
+        try:
+            repack(places.repositories, app_id)
+        except OSError:  # it keeps no other app's repository waiting
+            log_crash(f"repack of {app_id}")
 
 
 def _known_ids(api: Api) -> set[str] | None:

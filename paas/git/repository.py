@@ -155,20 +155,12 @@ class Repositories:
             os.close(alive)
 
     def sweep_incoming(self, min_age_s: float = 60) -> int:
-        """Remove quarantines whose push is dead; how many."""
+        """Remove quarantines whose push is dead; how many. Living pushes remove theirs meanwhile."""
         removed = 0
         for entry in os.scandir(self.incoming) if self.incoming.is_dir() else ():
-            if time.time() - entry.stat().st_mtime < min_age_s:
-                continue
-            descriptor = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_folder(Path(entry.path))
-                removed += 1
-            except BlockingIOError:
-                continue
-            finally:
-                os.close(descriptor)
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - entry.stat().st_mtime >= min_age_s:
+                    removed += _remove_unheld(Path(entry.path))
         return removed
 
     def remove_unknown(self, known: set[str]) -> list[str]:
@@ -185,7 +177,7 @@ class Repositories:
                 if self.of(app_id).path.exists():
                     remove_folder(self.of(app_id).path)
                     removed.append(app_id)
-                (self.root / f"{app_id}.lock").unlink()
+                (self.root / f"{app_id}.lock").unlink(missing_ok=True)
             finally:
                 lock.release()
         return removed
@@ -215,6 +207,19 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remove_unheld(path: Path) -> bool:
+    """Remove a folder unless somebody holds a lock on it; whether that was so. Raises FileNotFoundError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove_folder(path)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def remove_folder(path: Path) -> None:

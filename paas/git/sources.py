@@ -58,25 +58,28 @@ class Sources:
             remove_folder(path)
 
     def sweep(self, min_age_s: float) -> int:
-        """Remove what dead pushes left; how many files and folders."""
+        """Remove what dead pushes left; how many files and folders. Living ones remove theirs meanwhile."""
         removed = 0
         for entry in os.scandir(self.path):
-            path = Path(entry.path)
-            if time.time() - entry.stat().st_mtime < min_age_s:
-                continue
-            if path.name.startswith(_SCRATCH):
-                remove_folder(path)
-                removed += 1
-            if path.suffix not in ENDINGS:
-                continue
-            tar = path.with_suffix(".tar")
-            descriptor = os.open(tar if tar.exists() else path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)
-                removed += 1
-            except BlockingIOError:
-                continue
-            finally:
-                os.close(descriptor)
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - entry.stat().st_mtime >= min_age_s:
+                    removed += self._remove(Path(entry.path))
         return removed
+
+    def _remove(self, path: Path) -> bool:
+        """Whether it was there, and nobody's. Raises FileNotFoundError."""
+        if path.name.startswith(_SCRATCH):
+            remove_folder(path)
+            return True
+        if path.suffix not in ENDINGS:
+            return False
+        tar = path.with_suffix(".tar")
+        descriptor = os.open(tar if tar.exists() else path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True

@@ -88,7 +88,8 @@ def sweep_blobs(images: Path) -> None:
     try:
         for name in os.listdir(folder):
             if name.startswith(_NEW):
-                os.unlink(name, dir_fd=folder)
+                with suppress(FileNotFoundError):  # a child of the killed process may remove its own
+                    os.unlink(name, dir_fd=folder)
     finally:
         os.close(folder)
 
@@ -107,7 +108,7 @@ def link_stack_blobs(stacks: Path, images: Path) -> None:
             with suppress(FileNotFoundError):
                 if os.path.islink(f"/proc/self/fd/{folder}/{name}"):
                     os.unlink(name, dir_fd=folder)
-            with suppress(FileExistsError):
+            with suppress(FileExistsError, FileNotFoundError):
                 _link(source / name, name, folder)
     finally:
         os.close(folder)
