@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from paas import threads
 from paas.build import Described, build_image, describe
 from paas.buildstep import Output, Platform, printable, spawner_failure
 from paas.canary import begin_pushed, check_beside, come_up
@@ -355,9 +355,8 @@ def _stack(platform: Platform, name: str, output: Output) -> Stack:
         except (SpawnerError, OSError) as error:
             failed.append(error)
 
-    worker = threading.Thread(target=make, daemon=True)
-    worker.start()
     progress = _Tail(platform.layout.spawner_socket.parent / f"stack-{name}.log")
+    worker = threads.start("stack", make)
     while worker.is_alive():
         worker.join(POLL_S)
         for text in progress.lines():

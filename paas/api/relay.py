@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import threading
+from functools import partial
 
 from flask import Response, request
 
+from paas import threads
 from paas.errors import BadInput, Unavailable
 
 PROTOCOL = "paas-attach"
@@ -43,8 +44,7 @@ def relay(client: socket.socket, shim: socket.socket) -> Response:
         client.sendall(
             f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n".encode()
         )
-        inward = threading.Thread(target=_pump, args=(client, shim, True), name="attach", daemon=True)
-        inward.start()
+        inward = threads.start("attach", partial(_pump, client, shim, True))
         _pump(shim, client, False)
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)

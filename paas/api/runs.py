@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from paas import threads
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean, dict_of, fields, list_of, text, whole
 from paas.api.context import Context, context, spawner_errors
@@ -144,10 +145,7 @@ def _expect_client(where: Context, instance: Instance) -> None:
             except PaasError:
                 return
 
-    timer = threading.Timer(_ATTACH_GRACE_S, give_up)
-    timer.daemon = True
-    _waiting[instance.id] = timer
-    timer.start()
+    _waiting[instance.id] = threads.later("attach grace", _ATTACH_GRACE_S, give_up)
 
 
 def _term(value: Any) -> str:

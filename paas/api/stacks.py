@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response
 
+from paas import threads
 from paas.api.access import Access, needs
 from paas.api.bodies import body
 from paas.api.context import Context, context, spawner_errors
+from paas.api.errors import internal_error
 from paas.api.streams import Cancelled, Emit, stream
 from paas.errors import PaasError
 from paas.names import StackName
@@ -48,9 +49,8 @@ def create() -> Response:
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         failed: list[PaasError] = []
-        thread = threading.Thread(target=lambda: _build(where, name, failed), daemon=True)
         offset = _size(progress)
-        thread.start()
+        thread = threads.start("stack", lambda: _build(where, name, failed))
         while thread.is_alive() and not cancelled():
             thread.join(0.2)
             offset = _emit_new(progress, offset, emit)
@@ -67,6 +67,8 @@ def _build(where: Context, name: str, failed: list[PaasError]) -> None:
             where.spawner.ensure_stack(name)
     except PaasError as error:
         failed.append(error)
+    except Exception as error:
+        failed.append(internal_error(error))
 
 
 def _size(path: Path) -> int:

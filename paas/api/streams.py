@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import Response, request
 
+from paas import threads
 from paas.api.access import principal
 from paas.api.errors import internal_error
 from paas.api.seats import Seats
@@ -84,7 +85,7 @@ def _run(work: Work, sock: socket.socket | None) -> Iterator[bytes]:
             end = {"done": True, "error": internal_error(error).to_json()}
         put(end)
 
-    threading.Thread(target=body, name="stream", daemon=True).start()
+    threads.start("stream", body)
     spoke = time.monotonic() - PING_S + _LOOK_S / 2  # the head of the answer leaves with the first bytes
     try:
         while True:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from paas import edge, logs
+from paas import edge, logs, threads
 from paas.errors import PaasError
 from paas.model import Build, Instance, Release
 from paas.settings import Settings
@@ -70,12 +70,11 @@ class Collector:
         self._store, self._client, self._poke_path = store, client, poke_path
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._removing: frozenset[str] = frozenset()
-        self._thread: threading.Thread | None = None
+        self._due = 0.0
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="collect", daemon=True)
-        self._thread.start()
-        self.collect_soon()
+        self._due = time.monotonic() + SOON_S
+        threads.keep("collect", self._run)
 
     def stop(self) -> None:
         self._queue.put(None)
@@ -95,28 +94,24 @@ class Collector:
         return self._removing
 
     def _run(self) -> None:
-        due = time.monotonic() + SOON_S
         while True:
-            try:
-                job = self._queue.get(timeout=max(0.0, due - time.monotonic()))
-            except queue.Empty:
-                job = ""
-                due = time.monotonic()
+            job = self._next_job()
             if job is None:
                 return
-            try:
-                if job:
-                    self._destroy(job)
-                    due = min(due, time.monotonic() + SOON_S)
-                elif time.monotonic() >= due:
-                    self.collect()
-                    due = time.monotonic() + EVERY_S
-                else:
-                    due = min(due, time.monotonic() + SOON_S)
-            except (SpawnerError, PaasError, ImageError, OSError) as error:
-                log.warning("housekeeping job=%r reason=%s", job, error)
-                due = time.monotonic() + 10 * SOON_S
-                self._removing -= {job or ""}
+            now = time.monotonic()
+            if not job and now >= self._due:
+                self._due = now + EVERY_S
+                self.collect()
+                continue
+            self._due = min(self._due, now + SOON_S)
+            if job and not _done(f"destroy {job}", partial(self._destroy, job)):
+                self._removing -= {job}
+
+    def _next_job(self) -> str | None:
+        """What is queued; nothing ("") when the next pass is due."""
+        with suppress(queue.Empty):
+            return self._queue.get(timeout=max(0.0, self._due - time.monotonic()))
+        return ""
 
     def _destroy(self, app_id: str) -> None:
         log.info("app=%s removing", app_id)
@@ -131,16 +126,16 @@ class Collector:
         log.info("app=%s removed", app_id)
 
     def collect(self) -> None:
-        """One pass over everything. Raises SpawnerError, PaasError, OSError; the next pass goes on."""
-        end_dead_builds(self._store)
+        """One pass over everything; what fails keeps nothing else waiting."""
+        _done("dead builds", partial(end_dead_builds, self._store))
         with self._store.read() as tx:
             found = [(app.id, [i.runtime_id for i in instances.live_of(tx, app.id)]) for app in apps.all(tx)]
         for app_id, live in found:
-            self._collect_app(app_id, live)
-        self._collect_sources()
-        self._collect_layers()
-        self._collect_blobs()
-        self._collect_edge()
+            _done(f"app {app_id}", partial(self._collect_app, app_id, live))
+        _done("sources", self._collect_sources)
+        _done("layers", self._collect_layers)
+        _done("blobs", self._collect_blobs)
+        _done("edge", self._collect_edge)
 
     def _collect_app(self, app_id: str, live: list[str]) -> None:
         with self._store.write() as tx:
@@ -201,6 +196,19 @@ class Collector:
             named = {"certificates": {row.file for row in certificates.all(tx)}, "pages": routing.pages(tx)}
         for kind, files in named.items():
             edge.sweep(self._layout.edge, kind, files)
+
+
+def _done(what: str, step: Callable[[], object]) -> bool:
+    """Take a step; whether it was taken. What failed is logged and tried again at the next pass."""
+    try:
+        step()
+    except (SpawnerError, PaasError, ImageError, OSError) as error:
+        log.warning("housekeeping what=%r reason=%s", what, error)
+        return False
+    except Exception:
+        log.exception("housekeeping what=%r", what)
+        return False
+    return True
 
 
 def orphaned_builds(tx: Tx, live: Iterable[Instance]) -> frozenset[int]:
@@ -301,6 +309,6 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
 def _remove_files(folder: Path) -> None:
     """A folder of plain files that the platform wrote itself."""
     for entry in _listed(folder):
-        os.unlink(entry.path)
+        Path(entry.path).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         os.rmdir(folder)

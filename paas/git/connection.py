@@ -11,11 +11,13 @@ import termios
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from paramiko.channel import Channel
 from paramiko.ed25519key import Ed25519Key
 from paramiko.ssh_exception import SSHException
 
+from paas import threads
 from paas.git.api import Api
 from paas.git.jobs import Job
 from paas.git.limits import Limits
@@ -39,7 +41,7 @@ class Jobs:
         self._control = control
         self._ends: dict[int, threading.Event] = {}
         self._statuses: dict[int, int] = {}
-        threading.Thread(target=self._listen, daemon=True).start()
+        threads.start("git jobs", self._listen, then=lambda: os._exit(1))
 
     def start(self, number: int, job: Job, streams: list[int]) -> None:
         self._ends[number] = threading.Event()
@@ -59,7 +61,6 @@ class Jobs:
             _, number, status = data.split()
             self._statuses[int(number)] = int(status)
             self._ends[int(number)].set()
-        os._exit(1)
 
 
 class Session:
@@ -76,13 +77,17 @@ class Session:
         """Until the job has ended and the client has heard everything."""
         pumps = self._start_with_terminal(job) if self._terminal else self._start_with_pipes(job)
         self._channel.settimeout(STALL_S)
-        threading.Thread(target=self._feed, daemon=True).start()
-        threading.Thread(target=self._watch, daemon=True).start()
+        threads.start("git input", self._feed, then=lambda: os.close(self._input))
+        threads.start("git channel", self._watch)
         status = self._jobs.wait(self._number)
         for pump in pumps:
             pump.join(_LINGER_S if self._terminal else None)
         with contextlib.suppress(OSError, SSHException, EOFError):
             self._channel.send_exit_status(status)
+
+    def close(self) -> None:
+        """The end of the channel, also for a client whose job could not be started."""
+        with contextlib.suppress(OSError, SSHException, EOFError):
             self._channel.close()
         self._channel.status_event.set()
 
@@ -116,12 +121,12 @@ class Session:
             with contextlib.suppress(OSError, SSHException, EOFError):
                 while data := os.read(source, CHUNK):
                     send(data)
+
+        def close() -> None:
             if source != self._master:
                 os.close(source)
 
-        thread = threading.Thread(target=pump, daemon=True)
-        thread.start()
-        return thread
+        return threads.start("git output", pump, then=close)
 
     def _feed(self) -> None:
         """From the client to the job, until either is done."""
@@ -130,7 +135,6 @@ class Session:
                 _write_all(self._input, data)
             if self._terminal and not self._channel.closed:
                 _write_all(self._input, _END_OF_INPUT)
-        os.close(self._input)
 
     def _heard(self) -> bytes:
         """What the client sends next; it may be silent for as long as it likes."""
@@ -199,13 +203,13 @@ class Connection:
         self._running.add(number)
         self._sessions[number] = Session(channel, self._jobs, terminal)
         job = Job(self._front.user, self._front.asked[number], terminal.term if terminal else None)
-        threading.Thread(target=self._run, args=(number, job), daemon=True).start()
+        threads.start(
+            "git session", partial(self._sessions[number].run, job), then=partial(self._ended, number)
+        )
 
-    def _run(self, number: int, job: Job) -> None:
-        try:
-            self._sessions[number].run(job)
-        finally:
-            self._running.discard(number)
+    def _ended(self, number: int) -> None:
+        self._running.discard(number)
+        self._sessions[number].close()
 
     def _resized(self, number: int, terminal: Terminal) -> None:
         if number in self._sessions:

@@ -105,3 +105,9 @@ def _calls(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_waits_by_a_call_that_knows_1024_descriptors_only(path: Path) -> None:
     assert not _calls(path) & {"select.select", "selectors.SelectSelector"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_thread_is_one_that_cannot_end_in_silence(path: Path) -> None:
+    started = _calls(path) & {"threading.Thread", "threading.Timer", "_thread.start_new_thread"}
+    assert not started or path == ROOT / "paas/threads.py"

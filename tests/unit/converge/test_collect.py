@@ -6,16 +6,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 from harness.fake_runtime import FakeSpawner
 
 from paas import edge
 from paas.certificates import Certificate
+from paas.converge import collect
 from paas.converge.collect import Collector, kept_images, orphaned_builds
 from paas.model import App, Image, Release
 from paas.push import holder
 from paas.settings import load
 from paas.store import Store, apps, builds, certificates, images, instances, layer_keys, releases, routing
+from runtime.client import StoredLayer
 from runtime.image.store import ImageStore
 
 DEAD = "00000000-0000-0000-0000-000000000000 1 1"
@@ -227,3 +230,44 @@ def test_pages_and_certificates_that_nothing_names_go_after_an_hour(home: Home) 
     home.collect()
     for kind, (used, young, _) in names.items():
         assert {path.name for path in (layout.edge / kind).iterdir()} == {used, young}
+
+
+def test_whatever_fails_keeps_nothing_else_waiting_and_is_tried_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread itself, with errors of every kind thrown into its work."""
+    monkeypatch.setattr(collect, "SOON_S", 0.05)
+    home.release("one")
+    with home.store.write() as tx:
+        leaving = apps.create(tx, "leaving", None)
+    failures = [apsw.SQLError("no such table"), RuntimeError("bug"), OSError(5, "disk")]
+
+    def remove_app(app_id: str) -> None:
+        if failures:
+            raise failures.pop()
+
+    def layers() -> list[StoredLayer]:
+        raise KeyError("layers")
+
+    home.spawner.remove_app = remove_app  # type: ignore[method-assign]
+    home.spawner.layers = layers  # type: ignore[method-assign]
+    page = home.folder / "edge/pages" / ("0" * 64)
+    page.write_text("x")
+    os.utime(page, (0, 0))
+    home.collector.start()
+    try:
+        deadline = time.monotonic() + 30
+        while (page.exists() or _app(home, leaving.id)) and time.monotonic() < deadline:
+            home.collector.remove_app(leaving.id)  # as the loop does at every look
+            time.sleep(0.01)
+    finally:
+        home.collector.stop()
+    assert failures == [] and _app(home, leaving.id) is None and not page.exists()
+    assert {"SQLError", "RuntimeError", "KeyError"} <= {
+        record.exc_info[0].__name__ for record in caplog.records if record.exc_info and record.exc_info[0]
+    }
+
+
+def _app(home: Home, app_id: str) -> App | None:
+    with home.store.read() as tx:
+        return apps.by_id(tx, app_id)
