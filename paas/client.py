@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from paas.errors import Conflict, NotFound, PaasError, Unavailable, from_json
+from paas.errors import Conflict, Forbidden, NotFound, PaasError, Unavailable, from_json
 
 DEFAULT_HOME = "/var/lib/paas"
 _CONNECT_TIMEOUT_S = 10.0
@@ -95,9 +95,7 @@ def _local(home: Path, environ: Mapping[str, str]) -> Target:
     try:
         identity = (home / "id").read_text().strip()
     except OSError as error:
-        raise NotFound(
-            f"{home} is not a platform's home: {error.strerror}.", "Set PAAS_HOME to one."
-        ) from error
+        raise no_home(home, error, "set PAAS_HOME to another") from error
     check_own(home, identity)
     return _on_socket(str(home), f"/run/paas/{identity}/api/api.sock", environ)
 
@@ -114,6 +112,15 @@ def check_own(home: Path, identity: str) -> None:
             f"{home} has the id of {owner}, as a copied home has.",
             f"Set PAAS_HOME={owner}, or remove {home / 'id'} to make the copy a platform of its own.",
         )
+
+
+def no_home(home: Path, error: OSError, otherwise: str) -> PaasError:
+    """Why a folder is not (yet) the home of a platform, and what to do: `otherwise` names another one."""
+    if isinstance(error, PermissionError):
+        return Forbidden(f"{home} may not be read by you.", "Run the command with sudo.")
+    return NotFound(
+        f"There is no platform in {home}.", f"Start one there: paas server --home {home}; or {otherwise}."
+    )
 
 
 def _on_socket(name: str, path: str, environ: Mapping[str, str]) -> Target:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from paas.cli import output
-from paas.cli.base import client, command, json_option, over_ssh
+from paas.cli.base import client, command, over_ssh
 from paas.cli.inputs import read_file, read_line
 from paas.client import Client, login_path, part, read_login, remote
 from paas.errors import BadInput, NotFound
@@ -19,20 +19,19 @@ from paas.publickey import MAX_BYTES
 
 
 @command("keys")
-@json_option
 def keys(as_json: bool) -> None:
     """List SSH keys that may push."""
     found = client().get("/keys")["keys"]
     if as_json:
         return output.print_json(found)
     output.heading("SSH keys")
-    output.table([item["user"] or "", item["fingerprint"], item["type"], item["comment"]] for item in found)
+    rows = [[item["user"] or "", item["fingerprint"], item["type"], item["comment"]] for item in found]
+    output.table(rows, head=("USER", "FINGERPRINT", "TYPE", "COMMENT"))
 
 
 @command("keys:add")
 @click.argument("file", required=False)
 @click.option("--name", "user", metavar="USER", help="Whose key it is; a new user is made. Else your own.")
-@json_option
 def keys_add(file: str | None, user: str | None, as_json: bool) -> None:
     """Add an SSH key: a .pub file, «-» for standard input, else the one in ~/.ssh. The first user is the administrator."""
     body = {"public_key": read_key(file), **({"user": user} if user else {})}
@@ -78,36 +77,32 @@ def _own_key() -> Path:
 
 @command("keys:remove")
 @click.argument("fingerprint")
-def keys_remove(fingerprint: str) -> None:
+def keys_remove(fingerprint: str, as_json: bool) -> None:
     """Remove an SSH key by its fingerprint."""
     with output.Progress("Removing the SSH key") as progress:
-        client().delete(f"/keys/{part(fingerprint)}")
+        removed = client().delete(f"/keys/{part(fingerprint)}")
         progress.done()
+    if as_json:
+        output.print_json(removed)
 
 
 @command("tokens")
-@json_option
 def tokens(as_json: bool) -> None:
     """List API tokens."""
     found = client().get("/tokens")["tokens"]
     if as_json:
         return output.print_json(found)
     output.heading("Tokens")
-    output.table(
-        [
-            str(item["id"]),
-            item["name"],
-            item["user"] or "",
-            f"last used {output.moment(item['last_used_at'])}",
-        ]
+    rows = [
+        [str(item["id"]), item["name"], item["user"] or "", output.moment(item["last_used_at"])]
         for item in found
-    )
+    ]
+    output.table(rows, head=("ID", "NAME", "USER", "LAST USED"))
 
 
 @command("tokens:create")
 @click.argument("name")
 @click.option("--user", metavar="USER", help="Whose token it is; else your own.")
-@json_option
 def tokens_create(name: str, user: str | None, as_json: bool) -> None:
     """Make a token for `paas login`; it is shown once."""
     with output.Progress(f"Creating token {output.plain(name)}") as progress:
@@ -121,36 +116,38 @@ def tokens_create(name: str, user: str | None, as_json: bool) -> None:
 
 @command("tokens:revoke")
 @click.argument("token", metavar="NAME|ID")
-def tokens_revoke(token: str) -> None:
+def tokens_revoke(token: str, as_json: bool) -> None:
     """Revoke a token by its name or number."""
     with output.Progress(f"Revoking {output.plain(token)}") as progress:
-        client().delete(f"/tokens/{part(token)}")
+        removed = client().delete(f"/tokens/{part(token)}")
         progress.done()
+    if as_json:
+        output.print_json(removed)
 
 
 @command("users")
-@json_option
 def users(as_json: bool) -> None:
     """List users."""
     found = client().get("/users")["users"]
     if as_json:
         return output.print_json(found)
     output.heading("Users")
-    output.table([item["name"], item["role"]] for item in found)
+    output.table([[item["name"], item["role"]] for item in found], head=("NAME", "ROLE"))
 
 
 @command("users:add")
 @click.argument("name")
 @click.option("--admin", is_flag=True, help="May do everything.")
-def users_add(name: str, admin: bool) -> None:
+def users_add(name: str, admin: bool, as_json: bool) -> None:
     """Add a user; keys and tokens are added to it by name."""
     with output.Progress(f"Adding user {output.plain(name)}") as progress:
         user = client().post("/users", {"name": name, **({"role": "admin"} if admin else {})})
         progress.done(f"done, {user['role']}")
+    if as_json:
+        output.print_json(user)
 
 
 @command("whoami")
-@json_option
 def whoami(as_json: bool) -> None:
     """Say who you are to the platform."""
     api = client()
@@ -166,7 +163,7 @@ def whoami(as_json: bool) -> None:
 @click.option(
     "--token", metavar="TOKEN", help="The token; else it is asked for, or read from standard input."
 )
-def login(url: str, token: str | None) -> None:
+def login(url: str, token: str | None, as_json: bool) -> None:
     """Use a platform elsewhere, with a token that `paas tokens:create` made there."""
     if token is None:
         token = (
@@ -182,6 +179,8 @@ def login(url: str, token: str | None) -> None:
         who = Client(target).get("/whoami")
         _save_login(url, token)
         progress.done(f"done, you are {who['user']}")
+    if as_json:
+        output.print_json({**who, "url": url})
 
 
 def _save_login(url: str, token: str) -> None:
@@ -198,8 +197,10 @@ def _save_login(url: str, token: str) -> None:
 
 
 @command("logout")
-def logout() -> None:
+def logout(as_json: bool) -> None:
     """Forget the platform elsewhere; the token stays valid until it is revoked."""
     login = read_login(os.environ)
     login_path(os.environ).unlink(missing_ok=True)
     output.note(f"Logged out of {login['url']}." if login else "You were not logged in.")
+    if as_json:
+        output.print_json({"url": login["url"] if login else None})

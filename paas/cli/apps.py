@@ -9,7 +9,19 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import alias, app_option, app_path, client, command, json_option, over_ssh, remote_url
+from paas.cli.base import (
+    APP_SENTENCE,
+    about_app,
+    alias,
+    app_option,
+    app_path,
+    chosen_app,
+    client,
+    command,
+    one_app,
+    over_ssh,
+    remote_url,
+)
 from paas.cli.inputs import read_line
 from paas.errors import BadInput
 
@@ -19,7 +31,6 @@ REMOTE = "paas"
 @command("create")
 @click.argument("name", required=False)
 @click.option("--no-remote", is_flag=True, help="Do not add the git remote «paas».")
-@json_option
 def create(name: str | None, no_remote: bool, as_json: bool) -> None:
     """Create an app, and the git remote «paas» in this repository. Without a name one is made up."""
     with output.Progress(f"Creating {name or 'app'}") as progress:
@@ -59,7 +70,6 @@ def _git(*words: str) -> bool:
 
 
 @command("apps")
-@json_option
 def apps(as_json: bool) -> None:
     """List your apps."""
     found = client().get("/apps")["apps"]
@@ -67,12 +77,12 @@ def apps(as_json: bool) -> None:
         return output.print_json(found)
     output.heading("Apps")
     output.result()
-    output.table([app["name"], _version(app), app["url"], app["owner"] or ""] for app in found)
+    rows = [[app["name"], _version(app), app["url"], app["owner"] or ""] for app in found]
+    output.table(rows, head=("NAME", "RELEASE", "URL", "OWNER"))
 
 
 @command("apps:info")
-@app_option
-@json_option
+@about_app
 def apps_info(app: str, as_json: bool) -> None:
     """Show an app: its addresses, release, processes."""
     info = client().get(app_path(app))
@@ -101,11 +111,13 @@ def apps_info(app: str, as_json: bool) -> None:
 
 
 @command("apps:rename")
-@click.argument("name")
-@app_option
-@json_option
-def apps_rename(name: str, app: str, as_json: bool) -> None:
+@click.argument("words", metavar="[APP] NAME", nargs=-1, required=True)
+@click.option("-a", "--app", metavar="APP", default="", help=APP_SENTENCE)
+def apps_rename(words: tuple[str, ...], app: str, as_json: bool) -> None:
     """Give an app another name; its address and git address change with it."""
+    if len(words) > 2:
+        click.get_current_context().fail("Give the new name, or the old one and the new one.")
+    app, name = chosen_app(one_app(words[0] if words[1:] else None, app)), words[-1]
     with output.Progress(f"Renaming {app} to {name}") as progress:
         info = client().patch(app_path(app), {"name": name})
         progress.done()
@@ -118,21 +130,22 @@ def apps_rename(name: str, app: str, as_json: bool) -> None:
 @command("apps:branch")
 @click.argument("branch", required=False)
 @app_option
-@json_option
 def apps_branch(branch: str | None, app: str, as_json: bool) -> None:
     """Show or set the branch whose pushes are deployed."""
     if branch is None:
         found = client().get(app_path(app))["deploy_branch"]
         return output.print_json({"deploy_branch": found}) if as_json else output.result(found)
     with output.Progress(f"Deploying {app} from {output.plain(branch)}") as progress:
-        client().patch(app_path(app), {"deploy_branch": branch})
+        info = client().patch(app_path(app), {"deploy_branch": branch})
         progress.done()
+    if as_json:
+        output.print_json({"deploy_branch": info["deploy_branch"]})
 
 
 @command("apps:destroy")
-@app_option
+@about_app
 @click.option("--confirm", metavar="APP", help="The app's name, instead of typing it when asked.")
-def apps_destroy(app: str, confirm: str | None) -> None:
+def apps_destroy(app: str, confirm: str | None, as_json: bool) -> None:
     """Destroy an app with everything it owns: releases, images, config, domains, logs, repository."""
     api = client()
     info = api.get(app_path(app))
@@ -151,6 +164,8 @@ def apps_destroy(app: str, confirm: str | None) -> None:
     if not over_ssh() and remote_url().removesuffix(".git") == info["git_url"]:
         _git("remote", "remove", REMOTE)
         output.note(f"Git remote {REMOTE} removed.")
+    if as_json:
+        output.print_json(answer)
 
 
 def typed_confirmation(consequence: str, expected: str) -> str:
@@ -168,10 +183,12 @@ alias("destroy", apps_destroy)
 
 
 @command("open")
-@app_option
-def open_(app: str) -> None:
+@about_app
+def open_(app: str, as_json: bool) -> None:
     """Open an app in the browser; prints its address."""
     url = client().get(app_path(app))["url"]
+    if as_json:
+        return output.print_json({"url": url})
     output.result(url)
     if sys.stdout.isatty():
         click.launch(url)

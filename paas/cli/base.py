@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -16,13 +17,21 @@ from paas.errors import NotFound, Unavailable
 REGISTRY: dict[str, click.Command] = {}
 """Name → command, filled as the modules of commands are imported."""
 
+APP_SENTENCE = "The app; else PAAS_APP, else the git remote «paas»."
 _REMOTE = re.compile(r"(?:ssh://(?:[^/@]*@)?[^/]+/|(?:[^/@:]+@)?[^/:]+:)/?([a-z][a-z0-9-]*?)(?:\.git)?/?")
 
 
-def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Declare a command of the flat group; the docstring's first sentence is its help line."""
+def command(
+    name: str, *, json: bool = True, **attributes: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Declare a command of the flat group; the docstring's first sentence is its help line.
+
+    The function gets `as_json`, but with `json` false: that is for what prints no answer of its own.
+    """
 
     def declare(function: Callable[..., Any]) -> click.Command:
+        if json:
+            function = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
         made: click.Command = click.command(name, cls=click.Command, **attributes)(function)
         REGISTRY[name] = made
         return made
@@ -44,19 +53,32 @@ def alias(name: str, original: click.Command) -> None:
 
 def app_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`-a/--app`, else PAAS_APP, else the git remote `paas`; the function gets `app`."""
-    return click.option(
-        "-a",
-        "--app",
-        metavar="APP",
-        default="",
-        callback=lambda context, option, value: value if context.resilient_parsing else chosen_app(value),
-        help="The app; else PAAS_APP, else the git remote «paas».",
+    return _app_option(
+        lambda context, option, value: value if context.resilient_parsing else chosen_app(value)
     )(function)
 
 
-def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--json`; the function gets `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+def about_app(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The app as `app_option` has it, or as the command's only argument."""
+
+    @functools.wraps(function)
+    def with_app(*, named: str | None, app: str, **others: Any) -> Any:
+        return function(app=chosen_app(one_app(named, app)), **others)
+
+    return click.argument("named", metavar="[APP]", required=False)(_app_option(None)(with_app))
+
+
+def one_app(named: str | None, app: str) -> str:
+    """The name that was given as an argument or with -a. Raises UsageError for two."""
+    if named and app and named != app:
+        click.get_current_context().fail(
+            f"Two apps are named, {output.plain(named)} and {output.plain(app)}."
+        )
+    return named or app
+
+
+def _app_option(callback: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option("-a", "--app", metavar="APP", default="", callback=callback, help=APP_SENTENCE)
 
 
 def chosen_app(given: str) -> str:
@@ -107,6 +129,13 @@ def client() -> Client:
 
 def app_path(app: str, *parts: object) -> str:
     return "/".join(["/apps", part(app), *(part(item) for item in parts)])
+
+
+def restarting(api: Client, app: str) -> str:
+    """What a change of what the app runs with does to it: `and restarting hello`, or only `of hello` when nothing runs."""
+    processes = api.get(app_path(app))["processes"]
+    runs = any(item["quantity"] and not item["stopped"] for item in processes)
+    return f"and restarting {app}" if runs else f"of {app}"
 
 
 def run_stream(

@@ -8,14 +8,13 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import app_option, app_path, client, command, json_option
+from paas.cli.base import about_app, app_option, app_path, client, command
 from paas.errors import NotFound
 
 
 @command("builds")
-@app_option
+@about_app
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
-@json_option
 def builds(app: str, limit: int, as_json: bool) -> None:
     """List builds, newest first."""
     found = client().get(app_path(app, "builds"), limit=limit)["builds"]
@@ -24,7 +23,7 @@ def builds(app: str, limit: int, as_json: bool) -> None:
     output.heading(f"{app} Builds")
     output.result()
     now = time.time()
-    output.table(
+    rows = [
         [
             str(item["number"]),
             item["commit"][:8],
@@ -33,7 +32,8 @@ def builds(app: str, limit: int, as_json: bool) -> None:
             output.moment(item["started_at"], now),
         ]
         for item in found
-    )
+    ]
+    output.table(rows, head=("BUILD", "COMMIT", "OUTCOME", "BY", "STARTED"))
 
 
 def _outcome(build: dict[str, Any]) -> str:
@@ -44,7 +44,6 @@ def _outcome(build: dict[str, Any]) -> str:
 @command("builds:info")
 @click.argument("number", type=click.IntRange(1), required=False)
 @app_option
-@json_option
 def builds_info(number: int | None, app: str, as_json: bool) -> None:
     """Show a build, by default the newest."""
     api = client()
@@ -67,10 +66,13 @@ def builds_info(number: int | None, app: str, as_json: bool) -> None:
 @command("builds:output")
 @click.argument("number", type=click.IntRange(1), required=False)
 @app_option
-def builds_output(number: int | None, app: str) -> None:
+def builds_output(number: int | None, app: str, as_json: bool) -> None:
     """Print what a build printed, by default the newest."""
     api = client()
-    text = api.text(app_path(app, "builds", number or _newest(api, app), "output"))
+    number = number or _newest(api, app)
+    text = api.text(app_path(app, "builds", number, "output"))
+    if as_json:
+        return output.print_json({"number": number, "output": text})
     output.result(text.rstrip("\n"))
 
 

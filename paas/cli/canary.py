@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import app_option, app_path, client, command, json_option, run_stream
+from paas.cli.base import about_app, app_option, app_path, client, command, run_stream
 from paas.cli.routing import LATER
 from paas.names import MAX_QUANTITY, release_number
 
@@ -30,7 +30,6 @@ _SHARE = Percent(0, 100)
 @click.option("--share", type=_SHARE, metavar="PERCENT", help="Of the requests that go there; 10 at first.")
 @click.option("--count", type=click.IntRange(1, MAX_QUANTITY), help="Its web instances; 1 at first.")
 @app_option
-@json_option
 def canary(version: str | None, share: int | None, count: int | None, app: str, as_json: bool) -> None:
     """Run an earlier release beside the serving one, for a share of the requests; without vN, show it."""
     if version is None and (share is not None or count is not None):
@@ -44,7 +43,6 @@ def canary(version: str | None, share: int | None, count: int | None, app: str, 
 @command("canary:share")
 @click.argument("percent", type=_SHARE)
 @app_option
-@json_option
 def canary_share(percent: int, app: str, as_json: bool) -> None:
     """Change the canary's share of the requests: 0 to 100 percent."""
     _change(f"Changing the canary's share in {app}", app, {"share": percent}, as_json)
@@ -65,23 +63,29 @@ def _change(doing: str, app: str, asked: dict[str, Any], as_json: bool) -> None:
 
 
 @command("canary:promote")
-@app_option
-def canary_promote(app: str) -> None:
+@about_app
+def canary_promote(app: str, as_json: bool) -> None:
     """Let the canary's release serve all requests: a new release of its image and config."""
     with output.Progress(f"Promoting the canary of {app}") as progress:
-        result = run_stream(progress, client().stream("POST", app_path(app, "canary", "promote"), {}))
+        result = run_stream(
+            progress, client().stream("POST", app_path(app, "canary", "promote"), {}), details=True
+        )
         version, tried = result["release"]["version"], f"v{result['promoted']}"
         progress.done(f"done, {version}" + ("" if version == tried else f" (from {tried})"))
+    if as_json:
+        output.print_json(result)
 
 
 @command("canary:stop")
-@app_option
-def canary_stop(app: str) -> None:
+@about_app
+def canary_stop(app: str, as_json: bool) -> None:
     """Stop the canary: the serving release gets all requests."""
     with output.Progress(f"Stopping the canary of {app}") as progress:
         result = client().delete(app_path(app, "canary"))
         told = f"done, v{result['release']} gets all requests"
         progress.done(told if result["applied"] else LATER)
+    if as_json:
+        output.print_json(result)
 
 
 def _show(app: str, answer: dict[str, Any], as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import alias, app_option, app_path, chosen_app, client, command, json_option
+from paas.cli.base import APP_SENTENCE, alias, app_option, app_path, chosen_app, client, command, one_app
 from paas.cli.inputs import read_file
 from paas.client import part
 from paas.errors import BadInput
@@ -22,9 +22,7 @@ def owner_options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option("--platform", is_flag=True, help="For the apps' own addresses, all of them.")(
         function
     )
-    return click.option(
-        "-a", "--app", metavar="APP", default="", help="The app; else PAAS_APP, else the git remote «paas»."
-    )(function)
+    return click.option("-a", "--app", metavar="APP", default="", help=APP_SENTENCE)(function)
 
 
 def _owner(app: str, platform: bool) -> tuple[str, str]:
@@ -38,11 +36,11 @@ def _owner(app: str, platform: bool) -> tuple[str, str]:
 
 
 @command("certs")
+@click.argument("named", metavar="[APP]", required=False)
 @owner_options
-@json_option
-def certs(app: str, platform: bool, as_json: bool) -> None:
+def certs(named: str | None, app: str, platform: bool, as_json: bool) -> None:
     """List certificates: for what, by whom, until when."""
-    name, path = _owner(app, platform)
+    name, path = _owner(one_app(named, app), platform)
     found = client().get(path)["certificates"]
     if as_json:
         return output.print_json(found)
@@ -81,7 +79,6 @@ def _source(item: dict[str, Any]) -> str:
 @click.option("--cert", "certificate", metavar="FILE", help="The certificate and its chain, in PEM form.")
 @click.option("--key", metavar="FILE", help="Its private key, in PEM form, not encrypted.")
 @owner_options
-@json_option
 def certs_add(
     domain: str, certificate: str | None, key: str | None, app: str, platform: bool, as_json: bool
 ) -> None:
@@ -120,7 +117,6 @@ def _show(added: dict[str, Any], as_json: bool) -> None:
 @command("certs:generate")
 @click.argument("domain")
 @app_option
-@json_option
 def certs_generate(domain: str, app: str, as_json: bool) -> None:
     """Make a certificate for development, signed by the platform's own authority (see certs:ca)."""
     with output.Progress(f"Making a certificate for {output.plain(domain)}") as progress:
@@ -130,32 +126,39 @@ def certs_generate(domain: str, app: str, as_json: bool) -> None:
 
 
 @command("certs:ca")
-def certs_ca() -> None:
+def certs_ca(as_json: bool) -> None:
     """Print the certificate of the platform's own authority, for curl --cacert or a browser."""
-    output.result(client().get("/certs/ca")["certificate"].rstrip())
+    answer = client().get("/certs/ca")
+    if as_json:
+        return output.print_json(answer)
+    output.result(answer["certificate"].rstrip())
 
 
 @command("certs:remove")
 @click.argument("domain")
 @owner_options
-def certs_remove(domain: str, app: str, platform: bool) -> None:
+def certs_remove(domain: str, app: str, platform: bool, as_json: bool) -> None:
     """Take a domain's certificate away; an automatic one is not asked for again."""
     name, path = _owner(app, platform)
     with output.Progress(f"Removing the certificate for {output.plain(domain)} from {name}") as progress:
-        client().delete(f"{path}/{part(domain)}")
+        answer = client().delete(f"{path}/{part(domain)}")
         progress.done()
+    if as_json:
+        output.print_json(answer)
 
 
 @command("certs:auto:enable")
 @click.argument("domains", nargs=-1)
 @app_option
-def certs_auto_enable(domains: tuple[str, ...], app: str) -> None:
+def certs_auto_enable(domains: tuple[str, ...], app: str, as_json: bool) -> None:
     """Have certificates issued and renewed by ACME for the named domains, or all that the app has."""
     with output.Progress(f"Turning automatic certificates on for {app}") as progress:
         answer = client().patch(app_path(app, "certs", "auto"), {"on": True, "domains": list(domains)})
         progress.done(f"done, asking {answer['directory']}")
     for warning in answer["warnings"]:
         output.warn(warning)
+    if as_json:
+        return output.print_json(answer)
     for domain in answer["domains"]:
         output.result(domain)
 
@@ -163,10 +166,12 @@ def certs_auto_enable(domains: tuple[str, ...], app: str) -> None:
 @command("certs:auto:disable")
 @click.argument("domains", nargs=-1)
 @app_option
-def certs_auto_disable(domains: tuple[str, ...], app: str) -> None:
+def certs_auto_disable(domains: tuple[str, ...], app: str, as_json: bool) -> None:
     """Ask for no more certificates by ACME; those that are there stay until they expire."""
     with output.Progress(f"Turning automatic certificates off for {app}") as progress:
         answer = client().patch(app_path(app, "certs", "auto"), {"on": False, "domains": list(domains)})
         progress.done()
+    if as_json:
+        return output.print_json(answer)
     for domain in answer["domains"]:
         output.result(domain)

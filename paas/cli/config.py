@@ -8,17 +8,16 @@ import shlex
 import click
 
 from paas.cli import output
-from paas.cli.base import app_option, app_path, client, command, json_option, run_stream
+from paas.cli.base import about_app, app_option, app_path, client, command, restarting, run_stream
 from paas.errors import BadInput, NotFound
 from paas.harmless import visible
 from paas.names import ConfigName, config_value, release_number, shown
 
 
 @command("config")
-@app_option
+@about_app
 @click.option("-s", "--shell", is_flag=True, help="Print lines that a shell can read.")
 @click.option("--release", metavar="vN", help="As it was in that release.")
-@json_option
 def config(app: str, shell: bool, release: str | None, as_json: bool) -> None:
     """Show the config vars."""
     number = release_number(release) if release else None
@@ -37,7 +36,6 @@ def config(app: str, shell: bool, release: str | None, as_json: bool) -> None:
 @click.argument("name")
 @app_option
 @click.option("-s", "--shell", is_flag=True, help="Print a line that a shell can read.")
-@json_option
 def config_get(name: str, app: str, shell: bool, as_json: bool) -> None:
     """Print the value of one config var."""
     values = client().get(app_path(app, "config"))["vars"]
@@ -65,7 +63,6 @@ def _printed(text: str) -> str:
 @command("config:set")
 @click.argument("words", metavar="NAME=VALUE...", nargs=-1, required=True)
 @app_option
-@json_option
 def config_set(words: tuple[str, ...], app: str, as_json: bool) -> None:
     """Set config vars: one new release, one rolling restart."""
     values = parse_pairs(words)
@@ -81,9 +78,12 @@ def config_set(words: tuple[str, ...], app: str, as_json: bool) -> None:
 @command("config:unset")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @app_option
-def config_unset(names: tuple[str, ...], app: str) -> None:
+def config_unset(names: tuple[str, ...], app: str, as_json: bool) -> None:
     """Remove config vars: one new release, one rolling restart."""
-    _change(app, f"Unsetting {', '.join(dict.fromkeys(names))}", {"unset": list(dict.fromkeys(names))})
+    unset = list(dict.fromkeys(names))
+    result = _change(app, f"Unsetting {', '.join(unset)}", {"unset": unset})
+    if as_json:
+        output.print_json({"unset": unset, "release": result["release"]})
 
 
 def parse_pairs(words: tuple[str, ...]) -> dict[str, str]:
@@ -103,7 +103,8 @@ def parse_pairs(words: tuple[str, ...]) -> dict[str, str]:
 
 
 def _change(app: str, doing: str, body: dict[str, object]) -> dict[str, dict[str, str]]:
-    with output.Progress(f"{doing} and restarting {app}") as progress:
-        result = run_stream(progress, client().stream("PATCH", app_path(app, "config"), body))
+    api = client()
+    with output.Progress(f"{doing} {restarting(api, app)}") as progress:
+        result = run_stream(progress, api.stream("PATCH", app_path(app, "config"), body), details=True)
         progress.done(f"done, {result['release']['version']}")
     return result

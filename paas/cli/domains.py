@@ -5,13 +5,12 @@ from __future__ import annotations
 import click
 
 from paas.cli import output
-from paas.cli.base import alias, app_option, app_path, client, command, json_option
+from paas.cli.base import about_app, alias, app_option, app_path, client, command
 from paas.cli.routing import LATER
 
 
 @command("domains")
-@app_option
-@json_option
+@about_app
 def domains(app: str, as_json: bool) -> None:
     """List the hosts, and parts of hosts, that lead to an app."""
     answer = client().get(app_path(app, "domains"))
@@ -29,18 +28,22 @@ alias("domains:list", domains)
 @command("domains:add")
 @click.argument("name")
 @app_option
-def domains_add(name: str, app: str) -> None:
+def domains_add(name: str, app: str, as_json: bool) -> None:
     """Let a host name lead to an app: NAME, *.NAME for all below it, or NAME/PATH for a part of a host that apps share."""
     with output.Progress(f"Adding {output.plain(name)} to {app}") as progress:
         answer = client().post(app_path(app, "domains"), {"name": name})
         progress.done("done" if answer["applied"] else LATER)
+    if as_json:
+        output.print_json(answer)
 
 
 @command("domains:remove")
 @click.argument("name")
 @app_option
-def domains_remove(name: str, app: str) -> None:
+def domains_remove(name: str, app: str, as_json: bool) -> None:
     """Take a host name away from an app."""
     with output.Progress(f"Removing {output.plain(name)} from {app}") as progress:
         answer = client().delete(app_path(app, "domains", name))
         progress.done("done" if answer["applied"] else LATER)
+    if as_json:
+        output.print_json(answer)

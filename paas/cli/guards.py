@@ -7,7 +7,7 @@ import sys
 import click
 
 from paas.cli import output
-from paas.cli.base import app_option, command, json_option
+from paas.cli.base import about_app, app_option, command
 from paas.cli.inputs import read_file, read_line
 from paas.cli.routing import change_routing, domain_option, routing_of
 from paas.errors import BadInput
@@ -15,9 +15,8 @@ from paas.routing import PAGE_BYTES
 
 
 @command("auth")
-@app_option
+@about_app
 @domain_option
-@json_option
 def auth(app: str, domain: str | None, as_json: bool) -> None:
     """List the users who may see an app; nobody listed, nobody is asked for a password."""
     _show(
@@ -34,32 +33,35 @@ def auth(app: str, domain: str | None, as_json: bool) -> None:
 @click.argument("user")
 @app_option
 @domain_option
-def auth_add(user: str, app: str, domain: str | None) -> None:
+def auth_add(user: str, app: str, domain: str | None, as_json: bool) -> None:
     """Ask visitors for a name and a password (basic auth); that of USER is asked for, or read from standard input."""
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
         password = read_line("The password").rstrip("\r\n")
     body = {"auth": {"set": {user: password}}}
-    change_routing(f"Adding user {output.plain(user)} to {app}", app, domain, body)
+    layer = change_routing(f"Adding user {output.plain(user)} to {app}", app, domain, body)
+    if as_json:
+        output.print_json(layer["users"])
 
 
 @command("auth:remove")
 @click.argument("user")
 @app_option
 @domain_option
-def auth_remove(user: str, app: str, domain: str | None) -> None:
+def auth_remove(user: str, app: str, domain: str | None, as_json: bool) -> None:
     """Take a user's access away; when the last one is gone, nobody is asked for a password."""
     body = {"auth": {"remove": [user]}}
     left = change_routing(f"Removing user {output.plain(user)} from {app}", app, domain, body)["users"]
     if not left:
         output.note("No user is left: everybody may ask, without a password.")
+    if as_json:
+        output.print_json(left)
 
 
 @command("allow")
-@app_option
+@about_app
 @domain_option
-@json_option
 def allow(app: str, domain: str | None, as_json: bool) -> None:
     """List the networks that may ask an app; none listed, everybody may."""
     _show(
@@ -76,29 +78,32 @@ def allow(app: str, domain: str | None, as_json: bool) -> None:
 @click.argument("networks", metavar="NETWORK...", nargs=-1, required=True)
 @app_option
 @domain_option
-def allow_add(networks: tuple[str, ...], app: str, domain: str | None) -> None:
+def allow_add(networks: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
     """Let these addresses or networks ask; everybody who is in none of them gets 403."""
-    change_routing(
-        f"Allowing {output.plain(' '.join(networks))}", app, domain, {"allow": {"add": list(networks)}}
-    )
+    body = {"allow": {"add": list(networks)}}
+    layer = change_routing(f"Allowing {output.plain(' '.join(networks))}", app, domain, body)
+    if as_json:
+        output.print_json(_networks(layer["settings"]))
 
 
 @command("allow:remove")
 @click.argument("networks", metavar="NETWORK...", nargs=-1, required=True)
 @app_option
 @domain_option
-def allow_remove(networks: tuple[str, ...], app: str, domain: str | None) -> None:
+def allow_remove(networks: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
     """Take networks off the list; when the last one is gone, everybody may ask."""
     body = {"allow": {"remove": list(networks)}}
     layer = change_routing(f"Removing {output.plain(' '.join(networks))}", app, domain, body)
-    if not _networks(layer["settings"]):
+    left = _networks(layer["settings"])
+    if not left:
         output.note("No network is left: everybody may ask.")
+    if as_json:
+        output.print_json(left)
 
 
 @command("errors")
-@app_option
+@about_app
 @domain_option
-@json_option
 def errors(app: str, domain: str | None, as_json: bool) -> None:
     """List the codes that have an error page of the app's own."""
     _show(
@@ -116,21 +121,27 @@ def errors(app: str, domain: str | None, as_json: bool) -> None:
 @click.argument("file")
 @app_option
 @domain_option
-def errors_set(code: str, file: str, app: str, domain: str | None) -> None:
+def errors_set(code: str, file: str, app: str, domain: str | None, as_json: bool) -> None:
     """Answer with this HTML page when the router answers with CODE: a status like 503, or an H-code like H80, which
     counts first. FILE may be «-» for standard input."""
     body = {"pages": {"set": {code: _read_page(file)}}}
-    change_routing(f"Setting the page for {output.plain(code)} of {app}", app, domain, body)
+    layer = change_routing(f"Setting the page for {output.plain(code)} of {app}", app, domain, body)
+    if as_json:
+        output.print_json(layer["pages"])
 
 
 @command("errors:unset")
 @click.argument("codes", metavar="CODE...", nargs=-1, required=True)
 @app_option
 @domain_option
-def errors_unset(codes: tuple[str, ...], app: str, domain: str | None) -> None:
+def errors_unset(codes: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
     """Answer with the platform's own page again."""
     body = {"pages": {"remove": list(codes)}}
-    change_routing(f"Removing the page for {output.plain(' '.join(codes))} of {app}", app, domain, body)
+    layer = change_routing(
+        f"Removing the page for {output.plain(' '.join(codes))} of {app}", app, domain, body
+    )
+    if as_json:
+        output.print_json(layer["pages"])
 
 
 def _read_page(file: str) -> str:

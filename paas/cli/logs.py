@@ -7,7 +7,7 @@ import sys
 import click
 
 from paas.cli import output
-from paas.cli.base import app_option, app_path, client, command, json_option
+from paas.cli.base import about_app, app_path, client, command
 from paas.harmless import harmless
 from paas.names import release_number
 
@@ -16,7 +16,7 @@ _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 
 
 @command("logs")
-@app_option
+@about_app
 @click.option("-t", "--tail", is_flag=True, help="Follow: show lines as they come.")
 @click.option(
     "-n", "--num", type=click.IntRange(0, 10_000), default=100, show_default=True, help="How many lines."
@@ -28,7 +28,6 @@ _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 @click.option("--request", metavar="ID", help="Only lines with this request id.")
 @click.option("--release", metavar="vN", help="Only processes of this release.")
 @click.option("--no-colour", "--no-color", is_flag=True, help="Plain text on a terminal, too.")
-@json_option
 def logs(
     app: str,
     tail: bool,

@@ -81,25 +81,17 @@ class Commands(click.Group):
 
 
 class UnknownCommand(PaasError):
-    """Nobody knows this word; the nearest one is in the hint."""
+    """Nobody knows this word; the hint says what may be meant."""
 
     code = "unknown_command"
     exit_status = UNKNOWN_COMMAND
 
     def __init__(self, word: str) -> None:
-        near = nearest(word)
+        from paas.cli.words import advice
+
         super().__init__(
-            f"{output.plain(word)} is not a command of paas.",
-            f"Perhaps you mean {near}." if near else "See: paas help",
+            f"{output.plain(word)} is not a command of paas.", advice(word, _BY_COMMAND) or "See: paas help"
         )
-
-
-def nearest(word: str) -> str | None:
-    """The command that was probably meant."""
-    import difflib
-
-    found = difflib.get_close_matches(word, _BY_COMMAND, 1, 0.6)
-    return found[0] if found else None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -107,7 +99,7 @@ def nearest(word: str) -> str | None:
 def paas() -> None:
     """Push an app, scale it, configure it, watch it.
 
-    Every command that prints data takes --json. Most take the app from -a APP, PAAS_APP or the git remote «paas».
+    Every command takes --json. Most take the app from -a APP, PAAS_APP or the git remote «paas».
     """
 
 

@@ -125,11 +125,13 @@ class Progress:
         note(end if self._live else self._text + end)
 
 
-def table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
-    """Columns two spaces apart; the last one is not padded."""
+def table(rows: Iterable[Sequence[str]], indent: str = "", *, head: Sequence[str] = ()) -> None:
+    """Columns two spaces apart; the last one is not padded. Without rows nothing is printed, not even `head`."""
     lines = [[visible(cell) for cell in row] for row in rows]
     if not lines:
         return
+    if head:
+        lines.insert(0, list(head))
     widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(max(map(len, lines)))]
     for line in lines:
         cells = [cell.ljust(widths[i]) for i, cell in enumerate(line)]

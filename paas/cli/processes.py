@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from paas.cli import output
-from paas.cli.base import alias, app_option, app_path, client, command, json_option, run_stream
+from paas.cli.base import about_app, alias, app_option, app_path, client, command, restarting, run_stream
 from paas.errors import BadInput
 from paas.names import LIMITS, ProcessType, ScaleWord, limit_word, shown_limit
 
 
 @command("ps")
-@app_option
+@about_app
 @click.option("--stats", is_flag=True, help="Also show memory, cpu time and processes.")
-@json_option
 def ps(app: str, stats: bool, as_json: bool) -> None:
     """List what runs."""
-    found = client().get(app_path(app, "instances"), stats=stats or None)["instances"]
+    api = client()
+    found = api.get(app_path(app, "instances"), stats=stats or None)["instances"]
     if as_json:
         return output.print_json(found)
     if not found:
         output.note(f"Nothing runs in {app}.")
-    for line in ps_lines(found, time.time(), stats=stats):
+    formation = api.get(app_path(app, "formation"))["formation"]
+    for line in ps_lines(found, time.time(), stats=stats, formation=formation):
         output.result(line)
 
 
-def ps_lines(found: list[dict[str, Any]], now: float, *, stats: bool = False) -> list[str]:
-    """The listing, grouped by type in the order given."""
+def ps_lines(
+    found: list[dict[str, Any]],
+    now: float,
+    *,
+    stats: bool = False,
+    formation: Iterable[dict[str, Any]] = (),
+) -> list[str]:
+    """The listing, grouped by type in the order given; then the types of the formation of which none should run."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for item in found:
         groups.setdefault((item["kind"], item["type"]), []).append(item)
@@ -39,25 +47,34 @@ def ps_lines(found: list[dict[str, Any]], now: float, *, stats: bool = False) ->
             lines.append("")
         lines += [f"=== {_group_title(kind, type, members)}", ""]
         lines += [_instance_line(kind, item, now, stats) for item in members]
+    for entry in formation:
+        if not entry["quantity"] and ("process", entry["type"]) not in groups:
+            lines += [""] if lines else []
+            lines.append(f"=== {_group_title('process', entry['type'], [], entry)}")
     return lines
 
 
-def _group_title(kind: str, type: str, members: list[dict[str, Any]]) -> str:
+def _group_title(
+    kind: str, type: str, members: list[dict[str, Any]], entry: dict[str, Any] | None = None
+) -> str:
     if kind == "run":
         return f"run: one-off processes ({len(members)})"
-    limits = members[0]["limits"]
+    first = entry or members[0]
+    limits = first["limits"]
     memory, cpu = (
         shown_limit("memory_bytes", limits["memory_bytes"]),
         shown_limit("cpu_millis", limits["cpu_millis"]),
     )
     count = len({item["name"] for item in members})
-    return f"{type} ({memory}, {cpu} cpu): {output.one_line(members[0]['command'])} ({count})"
+    return f"{type} ({memory}, {cpu} cpu): {output.one_line(first['command'])} ({count})"
 
 
 def _instance_line(kind: str, item: dict[str, Any], now: float, stats: bool) -> str:
     line = f"{item['name']}: {item['state']} {output.moment(item['since'], now)}"
     if kind == "run":
         line += f": {output.one_line(item['command'])}"
+    if item.get("release"):
+        line += f", v{item['release']}"
     if item.get("restarts"):
         line += f", {item['restarts']} restart{'s' if item['restarts'] > 1 else ''}"
     if item.get("cause"):
@@ -74,7 +91,6 @@ def _instance_line(kind: str, item: dict[str, Any], now: float, stats: bool) -> 
 @command("scale")
 @click.argument("words", metavar="[TYPE=N|TYPE+N|TYPE-N]...", nargs=-1)
 @app_option
-@json_option
 def scale(words: tuple[str, ...], app: str, as_json: bool) -> None:
     """Say how many of each process should run; without arguments, show it."""
     api = client()
@@ -109,9 +125,9 @@ def _show_formation(formation: list[dict[str, Any]], as_json: bool) -> None:
 @command("ps:restart")
 @click.argument("which", metavar="[TYPE|web.1]", required=False)
 @app_option
-def ps_restart(which: str | None, app: str) -> None:
+def ps_restart(which: str | None, app: str, as_json: bool) -> None:
     """Restart all processes, those of a type, or one; stopped ones start again."""
-    _act(app, "restart", "Restarting", which)
+    _act(app, "restart", "Restarting", which, as_json)
 
 
 alias("restart", ps_restart)
@@ -120,22 +136,26 @@ alias("restart", ps_restart)
 @command("ps:stop")
 @click.argument("which", metavar="[TYPE|run.1]", required=False)
 @app_option
-def ps_stop(which: str | None, app: str) -> None:
+def ps_stop(which: str | None, app: str, as_json: bool) -> None:
     """Stop processes until they are scaled or restarted; or end one run."""
-    _act(app, "stop", "Stopping", which)
+    _act(app, "stop", "Stopping", which, as_json)
 
 
-def _act(app: str, verb: str, doing: str, which: str | None) -> None:
+def _act(app: str, verb: str, doing: str, which: str | None, as_json: bool) -> None:
     body = {} if which is None else {"name" if "." in which else "type": which}
     what = f"{output.plain(which)} of {app}" if which else app
     with output.Progress(f"{doing} {what}") as progress:
-        run_stream(progress, client().stream("POST", app_path(app, verb), body), details=True)
-        progress.done()
+        messages = client().stream("POST", app_path(app, verb), body)
+        formation = run_stream(progress, messages, details=True)["formation"]
+        meant = [item for item in formation if "type" not in body or item["type"] == body["type"]]
+        idle = not ("name" in body or any(item["quantity"] for item in meant))
+        progress.done("done: nothing runs, all is scaled to 0; see: paas scale" if idle else "done")
+    if as_json:
+        output.print_json(formation)
 
 
 @command("limits")
-@app_option
-@json_option
+@about_app
 def limits(app: str, as_json: bool) -> None:
     """Show memory, cpu and process limits of each type."""
     found = client().get(app_path(app, "limits"))["limits"]
@@ -156,13 +176,13 @@ def limit_words(values: dict[str, int]) -> list[str]:
 @click.argument("type")
 @click.argument("words", metavar="[memory=256M] [cpu=0.5] [pids=100]", nargs=-1, required=True)
 @app_option
-@json_option
 def limits_set(type: str, words: tuple[str, ...], app: str, as_json: bool) -> None:
     """Limit a process type: one new release, one rolling restart."""
     changes = dict(limit_word(word) for word in words)
-    with output.Progress(f"Setting {ProcessType.parse(type)} limits and restarting {app}") as progress:
-        messages = client().stream("PATCH", app_path(app, "limits"), {type: changes})
-        result = run_stream(progress, messages)
+    api, type = client(), ProcessType.parse(type)
+    with output.Progress(f"Setting {type} limits {restarting(api, app)}") as progress:
+        messages = api.stream("PATCH", app_path(app, "limits"), {type: changes})
+        result = run_stream(progress, messages, details=True)
         progress.done(f"done, {result['release']['version']}" if "release" in result else "done")
     now = result.get("limits", {}).get(type, changes)
     if as_json:

@@ -16,7 +16,10 @@ _INTRODUCTION = """\
 This page is made from the program by `make docs`; every command also has `--help`.
 
 - `-a/--app APP` names the app; without it `PAAS_APP` counts, then the git remote `paas` of the working directory.
-- `--json` is on every command that prints data. Progress goes to stderr, results to stdout.
+  Commands that take no other argument take it as one, too: `paas ps hello`.
+- `--json` is on every command but `server`. Progress goes to stderr, results to stdout; ` !` lines are red on a terminal
+  (not with `NO_COLOR`). Control characters in what people chose are shown as `\\x1b`, in pipes, too. `config -s` and `config:get` are exact
+  in a pipe; over ssh, where nobody knows what is at the other end, `--json` and `config -s` are.
 - Exit status: 0 done, 1 error, 2 wrong usage, 127 unknown command, 130 cancelled; `run` ends with the command's own.
 - The client talks to the platform of `PAAS_HOME`, else to the one of `paas login`, else to `/var/lib/paas` on this machine.
 - Over SSH the commands need no client: `ssh -p 2222 paas@HOST ps -a hello`. All work there but those about the machine

@@ -8,15 +8,14 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import alias, app_option, app_path, client, command, json_option, run_stream
+from paas.cli.base import about_app, alias, app_option, app_path, client, command, run_stream
 from paas.cli.processes import limit_words
 from paas.names import release_number
 
 
 @command("releases")
-@app_option
+@about_app
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
-@json_option
 def releases(app: str, limit: int, as_json: bool) -> None:
     """List releases, newest first."""
     answer = client().get(app_path(app, "releases"), limit=limit)
@@ -26,10 +25,11 @@ def releases(app: str, limit: int, as_json: bool) -> None:
     output.heading(f"{app} Releases{current}")
     output.result()
     now = time.time()
-    output.table(
+    rows = [
         [item["version"], _described(item), item["actor"], output.moment(item["created_at"], now)]
         for item in answer["releases"]
-    )
+    ]
+    output.table(rows, head=("VERSION", "CHANGE", "BY", "WHEN"))
 
 
 def _described(release: dict[str, Any]) -> str:
@@ -40,7 +40,6 @@ def _described(release: dict[str, Any]) -> str:
 @command("releases:info")
 @click.argument("version", metavar="[vN]", required=False)
 @app_option
-@json_option
 def releases_info(version: str | None, app: str, as_json: bool) -> None:
     """Show a release, by default the one that serves."""
     api = client()
@@ -69,15 +68,17 @@ def releases_info(version: str | None, app: str, as_json: bool) -> None:
 @command("rollback")
 @click.argument("version", metavar="[vN]", required=False)
 @app_option
-def rollback(version: str | None, app: str) -> None:
+def rollback(version: str | None, app: str, as_json: bool) -> None:
     """Make a new release of an old one's image and config, by default the one before."""
     target = release_number(version) if version else None
     what = f"v{target}" if target else "the release before"
     with output.Progress(f"Rolling back {app} to {what}") as progress:
         body = {"to": target} if target else {}
-        result = run_stream(progress, client().stream("POST", app_path(app, "rollback"), body))
+        result = run_stream(progress, client().stream("POST", app_path(app, "rollback"), body), details=True)
         told = "" if target else f" (from v{result['to']})"
         progress.done(f"done, {result['release']['version']}{told}")
+    if as_json:
+        output.print_json(result)
 
 
 alias("releases:rollback", rollback)

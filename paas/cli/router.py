@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from paas.cli import output, traffic
-from paas.cli.base import client, command, json_option
+from paas.cli.base import client, command
 from paas.cli.server import local_layout
 from paas.errors import Forbidden, NotFound, Unavailable
 
@@ -25,7 +25,6 @@ _RENEWAL_S = 180.0
 
 
 @command("router")
-@json_option
 def router(as_json: bool) -> None:
     """Show the router's workers: process, table, connections."""
     found = client().get("/router/stats")["workers"]
@@ -48,7 +47,6 @@ def _worker_row(worker: dict[str, Any]) -> list[str]:
 
 @command("router:top")
 @click.option("--once", is_flag=True, help="One reading, over a second, instead of one after the other.")
-@json_option
 def router_top(once: bool, as_json: bool) -> None:
     """Watch what goes through the router: rates, times and statuses of each app."""
     here = client()
@@ -80,14 +78,17 @@ def _draw(lines: list[str], workers: int) -> None:
 
 
 @command("router:metrics")
-def router_metrics() -> None:
+def router_metrics(as_json: bool) -> None:
     """Print the metrics of all workers in Prometheus's format."""
-    output.result(client().text("/router/metrics").rstrip())
+    text = client().text("/router/metrics").rstrip()
+    if as_json:
+        return output.print_json({"metrics": text})
+    output.result(text)
 
 
 @command("router:restart")
 @click.option("--home", metavar="DIR", help="Which platform  [PAAS_HOME; default /var/lib/paas].")
-def router_restart(home: str | None) -> None:
+def router_restart(home: str | None, as_json: bool) -> None:
     """Replace the router's workers by new ones, from the code of now; no request and no connection is lost."""
     layout = local_layout(home)
     status = _status(layout.run / "status.json")
@@ -103,6 +104,8 @@ def router_restart(home: str | None) -> None:
             raise Forbidden("Only root may restart the router.", "Run it with sudo.") from None
         count = _follow(layout.run / "status.json", status["renewal"]["finished"])
         progress.done(f"done, {count} workers")
+    if as_json:
+        output.print_json({"workers": count})
 
 
 def _status(path: Path) -> dict[str, Any]:

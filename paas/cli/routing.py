@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import app_option, app_path, client, command, json_option
+from paas.cli.base import about_app, app_option, app_path, client, command
 from paas.errors import BadInput, NotFound
 from paas.names import DomainPath, shown
 from paas.routing import SETTINGS
@@ -55,9 +55,8 @@ def _layer(answer: dict[str, Any], domain: str | None) -> Layer:
 
 
 @command("router:settings")
-@app_option
+@about_app
 @domain_option
-@json_option
 def router_settings(app: str, domain: str | None, as_json: bool) -> None:
     """Show the routing settings, those that nobody has set with their defaults."""
     routing = client().get(app_path(app, "routing"))["routing"]
@@ -87,7 +86,6 @@ def router_settings(app: str, domain: str | None, as_json: bool) -> None:
 @click.argument("words", metavar="KEY=VALUE...", nargs=-1, required=True)
 @app_option
 @domain_option
-@json_option
 def router_set(words: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
     values: dict[str, str] = {}
     for word in words:
@@ -128,15 +126,20 @@ def _warn_without_certificate(app: str, domain: str | None) -> None:
 @click.argument("names", metavar="KEY...", nargs=-1, required=True)
 @app_option
 @domain_option
-def router_unset(names: tuple[str, ...], app: str, domain: str | None) -> None:
+def router_unset(names: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
     """Take routing settings back to their defaults; for a domain, to what the whole app has."""
     unset = list(dict.fromkeys(names))
-    change_routing(f"Unsetting {output.plain(', '.join(unset))} of {app}", app, domain, {"unset": unset})
+    doing = f"Unsetting {output.plain(', '.join(unset))} of {app}"
+    _told(change_routing(doing, app, domain, {"unset": unset}), as_json)
+
+
+def _told(layer: Layer, as_json: bool) -> None:
+    if as_json:
+        output.print_json(layer["settings"])
 
 
 @command("maintenance")
-@app_option
-@json_option
+@about_app
 def maintenance(app: str, as_json: bool) -> None:
     """Say whether an app is in maintenance mode."""
     state = routing_of(app, None)["settings"].get("maintenance", "off")
@@ -147,35 +150,38 @@ def maintenance(app: str, as_json: bool) -> None:
 
 
 @command("maintenance:on")
-@app_option
-def maintenance_on(app: str) -> None:
+@about_app
+def maintenance_on(app: str, as_json: bool) -> None:
     """Answer every request with the maintenance page (503, H80); the app goes on running."""
-    change_routing(f"Enabling maintenance mode for {app}", app, None, {"set": {"maintenance": "on"}})
+    body = {"set": {"maintenance": "on"}}
+    _told(change_routing(f"Enabling maintenance mode for {app}", app, None, body), as_json)
 
 
 @command("maintenance:off")
-@app_option
-def maintenance_off(app: str) -> None:
+@about_app
+def maintenance_off(app: str, as_json: bool) -> None:
     """Let requests through again."""
-    change_routing(f"Disabling maintenance mode for {app}", app, None, {"unset": ["maintenance"]})
+    body = {"unset": ["maintenance"]}
+    _told(change_routing(f"Disabling maintenance mode for {app}", app, None, body), as_json)
 
 
 @command("pause")
 @click.option(
     "--for", "time", metavar="TIME", default="30s", show_default=True, help="How long a request may wait."
 )
-@app_option
-def pause(time: str, app: str) -> None:
+@about_app
+def pause(time: str, app: str, as_json: bool) -> None:
     """Hold new requests until `resume`, while a database is moved, say. Those in flight finish. Each waits TIME at
     most and is then answered with 503 (H11)."""
     layer = change_routing(f"Pausing {app}", app, None, {"set": {"pause": time}})
     output.note(
         f"Requests wait up to {layer['settings']['pause']}, then get 503 (H11). Go on with: paas resume -a {app}"
     )
+    _told(layer, as_json)
 
 
 @command("resume")
-@app_option
-def resume(app: str) -> None:
+@about_app
+def resume(app: str, as_json: bool) -> None:
     """Let requests through again, those that wait first."""
-    change_routing(f"Resuming {app}", app, None, {"unset": ["pause"]})
+    _told(change_routing(f"Resuming {app}", app, None, {"unset": ["pause"]}), as_json)

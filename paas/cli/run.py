@@ -20,11 +20,15 @@ from paas.client import part
 @click.option("-d", "--detach", is_flag=True, help="Do not wait; the output goes to the log.")
 @click.option("-e", "--env", metavar="NAME=VALUE", multiple=True, help="Set a variable for this run.")
 @click.option("--no-tty", is_flag=True, help="No terminal, even if there is one.")
-def run(words: tuple[str, ...], app: str, detach: bool, env: tuple[str, ...], no_tty: bool) -> int:
+def run(
+    words: tuple[str, ...], app: str, detach: bool, env: tuple[str, ...], no_tty: bool, as_json: bool
+) -> int:
     """Run a command, or a process type by its name, in a new container of the serving release.
 
     Ends with the command's own exit status. Options of paas go before the command.
     """
+    if as_json and not detach:
+        click.get_current_context().fail("--json goes with --detach: else the output is the command's own.")
     api = client()
     terminal = not (detach or no_tty) and sys.stdin.isatty() and sys.stdout.isatty()
     body: dict[str, object] = {"command": list(words), "detach": detach, "env": parse_pairs(env)}
@@ -34,10 +38,14 @@ def run(words: tuple[str, ...], app: str, detach: bool, env: tuple[str, ...], no
     shown = output.plain(" ".join(words))
     if detach:
         with output.Progress(f"Running {shown} on {app}") as progress:
-            name = api.post(app_path(app, "runs"), body)["name"]
+            begun = api.post(app_path(app, "runs"), body)
+            name = begun["name"]
             progress.done(f"done, {name}")
         output.note(f"Its output: paas logs -d {name} -a {app}")
-        output.result(name)
+        if as_json:
+            output.print_json(begun)
+        else:
+            output.result(name)
         return 0
     if terminal:
         output.note(f"Running {shown} on {app}...")

@@ -14,8 +14,8 @@ import click
 
 from paas.cli import output
 from paas.cli.apps import typed_confirmation
-from paas.cli.base import command, json_option, over_ssh
-from paas.client import check_own
+from paas.cli.base import command, over_ssh
+from paas.client import check_own, no_home
 from paas.errors import BadInput, Forbidden, NotFound
 from paas.settings import OPTIONS, Settings, given, load
 
@@ -42,7 +42,7 @@ def _by_name(flags: dict[str, Any]) -> dict[str, Any]:
     return {names[key]: value for key, value in flags.items()}
 
 
-@command("server")
+@command("server", json=False)
 @setting_options
 @click.option("--stop-apps", is_flag=True, help="Stop the apps, too, when the server stops.")
 def server(stop_apps: bool, **flags: Any) -> int:
@@ -55,7 +55,6 @@ def server(stop_apps: bool, **flags: Any) -> int:
 
 @command("server:status")
 @click.option("--home", metavar="DIR", help="Which platform  [PAAS_HOME; default /var/lib/paas].")
-@json_option
 def server_status(home: str | None, as_json: bool) -> int:
     """Show the daemons: pid, user, what they listen on. Status 1 if the server does not run."""
     path = local_layout(home).run / "status.json"
@@ -79,7 +78,7 @@ def server_status(home: str | None, as_json: bool) -> int:
 
 def _row(daemon: dict[str, Any]) -> list[str]:
     pid = str(daemon["pid"] or "-") if daemon["running"] else "down"
-    since = daemon.get("started_at")
+    since = daemon.get("started_at") if daemon["running"] else None
     up = output.ago(time.time() - since).removesuffix(" ago").removeprefix("~ ") if since else "-"
     return [daemon["name"], pid, daemon["user"], up, str(daemon["listens"])]
 
@@ -94,29 +93,30 @@ def local_layout(home: str | None) -> Any:
     settings = _settings({"home": home})
     try:
         layout = settings.layout()
-    except OSError:
-        raise NotFound(
-            f"{settings.home} is not a platform's home.", "Set PAAS_HOME, or use --home DIR."
-        ) from None
+    except OSError as error:
+        raise no_home(settings.home, error, "use --home DIR") from None
     check_own(layout.home, layout.id)
     return layout
 
 
 @command("server:unit")
 @setting_options
-def server_unit(**flags: Any) -> None:
+def server_unit(as_json: bool, **flags: Any) -> None:
     """Print a systemd unit that runs the platform with these flags, and the PAAS_* variables of now, at boot."""
     _settings(flags)
     from paas.unit import render
 
     said = given(_by_name(flags), os.environ)
-    output.result(render(os.path.abspath(sys.argv[0]), said).rstrip())
+    text = render(os.path.abspath(sys.argv[0]), said).rstrip()
+    if as_json:
+        return output.print_json({"unit": text})
+    output.result(text)
 
 
 @command("server:uninstall")
 @click.option("--home", metavar="DIR", help="Which platform  [PAAS_HOME; default /var/lib/paas].")
 @click.option("--confirm", metavar="DIR", help="The home's path, instead of typing it when asked.")
-def server_uninstall(home: str | None, confirm: str | None) -> None:
+def server_uninstall(home: str | None, confirm: str | None, as_json: bool) -> None:
     """Remove a platform from this machine with all its apps and their data."""
     layout = local_layout(home)
     path = str(layout.home)
@@ -129,11 +129,12 @@ def server_uninstall(home: str | None, confirm: str | None) -> None:
     with output.Progress(f"Removing {path}") as progress:
         uninstall(layout)
         progress.done()
+    if as_json:
+        output.print_json({"home": path, "removed": True})
 
 
 @command("doctor")
 @setting_options
-@json_option
 def doctor(as_json: bool, **flags: Any) -> int:
     """Check this machine for what a platform needs, and say what to do about each thing."""
     settings = _settings(flags)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import pty
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from harness.platform import PAAS, Platform, free_port, git, traces, wait_for
 
+from paas.cli import main
 from runtime.loop import readable
 
 APP = "cli"
@@ -230,7 +233,6 @@ def test_stopping_and_restarting_processes(platform: Platform) -> None:
 def test_a_crashed_process_is_started_again_and_said_so(platform: Platform) -> None:
     instance = platform.json("ps", "-a", APP)[0]["id"]
     state = platform.run_folder / "instances" / instance / "state.json"
-    import json
     import signal
 
     os.kill(json.loads(state.read_text())["process"]["pid"], signal.SIGKILL)
@@ -305,6 +307,81 @@ def test_a_server_says_that_the_file_of_a_private_authority_is_missing(tmp_path:
     done = subprocess.run(words, capture_output=True, text=True, env=environ, check=False)
     assert done.returncode == 1
     assert f"there is no file {tmp_path}/none.pem" in done.stderr
+
+
+JSON = """
+apps:create --no-remote jsoned
+apps | apps:info | apps:branch | apps:branch main | apps:rename {app} cli2 | apps:rename cli2 {app} | open
+builds | builds:info | builds:output
+config:set A=1 B=2 | config | config:get A | config:unset A
+ps | ps {app} | scale | scale worker=1 | ps:scale worker=0 | ps:restart web.1 | restart worker | ps:stop worker
+limits | limits:set worker pids=99
+releases | releases:info | rollback | releases:rollback v2
+canary v2 | canary | canary:share 20 | canary:stop | canary v2 | canary:promote
+logs | run -d -- true
+domains:add json.example.test | domains | domains:list
+certs:generate json.example.test | certs | certs:list | certs:ca | certs:remove json.example.test
+domains:remove json.example.test
+router | router:top --once | router:metrics | router:settings | router:set pause=5s | router:unset pause
+maintenance | maintenance:on | maintenance:off | pause | resume
+auth:add bea | auth | auth:remove bea | allow:add 10.0.0.0/8 | allow | allow:remove 10.0.0.0/8
+errors:set 503 {page} | errors | errors:unset 503
+keys:add --name bea {key} | keys | keys:remove {fingerprint}
+tokens:create json | tokens | tokens:revoke json | users:add zoe | users | whoami
+login {url} --token {token} | logout
+stacks | stacks:create debian-12
+server:status | server:unit | router:restart | doctor | help | help ps
+apps:destroy jsoned --confirm jsoned | create --no-remote jsoned | destroy jsoned --confirm jsoned
+"""
+"""Every command, in an order that works; the app is `{app}` unless a command says otherwise."""
+
+NOT_WALKED = {
+    "server": "runs until it is stopped",
+    "server:uninstall": "takes the platform away; in test_removal",
+    "certs:add": "needs a certificate; its answer is certs:generate's",
+    "certs:auto:enable": "needs an authority that issues",
+    "certs:auto:disable": "needs certs:auto:enable",
+}
+
+
+def test_every_command_answers_in_json(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ssh_keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bea", "-f", str(tmp_path / "key")]
+    subprocess.run(ssh_keygen, check=True)
+    shown = subprocess.run(
+        ["ssh-keygen", "-l", "-f", tmp_path / "key"], check=True, capture_output=True, text=True
+    )
+    (tmp_path / "page.html").write_text("<p>later")
+    values = {
+        "app": APP,
+        "key": str(tmp_path / "key.pub"),
+        "fingerprint": shown.stdout.split()[1],
+        "page": str(tmp_path / "page.html"),
+        "url": f"http://127.0.0.1:{platform.api}",
+        "token": platform.json("tokens:create", "walker")["token"],
+    }
+    for name, value in platform.environ(PAAS_APP=APP, XDG_CONFIG_HOME=str(tmp_path)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    walked = set(NOT_WALKED)
+    for line in JSON.format(**values).replace("|", "\n").split("\n"):
+        if not (words := line.split()):
+            continue
+        walked.add(words[0])
+        monkeypatch.setattr("sys.stdin", io.StringIO("secret password\n"))
+        at = words.index("--") if "--" in words else len(words)
+        status = main.main([*words[:at], "--json", *words[at:]])
+        told = capsys.readouterr()
+        assert status == 0 or words[0] == "doctor", f"{line}: {told.err}"
+        found = (
+            [json.loads(each) for each in told.out.splitlines()]
+            if words[0] == "logs"
+            else json.loads(told.out)
+        )
+        assert found is not None, line
+        assert told.err.count("\n !  ") == 0 or words[0] == "doctor", line
+    assert walked == {name for names in main.MODULES.values() for name in names}
 
 
 def test_an_unknown_command_names_the_nearest(platform: Platform) -> None:

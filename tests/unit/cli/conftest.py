@@ -11,6 +11,7 @@ from paas.cli import main
 @pytest.fixture
 def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
     made = Platform()
+    made.answers["GET /apps/hello"] = {"name": "hello", "processes": [{"quantity": 1, "stopped": False}]}
     for module in main.MODULES:
         imported = __import__(f"paas.cli.{module}", fromlist=["client"])
         if hasattr(imported, "client"):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from harness.cli import Platform, lines, typed
 
@@ -30,9 +31,35 @@ def test_config_set_says_what_it_does_and_prints_aligned_pairs(platform: Platfor
     )
     assert main.main(["config:set", "LONGER=a=b", "FOO=1"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "Setting LONGER, FOO and restarting hello... done, v10\n"
+    assert captured.err == "-----> Starting web=1\nSetting LONGER, FOO and restarting hello... done, v10\n"
     assert captured.out == "FOO:    1\nLONGER: a=b\n"
-    assert platform.asked == [("PATCH", "/apps/hello/config", {"set": {"LONGER": "a=b", "FOO": "1"}})]
+    assert platform.asked[1:] == [("PATCH", "/apps/hello/config", {"set": {"LONGER": "a=b", "FOO": "1"}})]
+
+
+@pytest.mark.parametrize(
+    "processes", [[], [{"quantity": 0, "stopped": False}], [{"quantity": 1, "stopped": True}]]
+)
+def test_nothing_is_said_to_restart_when_nothing_runs(
+    platform: Platform, capsys: Captured, processes: list[dict[str, Any]]
+) -> None:
+    platform.answers["GET /apps/hello"] = {"name": "hello", "processes": processes}
+    platform.answers["PATCH /apps/hello/config"] = lines(release={"version": "v1"}, vars={"A": "1"})
+    platform.answers["PATCH /apps/hello/limits"] = lines(release={"version": "v2"})
+    idle = [{"type": "web", "quantity": 0}]
+    platform.answers["POST /apps/hello/restart"] = lines(formation=idle)
+    for words in (
+        ["config:set", "A=1"],
+        ["config:unset", "A"],
+        ["limits:set", "web", "pids=9"],
+        ["ps:restart"],
+    ):
+        assert main.main(words) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "Setting A of hello... done, v1",
+        "Unsetting A of hello... done, v1",
+        "Setting web limits of hello... done, v2",
+        "Restarting hello... done: nothing runs, all is scaled to 0; see: paas scale",
+    ]
 
 
 def test_a_failed_change_shows_cause_hint_and_evidence(platform: Platform, capsys: Captured) -> None:
@@ -53,7 +80,7 @@ def test_bad_pairs_are_refused_before_anything_is_sent(
 ) -> None:
     assert main.main(["config:set", *words]) == (2 if words == ["NOEQUALS"] else 1)
     assert capsys.readouterr().err.startswith(" !     ")
-    assert platform.asked == []
+    assert [asked for asked in platform.asked if asked[0] != "GET"] == []
 
 
 def test_config_for_people_shells_and_programs(platform: Platform, capsys: Captured) -> None:
@@ -83,7 +110,7 @@ def test_scale_streams_and_can_be_passed_back(platform: Platform, capsys: Captur
 @pytest.mark.parametrize("words", [["web"], ["web=-1"], ["web=1", "web=2"], ["release=1"], ["web==1"]])
 def test_bad_scale_words_are_refused(platform: Platform, words: list[str]) -> None:
     assert main.main(["scale", *words]) == 1
-    assert platform.asked == []
+    assert [asked for asked in platform.asked if asked[0] != "GET"] == []
 
 
 def instance(name: str, **more: Any) -> dict[str, Any]:
@@ -95,28 +122,31 @@ def instance(name: str, **more: Any) -> dict[str, Any]:
 def test_ps_groups_by_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     found = [
-        instance("web.1"),
+        instance("web.1", release=7),
         instance("web.1", state="draining"),
         instance("web.2", state="crashed", cause="out of memory", restarts=3),
         instance("run.7", kind="run", command="bash\x1b[2J"),
     ]
-    assert ps_lines(found, 3700.0) == [
+    formation = [instance(type, type=type, quantity=0) for type in ("web", "clock")]
+    assert ps_lines(found, 3700.0, formation=formation) == [
         "=== web (512M, 1 cpu): gunicorn app:app (2)",
         "",
-        "web.1: up 1970/01/01 00:00:00 +0000 (~ 1h ago)",
+        "web.1: up 1970/01/01 00:00:00 +0000 (~ 1h ago), v7",
         "web.1: draining 1970/01/01 00:00:00 +0000 (~ 1h ago)",
         "web.2: crashed 1970/01/01 00:00:00 +0000 (~ 1h ago), 3 restarts, out of memory",
         "",
         "=== run: one-off processes (1)",
         "",
         "run.7: up 1970/01/01 00:00:00 +0000 (~ 1h ago): bash [2J",
+        "",
+        "=== clock (512M, 1 cpu): gunicorn app:app (0)",
     ]
 
 
 def test_limits_are_typed_and_shown_in_the_same_words(platform: Platform, capsys: Captured) -> None:
     platform.answers["PATCH /apps/hello/limits"] = lines(release={"version": "v2"})
     assert main.main(["limits:set", "web", "memory=256M", "cpu=0.5"]) == 0
-    assert platform.asked[0][2] == {"web": {"memory_bytes": 256 << 20, "cpu_millis": 500}}
+    assert platform.asked[-1][2] == {"web": {"memory_bytes": 256 << 20, "cpu_millis": 500}}
     assert capsys.readouterr().out == "web memory=256M cpu=0.5\n"
 
 
@@ -193,7 +223,7 @@ def test_a_private_key_never_leaves_the_machine(platform: Platform, tmp_path: Pa
     key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     assert main.main(["keys:add", str(key)]) == 1
     assert "private key" in capsys.readouterr().err
-    assert platform.asked == []
+    assert [asked for asked in platform.asked if asked[0] != "GET"] == []
 
 
 def test_over_ssh_keys_come_from_standard_input(
@@ -283,17 +313,29 @@ def test_a_bug_is_one_line_unless_it_is_hunted(
     assert "Internal error: KeyError" in captured and "Traceback" not in captured
 
 
-def test_every_command_explains_itself_and_takes_json_where_it_prints_data(capsys: Captured) -> None:
-    printing = {
-        "apps", "apps:info", "builds", "builds:info", "config", "config:get", "ps", "scale", "limits", "releases",
-        "releases:info", "logs", "config:set", "limits:set", "keys:add", "create", "apps:rename", "tokens:create", "domains", "keys", "tokens", "users", "whoami", "stacks", "server:status", "doctor",
-    }  # fmt: skip
+NO_ANSWER = {"server"}
+"""Commands without an answer of their own: what is printed is the daemons'."""
+
+
+def test_every_command_explains_itself_and_takes_json(capsys: Captured) -> None:
     for names in main.MODULES.values():
         for name in names:
             assert main.main([name, "--help"]) == 0
             told = capsys.readouterr().out
             assert len(told.splitlines()) > 4, name
-            assert name not in printing or "--json" in told, name
+            assert ("--json" in told) == (name not in NO_ANSWER), name
+
+
+def test_every_command_about_one_app_takes_its_name_as_an_argument_when_it_has_no_other() -> None:
+    context = click.Context(main.paas)
+    for names in main.MODULES.values():
+        for name in names:
+            found = main.paas.get_command(context, name)
+            assert found is not None
+            params = found.params
+            given = {param.name for param in params}
+            arguments = [param for param in params if isinstance(param, click.Argument)]
+            assert "app" not in given or arguments, name
 
 
 def test_the_reference_page_is_what_the_commands_say() -> None:

@@ -60,3 +60,26 @@ def test_endless_input_is_refused_and_not_kept(
     assert " is larger than " in (told := capsys.readouterr().err) or " is longer than " in told
     assert source.taken < 256 * 1024
     assert [asked for asked in platform.asked if asked[0] != "GET"] == []
+
+
+def test_an_app_is_named_by_argument_option_or_environment(platform: Platform, capsys: Captured) -> None:
+    for name in ("hello", "other"):
+        platform.answers[f"GET /apps/{name}/instances"] = {"instances": []}
+        platform.answers[f"GET /apps/{name}/formation"] = {"formation": []}
+        platform.answers[f"GET /apps/{name}"] = {"name": name, "git_url": ""}
+        platform.answers[f"DELETE /apps/{name}"] = {"name": name, "destroyed": True}
+        platform.answers[f"PATCH /apps/{name}"] = {"url": "", "git_url": ""}
+    for words in (["ps"], ["ps", "other"], ["ps", "-a", "other"], ["ps", "other", "-a", "other"]):
+        assert main.main(words) == 0
+    assert [path for _, path, _ in platform.asked[::2]] == [
+        "/apps/hello/instances",
+        *["/apps/other/instances"] * 3,
+    ]
+    assert main.main(["ps", "other", "-a", "hello"]) == 2
+    assert main.main(["apps:destroy", "other", "--confirm", "other"]) == 0
+    assert main.main(["destroy", "other", "--confirm", "hello"]) == 1
+    assert platform.asked[-2][:2] == ("DELETE", "/apps/other")
+    for words, old in ((["new"], "hello"), (["other", "new"], "other"), (["new", "-a", "other"], "other")):
+        assert main.main(["apps:rename", *words]) == 0
+        assert platform.asked[-1] == ("PATCH", f"/apps/{old}", {"name": "new"})
+    assert main.main(["apps:rename", "a", "b", "c"]) == 2

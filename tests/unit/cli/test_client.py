@@ -249,8 +249,9 @@ def test_over_ssh_the_user_is_told_and_no_login_counts(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_home_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="is not a platform's home"):
+    with pytest.raises(NotFound, match="There is no platform in") as caught:
         find_target({"PAAS_HOME": str(tmp_path)})
+    assert f"paas server --home {tmp_path}" in caught.value.hint
 
 
 @pytest.mark.parametrize("url", ["paas.example.com", "ftp://x", "http://", "http://x:port", "http://x:0"])
