@@ -16,7 +16,7 @@ from pathlib import Path
 
 import paas
 from paas.accounts import Account
-from runtime import syscalls
+from runtime import cgroup, syscalls
 from runtime.forked import fork
 
 
@@ -121,9 +121,12 @@ def start(
     *,
     environ: dict[str, str],
     keep: Sequence[int] = (),
+    groups: Sequence[Path] = (),
     die_with_parent: bool = True,
 ) -> int:
-    """Fork, sandbox, drop, exec; the new process's id. `keep` are descriptors passed down under their numbers.
+    """Fork, sandbox, drop, exec; the new process's id.
+
+    `keep` are descriptors passed down under their numbers, `groups` the `cgroup.procs` files of groups to be in.
 
     The parent-death signal is set after the id change, which clears it (prctl(2)); a parent that died before
     that is noticed by its changed id.
@@ -137,6 +140,7 @@ def start(
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.umask(0o022)
+        cgroup.enter(groups)
         if view is not None:
             enter_view(view, account)
         become(account)

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from paas.claim import claimed
 from paas.errors import BadInput, Conflict, PaasError, Unavailable
 from paas.settings import Address, Settings
 from paas.supervise import Daemon, Supervisor
+from runtime import cgroup
 from runtime.client import Spawner, SpawnerError
 from runtime.layout import Layout
 
@@ -135,6 +136,8 @@ def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners:
     writable += [layout.edge, layout.secrets / "certificates"]
     api_view = _view(layout, writable, [path for path in [settings.acme_ca] if path])
     git_view = _view(layout, [layout.repos, layout.sources, layout.secrets / "ssh"])
+    git = accounts.account(accounts.GIT)
+    lent = _lend(layout, "git", git)
     daemons = [
         Daemon(
             "converge",
@@ -160,16 +163,27 @@ def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners:
             accounts.GIT,
             f"ssh://{settings.ssh}",
             _starter(
-                ["-m", "paas.git", *flags, "--listen-fd", str(listeners.ssh.fileno())],
-                accounts.account(accounts.GIT),
+                ["-m", "paas.git", *flags, "--listen-fd", str(listeners.ssh.fileno())]
+                + [word for path in lent.work for word in ("--group", str(path))],
+                git,
                 git_view,
                 keep=[listeners.ssh.fileno()],
+                groups=lent.daemon,
             ),
             lambda pid: True,
         ),
     ]
     routers = [_router(settings, layout, number, listeners) for number in range(settings.router_workers)]
     return [*daemons, *routers, _spawner(settings, layout)]
+
+
+def _lend(layout: Layout, name: str, account: accounts.Account) -> cgroup.Lent:
+    """Control groups that a daemon without privileges puts its children into."""
+    try:
+        groups = cgroup.detect(layout.id)
+        return groups.lend(name, cgroup.work_limits(), account.uid, account.gid)
+    except (cgroup.CgroupError, OSError) as error:
+        raise Unavailable(f"Control groups cannot be made: {error}", "See: paas doctor") from error
 
 
 def _spawner(settings: Settings, layout: Layout) -> Daemon:
@@ -229,6 +243,7 @@ def _starter(
     view: launch.View | None,
     *,
     keep: list[int] | None = None,
+    groups: Sequence[Path] = (),
     die_with_parent: bool = True,
 ) -> Callable[[], int]:
     return partial(
@@ -238,6 +253,7 @@ def _starter(
         view,
         environ=_environ(),
         keep=keep or [],
+        groups=groups,
         die_with_parent=die_with_parent,
     )
 

@@ -7,6 +7,7 @@ What the kernel lacks is left out (Landlock before 5.13), nothing else is ever s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import resource
@@ -28,6 +29,8 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _KNOWN_SINCE = {1: (1 << 13) - 1, 2: _REFER, 3: _TRUNCATE, 5: _IOCTL_DEV}
 _TCP_SINCE = 4
 _TCP = 3
+
+_FIRST_TO_GO = 500
 
 READ = _READ_FILE | _READ_DIR
 WRITE = READ | _WRITE_FILE | _REMOVE | _MAKE_CHAR | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _REFER | _TRUNCATE
@@ -89,6 +92,7 @@ def confine(
     cannot be put on.
     """
     _limit(bounds)
+    _go_first()
     syscalls.close_all_except((*keep, *(view or {}).values()))
     layers = []
     if view is not None:
@@ -176,6 +180,17 @@ def _allow(ruleset: int, path: str | os.PathLike[str], rights: int) -> None:
         syscalls.landlock_add_path(ruleset, fd, rights if folder else rights & _OF_FILES)
     finally:
         os.close(fd)
+
+
+def _go_first() -> None:
+    """When memory is short the kernel ends a confined child before the daemon it works for (proc(5)).
+
+    No layer: a process that may not be dumped cannot say so of itself.
+    """
+    with contextlib.suppress(PermissionError), open("/proc/self/oom_score_adj", "r+") as file:
+        if int(file.read()) < _FIRST_TO_GO:
+            file.seek(0)
+            file.write(str(_FIRST_TO_GO))
 
 
 def _limit(bounds: Bounds) -> None:

@@ -12,9 +12,12 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 from runtime import syscalls as sc
+from runtime.cgroup import enter
+from runtime.forked import fork, log_crash
 from runtime.frames import MAX_JSON_BYTES
 from runtime.loop import Loop
 
@@ -35,20 +38,19 @@ class _Job:
 
 
 class Jobs:
-    """The children at work. `keep` are descriptors a child may inherit besides its own."""
+    """The children at work, each in the control groups of these `cgroup.procs` files."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, groups: tuple[Path, ...] = ()) -> None:
         self._loop = loop
+        self._groups = groups
         self._jobs: dict[int, _Job] = {}
 
     def start(
         self, name: str, work: Work, done: Done, *, timeout_s: float, keep: tuple[int, ...] = ()
     ) -> None:
-        """Fork; `done` gets an answer of the spawner's protocol, later."""
+        """Fork; `done` gets an answer of the spawner's protocol, later. The child may use the descriptors `keep`."""
         ours, theirs = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
-        if pid == 0:
-            _work(work, theirs, keep)
+        pid = fork(f"spawner's {name}", lambda: _work(name, work, theirs, keep, self._groups))
         os.close(theirs)
         job = _Job(name, pid, os.pidfd_open(pid), ours, done, bytearray())
         self._jobs[pid] = job
@@ -98,22 +100,23 @@ def failure(code: str, message: str, hint: str = "") -> dict[str, Any]:
     return {"ok": False, "error": {"code": code, "message": message, "hint": hint}}
 
 
-def _work(work: Work, pipe: int, keep: tuple[int, ...]) -> NoReturn:
+def _work(name: str, work: Work, pipe: int, keep: tuple[int, ...], groups: tuple[Path, ...]) -> None:
+    gc.disable()
+    os.setsid()
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    sc.close_all_except((pipe, *keep))
+    os.setpriority(os.PRIO_PROCESS, 0, _LOW_PRIORITY)
     try:
-        gc.disable()
-        os.setsid()
-        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        sc.close_all_except((pipe, *keep))
-        os.setpriority(os.PRIO_PROCESS, 0, _LOW_PRIORITY)
-        try:
-            answer = {"ok": True, **work()}
-        except Exception as error:
-            code = str(getattr(error, "code", "job_failed"))
-            answer = failure(code, str(error) or type(error).__name__, str(getattr(error, "hint", "")))
-        data = memoryview(json.dumps(answer).encode())
-        while data:
-            data = data[os.write(pipe, data) :]
-    finally:
-        os._exit(0)
+        enter(groups)
+        answer = {"ok": True, **work()}
+    except Exception as error:
+        code = getattr(error, "code", None)
+        if code is None:
+            log_crash(f"spawner's {name}")
+        message = str(error) or type(error).__name__
+        answer = failure(str(code or "job_failed"), message, str(getattr(error, "hint", "")))
+    data = memoryview(json.dumps(answer).encode())
+    while data:
+        data = data[os.write(pipe, data) :]

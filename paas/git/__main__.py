@@ -20,16 +20,20 @@ from paas.git.serve import Desk, Server, settle
 from paas.git.sources import Sources
 from paas.git.transport import silence_library
 from paas.settings import Settings
+from runtime.cgroup import enter
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m paas.git", allow_abbrev=False)
     parser.add_argument("--settings", required=True, help="what the supervisor wrote for its daemons")
     parser.add_argument("--listen-fd", required=True, type=int, help="a bound TCP socket")
+    parser.add_argument(
+        "--group", action="append", default=[], type=Path, help="a cgroup.procs file for pushes"
+    )
     options = parser.parse_args()
     silence_library()
     try:
-        server = _server(Settings.read(options.settings), options.listen_fd)
+        server = _server(Settings.read(options.settings), options.listen_fd, tuple(options.group))
     except PaasError as error:
         print("\n".join(progress.failure(error)), file=sys.stderr)
         return error.exit_status
@@ -38,15 +42,22 @@ def main() -> int:
     return 0
 
 
-def _server(settings: Settings, listen_fd: int) -> Server:
+def _server(settings: Settings, listen_fd: int, groups: tuple[Path, ...]) -> Server:
     layout = settings.layout()
     limits = Limits(pack_bytes=settings.push_limit_bytes, source_bytes=settings.source_limit_bytes)
     places = Places(Repositories(layout.repos), Sources(layout.sources), limits)
-    desk = Desk(Office(layout.home, layout.api_socket, places), hostkey.load_or_make(layout.secrets / "ssh"))
+    desk = Desk(
+        Office(layout.home, layout.api_socket, places, groups), hostkey.load_or_make(layout.secrets / "ssh")
+    )
     api = Api(layout.api_socket)
     sweep_left_overs(places)
     listener = socket.socket(fileno=listen_fd)
-    return Server(listener, desk, lambda: housekeep(places, api), poke_socket(layout.git_socket))
+
+    def clean_up() -> None:
+        enter(groups)
+        housekeep(places, api)
+
+    return Server(listener, desk, clean_up, poke_socket(layout.git_socket))
 
 
 def poke_socket(path: Path) -> socket.socket:

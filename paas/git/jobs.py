@@ -23,6 +23,7 @@ from paas.git.verdicts import internal_error
 from paas.git.wire import Hangup, Wire, hang_up_on_signal
 from paas.launch import code_paths
 from runtime import syscalls
+from runtime.cgroup import enter as enter_groups
 from runtime.confine import Bounds, restrict_files
 from runtime.forked import log_crash, log_to
 
@@ -43,6 +44,8 @@ class Office:
     home: Path
     api_socket: Path
     places: Places
+    groups: tuple[Path, ...] = ()
+    """The `cgroup.procs` files of the groups for work on what was pushed."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def run(job: Job, office: Office) -> int:
         become_cli(asked, job, office)
     assert isinstance(asked, GitCommand)
     hang_up_on_signal()
+    enter_groups(office.groups)
     api = Api(office.api_socket, job.user)
     if asked.service == "upload-pack":
         fetch(asked, api, office)

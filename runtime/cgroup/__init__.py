@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.cgroup.base import CgroupError, Cgroups, Group, OomWatch, Stats
+from runtime.cgroup.base import CgroupError, Cgroups, Group, Lent, OomWatch, Stats, enter, work_limits
 from runtime.cgroup.v1 import CONTROLLERS, REQUIRED, UNIFIED, V1
 from runtime.cgroup.v2 import V2
 
-__all__ = ["CgroupError", "Cgroups", "Group", "OomWatch", "Stats", "cgroup_mounts", "detect"]
+__all__ = [
+    "CgroupError", "Cgroups", "Group", "Lent", "OomWatch", "Stats",
+    "cgroup_mounts", "detect", "enter", "work_limits",
+]  # fmt: skip
 
 
 def detect(platform_id: str, mountinfo: Path = Path("/proc/self/mountinfo")) -> Cgroups:

@@ -6,13 +6,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from runtime.spec import Limits
+from runtime.spec import MIB, Limits
 
 CPU_PERIOD_US = 100_000
 """Length of the window in which a cpu quota is counted; 10 thousandths of a core are the kernel's least, 1 ms."""
@@ -91,6 +91,32 @@ class Group(Protocol):
         """Kill what is left, the shim too, and remove the folders. Nothing happens when they are gone."""
 
 
+@dataclass(frozen=True)
+class Lent:
+    """A group that a daemon moves its own children into: the files to write a process id to.
+
+    `daemon` is for the daemon itself, before it gives up root (v2 lets nobody else move from one group to another).
+    """
+
+    daemon: tuple[Path, ...]
+    work: tuple[Path, ...]
+
+
+def enter(files: Iterable[Path]) -> None:
+    """Move this process into the groups of these `cgroup.procs` files. Raises OSError."""
+    for path in files:
+        write(path, 0)
+
+
+def work_limits() -> Limits:
+    """Bounds of all work on what tenants sent that one daemon does: it yields to apps and to the router."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    cores = os.cpu_count() or 1
+    return Limits(
+        memory_bytes=min(memory // 4, 2048 * MIB), cpu_millis=1000 * cores, cpu_weight=25, pids=1024
+    )
+
+
 class Cgroups(Protocol):
     """All groups of one platform."""
 
@@ -105,7 +131,10 @@ class Cgroups(Protocol):
         """The groups of an instance that exists already."""
 
     def groups(self) -> list[str]:
-        """Ids that have a folder in any hierarchy, sorted."""
+        """Ids of instances that have a folder in any hierarchy, sorted."""
+
+    def lend(self, name: str, limits: Limits, user: int, group: int) -> Lent:
+        """Make the group `_NAME`, into which processes of that user may move their like; no instance has such a name."""
 
     def remove(self) -> None:
         """Remove every group of the platform and the platform's own."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from runtime.cgroup.base import (
     CPU_PERIOD_US,
     CgroupError,
+    Lent,
     OomWatch,
     Stats,
     make,
@@ -74,7 +75,16 @@ class V1:
         return V1Group(instance_id, {name: root / instance_id for name, root in self._roots.items()})
 
     def groups(self) -> list[str]:
-        return sorted({name for root in self._roots.values() for name in subgroups(root)})
+        return sorted({name for root in self._roots.values() for name in subgroups(root) if name[0] != "_"})
+
+    def lend(self, name: str, limits: Limits, user: int, group: int) -> Lent:
+        lent = V1Group(f"_{name}", {each: self._roots[each] / f"_{name}" for each in sorted(REQUIRED)})
+        lent.make()
+        lent.limit(limits)
+        work = lent.entrances()
+        for path in work:
+            os.chown(path, user, group)
+        return Lent((), work)
 
     def remove(self) -> None:
         for instance_id in self.groups():
@@ -98,6 +108,10 @@ class V1Group:
         if "devices" in self._paths:
             _restrict_devices(self._paths["devices"])
         return all(fresh)
+
+    def entrances(self) -> tuple[Path, ...]:
+        """The files to write a process id to."""
+        return tuple(path / "cgroup.procs" for path in self._paths.values())
 
     def join(self, pid: int, *, shim: bool = False) -> None:
         for name, path in self._paths.items():

@@ -17,6 +17,7 @@ from pathlib import Path
 from runtime.cgroup.base import (
     CPU_PERIOD_US,
     CgroupError,
+    Lent,
     OomWatch,
     Stats,
     make,
@@ -69,7 +70,18 @@ class V2:
         return V2Group(instance_id, self._root / instance_id)
 
     def groups(self) -> list[str]:
-        return subgroups(self._root)
+        return [name for name in subgroups(self._root) if name[0] != "_"]
+
+    def lend(self, name: str, limits: Limits, user: int, group: int) -> Lent:
+        """The daemon goes into the leaf `shim`, its work into `app`: both below a group that the user may move in."""
+        path = self._root / f"_{name}"
+        lent = V2Group(path.name, path)
+        lent.make(self._controllers)
+        lent.limit(limits)
+        daemon, work = path / SHIM / "cgroup.procs", path / APP / "cgroup.procs"
+        for file in (path / "cgroup.procs", daemon, work):
+            os.chown(file, user, group)
+        return Lent((daemon,), (work,))
 
     def remove(self) -> None:
         for instance_id in self.groups():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, "/opt/paas")
 
-from runtime.cgroup import CgroupError, detect
+from runtime.cgroup import CgroupError, detect, enter
 from runtime.net import Network, configure
 from runtime.spec import MIB, Limits
 
@@ -111,6 +111,34 @@ def kill_and_freeze(cgroups):
     assert shim.poll() is None
     group.remove()
     assert shim.wait(30) == -signal.SIGKILL
+    assert cgroups.groups() == []
+
+
+def lent_group(cgroups):
+    """A daemon that has given up root moves its children, and nobody else's, into the group."""
+    lent = cgroups.lend("git", Limits(memory_bytes=64 * MIB), 1000, 1000)
+    other = cgroups.create("i1", Limits())
+    foreign = start(other, "import time; time.sleep(100)")
+    daemon = os.fork()
+    if daemon == 0:
+        status = 1
+        try:
+            enter(lent.daemon)
+            os.setresgid(1000, 1000, 1000)
+            os.setresuid(1000, 1000, 1000)
+            for path in lent.work:
+                try:
+                    path.write_text(str(foreign.pid))
+                    os._exit(2)
+                except PermissionError:
+                    pass
+            enter(lent.work)
+            there = Path("/proc/self/cgroup").read_text()
+            status = 0 if there.strip().endswith("/paas-abcdef/_git/app") else 3
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(daemon, 0)[1]) == 0
+    other.remove()
     assert cgroups.groups() == []
 
 
@@ -228,7 +256,17 @@ def network(cgroups):
 
 def main():
     cgroups = detect("abcdef")
-    checks = (version, memory, cpu, pids, kill_and_freeze, shim_is_charged, limits_change, network)
+    checks = (
+        version,
+        memory,
+        cpu,
+        pids,
+        kill_and_freeze,
+        lent_group,
+        shim_is_charged,
+        limits_change,
+        network,
+    )
     for check in checks:
         try:
             told = {"ok": True, "detail": check(cgroups)}

@@ -10,14 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from runtime.cgroup import CgroupError, Cgroups, Group, cgroup_mounts, detect
+from runtime.cgroup import CgroupError, Cgroups, Group, cgroup_mounts, detect, enter
 from runtime.cgroup.v1 import V1
+from runtime.forked import fork
 from runtime.spec import MIB, Limits
 
+NOBODY = 65534
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -192,3 +195,24 @@ def test_only_harmless_devices_open(cgroups: Cgroups, start: Start, tmp_path: Pa
     )
     probe = start(cgroups.create("i1", Limits()), code)
     assert probe.communicate(timeout=20)[0] == b"refused\n"
+
+
+def test_a_daemon_without_privileges_moves_its_own_children_and_nobody_elses(
+    cgroups: Cgroups, start: Start
+) -> None:
+    lent = cgroups.lend("git", Limits(memory_bytes=64 * MIB), NOBODY, NOBODY)
+    foreign = start(cgroups.create("i1", Limits()), "import time; time.sleep(100)")
+
+    def daemon() -> int:
+        enter(lent.daemon)
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        for path in lent.work:
+            with suppress(PermissionError):
+                path.write_text(str(foreign.pid))
+                return 2
+        enter(lent.work)
+        return 0 if "/_git" in Path("/proc/self/cgroup").read_text() else 3
+
+    assert os.waitstatus_to_exitcode(os.waitpid(fork("daemon", daemon), 0)[1]) == 0
+    assert cgroups.groups() == ["i1"], "what is lent is no instance"

@@ -9,7 +9,7 @@ from harness.machine import Machine
 
 PROBE = Path(__file__).parents[1] / "data/kernel_probe.py"
 CHECKS = {
-    "version", "memory", "cpu", "pids", "kill_and_freeze", "shim_is_charged", "limits_change", "network", "nothing_left",
+    "version", "memory", "cpu", "pids", "kill_and_freeze", "lent_group", "shim_is_charged", "limits_change", "network", "nothing_left",
 }  # fmt: skip
 
 
