@@ -142,13 +142,15 @@ class Loop:
         return self._due - now if events or self.busy() else -1.0
 
     def _timed(self, now: float) -> None:
-        self.on_due()
-        if now >= self._next_tick:
+        ticks = now >= self._next_tick
+        if ticks:
             self._next_tick = now + self._tick_s
+        self._due = self._next_tick  # set first: what is called may ask for less
+        self.on_due()
+        if ticks:
             self._offset = time() - self._clock()
             self._tick(now)
             self._close_all()
-        self._due = self._next_tick
 
     def _close_all(self) -> None:
         for fd in self._closing:
