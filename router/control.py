@@ -10,19 +10,23 @@ import json
 import os
 import socket
 import struct
-import tempfile
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from router import core
+from router.document import Draft, TableError
 from router.exposition import CONTENT_TYPE, render
 from router.loop import Loop
+from router.pieces import Pieces, load, release, save
 from router.proxy import Proxy, StaleTable
 from router.stream import BROKEN, READ_BYTES, Stream
-from router.table import TableError
+from router.table import RouteTable
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+LARGE_BYTES: Final = 16 * 1024
+"""Longer messages are taken apart in pieces."""
 MAX_UNREAD_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -33,12 +37,12 @@ def encode(message: Any) -> bytes:
 
 
 class Decoder:
-    """Bytes in, messages out. Raises ValueError for what is no message."""
+    """Bytes in, messages out, each still JSON. Raises ValueError for one that is too long."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[Any]:
+    def feed(self, data: bytes) -> list[bytes]:
         self.buffer += data
         messages = []
         while len(self.buffer) >= 4:
@@ -47,20 +51,24 @@ class Decoder:
                 raise ValueError(f"a message of {length} bytes")
             if len(self.buffer) < 4 + length:
                 break
-            messages.append(json.loads(bytes(self.buffer[4 : 4 + length])))
+            with memoryview(self.buffer) as view:
+                messages.append(bytes(view[4 : 4 + length]))
             del self.buffer[: 4 + length]
         return messages
 
 
 class ControlConnection(Stream):
-    """One peer on the control socket."""
+    """One peer on the control socket. Its messages are answered in order; `working` while the answer to one takes more
+    than a turn of the loop."""
 
-    __slots__ = ("control", "decoder")
+    __slots__ = ("control", "decoder", "messages", "working")
 
     def __init__(self, control: ControlServer, fd: int) -> None:
         super().__init__(control.loop, fd)
         self.control = control
         self.decoder = Decoder()
+        self.messages: deque[bytes] = deque()
+        self.working = False
         control.loop.add(fd, self)
 
     def readable(self) -> None:
@@ -74,12 +82,27 @@ class ControlConnection(Stream):
             self._http(data)
             return
         try:
-            messages = self.decoder.feed(data)
+            self.messages.extend(self.decoder.feed(data))
         except ValueError:
             self.lost()
             return
-        for message in messages:
-            self.control.serve(self, message)
+        self._next()
+
+    def _next(self) -> None:
+        while self.messages and not self.working and self.fd >= 0:
+            self.control.serve(self, self.messages.popleft())
+
+    def begin(self) -> None:
+        """The answer takes more than a turn of the loop."""
+        self.working = True
+        self.pause()
+
+    def done(self) -> None:
+        """It has been given: go on with what came behind."""
+        self.working = False
+        if self.fd >= 0:
+            self.resume()
+            self._next()
 
     def _http(self, data: bytes) -> None:
         self.decoder.buffer += data
@@ -145,14 +168,13 @@ class ControlServer:
     def abort(self) -> None: ...
 
     def close(self) -> None:
+        self.proxy.give_up()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
     def answer(self, peer: ControlConnection, message: Any) -> dict[str, Any]:
-        """Do what one message asks."""
-        verb = message.get("op") if isinstance(message, dict) else None
-        if verb == "table":
-            return self._set_table(message.get("table"))
+        """Do what one message asks, if that is not to take a table."""
+        verb = _verb(message)
         if verb == "stats":
             self.proxy.access.flush()
             return self._stats()
@@ -189,14 +211,23 @@ class ControlServer:
         self.proxy.access.flush()
         return render(self.proxy)
 
-    def _set_table(self, document: Any) -> dict[str, Any]:
+    def _table(self, peer: ControlConnection, document: Any) -> Pieces[None]:
+        """Read a table, keep it, put it in force."""
         try:
-            generation = self.proxy.set_table(document)
+            draft: Draft = yield from self.proxy.read_table(document)
         except (StaleTable, TableError) as error:
-            return self._error("stale" if isinstance(error, StaleTable) else "bad-table", str(error))
+            peer.tell(self._error("stale" if isinstance(error, StaleTable) else "bad-table", str(error)))
+            return
         if self._table_file is not None:
-            save_table(self._table_file, document)
-        return {"ok": True, "generation": generation, "worker": os.getpid()}
+            yield from save(self._table_file, document)
+        previous: list[RouteTable] = []
+
+        def put_in_force() -> dict[str, Any]:
+            previous.append(self.proxy.put_in_force(draft))
+            return {"ok": True, "generation": draft.table.generation, "worker": os.getpid()}
+
+        self._reply(peer, put_in_force)
+        yield from release(document, previous[0].hosts, previous[0].certificates)
 
     def _error(self, code: str, message: str) -> dict[str, Any]:
         return {
@@ -213,11 +244,37 @@ class ControlServer:
         for subscriber in list(self.subscribers):
             subscriber.tell(event)
 
-    def serve(self, peer: ControlConnection, message: Any) -> None:
-        """Answer a message; events that it caused follow the answer."""
+    def serve(self, peer: ControlConnection, message: bytes) -> None:
+        """Answer a message, in later turns of the loop where it is large or a table."""
+        if len(message) <= LARGE_BYTES:
+            try:
+                small = json.loads(message)
+            except (ValueError, RecursionError):
+                peer.lost()
+                return
+            if _verb(small) != "table":
+                self._reply(peer, lambda: self.answer(peer, small))
+                return
+        peer.begin()
+        self.proxy.later(self._serve(peer, message))
+
+    def _serve(self, peer: ControlConnection, message: bytes) -> Pieces[None]:
+        try:
+            read = yield from load(message.decode())
+            if _verb(read) == "table":
+                yield from self._table(peer, read.get("table"))
+            else:
+                self._reply(peer, lambda: self.answer(peer, read))
+        except (ValueError, RecursionError):
+            peer.lost()
+        finally:
+            peer.done()
+
+    def _reply(self, peer: ControlConnection, act: Callable[[], dict[str, Any]]) -> None:
+        """Act and answer; events that this caused follow the answer."""
         self._answering = True
         try:
-            answer = self.answer(peer, message)
+            answer = act()
         finally:
             self._answering = False
         peer.tell(answer)
@@ -228,20 +285,12 @@ class ControlServer:
             self._publish(event)
 
 
-def save_table(path: Path, document: Any) -> None:
-    """Keep the last good table: whole or not at all. It is a cache, so a full disk is no error."""
-    with contextlib.suppress(OSError):
-        fd, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                json.dump(document, file, separators=(",", ":"))
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)
+def _verb(message: Any) -> Any:
+    return message.get("op") if isinstance(message, dict) else None
 
 
 def load_table(path: Path) -> Any:
-    """The document kept by `save_table`, or None when there is none that can be read."""
+    """The document kept in a file, or None when there is none that can be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -137,19 +137,16 @@ class Health:
     def rule(self, table: RouteTable) -> None:
         """Check what a new table wants checked. What is known of a backend stays known."""
         before, self.checks = self.checks, {}
-        for route in table.routes():
+        for route, pool in table.checked.values():
             rule = route.policy.health if route.policy is not None else None
-            if rule is None:
-                continue
-            for pool in route.pools():
-                for backend in pool.backends:
-                    if backend.draining or backend.id in self.checks:
-                        continue
-                    check = before.get(backend.id)
-                    if check is None or check.backend is not backend:
-                        check = Check(self._proxy, backend, rule, route.host, route.log)
-                    check.rule = rule
-                    self.checks[backend.id] = check
+            for backend in pool.backends:
+                if rule is None or backend.draining or backend.id in self.checks:
+                    continue
+                check = before.get(backend.id)
+                if check is None or check.backend is not backend:
+                    check = Check(self._proxy, backend, rule, route.host, route.log)
+                check.rule = rule
+                self.checks[backend.id] = check
         for id, check in before.items():
             if self.checks.get(id) is not check:
                 check.end()

@@ -57,7 +57,7 @@ class Loop:
     ) -> None:
         self.epoll = select.epoll()
         self.handlers: list[Handler] = [NOBODY] * 1024
-        self._clock = clock
+        self.clock = clock
         self.now = clock()
         self.wall = time()
         self.stopped = False
@@ -119,7 +119,7 @@ class Loop:
     def step(self, wait: float) -> float:
         """Wait for events at most so many seconds (-1: for ever), handle them; returns how long to wait next."""
         events = self.epoll.poll(wait, BATCH)
-        self.now = now = self._clock()
+        self.now = now = self.clock()
         self.wall = now + self._offset
         handlers = self.handlers
         for fd, mask in events:
@@ -148,7 +148,7 @@ class Loop:
         self._due = self._next_tick  # set first: what is called may ask for less
         self.on_due()
         if ticks:
-            self._offset = time() - self._clock()
+            self._offset = time() - self.clock()
             self._tick(now)
             self._close_all()
 
@@ -159,10 +159,15 @@ class Loop:
 
     def _bug(self, fd: int) -> None:
         """A handler raised: say so, and end the one connection that met the bug."""
-        print("router event=bug", traceback.format_exc(), file=sys.stderr, flush=True)
+        report_bug()
         handler = self.handlers[fd]
         try:
             handler.abort()
         except Exception:
-            print("router event=bug", traceback.format_exc(), file=sys.stderr, flush=True)
+            report_bug()
             self.close(fd)
+
+
+def report_bug() -> None:
+    """A line for the operator about the exception that is being handled."""
+    print("router event=bug", traceback.format_exc(), file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
@@ -17,14 +17,20 @@ from router import request, response
 from router.access import AccessLog
 from router.backend import BackendConnection
 from router.compress import PIECES_A_TURN
+from router.document import Draft, read, read_generation
 from router.gate import Gate
 from router.health import Health
-from router.loop import Loop
+from router.loop import Loop, report_bug
 from router.metrics import Metrics
 from router.pages import Pages
+from router.pieces import Pieces, at_once
+from router.policy import Policy
 from router.relay import Pipes
 from router.stream import Stream
-from router.table import Backend, RouteTable, parse, read_generation
+from router.table import Backend, RouteTable
+
+WORK_S: Final = 0.002
+"""How much of each turn of the loop may go into work that can be interrupted."""
 
 _LOW: Final = [b"%03x" % number for number in range(4096)]
 
@@ -115,6 +121,7 @@ class Proxy:
         self.health = Health(self)
         self._pieces = 0
         self._tired: deque[BackendConnection] = deque()
+        self._work: deque[Generator[None, None, None]] = deque()
         self._stamped = 0.0
         self._stamp = b""
         self.new_id: Callable[[], bytes] = request_ids(os.urandom(20).hex()).__next__
@@ -149,14 +156,21 @@ class Proxy:
     # the table
 
     def set_table(self, document: Any) -> int:
-        """Put a table in force; returns its generation. Raises TableError, StaleTable."""
+        """Put a table in force at once; returns its generation. Raises TableError, StaleTable."""
+        self.put_in_force(at_once(self.read_table(document)))
+        return self.table.generation
+
+    def read_table(self, document: Any) -> Pieces[Draft]:
+        """The table of a document, to be put in force. Raises TableError, StaleTable."""
         generation = read_generation(document)
         if generation < self.table.generation:
             raise StaleTable(f"generation {generation} is older than {self.table.generation}")
-        table = parse(document, self.backends, self.table)
-        before = self.backends
-        for pool in table.pools.values():
-            pool.refresh(self.loop.now)
+        return (yield from read(document, self.backends, self.gates, self.table))
+
+    def put_in_force(self, draft: Draft) -> RouteTable:
+        """Serve by this table from now on; returns the one before."""
+        table, previous, before = draft.table, self.table, self.backends
+        draft.settle(self.loop.now)
         self.table = table
         self.backends = dict(table.backends)
         for backend in before.values():
@@ -170,23 +184,17 @@ class Proxy:
         for backend in table.backends.values():
             if backend.draining:
                 self.drain(backend)
-        self._set_gates(table)
+        self._set_gates(draft.gates)
         self.requests.expect(len(table.hosts))
         self.trusted_requests.expect(len(table.hosts))
         self.health.rule(table)
-        return table.generation
+        return previous
 
-    def _set_gates(self, table: RouteTable) -> None:
+    def _set_gates(self, ruled: dict[str, tuple[Gate, Policy]]) -> None:
         """Each app whose policy may make requests wait has a gate, which lives on while it is used."""
-        ruled: dict[str, Gate] = {}
-        for route in table.routes():
-            policy = route.policy
-            gate = self.gates.get(route.app)
-            if policy is not None and policy.gated:
-                gate = self.gates.setdefault(route.app, gate or Gate())
-                route.gate = gate
-                gate.rule(policy)
-                ruled[route.app] = gate
+        for app, (gate, policy) in ruled.items():
+            self.gates[app] = gate
+            gate.rule(policy)
         for app, gate in list(self.gates.items()):
             if app not in ruled:
                 gate.rule(None)
@@ -243,16 +251,42 @@ class Proxy:
             connection.pause()
             self._tired.append(connection)
 
+    def later(self, work: Generator[None, None, None]) -> None:
+        """Do this a little in each turn of the loop, after what was given before."""
+        self._work.append(work)
+        self.loop.relief = self.relieve
+
+    def give_up(self) -> None:
+        """Do no more of what was left for later."""
+        while self._work:
+            self._work.popleft().close()
+
     def relieve(self) -> bool:
-        """A turn is over: read some of those again that were set aside; whether there are more."""
+        """A turn is over: read some of those again that were set aside, go on with the work; whether there is more."""
         self._pieces = 0
+        if self._work:
+            self._go_on(self._work[0])
         for _ in range(min(PIECES_A_TURN, len(self._tired))):
             connection = self._tired.popleft()
             if connection.fd >= 0 and connection.exchange is not None and not connection.exchange.client.out:
                 connection.resume()
-        if not self._tired:
+        if not (self._tired or self._work):
             self.loop.relief = None
-        return bool(self._tired)
+            return False
+        return True
+
+    def _go_on(self, work: Generator[None, None, None]) -> None:
+        clock = self.loop.clock
+        until = clock() + WORK_S
+        try:
+            next(work)
+            while clock() < until:
+                next(work)
+        except StopIteration:
+            self._work.popleft()
+        except Exception:
+            self._work.popleft()
+            report_bug()
 
     def tick(self, now: float) -> None:
         """Once a second: time limits of clients, age of pooled connections, the end of ejections, of draining."""

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from router.arrival import PROTOCOLS, Entrance, Guests
 from router.control import ControlServer, load_table
+from router.document import TableError
+from router.pieces import Pieces, load, release
 from router.proxy import Limits, Proxy, StaleTable
-from router.table import TableError
 from router.tickets import Tickets
 from router.tls import Certificates, be_quiet
 
@@ -153,13 +154,23 @@ class Worker:
     def reload(self) -> None:
         """Put the table that the file holds now in force, if it is one."""
         if self._table_file is not None:
-            self._load(load_table(self._table_file))
+            self.proxy.later(self._reload(self._table_file))
+
+    def _reload(self, path: Path) -> Pieces[None]:
+        try:
+            document = yield from load(path.read_text(encoding="utf-8"))
+            draft = yield from self.proxy.read_table(document)
+        except (OSError, ValueError, RecursionError, StaleTable) as error:
+            _refuse(error)
+            return
+        previous = self.proxy.put_in_force(draft)
+        yield from release(document, previous.hosts, previous.certificates)
 
     def _load(self, table: Any) -> None:
         try:
             self.proxy.set_table(table)
         except (TableError, StaleTable) as error:
-            print(f"router event=bad-table error={json.dumps(str(error))}", file=sys.stderr, flush=True)
+            _refuse(error)
 
     def drain(self) -> None:
         """Accept no more; finish what runs; end."""
@@ -177,13 +188,18 @@ class Worker:
         self.proxy.loop.add(reading, _Signals(self, reading))
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        gc.set_threshold(5_000, 3, 3_000)  # a large table is many objects: small passes, and seldom all
         try:
             self.proxy.loop.run()
         finally:
             self.proxy.access.close()
             self.control.close()
             signal.set_wakeup_fd(-1)
+
+
+def _refuse(error: Exception) -> None:
+    """A line for the operator about a table that is not taken."""
+    print(f"router event=bad-table error={json.dumps(str(error))}", file=sys.stderr, flush=True)
 
 
 class _Signals:

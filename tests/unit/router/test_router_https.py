@@ -12,7 +12,7 @@ from harness.router import End, Rig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.table import TableError, parse
+from router.document import TableError, parse
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HSTS = b"\r\nStrict-Transport-Security: max-age=3600\r\n"

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from router import request, response
 from router.access import A_FEW, AccessLog, Ring, format_lines, quote
 from router.choice import choose
-from router.control import load_table, save_table
+from router.control import load_table
+from router.document import TableError, parse
 from router.errors import FAILURES
 from router.lines import MAX_LINE_BYTES, BadHead, HeadMemory, HeadReader, Line
 from router.metrics import Metrics
 from router.pages import Pages
-from router.table import Backend, Pool, Route, RouteTable, TableError, parse
+from router.pieces import at_once, save
+from router.table import Backend, Pool, Route, RouteTable
 
 UUID = b"6f1ed002-ab55-4985-a140-14ebf0951522"
 
@@ -301,7 +303,7 @@ def test_a_document_that_is_no_table_changes_nothing(changes: dict[str, Any]) ->
 def test_the_last_good_table_is_kept_whole(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     assert load_table(path) is None
-    save_table(path, document())
+    at_once(save(path, document()))
     assert load_table(path) == document()
     path.write_text("{")
     assert load_table(path) is None
@@ -369,7 +371,7 @@ def test_pages_from_another_template(tmp_path: Path) -> None:
 
 
 def entry(**changes: Any) -> Logged:
-    route = Route(b"x.example.com", b"/", "x", "a1", None, FAILURES["no-web"], {})
+    route = Route(b"x.example.com", b"/", "x", "a1", None, FAILURES["no-web"])
     made = Logged(
         1785880395.123456, b"GET", b"/a?b=1", b"x.example.com", UUID, b"1.2.3.4", b"web.1", 0.001, 0.014, 200, 255, None, route, b"http"
     )  # fmt: skip
