@@ -61,6 +61,13 @@ class Conflict(PaasError):
     http_status = 409
 
 
+class TooMany(PaasError):
+    """Too much was asked for in too short a time; the hint says when to try again."""
+
+    code = "too_many"
+    http_status = 429
+
+
 class BuildFailed(PaasError):
     """A build ended without an image; `cause` is the class (out of memory, build command failed …)."""
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 
 from paas.diagnosis import size_text
-from paas.errors import BadInput, Conflict, NotFound
+from paas.errors import BadInput, Conflict, NotFound, TooMany
 from paas.model import App, Image, Release
 from paas.names import check_config
 from paas.specs import RELEASE_TYPE
 from paas.store import Tx, apps, canaries, configs, events, formations, images, releases
+
+CHANGES, CHANGES_S = 120, 60.0
+"""So many releases an app may have in so many seconds before one is refused that no push makes."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ def rollback_target(tx: Tx, app: App, number: int | None) -> Release:
             f"The image of v{release.number} is no longer kept.",
             "Push the commit again, or choose a newer one.",
         )
+    if not configs.kept(tx, app.id, release.config_number):
+        raise BadInput(f"The config vars of v{release.number} are no longer kept.", "Choose a newer release.")
     return release
 
 
@@ -64,6 +70,8 @@ def next_release(
 
     Raises BadInput, Conflict or NotFound for an impossible change.
     """
+    if change.image_digest is None:
+        _check_rate(tx, app)
     image_digest, commit = change.image_digest, change.commit
     config_number = base.config_number if base else app.config_number
     if change.rollback_to is not None:
@@ -86,6 +94,7 @@ def next_release(
         actor=actor,
         state="pending" if image else "succeeded",
     )
+    configs.prune(tx, app.id, releases.rollback_configs(tx, app.id))
     detail = {"release": release.number, "description": description}
     events.add(tx, app.id, actor, "release.create", detail)
     return release
@@ -100,6 +109,18 @@ def promoted(tx: Tx, app: App, change: Change) -> Release | None:
         raise Conflict(f"v{number} is no longer the canary of {app.name}.", "See: paas releases")
     release = releases.get(tx, app.id, canary.release_number)
     return release if release is not None and release.state == "pending" else None
+
+
+def _check_rate(tx: Tx, app: App) -> None:
+    """Each change of the config vars or limits is a release with rows of its own. Raises TooMany."""
+    now = time.time()
+    made = releases.made_since(tx, app.id, now - CHANGES_S)
+    if len(made) >= CHANGES:
+        wait_s = max(1, round(made[-CHANGES] + CHANGES_S - now))
+        raise TooMany(
+            f"{app.name} has had {len(made)} releases within a minute; {CHANGES} are allowed.",
+            f"Try again in {wait_s} s. One command can set many vars: paas config:set A=1 B=2",
+        )
 
 
 def _config(tx: Tx, app: App, number: int, change: Change) -> int:

@@ -36,6 +36,8 @@ def show(app_name: str) -> dict[str, Any]:
         release = releases.get(tx, app.id, number)
         if release is None:
             raise NotFound(f"{app.name} has no release v{number}.", "See: paas releases")
+        if not configs.kept(tx, app.id, release.config_number):
+            raise NotFound(f"The config vars of v{number} are no longer kept.", "See: paas releases")
         return {"vars": configs.get(tx, app.id, release.config_number)}
 
 

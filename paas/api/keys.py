@@ -11,11 +11,13 @@ from paas.api.bodies import body, text
 from paas.api.context import context
 from paas.api.shapes import key_json
 from paas.api.users import meant, user_name
-from paas.errors import NotFound
+from paas.errors import Conflict, NotFound
 from paas.publickey import parse
 from paas.store import events, keys, users
 
 routes = Blueprint("keys", __name__)
+
+_MOST = 100
 
 
 @routes.get("/v1/keys")
@@ -35,6 +37,8 @@ def add() -> tuple[dict[str, Any], int]:
     key = parse(data["public_key"])
     with where.store.write() as tx:
         user = meant(tx, who, data["user"], make=True)
+        if len(keys.of_user(tx, user.id)) >= _MOST:
+            raise Conflict(f"{user.name} has {_MOST} keys already.", "Remove one first; see: paas keys")
         added = keys.add(tx, user.id, fingerprint=key.fingerprint, public_key=key.text, comment=key.comment)
         events.add(tx, None, who.name, "key.add", {"user": user.name, "fingerprint": key.fingerprint})
     return {**key_json(added, user), "role": user.role}, 201

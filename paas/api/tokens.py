@@ -38,7 +38,9 @@ def create() -> tuple[dict[str, Any], int]:
     with where.store.write() as tx:
         user = meant(tx, who, data["user"], make=not data["user"])
         mine = tokens.of_user(tx, user.id)
-        if any(token.name == data["name"] for token in mine) or len(mine) >= _MOST:
+        if len(mine) >= _MOST:
+            raise Conflict(f"{user.name} has {_MOST} tokens already.", "Revoke one first; see: paas tokens")
+        if any(token.name == data["name"] for token in mine):
             raise Conflict(
                 f"{user.name} has a token {data['name']} already.", "Choose another name, or revoke it."
             )

@@ -17,22 +17,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from paas import edge, logs, threads
+from paas.converge import prune
 from paas.errors import PaasError
-from paas.model import Build, Instance, Release
+from paas.model import Build, Instance
 from paas.settings import Settings
 from paas.store import (
     Store,
     Tx,
     apps,
     builds,
-    canaries,
     certificates,
-    deployments,
     images,
     instances,
     layer_keys,
     poke,
-    releases,
     routing,
 )
 from runtime.client import SpawnerError
@@ -43,15 +41,10 @@ log = logging.getLogger("converge.collect")
 
 EVERY_S = 120.0
 SOON_S = 2.0
-KEEP_BUILDS = 50
-KEEP_INSTANCES = 200
-KEEP_DEPLOYMENTS = 50
 SOURCE_AGE_S = 86400.0
 LAYER_KEY_AGE_S = 7 * 86400.0
 CLOCK_S = 0.02
 """So far the times of files may be behind the clock, which the kernel reads for them once a tick."""
-IMAGE_AGE_S = 3600.0
-"""A built image without a release is a push that waits for its turn, or one that failed."""
 
 
 class LayerClient(Protocol):
@@ -119,7 +112,7 @@ class Collector:
         _remove_files(self._layout.builds / app_id)
         logs.remove_router_files(self._layout, app_id)
         with self._store.write() as tx:
-            _forget_layers(tx, {(app_id, image.digest) for image in images.of_app(tx, app_id)})
+            prune.forget_layers(tx, {(app_id, image.digest) for image in images.of_app(tx, app_id)})
             apps.delete(tx, app_id)
         poke(self._poke_path)
         poke(self._layout.git_socket)
@@ -136,22 +129,16 @@ class Collector:
         _done("layers", self._collect_layers)
         _done("blobs", self._collect_blobs)
         _done("edge", self._collect_edge)
+        _done("store", self._shrink_store)
 
     def _collect_app(self, app_id: str, live: list[str]) -> None:
         with self._store.write() as tx:
-            gone = _forget_images(tx, app_id, self._settings.keep_releases, time.time())
-            instances.prune(tx, app_id, KEEP_INSTANCES)
-            deployments.prune(tx, app_id, KEEP_DEPLOYMENTS)
-            old_builds = builds.of_app(tx, app_id, 100_000)[KEEP_BUILDS:]
-            for build in old_builds:
-                if build.status != "running":
-                    builds.delete(tx, app_id, build.number)
-        for build in old_builds:
-            with suppress(FileNotFoundError):
-                (self._layout.builds / app_id / f"{build.number}.log").unlink()
+            gone = prune.prune_app(tx, app_id, self._settings.keep_releases, time.time())
+        for number in gone.builds:
+            (self._layout.builds / app_id / f"{number}.log").unlink(missing_ok=True)
         freed = logs.enforce_cap(self._layout, app_id, self._settings.log_cap_bytes, live)
-        if gone or freed:
-            log.info("app=%s images=%d log_bytes=%d collected", app_id, len(gone), freed)
+        if gone.images or freed:
+            log.info("app=%s images=%d log_bytes=%d collected", app_id, len(gone.images), freed)
 
     def _collect_sources(self) -> None:
         """Trees that a killed git daemon left; a push removes its own."""
@@ -197,6 +184,13 @@ class Collector:
         for kind, files in named.items():
             edge.sweep(self._layout.edge, kind, files)
 
+    def _shrink_store(self) -> None:
+        with self._store.write() as tx:
+            prune.prune_events(tx)
+        freed = self._store.shrink()
+        if freed > 0:
+            log.info("store bytes=%d given back", freed)
+
 
 def _done(what: str, step: Callable[[], object]) -> bool:
     """Take a step; whether it was taken. What failed is logged and tried again at the next pass."""
@@ -222,57 +216,6 @@ def orphaned_builds(tx: Tx, live: Iterable[Instance]) -> frozenset[int]:
         if build is None or build.status != "running" or not _alive(build.holder):
             found.add(instance.id)
     return frozenset(found)
-
-
-def kept_images(
-    history: list[Release], serving: int | None, keep: int, canary: int | None = None
-) -> set[str]:
-    """Digests of the images of the last `keep` succeeded releases (newest first), of the serving one, of the
-    canary, and of those that have not ended. Pure."""
-    succeeded = [r for r in history if r.state == "succeeded" and r.image_digest is not None]
-    kept = succeeded[:keep] + [r for r in history if r.state == "pending" or r.number in (serving, canary)]
-    return {r.image_digest for r in kept if r.image_digest is not None}
-
-
-def awaited_images(history: list[Release], made: list[Build], now: float) -> set[str]:
-    """Digests of the newest image, whose layers the next push takes even if its release failed, and of recent
-    builds that no release names since: pushes on their way. `made` is newest first. Pure."""
-    built = [(build, build.image_digest) for build in made if build.image_digest is not None]
-    return {digest for _, digest in built[:1]} | {
-        digest
-        for build, digest in built
-        if now - (build.finished_at or now) < IMAGE_AGE_S
-        and not any(r.image_digest == digest and r.created_at >= build.started_at for r in history)
-    }
-
-
-def _forget_images(tx: Tx, app_id: str, keep: int, now: float) -> list[str]:
-    app = apps.by_id(tx, app_id)
-    made = builds.of_app(tx, app_id, 100)
-    if app is None or any(build.status == "running" for build in made):
-        return []
-    history = releases.of_app(tx, app_id, 1_000_000)
-    canary = canaries.of_app(tx, app_id)
-    kept = kept_images(history, app.release_number, keep, canary.release_number if canary else None)
-    kept |= awaited_images(history, made, now)
-    gone = [image.digest for image in images.of_app(tx, app_id) if image.digest not in kept]
-    _forget_layers(tx, {(app_id, digest) for digest in gone})
-    for digest in gone:
-        releases.forget_image(tx, app_id, digest)
-        images.delete(tx, app_id, digest)
-    return gone
-
-
-def _forget_layers(tx: Tx, leaving: set[tuple[str, str]]) -> None:
-    """Forget the layers that only the leaving images (app, digest) are made of, so that they are collected, too."""
-    own: set[str] = set()
-    others: set[str] = set()
-    for image in images.all(tx):
-        (own if (image.app_id, image.digest) in leaving else others).update(image.layers)
-    own -= others
-    for key in layer_keys.all(tx):
-        if key.digest in own:
-            layer_keys.delete(tx, key.key)
 
 
 def unused_since(running: Iterable[Build], now: float) -> float:

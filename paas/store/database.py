@@ -30,6 +30,11 @@ BUSY_S = 5.0
 _IDLE_CONNECTIONS = 8
 _SCHEMA = Path(__file__).parent / "schema"
 _OLDEST_SQLITE = (3, 51, 3)
+_INCREMENTAL = 2
+_SPARE_PAGES = 256
+_PIECE_PAGES = 1024
+_LOG_BYTES = 4 * 1024 * 1024
+"""What the write-ahead log keeps of its length when all of it is in the database."""
 
 
 class StoreError(PaasError):
@@ -92,6 +97,44 @@ class Store:
         finally:
             self._writer.release()
 
+    def shrink(self) -> int:
+        """Give back to the file system what deleted rows have left; bytes given back.
+
+        Writers wait for one piece at most. A file that was made before files could shrink is written anew, once.
+        """
+        before = self.path.stat().st_size
+        with self.read() as tx:
+            spare, whole = int(tx.pragma("freelist_count")), int(tx.pragma("page_count"))
+            able = int(tx.pragma("auto_vacuum")) == _INCREMENTAL
+        if spare > max(_SPARE_PAGES, whole // 8):
+            if able:
+                self._give_back(spare - _SPARE_PAGES)
+            else:
+                self._write_anew()
+        with self._connection() as tx:
+            tx.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return before - self.path.stat().st_size
+
+    def _give_back(self, pages: int) -> None:
+        while pages > 0:
+            with self.write() as tx:
+                tx.execute(f"PRAGMA incremental_vacuum({_PIECE_PAGES})").fetchall()
+            pages -= _PIECE_PAGES
+
+    def _write_anew(self) -> None:
+        with self._connection() as tx, _no_busy(), _no_room():
+            tx.pragma("query_only", False)
+            tx.execute("VACUUM")
+
+    @contextmanager
+    def _connection(self) -> Iterator[apsw.Connection]:
+        """One of its own, outside of transactions."""
+        connection = connect(self.path)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Close idle connections. Transactions under way close theirs when they end."""
         while self._idle:
@@ -126,10 +169,14 @@ def connect(path: Path) -> apsw.Connection:
         raise StoreError(f"The database {path} cannot be opened: {error}") from error
     connection.set_busy_timeout(int(BUSY_S * 1000))
     with _no_busy():
+        connection.pragma(
+            "auto_vacuum", _INCREMENTAL
+        )  # takes effect in a file without tables, else with VACUUM
         if connection.pragma("journal_mode") != "wal":
             connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
         connection.pragma("foreign_keys", True)
+        connection.pragma("journal_size_limit", _LOG_BYTES)
         connection.pragma("cache_size", -1024)
         connection.pragma("query_only", True)
     return connection

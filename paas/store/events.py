@@ -24,6 +24,16 @@ def last(tx: Tx) -> int:
     return int(one(tx, "SELECT coalesce(max(seq), 0) FROM event")[0])
 
 
+def prune(tx: Tx, keep: int) -> None:
+    """Forget all events but the newest `keep` of each app, and of all those that are no present app's."""
+    tx.execute(
+        "DELETE FROM event WHERE seq IN (SELECT seq FROM (SELECT seq, row_number() OVER"
+        " (PARTITION BY app.id ORDER BY seq DESC) AS place FROM event LEFT JOIN app ON app.id = event.app_id)"
+        " WHERE place > ?)",
+        (keep,),
+    )
+
+
 def after(tx: Tx, seq: int, limit: int = 1000) -> list[Event]:
     """Oldest first."""
     rows = tx.execute(

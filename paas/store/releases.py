@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from paas.model import Release
@@ -74,6 +75,28 @@ def set_state(tx: Tx, app_id: str, number: int, state: str, *, cause: str = "") 
     tx.execute(
         "UPDATE release SET state = ?, cause = ? WHERE app_id = ? AND number = ?",
         (state, cause, app_id, number),
+    )
+
+
+def made_since(tx: Tx, app_id: str, moment: float) -> list[float]:
+    """When (unix seconds) releases of the app were made since then, oldest first."""
+    sql = "SELECT created_at FROM release WHERE app_id = ? AND created_at > ? ORDER BY created_at"
+    return [float(at) for (at,) in tx.execute(sql, (app_id, moment))]
+
+
+def rollback_configs(tx: Tx, app_id: str) -> set[int]:
+    """The numbers of the configurations of releases that have an image, or have not ended."""
+    sql = "SELECT config_number FROM release WHERE app_id = ? AND (image_digest IS NOT NULL OR state = 'pending')"
+    return {int(number) for (number,) in tx.execute(sql, (app_id,))}
+
+
+def prune(tx: Tx, app_id: str, keep: int, used: Collection[int]) -> None:
+    """Forget all releases but the newest `keep`, the `used` ones, and those that a deployment names."""
+    tx.execute(
+        "DELETE FROM release WHERE app_id = ?1 AND number NOT IN (SELECT value FROM json_each(?3))"
+        " AND number <= (SELECT max(number) FROM release WHERE app_id = ?1) - ?2"
+        " AND number NOT IN (SELECT release_number FROM deployment WHERE app_id = ?1)",
+        (app_id, keep, json.dumps(sorted(used))),
     )
 
 

@@ -13,7 +13,8 @@ from harness.fake_runtime import FakeSpawner
 from paas import edge
 from paas.certificates import Certificate
 from paas.converge import collect
-from paas.converge.collect import Collector, kept_images, orphaned_builds
+from paas.converge.collect import Collector, orphaned_builds
+from paas.converge.prune import kept_releases
 from paas.model import App, Image, Release
 from paas.push import holder
 from paas.settings import load
@@ -187,7 +188,7 @@ def test_the_last_succeeded_the_serving_and_the_pending_release_keep_their_image
 
     states = ["succeeded", "succeeded", "failed", "succeeded", "failed", "pending"]
     history = [release(number, state) for number, state in enumerate(states, 1)][::-1]
-    assert kept_images(history, 1, 2) == {"d1", "d2", "d4", "d6"}
+    assert {release.number for release in kept_releases(history, 1, 2)} == {1, 2, 4, 6}
 
 
 def test_build_instances_are_orphans_when_their_builder_is_dead_or_done(home: Home) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from paas.canary import begin, begin_pushed, check_beside, come_up, follow
-from paas.converge.collect import kept_images
+from paas.converge.prune import kept_releases
 from paas.deploy import open_deployment, restart
 from paas.errors import BadInput, Conflict, DeployFailed, NotFound, PaasError
 from paas.model import App, Canary, Image
@@ -224,8 +224,12 @@ def test_a_deployment_cancels_a_pushed_canary(shop: Shop) -> None:
 def test_the_image_of_a_canary_is_kept(shop: Shop) -> None:
     with shop.store.read() as tx:
         history = releases.of_app(tx, shop.id)
-    assert kept_images(history, 2, 1) == {"sha256:2"}
-    assert kept_images(history, 2, 1, canary=1) == {"sha256:1", "sha256:2"}
+
+    def kept(canary: int | None) -> set[str | None]:
+        return {release.image_digest for release in kept_releases(history, 2, 1, canary)}
+
+    assert kept(None) == {"sha256:2"}
+    assert kept(1) == {"sha256:1", "sha256:2"}
 
 
 def test_restarting_web_1_spares_canary_1(shop: Shop) -> None:
