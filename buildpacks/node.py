@@ -6,10 +6,12 @@ The image gets production dependencies only; a build script runs over a second, 
 from __future__ import annotations
 
 import json
+import posixpath
 from dataclasses import dataclass
 from typing import Any
 
 from buildpacks import noderuntime, static
+from buildpacks.nodefailures import BUILD_HINTS, FAILURE_HINTS
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
 
 RECIPE = "node-1"
@@ -29,59 +31,6 @@ BUILD_ENV = {
     "PATH": "/app/.node/bin:/app/node_modules/.bin:/usr/local/bin:/usr/bin:/bin",
 }
 RUN_ENV = {"NODE_ENV": "production", "LANG": "C.UTF-8"}
-
-FAILURE_HINTS = (
-    (
-        r"npm (?:error|ERR!) code EUSAGE",
-        "package-lock.json does not fit package.json",
-        "Run npm install and commit package-lock.json.",
-    ),
-    (
-        r"npm (?:error|ERR!) code EBADENGINE|Unsupported engine",
-        "a package wants another version of Node",
-        "Set engines.node in package.json to it.",
-    ),
-    (
-        r"npm (?:error|ERR!) 404[^\n]*?'(?P<name>[^']+)'",
-        "no package {name} in the registry",
-        "Check its name and version in package.json.",
-    ),
-    (
-        r"npm (?:error|ERR!) code (?:E404|ETARGET)",
-        "a package or version is not in the registry",
-        "Check package.json.",
-    ),
-    (
-        r"npm (?:error|ERR!) code EINTEGRITY",
-        "a package is not the one that was locked",
-        "Run npm install and commit package-lock.json.",
-    ),
-    (
-        r"npm (?:error|ERR!) code ERESOLVE",
-        "the dependencies contradict each other",
-        "Run npm install locally.",
-    ),
-    (
-        r"npm (?:error|ERR!) code (?:ENOTFOUND|ETIMEDOUT|ECONNREFUSED|ECONNRESET|EAI_AGAIN)",
-        "the npm registry could not be reached",
-        "Check the server's registry settings: paas doctor",
-    ),
-    (r"gyp ERR!", "compiling a native package failed", "Use a version with prebuilt binaries."),
-)
-BUILD_HINTS = (
-    (
-        r"JavaScript heap out of memory",
-        "the build script ran out of JavaScript heap",
-        "Raise builds.memory_bytes.",
-    ),
-    (
-        r"(?:sh: \d+: |sh: )(?P<name>[\w./-]+): (?:command )?not found",
-        "command not found: {name}",
-        "Add the package that brings it to devDependencies.",
-    ),
-    (r"Missing script: [\"'](?P<name>[^\"']+)", "package.json has no script {name}", "Add it to scripts."),
-    *FAILURE_HINTS,
-)
 
 
 @dataclass(frozen=True)
@@ -148,6 +97,7 @@ def _read(tree: Tree) -> tuple[_Package, tuple[str, ...]]:
     local = "workspaces" in data or any(
         spec.startswith(("file:", "link:", ".", "/")) for spec in wanted.values()
     )
+    _check_folders(tree, wanted)
     if any(name.startswith("node_modules/") for name in tree.names()):
         warnings.append(
             "node_modules/ is in the commit and covers what npm installs: git rm -r --cached node_modules"
@@ -158,6 +108,19 @@ def _read(tree: Tree) -> tuple[_Package, tuple[str, ...]]:
     return _Package(scripts, data.get("engines"), bool(_dev(data)), local, lock, pinned, compiles), tuple(
         warnings
     )
+
+
+def _check_folders(tree: Tree, wanted: dict[str, str]) -> None:
+    """npm links a folder that is missing without a word, and the app fails when it starts."""
+    for name, spec in wanted.items():
+        path = posixpath.normpath(spec.removeprefix("file:").removeprefix("link:"))
+        if spec.startswith(("file:", "link:")) and not (
+            tree.exists(path) or path == "." or any(file.startswith(f"{path}/") for file in tree.names())
+        ):
+            raise BuildRefused(
+                f"package.json: {name} is at {spec}, which is not in the repository.",
+                "Commit that folder, or take the line out.",
+            )
 
 
 def _dev(data: dict[str, Any]) -> dict[str, str]:

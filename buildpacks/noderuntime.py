@@ -6,6 +6,7 @@ their integrity, any other exact one is checked against what the registry says o
 
 from __future__ import annotations
 
+from buildpacks.failurehint import FailureHint
 from buildpacks.plan import BuildRefused, Step, Tree, read_text
 from buildpacks.semver import parse_exact, satisfies
 
@@ -132,9 +133,11 @@ def _step(name: str, title: str, script: str, version: str, outputs: tuple[str, 
         shared=True,
         in_image=in_image,
         failure_hints=(
-            (r"HTTP Error 404", f"the registry has no Node {version}", "Ask for another version of Node."),
-            (
-                r"urlopen error|timed out|Connection",
+            FailureHint(
+                "HTTP Error 404", f"the registry has no Node {version}", "Ask for another version of Node."
+            ),
+            FailureHint(
+                "urlopen error|timed out|Connection",
                 "the npm registry could not be reached",
                 "Check the server's registry settings: paas doctor",
             ),

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from buildpacks.failurehint import FailureHint
+
 
 class Tree(Protocol):
     """A read-only view of the pushed files. Paths are relative, `/`-separated, never normalised away."""
@@ -54,9 +56,8 @@ class Step:
     after_source: bool = False
     env: dict[str, str] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
-    failure_hints: tuple[tuple[str, str, str], ...] = ()
-    """`(regular expression over the output, cause, what to do)`: the first match names the failure; the texts
-    may use the expression's named groups as in `{name}`."""
+    failure_hints: tuple[FailureHint, ...] = ()
+    """What its output may say when it fails: the first that matches names the failure."""
     onto: tuple[str, ...] = ()
     """Names of earlier steps whose layers lie below this one, lowest first."""
     shared: bool = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
-import re
 import select
 import socket
 import threading
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from buildpacks.failurehint import FailureHint, named_cause
 from paas.errors import BuildFailed, Cancelled, PaasError, Unavailable
 from paas.harmless import harmless
 from paas.model import App
@@ -32,6 +32,7 @@ ATTACH_S = 10.0
 CPU_WEIGHT = 20
 TAIL_LINES = 20
 MATCHED_LINES = 400
+KEPT_ERRORS = 10
 MAX_LINE = 2000
 MAX_OUTPUT_BYTES = 8 * MIB
 
@@ -79,7 +80,7 @@ class Job:
     mounts: tuple[Mount, ...]
     stdin: bytes
     outputs: tuple[str, ...]
-    failure_hints: tuple[tuple[str, str, str], ...] = ()
+    failure_hints: tuple[FailureHint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,20 @@ class Output:
     line: Callable[[str], None]
     cancelled: Callable[[], bool] = lambda: False
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=MATCHED_LINES))
+    errors: list[str] = field(default_factory=list)
+    """The first lines that begin with «error:», because a tool's own sentence may stand above a long log."""
     taken: int = 0
+
+    def begin_step(self) -> None:
+        """What an earlier step printed says nothing about why this one fails."""
+        self.recent.clear()
+        self.errors.clear()
 
     def from_instance(self, text: str) -> None:
         """One line that a build printed; beyond the cap only the last ones are kept, for a failure."""
         self.recent.append(text)
+        if text.startswith("error:") and len(self.errors) < KEPT_ERRORS:
+            self.errors.append(text)
         before, self.taken = self.taken, self.taken + len(text) + 1
         if self.taken <= MAX_OUTPUT_BYTES:
             self.line(("       " + text).rstrip())
@@ -162,6 +172,7 @@ def _turn(owner: int | None, output: Output) -> Iterator[None]:
 
 
 def _run(platform: Platform, app: App, build_number: int, job: Job, output: Output) -> Made:
+    output.begin_step()
     with platform.store.write() as tx:
         row = instances.create(tx, app.id, kind="build", type="build", detail={"build": build_number})
     cause, exit_record = "cancelled", None
@@ -345,16 +356,7 @@ def _failure(
         how = f"did not end within {settings.builds_wall_s:g} s"
         hint = "Make the build faster, or raise builds.wall_s in paas.yml."
     else:
-        named, hint = _named_cause(job, "\n".join(output.recent))
-        how += named
+        named = named_cause(job.failure_hints, [*output.errors, *output.recent])
+        how += f": {named[0]}" if named else ""
+        hint = named[1] if named else "Run the same step on your machine to see it fail there."
     return BuildFailed(f"{job.title} {how}", hint, cause=cause, lines=lines)
-
-
-def _named_cause(job: Job, text: str) -> tuple[str, str]:
-    """What the output says went wrong, in words, and what to do about it."""
-    for pattern, cause, advice in job.failure_hints:
-        match = re.search(pattern, text)
-        if match:
-            groups = {name: value or "" for name, value in match.groupdict().items()}
-            return f": {cause.format(**groups)}", advice.format(**groups)
-    return "", "Run the same step on your machine to see it fail there."

@@ -104,7 +104,7 @@ def test_packages_that_compile_get_headers_and_are_not_shared() -> None:
     [
         ({"dependencies": {"ms": "2"}}, {}),
         ({"dependencies": {"ms": "2"}}, {"package_lock__json": lock(ms={"version": "2.0.0"})}),
-        ({"dependencies": {"ms": "file:../ms"}}, {"package_lock__json": lock(**MS)}),
+        ({"dependencies": {"ms": "file:./ms"}}, {"package_lock__json": lock(**MS), "ms/package.json": "{}"}),
         ({"workspaces": ["a"]}, {"package_lock__json": lock(**MS)}),
         ({"dependencies": {"ms": "2"}}, {"package_lock__json": lock(**MS), "__npmrc": "//r/:_authToken=${T}"}),
     ],
@@ -114,6 +114,12 @@ def test_layer_is_shared_only_when_digests_alone_decide_it(
 ) -> None:
     result = planned({"scripts": START, **package}, **files)
     assert not step(result, "dependencies").shared
+
+
+@pytest.mark.parametrize("spec", ["file:../ms", "file:./missing", "link:missing"])
+def test_a_folder_that_is_not_in_the_repository_is_refused(spec: str) -> None:
+    with pytest.raises(BuildRefused, match=f"ms is at {spec}, which is not in the repository"):
+        planned({"scripts": START, "dependencies": {"ms": spec}})
 
 
 def test_a_site_that_is_only_built_is_served() -> None:

@@ -16,7 +16,7 @@ from buildpacks.plan import Plan, Step
 from paas import build
 from paas.appjson import AppManifest, EnvVar
 from paas.build import Described, _say_processes, build_image, describe
-from paas.buildstep import Job, Made, Output, _cause, _Lines, _named_cause
+from paas.buildstep import Job, Made, Output, _cause, _Lines
 from paas.errors import BadInput
 from paas.model import App, Image
 from paas.push import PushRequest, holder, holder_alive, wanted_vars
@@ -331,12 +331,16 @@ def test_the_exit_record_gives_the_cause(record: dict[str, Any], cause: str) -> 
     assert _cause(record) == cause
 
 
-def test_the_first_hint_that_matches_names_the_failure() -> None:
-    hints = ((r"missing (?P<what>\w+)", "no {what}", "add {what}"), (r".", "something", "look"))
-    job = Job("t", "", (), {}, (), b"", (), hints)
-    assert _named_cause(job, "x\nmissing thing\n") == (": no thing", "add thing")
-    assert _named_cause(job, "else") == (": something", "look")
-    assert _named_cause(replace(job, failure_hints=()), "else")[0] == ""
+def test_a_tool_s_own_sentence_is_kept_above_a_long_log_but_not_from_step_to_step() -> None:
+    output = Output(lambda _line: None)
+    output.from_instance("error: Failed to build `numpy==1.21.0`")
+    for number in range(5000):
+        output.from_instance(f"error: line {number} of a compiler" if number % 2 else "warning")
+    assert output.errors[0] == "error: Failed to build `numpy==1.21.0`"
+    assert len(output.errors) + len(output.recent) < 500
+    output.begin_step()
+    assert not output.errors
+    assert not output.recent
 
 
 def test_what_an_image_remembers_of_app_json_is_json() -> None:
