@@ -36,6 +36,7 @@ from paas import edge, logs, routed, x509
 from paas.authority import keep, secrets_folder
 from paas.certificates import LAST_RETRY_S, AutoCertificate, Challenge, due_at, retry_s
 from paas.errors import PaasError, Unavailable
+from paas.journal import log_to_stderr
 from paas.settings import Settings
 from paas.store import Store, certificates, challenges, events, poke
 from runtime import syscalls
@@ -294,7 +295,7 @@ def main() -> int:
     settings = Settings.read(parser.parse_args().settings)
     if os.getppid() != parent:
         return 1
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
+    log_to_stderr()
     store = Store(settings.layout().database)
     Attempts(settings, store).run()
     store.close()

@@ -80,7 +80,7 @@ def follow(
     When `cancelled` turns true a cancel is asked for (it has no effect after the commit point) and the stream
     goes on to the true end. Raises DeployFailed or Cancelled, with the diagnosis.
     """
-    seen, asked = 0, False
+    seen, asked, told = 0, False, set[str]()
     while True:
         try:
             with store.read() as tx:
@@ -91,10 +91,11 @@ def follow(
             raise DeployFailed(gone, cause="app destroyed") from None
         for seq, text in lines:
             seen = seq
+            told.add(text.strip())
             yield text
         if deployment.finished_at is not None:
             if deployment.state != "succeeded":
-                raise failure_of(deployment)
+                raise _without_repetition(failure_of(deployment), told)
             return
         if not asked and cancelled():
             asked = True
@@ -102,6 +103,13 @@ def follow(
                 deployments.request_cancel(tx, deployment_id)
             poke()
         time.sleep(POLL_S)
+
+
+def _without_repetition(error: PaasError, told: Collection[str]) -> PaasError:
+    """A release command's output is evidence that has been told already, while it ran."""
+    if error.lines and all(line.strip() in told for line in error.lines if line.strip()):
+        error.hint, error.lines = error.hint.replace("output is below", "output is above"), ()
+    return error
 
 
 def cancel(store: Store, poke: Callable[[], None], deployment_id: int) -> None:
@@ -153,7 +161,8 @@ def follow_formation(
             return
         if time.monotonic() > deadline:
             raise DeployFailed(
-                f"Not there yet after {timeout_s:.0f} s: {', '.join(missing)}.", "See: paas ps"
+                f"Not there yet after {timeout_s:.0f} s: {', '.join(missing)}.",
+                "The platform goes on trying. See: paas ps",
             )
         time.sleep(POLL_S)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from flask import Blueprint, Response
@@ -15,7 +15,7 @@ from paas.api.deploys import deploy
 from paas.api.shapes import formation_json, image_of, limits_json, release_of
 from paas.api.streams import Cancelled, Emit, stream
 from paas.deploy import follow_formation, restart
-from paas.errors import BadInput, Conflict, NotFound
+from paas.errors import BadInput, Conflict, DeployFailed, NotFound
 from paas.model import App, Image
 from paas.names import MAX_QUANTITY, InstanceName, ProcessType, check_limit, quantity, scalable, shown_limit
 from paas.release import Change
@@ -43,7 +43,7 @@ def scale(app_name: str) -> Response:
     with where.store.write() as tx:
         known = _types(_image(tx, app))
         entries = formations.of_app(tx, app.id)
-        done = {}
+        old, done = {}, {}
         for type, change in changes.items():
             if type not in known:
                 raise _unknown_type(app, type, known)
@@ -54,13 +54,38 @@ def scale(app_name: str) -> Response:
                     f"{type} cannot be scaled to {after}.", f"It must be from 0 to {MAX_QUANTITY}."
                 )
             formations.set_quantity(tx, app.id, type, after)
-            done[str(type)] = after
+            old[str(type)], done[str(type)] = before, after
         events.add(tx, app.id, who.name, "formation.scale", {"quantities": done})
     where.poke()
     where.tell(
         app.id, f"Scaled to {' '.join(f'{type}@{count}' for type, count in done.items())} by {who.name}"
     )
-    return _converging(where, app, done)
+    return _converging(
+        where, app, done, undo=lambda error: _scale_back(where, app, who.name, old, done, error)
+    )
+
+
+def _scale_back(
+    where: Context, app: App, who: str, old: dict[str, int], done: dict[str, int], error: DeployFailed
+) -> DeployFailed:
+    """Take back a scale of which an instance did not come up, unless somebody has scaled since; what to tell of it."""
+    with where.store.write() as tx:
+        entries = formations.of_app(tx, app.id)
+        back = {
+            t: n for t, n in old.items() if n < done[t] and t in entries and entries[t].quantity == done[t]
+        }
+        for type, count in back.items():
+            formations.set_quantity(tx, app.id, type, count)
+        if back:
+            events.add(tx, app.id, who, "formation.scale", {"quantities": back})
+    if not back:
+        return error
+    where.poke()
+    now = " ".join(f"{type}={count}" for type, count in back.items())
+    where.tell(app.id, f"Scaled back to {now}: {error.message}")
+    return DeployFailed(
+        error.message, f"Scaled back to {now}. {error.hint}", cause=error.cause, lines=error.lines
+    )
 
 
 @routes.post("/v1/apps/<app_name>/restart")
@@ -218,10 +243,20 @@ def _limits(tx: Tx, app: App) -> dict[str, dict[str, int]]:
     return {type: limits_json(entries[type].limits if type in entries else {}) for type in types}
 
 
-def _converging(where: Context, app: App, types: Collection[str]) -> Response:
+def _converging(
+    where: Context,
+    app: App,
+    types: Collection[str],
+    undo: Callable[[DeployFailed], DeployFailed] = lambda error: error,
+) -> Response:
+    """Stream what comes up and goes; `undo` hears of an instance that did not come up and says what is to be told."""
+
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
-        for line in follow_formation(where.store, app.id, types, cancelled=cancelled):
-            emit(line)
+        try:
+            for line in follow_formation(where.store, app.id, types, cancelled=cancelled):
+                emit(line)
+        except DeployFailed as error:
+            raise (undo(error) if error.cause else error) from error
         return {"formation": _read_formation(where, app)}
 
     return stream(work)

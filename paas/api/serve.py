@@ -29,6 +29,7 @@ from paas.api.access import peer_uid
 from paas.api.app import create_app
 from paas.api.context import Context
 from paas.errors import PaasError, Unavailable
+from paas.journal import log_to_stderr
 from paas.settings import Settings
 from paas.store import Store
 
@@ -205,9 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--listen-fd", required=True, type=int, metavar="N", help="a listening TCP socket")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="daemon=api level=%(levelname)s %(message)s"
-    )
+    log_to_stderr("daemon=api level=%(levelname)s %(message)s")
     try:
         serve(Settings.read(arguments.settings), socket.socket(fileno=arguments.listen_fd))
     except PaasError as error:

@@ -122,7 +122,7 @@ def _check_runs(lock: Path, pid: int) -> None:
         with lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        if lock.read_text().strip() == str(pid):
+        if lock.read_text().partition("\n")[0] == str(pid):
             return
     except PermissionError:
         raise Forbidden("Only root may restart the router.", "Run it with sudo.") from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import logging
 import os
 import signal
 import sys
 
 from paas.converge.loop import Loop
+from paas.journal import log_to_stderr
 from paas.settings import Settings
 from paas.store import Store
 from runtime.client import Spawner
@@ -22,7 +22,7 @@ def main() -> int:
         "--settings", required=True, metavar="FILE", help="what the server wrote for its daemons"
     )
     settings = Settings.read(parser.parse_args().settings)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
+    log_to_stderr()
     layout = settings.layout()
     lock = _only_one(layout)
     loop = Loop(settings, Store.open(layout.database), Spawner(layout.spawner_socket))

@@ -7,6 +7,7 @@ draining is the commit point. Instances of a release that failed are not wanted 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paas.converge.plan import Advance, Plan, Start
@@ -75,9 +76,20 @@ def _pending(plan: Plan, state: AppState, deployment: Deployment) -> None:
 
 def _starting_lines(state: AppState) -> tuple[str, ...]:
     counts = Counter(kind for kind, _ in state.wanted(state.new_image))
-    if not counts:
-        return ("       Nothing to start",)
-    return ("-----> Starting " + " ".join(f"{kind}={count}" for kind, count in counts.items()),)
+    first = "       Nothing to start"
+    if counts:
+        first = "-----> Starting " + " ".join(f"{kind}={count}" for kind, count in counts.items())
+    return (first, *_idle_lines(state))
+
+
+def _idle_lines(state: AppState) -> Iterator[str]:
+    """Process types that this release brings, and of which none will run until somebody says how many."""
+    assert state.new_image is not None
+    known = state.image.processes if state.image else {}
+    for kind in state.new_image.processes:
+        entry = state.formation.get(kind)
+        if kind not in known and kind != RELEASE_TYPE and entry is not None and not entry.quantity:
+            yield f"       No {kind} is started; start one with: paas scale {kind}=1 -a {state.app.name}"
 
 
 def _releasing(plan: Plan, state: AppState, deployment: Deployment) -> None:
@@ -178,7 +190,7 @@ def _draining(
             change += f", v{old} still answers requests in flight"
         elif old is not None:
             change += f", v{old} drained in {waited:.1f} s"
-        took = f"{max(0.0, now - deployment.created_at):.1f} s"
+        took = f"{max(0.0, now - (state.began_at or deployment.created_at)):.1f} s"
         told = ""
         if old is not None and traffic is not None:
             told = f" · {traffic.requests} requests during the switch, {traffic.failed} failed"

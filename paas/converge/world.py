@@ -15,6 +15,7 @@ from paas.specs import RELEASE_TYPE, WEB
 from paas.store import (
     Tx,
     apps,
+    builds,
     canaries,
     deployments,
     domains,
@@ -52,6 +53,8 @@ class AppState:
     canary: Canary | None = None
     canary_release: Release | None = None
     canary_image: Image | None = None
+    began_at: float = 0.0
+    """When what led to the unfinished deployment began: a push begins with its build."""
 
     def wanted(self, image: Image | None) -> list[Slot]:
         """The slots that should run of this image, `web` first."""
@@ -205,6 +208,7 @@ def _app_state(
         canary=canary,
         canary_release=canary_release,
         canary_image=_image(tx, canary_release),
+        began_at=_began_at(tx, deployment, new_release),
     )
     covered = {i.slot for i in live if i.kind == "process" and i.restart_token >= app.restart_token}
     ended = {
@@ -215,6 +219,21 @@ def _app_state(
         if slot not in covered
     }
     return AppState(**{**state.__dict__, "ended": ended})
+
+
+def _began_at(tx: Tx, deployment: Deployment | None, release: Release | None) -> float:
+    if deployment is None:
+        return 0.0
+    if (
+        deployment.push
+        and release
+        and release.image_digest
+        and release.created_at >= deployment.created_at - 1
+    ):
+        began = builds.began_at(tx, deployment.app_id, release.image_digest)
+        if began is not None:
+            return min(began, deployment.created_at)
+    return deployment.created_at  # a promoted canary was built long before
 
 
 def _ended(tx: Tx, app: App, type: str, number: int, *, canary: bool = False) -> tuple[Instance, ...]:

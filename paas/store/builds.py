@@ -53,6 +53,13 @@ def of_app(tx: Tx, app_id: str, limit: int = 50) -> list[Build]:
     return [_build(row) for row in tx.execute(sql, (app_id, limit))]
 
 
+def began_at(tx: Tx, app_id: str, image_digest: str) -> float | None:
+    """When the newest build that made this image began."""
+    sql = "SELECT max(started_at) FROM build WHERE app_id = ? AND image_digest = ?"
+    (at,) = one(tx, sql, (app_id, image_digest))
+    return None if at is None else float(at)
+
+
 def running(tx: Tx) -> list[Build]:
     return [_build(row) for row in tx.execute(f"SELECT {_COLUMNS} FROM build WHERE status = 'running'")]
 

@@ -8,7 +8,7 @@ from typing import Any
 from paas import lifecycle
 from paas.errors import NotFound
 from paas.model import Instance
-from paas.store.database import Tx, now
+from paas.store.database import Tx, now, one
 
 _COLUMNS = (
     "id, app_id, kind, type, number, release_number, deployment_id, restart_token, state, detail, address, port,"
@@ -37,8 +37,11 @@ def create(
     detail: dict[str, Any] | None = None,
     canary: bool = False,
 ) -> Instance:
-    """A row in state `starting`. Without a `number` (runs, builds) the instance is numbered by its id."""
+    """A row in state `starting`. Without a `number` (runs, builds) the instance gets the app's next one of its type."""
     at = now()
+    if number is None:
+        sql = "SELECT coalesce(max(number), 0) + 1 FROM instance WHERE app_id = ? AND type = ?"
+        (number,) = one(tx, sql, (app_id, type))
     tx.execute(
         "INSERT INTO instance (app_id, kind, type, number, release_number, deployment_id, restart_token, state,"
         " detail, canary, created_at, state_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'starting', ?, ?, ?, ?)",
@@ -46,7 +49,7 @@ def create(
             app_id,
             kind,
             type,
-            0 if number is None else number,
+            number,
             release_number,
             deployment_id,
             restart_token,
@@ -56,10 +59,7 @@ def create(
             at,
         ),
     )
-    id = tx.last_insert_rowid()
-    if number is None:
-        tx.execute("UPDATE instance SET number = id WHERE id = ?", (id,))
-    return get(tx, id)
+    return get(tx, tx.last_insert_rowid())
 
 
 def get(tx: Tx, id: int) -> Instance:
@@ -160,10 +160,12 @@ def spare_restart(tx: Tx, app_id: str, token: int, *, type: str, number: int | N
 
 
 def prune(tx: Tx, app_id: str, keep: int = 100) -> list[int]:
-    """Forget ended instances but the app's newest `keep`; the ids that are gone."""
+    """Forget ended instances but the app's newest `keep` and the last of each type, whose number the next one follows;
+    the ids that are gone."""
     rows = tx.execute(
         "DELETE FROM instance WHERE app_id = ? AND ended_at IS NOT NULL AND id NOT IN"
-        " (SELECT id FROM instance WHERE app_id = ? ORDER BY id DESC LIMIT ?) RETURNING id",
-        (app_id, app_id, keep),
+        " (SELECT id FROM instance WHERE app_id = ? ORDER BY id DESC LIMIT ?) AND id NOT IN"
+        " (SELECT max(id) FROM instance WHERE app_id = ? GROUP BY type) RETURNING id",
+        (app_id, app_id, keep, app_id),
     )
     return [row[0] for row in rows]

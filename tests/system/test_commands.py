@@ -388,3 +388,37 @@ def test_an_unknown_command_names_the_nearest(platform: Platform) -> None:
     done = platform.paas("confg:set", "A=1", check=False)
     assert done.returncode == 127
     assert "config:set" in done.stderr
+
+
+def test_a_scale_that_fails_is_taken_back_and_says_so(platform: Platform) -> None:
+    files = {"Procfile": "web: python -m http.server $PORT\nbad: python -c 'raise SystemExit(3)'\n"}
+    folder = platform.repository({**files, "requirements.txt": ""}, "halting")
+    pushed = platform.push(folder, "halting").stdout
+    assert "No bad is started; start one with: paas scale bad=1 -a halting" in pushed
+    done = platform.paas("scale", "web=2", "bad=1", "-a", "halting", check=False)
+    assert done.returncode == 1
+    assert "bad.1 did not come up: exited with status 3." in done.stderr
+    assert "Scaled back to web=1 bad=0." in done.stderr
+    assert platform.paas("scale", "-a", "halting").stdout == "web=1 bad=0\n"
+    assert platform.push(folder, "halting", "main").returncode == 0
+    shown = platform.paas("ps", "halting").stdout
+    assert "=== bad (512M, 1 cpu): python -c 'raise SystemExit(3)' (0)\n" in shown
+    assert [platform.paas("run", "-d", "-a", "halting", "--", "true").stdout for _ in range(2)] == [
+        "run.1\n",
+        "run.2\n",
+    ]
+
+
+def test_nobodys_value_moves_the_cursor_over_ssh(platform: Platform) -> None:
+    evil = "a\x1b[2Jb\u202ec"
+    platform.paas("config:set", f"EVIL={evil}", "-a", APP)
+    assert platform.paas("config:get", "EVIL", "-a", APP).stdout == evil + "\n"
+    assert platform.json("config", "-a", APP)["EVIL"] == evil
+    for words in (["config"], ["config", "-s"], ["config:get", "EVIL"], ["config", "--json"]):
+        done = platform.over_ssh(*words, "-a", APP)
+        assert done.returncode == 0 and "\x1b" not in done.stdout and "\u202e" not in done.stdout
+    shell = platform.over_ssh("config", "-s", "-a", APP).stdout
+    script = f'{shell}\nprintf %s "$EVIL"'
+    assert subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout == evil
+    assert json.loads(platform.over_ssh("config", "--json", "-a", APP).stdout)["EVIL"] == evil
+    assert "\x1b[31m" not in platform.over_ssh("no-such-command").stderr

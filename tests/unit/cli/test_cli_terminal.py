@@ -163,6 +163,14 @@ def test_a_pusher_reads_no_control_character_of_anybody() -> None:
     assert CONTROL.findall(b"".join(said).decode()) == []
 
 
+def test_an_operator_reads_no_control_character_in_the_log_of_a_daemon() -> None:
+    code = "import logging; from paas.journal import log_to_stderr; log_to_stderr()\n"
+    code += f"try: raise ValueError({EVIL!r})\nexcept ValueError: logging.exception({EVIL!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "root ERROR a\\x1b[2Jb" in done.stderr and "Traceback" in done.stderr
+    assert CONTROL.findall(done.stderr) == []
+
+
 def test_the_two_forms() -> None:
     assert visible("a\tb\nc\x1b[31m\u202e") == "a\tb\nc\\x1b[31m\\u202e"
     assert harmless("\x1b[31mred\x1b[0m\tand\nmore\r") == "red\tandmore"

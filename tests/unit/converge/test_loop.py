@@ -160,13 +160,14 @@ def test_a_push_runs_its_release_command_then_serves(world: World) -> None:
     assert world.fresh_app().release_number == 1
     assert world.up() == ["web.1"]
     lines = world.lines(pushed.id)
-    assert lines[:3] == [
+    assert lines[:4] == [
         "-----> Release v1",
         "       Running release command: migrate",
         "-----> Starting web=1",
+        "       No worker is started; start one with: paas scale worker=1 -a hello",
     ]
-    assert lines[3].startswith("       web.1 up (healthy after ")
-    assert lines[4] == "-----> Traffic switched to v1"
+    assert lines[4].startswith("       web.1 up (healthy after ")
+    assert lines[5] == "-----> Traffic switched to v1"
 
 
 def test_a_failed_boot_leaves_the_old_release_and_its_configuration(world: World) -> None:

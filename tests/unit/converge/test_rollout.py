@@ -52,13 +52,15 @@ def step(now_in: str, *tried: Instance, **changes: Any) -> list[Any]:
     of = AppState(
         app=changes.pop("app", APP),
         release=release(1),
-        image=IMAGE,
-        formation={"web": FormationEntry("a1", "web", changes.pop("web", 2))},
+        image=changes.pop("image", IMAGE),
+        formation=changes.pop("formation", None)
+        or {"web": FormationEntry("a1", "web", changes.pop("web", 2))},
         deployment=changes.pop("deployment", deployment(now_in)),
         new_release=release(2, "pending"),
         new_image=changes.pop("new_image", IMAGE),
         live=live,
         tried=tried,
+        began_at=changes.pop("began_at", 0.0),
     )
     return next_step(
         of, facts, now=101.5, boot_timeout_s=60, url="http://hello.localhost/", traffic=traffic
@@ -161,6 +163,25 @@ def test_the_end_tells_what_happened_to_traffic() -> None:
             ),
         )
     ]
+
+
+def test_a_push_takes_as_long_as_its_build_and_its_deployment() -> None:
+    up = [candidate(3, state="up"), candidate(4, number=2, state="up")]
+    (action,) = step("draining", *up, began_at=80.0)
+    assert action.lines[1] == "       http://hello.localhost/ is live · 21.5 s"
+
+
+def test_a_new_process_type_of_which_none_runs_is_mentioned_once() -> None:
+    image = replace(IMAGE, processes={**IMAGE.processes, "clock": "tick"})
+    formation = {kind: FormationEntry("a1", kind, n) for kind, n in (("web", 1), ("clock", 0))}
+    plain = deployment("pending", push=False)
+    (action,) = step("pending", deployment=plain, new_image=image, formation=formation)
+    assert action.lines[1:] == (
+        "-----> Starting web=1",
+        "       No clock is started; start one with: paas scale clock=1 -a hello",
+    )
+    (action,) = step("pending", deployment=plain, new_image=image, formation=formation, image=image)
+    assert action.lines[1:] == ("-----> Starting web=1",)
 
 
 def test_a_long_request_on_the_old_release_does_not_hold_the_push() -> None:

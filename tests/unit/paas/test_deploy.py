@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from paas.converge.world import read_world
 from paas.deploy import cancel, follow, open_deployment, restart
 from paas.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound
 from paas.model import App, Deployment, Image, Release
 from paas.release import Change, rollback_target
-from paas.store import Store, apps, configs, deployments, formations, images, instances, releases
+from paas.store import Store, apps, builds, configs, deployments, formations, images, instances, releases
 
 
 class Shop:
@@ -266,3 +267,36 @@ def test_a_restart_of_one_instance_spares_the_others(shop: Shop) -> None:
         assert apps.get(tx, shop.app.id).restart_token == token
         assert releases.of_app(tx, shop.app.id) == []
     assert stale == ["web.2"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [(("one", "two"), ()), (("one",), ("one", "two")), ((), ("one", "two"))],
+    ids=["all was told", "some was told", "nothing was told"],
+)
+def test_evidence_is_told_once(shop: Shop, said: tuple[str, ...], kept: tuple[str, ...]) -> None:
+    """What a release command prints is seen while it runs, and not again below the failure."""
+    _, deployment = shop.open(Change(image_digest=shop.image(1)))
+    assert deployment is not None
+    with shop.store.write() as tx:
+        for line in said:
+            deployments.add_line(tx, deployment.id, f"       {line}")
+    error = DeployFailed("It failed.", "Its last output is below.", cause="failed", lines=("one", "two"))
+    shop.finish(deployment, "failed", error=error.to_json())
+    with pytest.raises(DeployFailed) as caught:
+        list(follow(shop.store, deployment.id))
+    assert caught.value.lines == kept
+    assert caught.value.hint == f"Its last output is {'below' if kept else 'above'}."
+
+
+def test_a_push_began_with_its_build_and_a_promotion_with_itself(shop: Shop) -> None:
+    with shop.store.write() as tx:
+        build = builds.start(tx, shop.app.id, commit="c" * 40, tree="t" * 40, actor="me", holder="x")
+        builds.finish(tx, shop.app.id, build.number, "succeeded", image_digest=f"sha256:{1:064x}")
+        tx.execute("UPDATE build SET started_at = started_at - 50")
+    _, pushed = shop.open(Change(image_digest=shop.image(1)), push=True)
+    assert pushed is not None
+    with shop.store.write() as tx:
+        assert read_world(tx, "localhost")[0].began_at == build.started_at - 50
+        tx.execute("UPDATE release SET created_at = created_at - 40")
+        assert read_world(tx, "localhost")[0].began_at == pushed.created_at

@@ -222,10 +222,18 @@ def test_an_instance_lives_through_its_states(store: Store, app: App) -> None:
         assert instances.live(tx) == []
 
 
-def test_runs_are_named_by_their_id(store: Store, app: App) -> None:
+def test_runs_are_counted_by_themselves_and_no_number_comes_twice(store: Store, app: App) -> None:
+    def run() -> str:
+        return instances.create(tx, app.id, kind="run", type="run", detail={"argv": ["ls"]}).name
+
     with store.write() as tx:
-        run = instances.create(tx, app.id, kind="run", type="run", detail={"argv": ["ls"]})
-        assert run.name == f"run.{run.id}"
+        assert run() == "run.1"
+        web = [instances.create(tx, app.id, kind="process", type="web", number=1) for _ in range(5)]
+        assert [run(), run()] == ["run.2", "run.3"]
+        for instance in [*web, *instances.live(tx)]:
+            instances.ended(tx, instance.id, cause="stopped")
+        instances.prune(tx, app.id, keep=0)
+        assert run() == "run.4"
 
 
 def test_pruning_forgets_old_ended_instances_only(store: Store, app: App) -> None:
