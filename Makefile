@@ -5,7 +5,7 @@ STACKS ?= /var/cache/paas/stacks
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables catatonit mmdebstrap debian-archive-keyring
+PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables mmdebstrap debian-archive-keyring
 TEST_PACKAGES := skopeo umoci wrk chromium slowhttptest nghttp2-client pebble openssl gcc python3-dev
 BENCH_PACKAGES := nginx-light haproxy caddy nghttp2-client openssl gcc libc6-dev
 LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs gcc python3-dev

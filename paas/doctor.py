@@ -24,7 +24,6 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 TOOLS = {
     "git": ("git", FAILURE, "receives pushes"),
     "nft": ("nftables", FAILURE, "keeps instances apart on the network"),
-    "catatonit": ("catatonit", FAILURE, "is the first process of every container"),
     "mmdebstrap": ("mmdebstrap", WARNING, "builds stacks"),
 }
 

@@ -51,6 +51,7 @@ class Platform:
     network: Network | None
     userns: UserNamespaces
     init: int
+    start: int
     seccomp: bytes
     stage: Path
     boot_id: str
@@ -191,6 +192,7 @@ def _prepare(
         instance=instance,
         userns=platform.userns.get(spec.id_base),
         init=platform.init,
+        start=platform.start,
         seccomp=platform.seccomp,
         streams=None,
         endpoint=endpoint,

@@ -16,7 +16,7 @@ MAX_FRAME_BYTES = 64 * 1024
 
 STDIN, STDOUT, STDERR, RESIZE, SIGNAL, EXIT = range(6)
 """Channels. RESIZE carries `rows columns` as two big-endian uint16; SIGNAL the name, `INT`; EXIT JSON
-`{"status": n}` or `{"signal": n}`; an empty STDIN frame is end of input."""
+`{"status": n}`, as a shell would say it; an empty STDIN frame is end of input."""
 
 
 class FrameError(ValueError):

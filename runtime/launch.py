@@ -1,4 +1,4 @@
-"""The forked child that becomes a container: namespaces, mounts, identity, and at last the init program.
+"""The forked child that becomes a container: namespaces, mounts, identity, at last the app's program and pid 1.
 
 It starts as real root in a copy of the spawner and ends as the app's user with nothing. The user namespace is
 entered last, since mounting sysfs and joining prepared namespaces need the machine's own. From `pivot_root` on only
@@ -20,7 +20,7 @@ import termios
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime import caps, rootfs
+from runtime import caps, init, rootfs
 from runtime import syscalls as sc
 from runtime.loop import readable
 from runtime.mounts import Root, perform
@@ -42,6 +42,9 @@ _IGNORED = (
 _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_NO_INTERPRETER = "cannot execute: required file not found"
+_NOT_FOUND = ("command not found", "No such file or directory", _NO_INTERPRETER)
+_LOW = 10
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Streams:
 
 @dataclass(frozen=True)
 class Launch:
-    """Everything the child needs, as descriptors and plain data."""
+    """Everything the child needs, as descriptors and plain data. `report` is where pid 1 writes how the main
+    program ended."""
 
     spec: ContainerSpec
     plan: Plan
@@ -64,12 +68,14 @@ class Launch:
     instance: int
     userns: int
     init: int
+    start: int
     seccomp: bytes
     streams: Streams | None
     endpoint: Endpoint | None = None
+    report: int = -1
 
     def descriptors(self) -> list[int]:
-        found = [*self.layers, self.instance, self.userns, self.init]
+        found = [*self.layers, self.instance, self.userns, self.init, self.start, self.report]
         found += [view.source for view in self.plan.cgroups] + [bind.source for bind in self.plan.binds]
         if self.streams is not None:
             found += [self.streams.stdout, self.streams.stderr]
@@ -79,6 +85,7 @@ class Launch:
 
 def become(launch: Launch, sync: socket.socket) -> None:
     """Run in the forked child; never returns. A failure is one message on `sync`, success its closing."""
+    sync = socket.socket(fileno=_above(sync.detach()))
     try:
         _become(launch, sync)
     except BaseException as error:
@@ -98,19 +105,26 @@ def _become(launch: Launch, sync: socket.socket) -> None:
     perform(rootfs.plan(launch.plan), root)
     _standard_streams(launch, root, sync)
     env = [_bytes(f"{name}={value}") for name, value in spec.env.items()]
-    image = sc.ExecImage([b"catatonit", b"--", *map(_bytes, spec.argv)], env)
+    nothing = sc.ExecImage([b"init"], [])
     sys.meta_path.clear()
     sys.path.clear()
     sys.path_hooks.clear()
     _pivot(root.fd)
     _drop(launch, sync)
-    sc.close_all_except((sync.fileno(), launch.init))
+    pid_1, start, report = (_above(fd) for fd in (launch.init, launch.start, launch.report))
+    sc.close_all_except((sync.fileno(), pid_1, start, report))
     _enter_folder(spec.cwd)
-    status = _missing(spec.argv[0], spec.env.get("PATH", _DEFAULT_PATH))
-    if status:
-        os._exit(status)
     sc.seccomp(launch.seccomp)
-    sc.execveat(launch.init, image)
+    signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    if os.fork() == 0:
+        os._exit(_run_program(spec, start, env))
+    os.dup2(report, init.REPORT_FD)
+    sc.execveat(pid_1, nothing)
+
+
+def _above(fd: int) -> int:
+    """A copy that ends with an exec and leaves the numbers free that pid 1 and the app begin with."""
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOW)
 
 
 def _bytes(text: str) -> bytes:
@@ -217,18 +231,59 @@ def _enter_folder(path: str) -> None:
         raise OSError(f"{path}: the working directory lies outside the container")
 
 
-def _missing(name: str, path: str) -> int:
-    """127 if the command does not exist, 126 if it cannot be run, having said so; else 0."""
-    where = [name] if "/" in name else [f"{folder or '.'}/{name}" for folder in path.split(":")]
-    found = False
-    for candidate in where:
+def _run_program(spec: ContainerSpec, start: int, env: list[bytes]) -> int:
+    """In the child of pid 1: become the app's program, in front if there is a terminal; else a shell's status."""
+    os.setpgid(0, 0)
+    if spec.terminal is not None:
+        os.tcsetpgrp(0, os.getpgrp())
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    words = [_bytes(word) for word in spec.argv]
+    path, problem = _find(spec.argv[0], spec.env.get("PATH", _DEFAULT_PATH))
+    if not problem:
+        interpreter = _interpreter(path)
+        if interpreter is None:
+            words = [b"/bin/sh", b"sh", _bytes(path), *words[1:]]
+        elif _reachable(interpreter):
+            words = [_bytes(path), *words]
+        else:
+            problem = _NO_INTERPRETER
+    if not problem:
+        sc.execveat(start, sc.ExecImage(words, env))
+    os.write(2, _bytes(f"bash: {spec.argv[0]}: {problem}\n"))
+    return 127 if problem in _NOT_FOUND else 126
+
+
+def _find(name: str, path: str) -> tuple[str, str]:
+    """Which file the command is, and what is wrong with it in a shell's words."""
+    problem = "command not found"
+    for candidate in [name] if "/" in name else [f"{folder or '.'}/{name}" for folder in path.split(":")]:
         if os.path.isfile(candidate):
             if os.access(candidate, os.X_OK):
-                return 0
-            found = True
-    problem = "Permission denied" if found else "command not found"
-    if "/" in name and not found:
+                return candidate, ""
+            problem = "Permission denied"
+    if "/" in name and problem == "command not found":
         problem = "Is a directory" if os.path.isdir(name) else "No such file or directory"
-        found = found or os.path.isdir(name)
-    os.write(2, _bytes(f"bash: {name}: {problem}\n"))
-    return 126 if found else 127
+    return name, problem
+
+
+def _reachable(path: bytes) -> bool:
+    """Whether there is such a file, without a link of procfs, which would lead to our own program."""
+    try:
+        os.close(sc.openat2(sc.AT_FDCWD, path, os.O_PATH, resolve=sc.RESOLVE_NO_MAGICLINKS))
+    except OSError:
+        return False
+    return True
+
+
+def _interpreter(path: str) -> bytes | None:
+    """What runs the file: itself, the program its first line names, or None for a script that names none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return _bytes(path)  # it may be executed without being read
+    head = os.read(fd, 256)
+    os.close(fd)
+    if head.startswith(b"#!"):
+        line = head[2:].partition(b"\n")[0].replace(b"\t", b" ")
+        return line.strip(b" ").partition(b" ")[0]
+    return _bytes(path) if head.startswith(b"\x7fELF") else None

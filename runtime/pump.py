@@ -19,7 +19,7 @@ from typing import Any
 from runtime import frames, logs
 from runtime.attach import FIRST_CLIENT_S, Attach
 from runtime.cgroup import Group
-from runtime.process import signal_pidfd
+from runtime.processes import Processes
 from runtime.spec import ContainerSpec
 
 _READ_BYTES = 64 * 1024
@@ -39,15 +39,14 @@ class Pump:
         self,
         spec: ContainerSpec,
         group: Group,
-        pid: int,
-        pidfd: int,
+        processes: Processes,
         ours: list[int],
         log_files: tuple[int, int],
         exit_file: int,
         listener: socket.socket | None,
     ) -> None:
         self._group = group
-        self._pid, self._pidfd = pid, pidfd
+        self._processes = processes
         self._exit_file = exit_file
         self._terminal = ours[0] if spec.terminal is not None else None
         self._stdin: int | None = ours[2] if len(ours) > 2 else self._terminal
@@ -86,7 +85,7 @@ class Pump:
         self._watch_time(time.monotonic())
         for fd, events in ready.items():
             self._dispatch(fd, events)
-        return self._pidfd in ready
+        return self._processes.pidfd in ready
 
     def _fault(self, error: Exception) -> None:
         """Raises `error` when it is one too many."""
@@ -107,7 +106,8 @@ class Pump:
 
     def _poll(self, now: float) -> dict[int, int]:
         poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
+        for fd in (self._processes.pidfd, self._processes.report):
+            poll.register(fd, select.POLLIN)
         if now - self._window > _WINDOW_S:
             self._window, self._window_bytes = now, 0
         flooded = self._window_bytes > _WINDOW_BYTES
@@ -133,6 +133,8 @@ class Pump:
             moments.append(now + 1.0)
         if self._wall_s is not None and not self._wall_exceeded:
             moments.append(self._started + self._wall_s)
+        if self._processes.deadline is not None:
+            moments.append(self._processes.deadline)
         if self._attach is not None and self._attach.awaited:
             moments.append(self._started + FIRST_CLIENT_S)
         return max(0.0, min(moments) - now) * 1000 + 1 if moments else None
@@ -140,7 +142,8 @@ class Pump:
     def _watch_time(self, now: float) -> None:
         if self._wall_s is not None and not self._wall_exceeded and now >= self._started + self._wall_s:
             self._wall_exceeded = True
-            signal_pidfd(self._pidfd, signal.SIGKILL)
+            self._processes.kill()
+        self._processes.kill_if_due(now)
         attach = self._attach
         if attach is not None and attach.awaited and now >= self._started + FIRST_CLIENT_S:
             attach.give_up_waiting()
@@ -149,6 +152,8 @@ class Pump:
 
     def _dispatch(self, fd: int, events: int) -> None:
         attach = self._attach
+        if fd == self._processes.report:
+            self._processes.read_report()
         if fd == self._stdin and events & select.POLLOUT:
             self._feed_stdin()
         if fd in self._outputs and events & (select.POLLIN | select.POLLHUP | select.POLLERR):
@@ -222,7 +227,7 @@ class Pump:
         elif channel == frames.SIGNAL:
             name = payload.decode("ascii", "replace").removeprefix("SIG")
             if name in _SIGNALS:
-                signal_pidfd(self._pidfd, getattr(signal, f"SIG{name}"))
+                self._processes.signal(getattr(signal, f"SIG{name}"))
 
     def _feed_stdin(self) -> None:
         if self._stdin is None:
@@ -246,11 +251,11 @@ class Pump:
             self._end_stdin = True
             self._feed_stdin()
         elif self._terminal >= 0:
-            signal_pidfd(self._pidfd, signal.SIGHUP)
+            self._processes.signal(signal.SIGHUP)
             self._close_output(self._terminal)
 
     def _finish(self) -> None:
-        _, status = os.waitpid(self._pid, 0)
+        status = self._processes.wait()
         try:
             self._drain()
         except Exception as error:
@@ -288,9 +293,8 @@ class Pump:
 
 
 def exit_record(status: int, wall_exceeded: bool, group: Group) -> dict[str, Any]:
-    """How a container ended. `status` is what a shell would say; `signal` is what killed it, or 128 less.
-
-    The init program reports a child that was killed by signal N as status 128 + N.
+    """How a container ended, from the wait status of its main program. `status` is what a shell would say; `signal`
+    what killed it, or what it says killed something below it, as shells do (128 more).
     """
     code = os.waitstatus_to_exitcode(status)
     shown = 128 - code if code < 0 else code

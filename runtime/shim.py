@@ -22,6 +22,7 @@ from runtime import caps, launch
 from runtime import syscalls as sc
 from runtime.cgroup import Group
 from runtime.launch import Launch, Streams
+from runtime.processes import Processes
 from runtime.pump import Pump
 
 HANDSHAKE_S = 20.0
@@ -59,14 +60,16 @@ def _run(shim: Shim) -> None:
     _detach(shim)
     spec = shim.launch.spec
     ours, streams = _pipes(spec.attach and spec.terminal is None) if spec.terminal is None else ([], None)
+    report, reporting = os.pipe2(os.O_CLOEXEC)
+    started = replace(shim.launch, streams=streams, report=reporting)
     parent, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sc.unshare(sc.CLONE_NEWPID)
     pid = os.fork()
     if pid == 0:
-        launch.become(replace(shim.launch, streams=streams), child)
+        launch.become(started, child)
     child.close()
     pidfd = os.pidfd_open(pid)
-    for fd in set(replace(shim.launch, streams=streams).descriptors()):
+    for fd in set(started.descriptors()):
         os.close(fd)
     try:
         master = _start(shim, pid, parent)
@@ -77,7 +80,8 @@ def _run(shim: Shim) -> None:
     parent.close()
     if master is not None:
         ours = [master]
-    pump = Pump(shim.launch.spec, shim.group, pid, pidfd, ours, shim.logs, shim.exit, shim.listener)
+    processes = Processes(shim.group, pid, pidfd, report)
+    pump = Pump(shim.launch.spec, shim.group, processes, ours, shim.logs, shim.exit, shim.listener)
     _drop(shim)
     shim.control.send(b'{"ok":true}')
     shim.control.close()

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime import blocks, cgroup, process, seccomp, verbs
+from runtime import blocks, cgroup, init, process, seccomp, verbs
 from runtime import syscalls as sc
 from runtime.container import ContainerError, Platform
 from runtime.frames import FrameError, JsonDecoder, encode_json
@@ -34,7 +34,6 @@ from runtime.net import Network, NetworkError, RulesError, host_routes, upkeep
 from runtime.spec import SpecError
 from runtime.userns import UserNamespaces
 
-INIT_PATHS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/libexec/catatonit/catatonit")
 _MOST_UNSENT = 8 * 1024 * 1024
 
 
@@ -217,7 +216,8 @@ def _platform(
         cgroups=cgroup.detect(layout.id),
         network=network,
         userns=UserNamespaces(),
-        init=_open_init(),
+        init=init.open_program("init"),
+        start=init.open_program("start"),
         seccomp=seccomp.compile_filter(),
         stage=_make(layout.run / "stage", 0, 0o700),
         boot_id=process.boot_id(),
@@ -271,13 +271,6 @@ def _lock(layout: Layout) -> int:
     except BlockingIOError:
         raise StartError(f"another spawner runs for {layout.home}") from None
     return fd
-
-
-def _open_init() -> int:
-    for path in INIT_PATHS:
-        with suppress(FileNotFoundError):
-            return os.open(path, os.O_PATH | os.O_CLOEXEC)
-    raise StartError("catatonit, the init program of containers, is not installed: apt-get install catatonit")
 
 
 def _listen(layout: Layout, group: int) -> socket.socket:

@@ -1,6 +1,6 @@
 """Kernel calls that Python does not offer, one small function each, named as in section 2 of the manual.
 
-The only ctypes of the project. Every function raises OSError with the kernel's errno. Symbols are resolved and
+The only ctypes of the runtime. Every function raises OSError with the kernel's errno. Symbols are resolved and
 argument types declared at import: after `pivot_root` nothing may be looked up in a tenant's file system.
 System call numbers are the unified ones (>= 424) or taken from the table of the machine's architecture.
 """

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from runtime import container, signals, sockets, sources
+from runtime import container, processes, signals, sockets, sources
 from runtime import syscalls as sc
 from runtime.blocks import Block
 from runtime.container import ContainerError, Instance, Platform
@@ -96,8 +96,10 @@ class Verbs:
             raise BadRequest(f"signal: {str(name)[:20]!r} is not one that can be sent")
         number = int(getattr(signal, f"SIG{name}"))
         if request.get("all"):
+            if number == processes.STOPPING and instance.shim_pidfd is not None:
+                signal_pidfd(instance.shim_pidfd, number)
             group = self._platform.cgroups.group(instance.id)
-            signals.signal_all(self._loop, group.pids, instance.process.pid, number)
+            signals.signal_all(group.pids, instance.process.pid, number)
         elif instance.pidfd is not None:
             signal_pidfd(instance.pidfd, number)
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -24,6 +25,7 @@ from paas.store import Tx, apps, events, formations, instances
 routes = Blueprint("formation", __name__)
 
 RUN_TYPE = "run"
+_LOOK_EVERY_S = 0.1
 
 
 @routes.get("/v1/apps/<app_name>/formation")
@@ -128,21 +130,30 @@ def stop(app_name: str) -> Response:
 
 
 def _stop_run(where: Context, app: App, name: str, who: str) -> Response:
-    with where.store.read() as tx:
+    with where.store.write() as tx:
         found = [i for i in instances.live_of(tx, app.id) if i.name == name]
-    if not found:
-        raise NotFound(f"{app.name} has no {name}.", "See: paas ps")
-    if found[0].kind != "run":
-        raise BadInput(f"{name} would be started again.", "Stop its type, or scale it down.")
-    with spawner_errors():
-        where.spawner.kill(found[0].runtime_id)
+        if not found:
+            raise NotFound(f"{app.name} has no {name}.", "See: paas ps")
+        run = found[0]
+        if run.kind != "run":
+            raise BadInput(f"{name} would be started again.", "Stop its type, or scale it down.")
+        if run.state != "stopping":
+            instances.stop(tx, run.id, "stopped")
+    where.poke()
     where.tell(app.id, f"Stop {name} by {who}")
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
+        while not cancelled() and _runs(where, run.runtime_id):
+            time.sleep(_LOOK_EVERY_S)
         emit(f"{name} stopped")
         return {"formation": _read_formation(where, app)}
 
     return stream(work)
+
+
+def _runs(where: Context, runtime_id: str) -> bool:
+    with spawner_errors():
+        return any(item.id == runtime_id and item.state == "running" for item in where.spawner.list())
 
 
 @routes.get("/v1/apps/<app_name>/limits")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 from typing import Any
 
 from flask import Blueprint, Response
@@ -16,6 +17,7 @@ from paas.api.relay import connect, relay, wants_upgrade
 from paas.api.seats import Seats
 from paas.api.shapes import image_of, release_of
 from paas.errors import BadInput, Conflict, NotFound, PaasError
+from paas.lifecycle import WrongTransition
 from paas.model import App, Instance
 from paas.names import ConfigName, config_value, shown
 from paas.specs import run_spec
@@ -135,15 +137,13 @@ def attach(app_name: str, runtime_id: str) -> Response:
 
 
 def _expect_client(where: Context, instance: Instance) -> None:
-    """Kill a run that nobody attaches to: its client died between the two requests."""
+    """Stop a run that nobody attaches to: its client died between the two requests."""
 
     def give_up() -> None:
         if _waiting.pop(instance.id, None) is not None:
-            try:
-                with spawner_errors():
-                    where.spawner.kill(instance.runtime_id)
-            except PaasError:
-                return
+            with suppress(WrongTransition), where.store.write() as tx:
+                instances.stop(tx, instance.id, "nobody attached to it")
+            where.poke()
 
     _waiting[instance.id] = threads.later("attach grace", _ATTACH_GRACE_S, give_up)
 

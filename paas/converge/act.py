@@ -189,9 +189,7 @@ class Performer:
 
     def _stop(self, action: Stop) -> None:
         with self._store.write() as tx:
-            if action.why:
-                instances.add_detail(tx, action.id, {"why": action.why})
-            instances.set_state(tx, action.id, "stopping")
+            instances.stop(tx, action.id, action.why)
 
     def _terminate(self, action: Terminate) -> None:
         with self._store.read() as tx:

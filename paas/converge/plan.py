@@ -23,6 +23,8 @@ HEALTHY_S = 60.0
 JITTER = 0.2
 START_GRACE_S = 30.0
 """How long a row of somebody else's instance (run, build) may wait for its container."""
+LISTED_S = 3.0
+"""How long one that is to end may be missing: the list of containers may be older than somebody else's."""
 RUN_LINGER_S = 10.0
 """How long an ended run's container stays, for a client to read its last output."""
 DESTROY_STOP_S = 5.0
@@ -186,10 +188,11 @@ def _follow_container(plan: Plan, instance: Instance, facts: Facts, timeouts: Ti
     containers = facts.containers or {}
     container, age = containers.get(instance.runtime_id), facts.age_s(instance.id)
     if container is None:
-        if instance.kind in ("process", "release") or instance.state == "stopping" or age > START_GRACE_S:
+        grace = START_GRACE_S if instance.state != "stopping" else LISTED_S
+        if instance.kind in ("process", "release") or age > grace:
             plan.actions.append(Reap(instance.id, lost=True))
         else:
-            plan.wake_in(START_GRACE_S - age)
+            plan.wake_in(min(1.0, grace - age))
     elif container != "running":
         _follow_exited(plan, instance, age)
     elif instance.state == "stopping":

@@ -90,6 +90,13 @@ def set_state(tx: Tx, id: int, state: str) -> Instance:
     return get(tx, id)
 
 
+def stop(tx: Tx, id: int, why: str) -> None:
+    """It is to end: SIGTERM and, in the end, SIGKILL follow from the row. Raises lifecycle.WrongTransition."""
+    if why:
+        add_detail(tx, id, {"why": why})
+    set_state(tx, id, "stopping")
+
+
 def started(
     tx: Tx, id: int, *, address: str | None, port: int | None = None, detail: dict[str, Any] | None = None
 ) -> None:

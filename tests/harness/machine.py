@@ -1,6 +1,6 @@
 """A virtual machine with Debian 12's own kernel (6.1, cgroup v2), emulated, for what this kernel cannot show.
 
-The root disk is the stack's run layer plus the `runtime` package and the host's nft, catatonit and kmod. A probe
+The root disk is the stack's run layer plus the `runtime` package and the host's nft and kmod. A probe
 script runs as the machine's init and prints JSON lines behind a marker on the serial console.
 """
 
@@ -29,7 +29,7 @@ GUEST_MODULES = (
     "nft_reject_inet",
     "nft_fib_inet",
 )
-PROGRAMS = ("/usr/sbin/nft", "/usr/bin/catatonit", "/usr/bin/kmod")
+PROGRAMS = ("/usr/sbin/nft", "/usr/bin/kmod")
 
 _INITRAMFS = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /mnt

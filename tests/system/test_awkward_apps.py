@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from harness.platform import Platform, wait_for
+from harness.platform import Platform, commit, wait_for
 from websockets.sync.client import connect
 
 
@@ -35,3 +35,50 @@ def test_a_flood_of_lines_slows_no_other_app_and_stays_within_its_files(platform
     wait_for(lambda: len([path for path in folder.glob("i*.log") if path.stat().st_size]) == 2, 60)
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 20 << 20
     platform.paas("apps:destroy", "-a", "loud", "--confirm", "loud")
+
+
+STARTER = """#!/bin/bash
+python3 app.py "$1"
+echo not reached
+"""
+FINISHER = """import http.server, os, signal, sys, threading, time
+name = sys.argv[1]
+def finish(*_):
+    time.sleep(1)
+    print(name, "finished its work", flush=True)
+    os._exit(0)
+signal.signal(signal.SIGTERM, finish)
+print(name, "began", flush=True)
+if name == "web":
+    address = ("0.0.0.0", int(os.environ["PORT"]))
+    threading.Thread(target=http.server.ThreadingHTTPServer(address, http.server.SimpleHTTPRequestHandler).serve_forever).start()
+while True: time.sleep(0.05)
+"""
+
+
+def test_what_a_script_started_finishes_its_work_whatever_stops_it(platform: Platform) -> None:
+    """The script is ended by SIGTERM at once; the program below it needs a second more."""
+    procfile = "web: ./start web\nworker: ./start worker\n"
+    files = {"requirements.txt": "", "Procfile": procfile, "app.py": FINISHER, "start": STARTER}
+    repository = platform.repository(files, "script")
+    (repository / "start").chmod(0o755)
+    commit(repository, "Executable")
+    assert platform.push(repository, "script").returncode == 0
+    run = platform.paas("run", "-d", "-a", "script", "--", "./start", "command").stdout.strip()
+
+    def printed(text: str) -> bool:
+        return text in platform.paas("logs", "-s", "app", "-n", "100", "-a", "script").stdout
+
+    for name, stop in (
+        ("command", ("ps:stop", run)),
+        ("worker", ("scale", "worker=0")),
+        ("web", ("ps:restart", "web.1")),
+    ):
+        if name == "worker":
+            platform.paas("scale", "worker=1", "-a", "script")
+        wait_for(lambda name=name: printed(f"{name} began"))
+        platform.paas(*stop, "-a", "script")
+        wait_for(lambda name=name: printed(f"{name} finished its work"))
+    assert not printed("not reached")
+    assert "R12" not in platform.paas("logs", "-s", "paas", "-n", "100", "-a", "script").stdout
+    platform.paas("apps:destroy", "-a", "script", "--confirm", "script")

@@ -71,6 +71,11 @@ def test_every_child_of_the_platform_is_forked_where_crashes_are_logged() -> Non
     assert not found
 
 
+def test_the_runtime_talks_to_the_kernel_in_one_place() -> None:
+    runtime = [path for path in FILES if path.is_relative_to(ROOT / "runtime")]
+    assert [path.name for path in runtime if "ctypes" in _imports(path)] == ["syscalls.py"]
+
+
 FORBIDDEN = {"system", "popen", "rmtree", "extractall"}
 
 

@@ -145,6 +145,13 @@ def test_somebody_elses_row_may_wait_for_its_container() -> None:
     assert actions(state(run, formation={}), facts(age_s=lambda id: 31.0)) == [Reap(1, lost=True)]
 
 
+def test_a_run_that_is_stopped_at_once_is_looked_for_before_it_is_given_up() -> None:
+    run = instance(1, kind="run", type="run", state="stopping")
+    assert actions(state(run, formation={}), facts(age_s=lambda id: 1.0)) == []
+    assert actions(state(run, formation={}), facts(run, age_s=lambda id: 1.0)) == [Terminate(1)]
+    assert actions(state(run, formation={}), facts(age_s=lambda id: 4.0)) == [Reap(1, lost=True)]
+
+
 def test_an_ended_run_stays_a_while_for_its_client() -> None:
     run = instance(1, kind="run", type="run")
     assert actions(state(run, formation={}), facts(run, exited=(1,))) == [Stop(1, why="")]
