@@ -50,8 +50,11 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
 
 
 def _repository(where: Context, app: App) -> dict[str, Any]:
+    from paas.resume import mark
+
     with where.store.read() as tx:
         live = deployments.pushed_commit(tx, app.id)
+        newest = mark(tx, app.id)
     return {
         "id": app.id,
         "name": app.name,
@@ -61,23 +64,35 @@ def _repository(where: Context, app: App) -> dict[str, Any]:
         else [app.deploy_branch],
         "live_commit": live,
         "may_push": True,
+        "last_deployment": newest.deployment,
+        "last_release": newest.release,
     }
 
 
 @routes.post("/v1/apps/<app_name>/pushes")
 @needs(Access.GIT_APP)
 def push(app_name: str) -> Response:
-    """Build and deploy an exported tree. Hanging up before the commit point cancels."""
+    """Build and deploy an exported tree. Hanging up before the commit point cancels.
+
+    With `last_deployment` and `last_release`, as they were before: go on to tell of a push whose answer broke off.
+    """
     from paas.push import PushRequest, run_push
+    from paas.resume import Mark, resume_push
 
     where, app, who = context(), the_app(), principal()
     told = body(required={"commit": text, "tree": text}, optional=_TOLD)
     given = {key: value for key, value in told.items() if value is not None}
     request = PushRequest.parse({**given, "wait": not told["nowait"]}, who.name)
+    since = None
+    if told["last_deployment"] is not None:
+        since = Mark(told["last_deployment"], told["last_release"] or 0)
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         gone = _Gone(where, app, cancelled)
-        result = run_push(where, app, request, emit, gone)
+        if since is None:
+            result = run_push(where, app, request, emit, gone)
+        else:
+            result = resume_push(where, app, request, since, emit, gone)
         if gone.destroyed:
             raise NotFound("The app was destroyed meanwhile.")
         return result.to_json()
@@ -114,4 +129,6 @@ _TOLD = {
     "bytes": whole(0, 1 << 50),
     "nowait": boolean,
     "canary": whole(0, 100),
+    "last_deployment": whole(0, 1 << 53),
+    "last_release": whole(0, 1 << 53),
 }

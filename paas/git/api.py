@@ -57,6 +57,8 @@ class AppRepository:
     branches: tuple[str, ...]
     live_commit: str | None
     may_push: bool
+    last_deployment: int = 0
+    last_release: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Api:
         return _repository(self._call("POST", f"/v1/git/{quote(name, safe='')}", {}))
 
     def push(self, name: str, request: dict[str, Any]) -> PushStream:
-        """Begin to deploy; iterate the answer for what happens. Raises PaasError."""
+        """Begin to deploy; iterate the answer for what happens. Raises PaasError, Lost if it may go on all the same."""
         connection, response = self._request(
             "POST", f"/v1/apps/{quote(name, safe='')}/pushes", request, SILENCE_S
         )
@@ -175,8 +177,12 @@ class PushStream:
         self._connection.close()
 
 
-def _unavailable() -> Unavailable:
-    return Unavailable("The platform's api does not answer.", "Try again in a moment.")
+class Lost(Unavailable):
+    """The api does not answer, or has broken off: what it was asked for may have been done, or may yet be."""
+
+
+def _unavailable() -> Lost:
+    return Lost("The platform's api does not answer.", "Try again in a moment.")
 
 
 def _read(response: http.client.HTTPResponse) -> dict[str, Any]:
@@ -200,4 +206,6 @@ def _repository(data: dict[str, Any]) -> AppRepository:
         branches=tuple(str(branch) for branch in data.get("branches") or (data["deploy_branch"],)),
         live_commit=data.get("live_commit") or None,
         may_push=bool(data.get("may_push", True)),
+        last_deployment=int(data.get("last_deployment", 0)),
+        last_release=int(data.get("last_release", 0)),
     )

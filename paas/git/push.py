@@ -6,13 +6,14 @@ import contextlib
 import os
 import struct
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paas.errors import BadInput, Conflict, Forbidden, NotFound, PaasError, Unavailable
+from paas.errors import BadInput, Conflict, Forbidden, NotFound, Unavailable
 from paas.git import children, export, policy, progress
-from paas.git.api import Api, AppRepository, Pushed
+from paas.git.api import Api, AppRepository, Lost, Pushed
 from paas.git.limits import Limits
 from paas.git.locks import AppLock
 from paas.git.policy import RefCommand
@@ -22,13 +23,14 @@ from paas.git.sources import Sources
 from paas.git.verdicts import export_answer, incomplete, unpack_error
 from paas.git.wire import Wire, waiting
 
+_REMEMBERED = 500
 NEW_APP_BRANCHES = ("main", "master")
 
 _LENIENT = ("zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "missingSpaceBeforeEmail")
 """What git's fsck finds in old histories that harms nobody."""
 
 _STRICT = "--strict=" + ",".join([*(f"{name}=ignore" for name in _LENIENT), "badFilemode=error"])
-_SETTLE_S = 5.0
+_OUTAGE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Push(ReceivePack):
         self._name = name
         self._app: AppRepository | None = None
         self._options = policy.Options()
+        self._heard: deque[str] = deque(maxlen=_REMEMBERED)
+        """The last lines of the deployment that were said, so that none is said twice."""
 
     # before the pack
     def heads(self) -> dict[str, str]:
@@ -241,10 +245,8 @@ class Push(ReceivePack):
         self.voice.doing("at work")
         try:
             outcome = self._follow(request)
-        except Unavailable:
-            if self._went_live(command.new):
-                return
-            raise
+        except Lost:
+            outcome = self._resume(request)
         if outcome.error is not None:
             raise outcome.error
 
@@ -265,11 +267,12 @@ class Push(ReceivePack):
                 ),
             )
 
-    def _follow(self, request: dict[str, Any]) -> Pushed:
+    def _follow(self, request: dict[str, Any], *, again: bool = False) -> Pushed:
         stream = self._api.push(self._name, request)
         try:
             for line in stream:
-                if line is not None:
+                if line is not None and not (again and line in self._heard):
+                    self._heard.append(line)
                     self.voice.say(line)
                 self.voice.tick()
         finally:
@@ -277,17 +280,22 @@ class Push(ReceivePack):
         assert stream.outcome is not None
         return stream.outcome
 
-    def _went_live(self, commit: str) -> bool:
-        """Ask again after the api broke off: it may have come back, and the deployment have ended well."""
-        deadline = time.monotonic() + _SETTLE_S
+    def _resume(self, request: dict[str, Any]) -> Pushed:
+        """Ask again after the api broke off, until it tells how the push ended: the deployment goes on without it."""
+        assert self._app is not None
+        before = {"last_deployment": self._app.last_deployment, "last_release": self._app.last_release}
+        self.voice.say(*progress.warning("The platform's api broke off; asking it how the push goes on."))
+        self.voice.doing("waiting for the platform's api")
+        deadline = time.monotonic() + _OUTAGE_S
         while time.monotonic() < deadline:
-            with contextlib.suppress(PaasError):
-                app = self._api.repository(self._name)
-                if app is not None and app.live_commit == commit:
-                    return True
+            with contextlib.suppress(Lost):
+                return self._follow({**request, **before}, again=True)
             with waiting():
                 time.sleep(0.5)
-        return False
+            self.voice.tick()
+        raise Unavailable(
+            "The platform's api does not answer: the commit may be live, or not.", "See: paas releases"
+        )
 
     def _move_ref(self, repository: Repository, command: RefCommand) -> None:
         current = repository.heads().get(command.branch)

@@ -63,6 +63,13 @@ def latest_of(tx: Tx, app_id: str) -> Deployment | None:
     return _deployment(row) if row else None
 
 
+def newest_push(tx: Tx, app_id: str) -> Deployment | None:
+    row = tx.execute(
+        f"SELECT {_COLUMNS} FROM deployment WHERE app_id = ? AND push = 1 ORDER BY id DESC LIMIT 1", (app_id,)
+    ).fetchone()
+    return _deployment(row) if row else None
+
+
 def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) -> Deployment:
     """Enter `state`; the release follows in the same transaction. Raises lifecycle.WrongTransition.
 

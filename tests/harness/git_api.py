@@ -34,11 +34,22 @@ class Deploying:
     tar: bytes
     emit: Emit
     hung_up: Callable[[], bool]
+    live_commit: str | None = None
 
 
 def succeeds(push: Deploying) -> dict[str, Any]:
     push.emit({"line": f"-----> Building {push.app} from {push.request['commit'][:7]}"})
     return {"result": {"release": 1}}
+
+
+Deploy = Callable[[Deploying], dict[str, Any]]
+
+
+def _resumed(push: Deploying) -> dict[str, Any]:
+    """What becomes of a push whose answer broke off: here nothing goes on without the api."""
+    if push.live_commit == push.request["commit"]:
+        return {"result": {"release": 1}}
+    return {"error": {"code": "build_failed", "message": "Interrupted; nothing was changed."}}
 
 
 @dataclass
@@ -49,7 +60,7 @@ class Platform:
     keys: dict[str, str] = field(default_factory=dict)
     apps: dict[str, dict[str, Any]] = field(default_factory=dict)
     pushes: list[Deploying] = field(default_factory=list)
-    deploy: Callable[[Deploying], dict[str, Any]] = succeeds
+    deploy: Deploy = succeeds
     made: int = 0
 
     def app(self, name: str, owner: str = "ann", branch: str = "main") -> dict[str, Any]:
@@ -122,10 +133,14 @@ class Handler(BaseHTTPRequestHandler):
             if user == "guest":
                 raise Forbidden("guest may not create apps.")
             return self.platform.app(parts[1], str(user))
-        self._stream(self.platform.visible(parts[1], user), str(user), request)
+        app = self.platform.visible(parts[1], user)
+        if "last_deployment" in request:
+            self._stream(app, str(user), request, _resumed)
+        else:
+            self._stream(app, str(user), request, self.platform.deploy)
         return None
 
-    def _stream(self, app: dict[str, Any], user: str, request: dict[str, Any]) -> None:
+    def _stream(self, app: dict[str, Any], user: str, request: dict[str, Any], deploy: Deploy) -> None:
         source = self.platform.root / "home" / "sources" / request["tree"]
         push = Deploying(
             app["name"],
@@ -135,6 +150,7 @@ class Handler(BaseHTTPRequestHandler):
             source.with_suffix(".tar").read_bytes(),
             self._emit,
             self._hung_up,
+            app["live_commit"],
         )
         self.platform.pushes.append(push)
         self.send_response(200)
@@ -142,7 +158,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         try:
-            last = self.platform.deploy(push)
+            last = deploy(push)
             if "error" not in last:
                 app["live_commit"] = request["commit"]
             self._emit({"done": True, **last})
