@@ -124,8 +124,8 @@ def no_home(home: Path, error: OSError, otherwise: str) -> PaasError:
 
 
 def _on_socket(name: str, path: str, environ: Mapping[str, str]) -> Target:
-    user = environ.get("PAAS_SSH_USER")
-    return Target(name, path=path, headers={"X-Paas-User": user} if user else {})
+    proof = environ.get("PAAS_SSH_PROOF")
+    return Target(name, path=path, headers={"X-Paas-Proof": proof} if proof else {})
 
 
 def remote(url: str, token: str) -> Target:
@@ -149,7 +149,7 @@ def login_path(environ: Mapping[str, str]) -> Path:
 
 def read_login(environ: Mapping[str, str]) -> dict[str, str] | None:
     """`{url, token}` as `paas login` left it, or None."""
-    if environ.get("PAAS_SSH_USER"):
+    if environ.get("PAAS_SSH_PROOF"):
         return None
     try:
         data = json.loads(login_path(environ).read_text())

@@ -69,7 +69,7 @@ def fingerprint(blob: bytes) -> str:
 
 
 def _check(type: str, blob: bytes) -> None:
-    parts = _strings(blob)
+    parts = strings(blob)
     if parts[0] != type.encode():
         raise IndexError
     if type == "ssh-ed25519":
@@ -93,7 +93,8 @@ def _check(type: str, blob: bytes) -> None:
             raise IndexError
 
 
-def _strings(blob: bytes) -> list[bytes]:
+def strings(blob: bytes) -> list[bytes]:
+    """The strings that the wire form consists of (RFC 4251, section 5). Raises struct.error, IndexError."""
     parts, position = [], 0
     while position < len(blob):
         (length,) = struct.unpack_from(">I", blob, position)

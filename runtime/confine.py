@@ -46,18 +46,21 @@ class Bounds:
     """What a confined process may use. Paths are folders or files; sizes bytes, times seconds.
 
     `memory_bytes` is address space on top of what the process has when it is confined. `programs`: it may run
-    other programs, those below `run`. With `wall_s` SIGALRM ends it (a program it runs, too).
+    other programs, those below `run`. It `talks`: over the sockets that it keeps, and names no file. With `wall_s`
+    SIGALRM ends it (a program it runs, too). `tasks`: it starts no thread while its user has more processes and threads.
     """
 
     read: Sequence[str | os.PathLike[str]] = ()
     write: Sequence[str | os.PathLike[str]] = ()
     run: Sequence[str | os.PathLike[str]] = ()
     programs: bool = False
+    talks: bool = False
     memory_bytes: int = 512 * MIB
     file_bytes: int = 4096 * MIB
     open_files: int = 4096
     cpu_s: int = 300
     wall_s: float | None = None
+    tasks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def confine(
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     if restrict_files(bounds):
         layers.append("landlock")
-    program = compile_list(programs=bounds.programs)
+    program = compile_list(programs=bounds.programs, talks=bounds.talks)
     if program is not None:
         syscalls.seccomp(program)
         layers.append("seccomp")
@@ -199,13 +202,16 @@ def _limit(bounds: Bounds) -> None:
     if bounds.wall_s is not None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, bounds.wall_s)
-    for limit, value in (
+    limits = [
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, pages * resource.getpagesize() + bounds.memory_bytes),
         (resource.RLIMIT_FSIZE, bounds.file_bytes),
         (resource.RLIMIT_CPU, bounds.cpu_s),
         (resource.RLIMIT_NOFILE, bounds.open_files),
-    ):
+    ]
+    if bounds.tasks is not None:
+        limits.append((resource.RLIMIT_NPROC, bounds.tasks))
+    for limit, value in limits:
         hard = resource.getrlimit(limit)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (bound, bound))

@@ -77,6 +77,7 @@ _NUMBERS = {
 }
 _NR = _NUMBERS.get(platform.machine(), {})
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 428, 429, 436, 437, 442
+_M_ARENA_MAX = -8
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
 
 
@@ -196,6 +197,12 @@ def setns(fd: int, kind: int = 0) -> None:
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
     result: int = _libc.prctl(option, arg2, arg3, arg4, arg5)
     return _check(result, f"prctl {option}")
+
+
+def one_heap() -> None:
+    """Let all threads share one heap of the C library, where each would reserve address space (mallopt(3))."""
+    if hasattr(_libc, "mallopt"):
+        _libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

@@ -19,7 +19,8 @@ from paas.api.context import Context, context
 from paas.errors import Forbidden, NotFound, Unauthorized
 from paas.model import App, User
 from paas.names import shown
-from paas.store import Tx, apps, tokens, users
+from paas.proof import HEADER, Proof
+from paas.store import Tx, apps, keys, tokens
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -98,7 +99,7 @@ def hash_of_token(token: str) -> str:
 
 
 def authenticate(where: Context) -> Principal:
-    """By peer credentials on the unix socket, by token over TCP. Raises Unauthorized."""
+    """By peer credentials (and the proof of an SSH login) on the unix socket, by token over TCP. Raises Unauthorized."""
     sock = request.environ.get("gunicorn.socket")
     if sock is not None and sock.family == socket.AF_UNIX:
         return _local(where, peer_uid(sock))
@@ -127,14 +128,25 @@ def _local(where: Context, uid: int) -> Principal:
         raise Unauthorized(
             "This socket serves root and the platform's own users.", "Use `paas login URL` with a token."
         )
-    name = request.headers.get("X-Paas-User")
-    if name is None:
+    text = request.headers.get(HEADER)
+    if text is None:
         return Principal("git", None, False, "git")
-    with where.store.read() as tx:
-        user = users.by_name(tx, name)
-    if user is None:
-        raise Unauthorized("There is no such user.")
+    user = _proven(where, text)
     return Principal(user.name, user, user.is_admin, "git")
+
+
+def _proven(where: Context, text: str) -> User:
+    """Whom the git server speaks for: not whom it names, but whose key signed the login. Raises Unauthorized."""
+    try:
+        proof = Proof.decode(text)
+    except ValueError:
+        raise Unauthorized("This is no proof of a login.") from None
+    with where.store.read() as tx:
+        key = keys.get(tx, proof.fingerprint)
+        user = keys.user_of(tx, proof.fingerprint)
+    if key is None or user is None or not proof.holds(key.public_key):
+        raise Unauthorized("This login is not proven, or its key has been removed.", "Log in again.")
+    return user
 
 
 def _authorise(who: Principal, access: Access) -> None:

@@ -96,7 +96,7 @@ def chosen_app(given: str) -> str:
 
 def over_ssh() -> bool:
     """Is this command run by the SSH server on behalf of somebody elsewhere?"""
-    return bool(os.environ.get("PAAS_SSH_USER"))
+    return bool(os.environ.get("PAAS_SSH_PROOF"))
 
 
 def app_of_remote(url: str) -> str | None:

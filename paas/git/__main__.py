@@ -20,6 +20,7 @@ from paas.git.serve import Desk, Server, settle
 from paas.git.sources import Sources
 from paas.git.transport import silence_library
 from paas.settings import Settings
+from runtime import syscalls
 from runtime.cgroup import enter
 
 
@@ -32,6 +33,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     silence_library()
+    # what the system calls of confined children cannot read in /proc: processes of their own user
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     try:
         server = _server(Settings.read(options.settings), options.listen_fd, tuple(options.group))
     except PaasError as error:
@@ -46,9 +49,8 @@ def _server(settings: Settings, listen_fd: int, groups: tuple[Path, ...]) -> Ser
     layout = settings.layout()
     limits = Limits(pack_bytes=settings.push_limit_bytes, source_bytes=settings.source_limit_bytes)
     places = Places(Repositories(layout.repos), Sources(layout.sources), limits)
-    desk = Desk(
-        Office(layout.home, layout.api_socket, places, groups), hostkey.load_or_make(layout.secrets / "ssh")
-    )
+    keys = layout.secrets / "ssh"
+    desk = Desk(Office(layout.home, layout.api_socket, places, groups), keys, hostkey.public(keys))
     api = Api(layout.api_socket)
     sweep_left_overs(places)
     listener = socket.socket(fileno=listen_fd)

@@ -1,6 +1,6 @@
 """The git daemon's view of the api, over its unix socket: whose key, which repository, deploy this commit.
 
-The api trusts the user name asserted here because it sees this process's uid at the other end.
+The api sees this process's uid at the other end, and believes that it speaks for a user by the proof of the login alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from paas.errors import NotFound, PaasError, Unavailable, from_json
 from paas.git.wire import waiting
+from paas.proof import HEADER, Proof
 
 TIMEOUT_S = 20.0
 PATIENCE_S = 5.0
@@ -70,18 +71,23 @@ class Pushed:
 
 
 class Api:
-    """Calls on behalf of `user`; with none, only what the daemon itself may ask."""
+    """Calls on behalf of who proved a login; with no proof, only what the daemon itself may ask."""
 
-    def __init__(self, path: Path, user: str | None = None) -> None:
+    def __init__(self, path: Path, proof: Proof | None = None) -> None:
         self._path = path
-        self._user = user
+        self._proof = proof
 
-    def user_of_key(self, fingerprint: str) -> str | None:
-        """The name of the user whose key this is. Raises Unavailable when the api does not answer."""
+    def knows_key(self, fingerprint: str) -> bool:
+        """Whether a key is somebody's. Raises PaasError."""
         try:
-            return str(self._call("GET", f"/v1/keys/{quote(fingerprint, safe=':')}")["user"])
+            self._call("GET", f"/v1/keys/{quote(fingerprint, safe=':')}")
         except NotFound:
-            return None
+            return False
+        return True
+
+    def user(self) -> str:
+        """The name of the user who proved the login. Raises PaasError when the proof does not hold."""
+        return str(self._call("GET", "/v1/whoami")["user"])
 
     def app_ids(self) -> set[str]:
         """The ids of every app. Raises PaasError."""
@@ -117,8 +123,8 @@ class Api:
         self, method: str, path: str, body: dict[str, Any] | None, timeout: float
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         headers = {"Accept": "application/json"}
-        if self._user is not None:
-            headers["X-Paas-User"] = self._user
+        if self._proof is not None:
+            headers[HEADER] = self._proof.encode()
         data = None
         if body is not None:
             headers["Content-Type"] = "application/json"

@@ -1,4 +1,8 @@
-"""The process that speaks SSH with one client, and relays between its channels and the jobs of the monitor."""
+"""The process that speaks SSH with one client, and relays between its channels and the jobs of the monitor.
+
+It reads what strangers send, so it is confined before the first byte: it can use what it holds, the client's socket and
+the monitor's ear, and open, reach, start and signal nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,20 @@ import termios
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from paramiko.channel import Channel
-from paramiko.ed25519key import Ed25519Key
+from paramiko.pkey import PKey
 from paramiko.ssh_exception import SSHException
 
 from paas import threads
-from paas.git.api import Api
-from paas.git.jobs import Job
-from paas.git.limits import Limits
-from paas.git.transport import KEEPALIVE_S, Front, HardenedTransport, Terminal
+from paas.git.control import Asked
+from paas.git.link import Link
+from paas.git.transport import KEEPALIVE_S, Front, HardenedTransport, HostKey, Terminal
+from runtime import forked, syscalls
+from runtime.confine import MIB, Bounds, confine
 
 CHUNK = 32 * 1024
 IDLE_S = 600.0
@@ -30,56 +37,34 @@ IDLE_S = 600.0
 STALL_S = 3600.0
 """So long a client may leave unread what a command said."""
 
+BOUNDS = Bounds(
+    talks=True, memory_bytes=512 * MIB, file_bytes=0, open_files=64, cpu_s=30 * 24 * 3600, tasks=8192
+)
+"""Of the process that speaks SSH. Its time before login is bounded by the accept loop, afterwards it is the user's."""
+
+_STACK_BYTES = 512 * 1024
 _END_OF_INPUT = b"\x04"
 _LINGER_S = 5.0
-
-
-class Jobs:
-    """The monitor's jobs as seen from here."""
-
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
-        self._ends: dict[int, threading.Event] = {}
-        self._statuses: dict[int, int] = {}
-        threads.start("git jobs", self._listen, then=lambda: os._exit(1))
-
-    def start(self, number: int, job: Job, streams: list[int]) -> None:
-        self._ends[number] = threading.Event()
-        socket.send_fds(self._control, [b"start %d " % number + job.encode()], streams)
-
-    def hangup(self, number: int) -> None:
-        if not self._ends[number].is_set():
-            with contextlib.suppress(OSError):
-                self._control.send(b"hangup %d " % number)
-
-    def wait(self, number: int) -> int:
-        self._ends[number].wait()
-        return self._statuses[number]
-
-    def _listen(self) -> None:
-        while data := self._control.recv(4096):
-            _, number, status = data.split()
-            self._statuses[int(number)] = int(status)
-            self._ends[int(number)].set()
 
 
 class Session:
     """One channel with its job: three pipes, or a pty."""
 
-    def __init__(self, channel: Channel, jobs: Jobs, terminal: Terminal | None) -> None:
+    def __init__(self, channel: Channel, link: Link, terminal: Terminal | None) -> None:
         self._channel = channel
-        self._jobs = jobs
-        self._number = channel.chanid
+        self._link = link
         self._terminal = terminal
+        self._number = 0
         self._master = -1
 
-    def run(self, job: Job) -> None:
+    def run(self, asked: Asked) -> None:
         """Until the job has ended and the client has heard everything."""
-        pumps = self._start_with_terminal(job) if self._terminal else self._start_with_pipes(job)
+        self._number, streams = self._link.start(asked)
+        pumps = self._with_terminal(*streams) if self._terminal else self._with_pipes(*streams)
         self._channel.settimeout(STALL_S)
         threads.start("git input", self._feed, then=lambda: os.close(self._input))
         threads.start("git channel", self._watch)
-        status = self._jobs.wait(self._number)
+        status = self._link.wait(self._number)
         for pump in pumps:
             pump.join(_LINGER_S if self._terminal else None)
         with contextlib.suppress(OSError, SSHException, EOFError):
@@ -95,24 +80,16 @@ class Session:
         if self._master >= 0:
             _set_size(self._master, terminal)
 
-    def _start_with_pipes(self, job: Job) -> list[threading.Thread]:
-        inner_in, self._input = os.pipe()
-        out, inner_out = os.pipe()
-        err, inner_err = os.pipe()
-        streams = [inner_in, inner_out, inner_err]
-        self._jobs.start(self._number, job, streams)
-        for descriptor in streams:
-            os.close(descriptor)
+    def _with_pipes(self, inward: int, out: int, err: int) -> list[threading.Thread]:
+        self._input = inward
         return [self._pump(out, self._channel.sendall), self._pump(err, self._channel.sendall_stderr)]
 
-    def _start_with_terminal(self, job: Job) -> list[threading.Thread]:
+    def _with_terminal(self, master: int) -> list[threading.Thread]:
         assert self._terminal is not None
-        self._master, slave = os.openpty()
-        _set_size(self._master, self._terminal)
-        self._input = os.dup(self._master)
-        self._jobs.start(self._number, job, [slave])
-        os.close(slave)
-        return [self._pump(self._master, self._channel.sendall)]
+        self._master = master
+        _set_size(master, self._terminal)
+        self._input = os.dup(master)
+        return [self._pump(master, self._channel.sendall)]
 
     def _pump(self, source: int, send: Callable[[bytes], None]) -> threading.Thread:
         """From the job to the client, until either is done."""
@@ -145,7 +122,7 @@ class Session:
     def _watch(self) -> None:
         """The end of the channel, whoever ends it, hangs up on a job that still runs."""
         self._channel.status_event.wait()
-        self._jobs.hangup(self._number)
+        self._link.hangup(self._number)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -161,26 +138,17 @@ def _set_size(master: int, terminal: Terminal) -> None:
 
 
 class Connection:
-    """Serve one accepted socket, whose version line has been sent. `on_login` hears the user's name."""
+    """Serve one accepted socket, whose version line has been sent. `key` is the public half of the host key."""
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        control: socket.socket,
-        *,
-        key: Ed25519Key,
-        api: Api,
-        limits: Limits,
-        on_login: Callable[[str], None],
-    ) -> None:
-        self._jobs = Jobs(control)
+    def __init__(self, sock: socket.socket, link: Link, *, key: bytes, sessions: int) -> None:
+        self._link = link
         self._sessions: dict[int, Session] = {}
         self._last_used = time.monotonic()
         self._running: set[int] = set()
-        self._front = Front(api, lambda: self._transport.open_channels() < limits.sessions, on_login)
+        self._front = Front(lambda: self._transport.open_channels() < sessions)
         self._front.resized = self._resized
-        self._transport = HardenedTransport(sock, self._after_request)
-        self._transport.add_server_key(key)
+        self._transport = HardenedTransport(sock, link, self._after_request)
+        self._transport.add_server_key(cast(PKey, HostKey(key, link)))
 
     def serve(self) -> None:
         """Until the client leaves."""
@@ -197,14 +165,16 @@ class Connection:
 
     def _after_request(self, channel: Channel) -> None:
         number = channel.chanid
-        if number not in self._front.asked or number in self._sessions or self._front.user is None:
+        if number not in self._front.asked or number in self._sessions:
             return
         terminal = self._front.terminals.get(number)
         self._running.add(number)
-        self._sessions[number] = Session(channel, self._jobs, terminal)
-        job = Job(self._front.user, self._front.asked[number], terminal.term if terminal else None)
+        self._sessions[number] = Session(channel, self._link, terminal)
+        asked = Asked(self._front.asked[number])
+        if terminal is not None:
+            asked = replace(asked, term=terminal.term, columns=terminal.columns, rows=terminal.rows)
         threads.start(
-            "git session", partial(self._sessions[number].run, job), then=partial(self._ended, number)
+            "git session", partial(self._sessions[number].run, asked), then=partial(self._ended, number)
         )
 
     def _ended(self, number: int) -> None:
@@ -214,3 +184,16 @@ class Connection:
     def _resized(self, number: int, terminal: Terminal) -> None:
         if number in self._sessions:
             self._sessions[number].resize(terminal)
+
+
+def speak(sock: socket.socket, monitor: socket.socket, *, key: bytes, sessions: int, parent: int) -> None:
+    """Become the confined process that serves `sock`, and do so until the client leaves."""
+    threading.stack_size(_STACK_BYTES)
+    syscalls.one_heap()
+    nothing = os.open("/dev/null", os.O_RDWR)
+    confine(BOUNDS, keep=(sock.fileno(), monitor.fileno(), nothing), parent=parent)
+    for number in range(3):  # the log is not for it to write
+        os.dup2(nothing, number)
+    os.close(nothing)
+    forked.log_to(monitor.fileno())
+    Connection(sock, Link(monitor), key=key, sessions=sessions).serve()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import sys
@@ -22,6 +21,7 @@ from paas.git.upload import become_upload_pack
 from paas.git.verdicts import internal_error
 from paas.git.wire import Hangup, Wire, hang_up_on_signal
 from paas.launch import code_paths
+from paas.proof import Proof
 from runtime import syscalls
 from runtime.cgroup import enter as enter_groups
 from runtime.confine import Bounds, restrict_files
@@ -50,22 +50,12 @@ class Office:
 
 @dataclass(frozen=True)
 class Job:
-    """What the client asked for. `command` None: a shell; `terminal` is its TERM, None without a pty."""
+    """What a user who proved a key asked for. `command` None: a shell; `terminal` is the TERM, None without a pty."""
 
     user: str
+    proof: Proof
     command: bytes | None
     terminal: str | None = None
-
-    def encode(self) -> bytes:
-        """Bytes for `decode`: a line of JSON, then the command as it came."""
-        head = json.dumps([self.user, self.terminal, self.command is not None]).encode()
-        return head + b"\n" + (self.command or b"")
-
-    @classmethod
-    def decode(cls, data: bytes) -> Job:
-        head, _, command = data.partition(b"\n")
-        user, terminal, asked = json.loads(head)
-        return cls(user, command if asked else None, terminal)
 
 
 def enter(job: Job, office: Office, streams: list[int], parent: int) -> int:
@@ -105,7 +95,7 @@ def run(job: Job, office: Office) -> int:
     assert isinstance(asked, GitCommand)
     hang_up_on_signal()
     enter_groups(office.groups)
-    api = Api(office.api_socket, job.user)
+    api = Api(office.api_socket, job.proof)
     if asked.service == "upload-pack":
         fetch(asked, api, office)
     wire = Wire(0, 1, 2, office.places.limits.stall_s)
@@ -121,7 +111,7 @@ def become_cli(asked: CliCommand, job: Job, office: Office) -> None:
         "LANG": "C.UTF-8",
         "PAAS_HOME": str(office.home),
         "PAAS_SOCKET": str(office.api_socket),
-        "PAAS_SSH_USER": job.user,
+        "PAAS_SSH_PROOF": job.proof.encode(),
     }
     if job.terminal is not None:
         environ["TERM"] = commands.terminal_name(job.terminal)

@@ -16,13 +16,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from paramiko.ed25519key import Ed25519Key
+from pathlib import Path
 
 from paas.git.admission import source_of, starting_stage, waiting_stage
-from paas.git.api import Api
-from paas.git.connection import Connection
+from paas.git.connection import speak
 from paas.git.jobs import Office
+from paas.git.login import Gate
 from paas.git.monitor import Monitor
 from paas.git.transport import MAX_BANNER_BYTES, VERSION
 from runtime import syscalls
@@ -42,7 +41,10 @@ class Desk:
     """What every connection's process gets from the accept loop."""
 
     office: Office
-    key: Ed25519Key
+    keys: Path
+    """The folder of the host key."""
+    public: bytes
+    """The host key's public half, in its wire form."""
 
 
 class Server:
@@ -277,35 +279,26 @@ class Server:
 
 
 def serve_connection(sock: socket.socket, desk: Desk, told: int) -> None:
-    """The processes of one connection: this one becomes the monitor, its child speaks SSH."""
+    """The processes of one connection: this one becomes the monitor, its child speaks SSH, confined."""
     for option, value in _KEEPALIVE:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    parent = os.getpid()
-
-    def child() -> None:
-        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-        ours.close()
-        if os.getppid() == parent:
-            _speak(sock, theirs, desk, told)
-
-    pid = fork("git ssh", child)
+    parent, office = os.getpid(), desk.office
+    sessions = office.places.limits.sessions
+    pid = fork("git ssh", lambda: speak(sock, theirs, key=desk.public, sessions=sessions, parent=parent))
     theirs.close()
     sock.close()
-    os.close(told)
-    Monitor(ours, desk.office).serve()
+    gate = Gate(desk.keys, office.api_socket, lambda user: _tell(told, user))
+    Monitor(ours, office, gate).serve()
+    os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
 
-def _speak(sock: socket.socket, control: socket.socket, desk: Desk, told: int) -> None:
-    def on_login(user: str) -> None:
-        os.write(told, user.encode())
-
-    office = desk.office
-    api, limits = Api(office.api_socket), office.places.limits
-    Connection(sock, control, key=desk.key, api=api, limits=limits, on_login=on_login).serve()
+def _tell(told: int, user: str) -> None:
+    os.write(told, user.encode())
+    os.close(told)
 
 
 def _log(line: str) -> None:

@@ -21,21 +21,19 @@ from paramiko.common import (
 )
 from paramiko.message import Message
 from paramiko.packet import Packetizer
-from paramiko.pkey import PKey
 from paramiko.server import ServerInterface
 from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 
-from paas.errors import PaasError
-from paas.git.api import Api
+from paas.git.control import MAX_CELLS, Asked, Proving
+from paas.git.link import Link
+from paas.git.login import ALGORITHMS
+from paas.proof import LOGINS
 
 VERSION = "SSH-2.0-paas"
-USERS = ("paas", "git")
 MAX_PACKET_BYTES = 256 * 1024
 MAX_BANNER_BYTES = 8 * 1024
-MIN_RSA_BITS = 2048
 KEEPALIVE_S = 15
-MAX_CELLS = 4096
 
 
 class BoundedPacketizer(Packetizer):
@@ -64,22 +62,55 @@ class BoundedPacketizer(Packetizer):
         self._version_sent = True
 
 
-class _UnknownKey:
-    """A key of a kind that is not accepted: refused like any other, instead of ending the connection."""
+class HostKey:
+    """The public half of the host key, as paramiko wants it; the monitor signs."""
 
-    fingerprint = ""
+    def __init__(self, public: bytes, link: Link) -> None:
+        self._public = public
+        self._link = link
 
-    def get_bits(self) -> int:
-        return 0
+    def get_name(self) -> str:
+        return "ssh-ed25519"
+
+    def asbytes(self) -> bytes:
+        return self._public
+
+    def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> bytes:
+        return self._link.sign(data)
+
+
+class OfferedKey:
+    """A client's key as it came, never parsed here: the monitor knows whose it is and whether a signature is good."""
+
+    public_blob = None
+
+    def __init__(self, login: str, algorithm: str, blob: bytes, link: Link) -> None:
+        self._login = login
+        self._algorithm = algorithm
+        self._blob = blob
+        self._link = link
+
+    def is_known(self) -> bool:
+        """A key of a kind that is not accepted is refused like any other, instead of ending the connection."""
+        return self._login in LOGINS and self._algorithm in ALGORITHMS and self._link.offer(self._blob)
+
+    def get_name(self) -> str:
+        return self._algorithm
+
+    def asbytes(self) -> bytes:
+        return self._blob
+
+    def verify_ssh_sig(self, data: bytes, msg: Message) -> bool:
+        return self._link.prove(Proving(self._login, self._algorithm, self._blob, msg.asbytes()))
 
 
 class KeyAuth(AuthHandler):
-    """Lets a client go on to its next key after one of an unknown kind."""
+    """Takes a client's keys as they come."""
 
-    def _generate_key_from_request(self, algorithm: str, keyblob: bytes) -> Any:
-        if algorithm not in self.transport.preferred_pubkeys:
-            return _UnknownKey()
-        return super()._generate_key_from_request(algorithm, keyblob)  # type: ignore[misc]
+    transport: HardenedTransport
+
+    def _generate_key_from_request(self, algorithm: str, keyblob: bytes) -> OfferedKey:
+        return OfferedKey(str(self.auth_username), algorithm, keyblob, self.transport.link)
 
 
 _KEX = {
@@ -94,14 +125,7 @@ class HardenedTransport(Transport):
     _preferred_ciphers = ("aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "aes256-ctr", "aes128-ctr")
     _preferred_macs = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
     _preferred_keys = ("ssh-ed25519",)
-    _preferred_pubkeys = (
-        "ssh-ed25519",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "rsa-sha2-512",
-        "rsa-sha2-256",
-    )
+    _preferred_pubkeys = ALGORITHMS
     _kex_info: ClassVar[dict[str, Any]] = _KEX
     _preferred_kex = tuple(
         name
@@ -111,9 +135,10 @@ class HardenedTransport(Transport):
     _preferred_compression = ("none",)
     _active_check_timeout = 5.0
 
-    def __init__(self, sock: Any, after_request: Callable[[Channel], None]) -> None:
+    def __init__(self, sock: Any, link: Link, after_request: Callable[[Channel], None]) -> None:
         super().__init__(sock, packetizer_class=BoundedPacketizer)
         self.local_version = VERSION
+        self.link = link
         self.after_request = after_request
 
     def _parse_newkeys(self, m: Message) -> None:
@@ -156,20 +181,16 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         """A client without a window of its own says 0."""
-        self.columns = min(columns, MAX_CELLS) or 80
-        self.rows = min(rows, MAX_CELLS) or 24
+        self.columns = min(columns, MAX_CELLS) or Asked.columns
+        self.rows = min(rows, MAX_CELLS) or Asked.rows
 
 
 class Front(ServerInterface):
-    """Who may log in, and what a channel may ask. `wants` gathers what to start after the answer is out."""
+    """What a client may ask for. `asked` gathers what to start after the answer is out."""
 
-    def __init__(self, api: Api, has_room: Callable[[], bool], on_login: Callable[[str], None]) -> None:
-        self._api = api
+    def __init__(self, has_room: Callable[[], bool]) -> None:
         self._has_room = has_room
-        self._on_login = on_login
-        self._logged_in = False
-        self._known: dict[str, str | None] = {}
-        self.user: str | None = None
+        self._known: dict[bytes, bool] = {}
         self.terminals: dict[int, Terminal] = {}
         self.asked: dict[int, bytes | None] = {}
         self.resized: Callable[[int, Terminal], None] = lambda _number, _terminal: None
@@ -181,30 +202,17 @@ class Front(ServerInterface):
     def check_auth_none(self, username: str) -> int:
         return AUTH_FAILED
 
-    def check_auth_publickey(self, username: str, key: PKey | _UnknownKey) -> int:
-        if username not in USERS or not key.fingerprint:
-            return AUTH_FAILED
-        if key.get_name() == "ssh-rsa" and key.get_bits() < MIN_RSA_BITS:  # type: ignore[union-attr]
-            return AUTH_FAILED
-        self.user = self._user_of(key.fingerprint)
-        return AUTH_FAILED if self.user is None else AUTH_SUCCESSFUL
-
-    def _user_of(self, fingerprint: str) -> str | None:
+    def check_auth_publickey(self, username: str, key: OfferedKey) -> int:  # type: ignore[override]
         """Asked once for the offer and once for the signature; the second answer is the first."""
-        if fingerprint not in self._known:
-            try:
-                self._known[fingerprint] = self._api.user_of_key(fingerprint)
-            except PaasError:
-                return None
-        return self._known[fingerprint]
+        blob = key.asbytes()
+        if blob not in self._known:
+            self._known[blob] = key.is_known()
+        return AUTH_SUCCESSFUL if self._known[blob] else AUTH_FAILED
 
     # channels
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        if kind != "session" or self.user is None or not self._has_room():
+        if kind != "session" or not self._has_room():
             return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
-        if not self._logged_in:
-            self._logged_in = True
-            self._on_login(self.user)
         return OPEN_SUCCEEDED
 
     def check_channel_pty_request(

@@ -21,7 +21,9 @@ from typing import Any
 
 from harness.enter import command_as
 from harness.platform import ROOT, free_port, wait_for
+from harness.proofs import proof_of, public_key
 from paas.accounts import Folder, durable_folders, ensure_accounts, ensure_folders, run_folders
+from paas.proof import HEADER
 from paas.settings import Settings, load
 from paas.store import Store
 from runtime import frames
@@ -131,7 +133,7 @@ class RememberingSpawner:
 
 @dataclass
 class As:
-    """Who asks: a uid on the unix socket (with an asserted user), or a token over TCP."""
+    """Who asks: a uid on the unix socket (for a user who logged in over SSH), or a token over TCP."""
 
     uid: int | None = 0
     user: str | None = None
@@ -139,7 +141,7 @@ class As:
 
     @property
     def headers(self) -> dict[str, str]:
-        found = {"X-Paas-User": self.user} if self.user else {}
+        found = {HEADER: proof_of(self.user).encode()} if self.user else {}
         return {**found, **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
 
 
@@ -242,8 +244,9 @@ class Api:
             connection.close()
 
     def user(self, name: str) -> As:
-        """A user with a token, made if need be; the first one is the administrator."""
+        """A user with a key and a token, made if need be; the first one is the administrator."""
         if name not in [user["name"] for user in self.ask("GET", "/v1/users").json["users"]]:
-            assert self.ask("POST", "/v1/users", {"name": name}).status == 201
+            given = {"public_key": public_key(name), "user": name}
+            assert self.ask("POST", "/v1/keys", given).status == 201
         made = self.ask("POST", "/v1/tokens", {"name": secrets.token_hex(4), "user": name})
         return As(token=made.json["token"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -9,8 +10,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +21,26 @@ from typing import Any
 from harness.enter import command_as
 from harness.git_api import Api, Handler, Platform
 from paas import accounts
+from paas.publickey import parse
 from paas.settings import Settings, load
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that the daemon's user may enter."""
+    accounts.ensure_accounts()
+    path = Path(tempfile.mkdtemp(prefix="paas-git-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 class GitDaemon:
     """A running daemon with its platform; `restart` kills it as it is."""
 
-    def __init__(self, root: Path, **settings: Any) -> None:
+    def __init__(self, root: Path, program: tuple[str, ...] = ("-m", "paas.git"), **settings: Any) -> None:
         self.root = root
+        self.program = program
         self.platform = Platform(root)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -64,7 +79,7 @@ class GitDaemon:
 
     def _start(self) -> subprocess.Popen[bytes]:
         descriptor = self.listener.fileno()
-        command = [sys.executable, "-P", "-m", "paas.git", "--settings", str(self.root / "settings.json")]
+        command = [sys.executable, "-P", *self.program, "--settings", str(self.root / "settings.json")]
         return subprocess.Popen(
             [*command_as(accounts.GIT, self.root, self.layout.run), *command, "--listen-fd", str(descriptor)],
             pass_fds=[descriptor],
@@ -130,10 +145,8 @@ class Client:
         keygen = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(self.key), "-C", user or "nobody"]
         subprocess.run(keygen, check=True)
         if user is not None:
-            shown = subprocess.run(
-                ["ssh-keygen", "-lf", self.key], capture_output=True, text=True, check=True
-            )
-            daemon.platform.keys[shown.stdout.split()[1]] = user
+            public = parse(self.key.with_suffix(".pub").read_text())
+            daemon.platform.keys[public.fingerprint] = user, public.text
         self.tree = folder / "tree"
 
     @property

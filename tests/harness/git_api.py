@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from paas.errors import Conflict, Forbidden, NotFound, PaasError
+from paas.errors import Conflict, Forbidden, NotFound, PaasError, Unauthorized
+from paas.proof import HEADER, Proof
 from paas.source import ENDINGS, SourceTree
 from runtime.loop import readable
 
@@ -57,7 +58,8 @@ class Platform:
     """Users, apps and how deployments go. `deploy` answers the last message of the stream."""
 
     root: Path
-    keys: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """fingerprint → user, public key"""
     apps: dict[str, dict[str, Any]] = field(default_factory=dict)
     pushes: list[Deploying] = field(default_factory=list)
     deploy: Deploy = succeeds
@@ -77,6 +79,16 @@ class Platform:
         self.apps.clear()
         self.pushes.clear()
         self.deploy = succeeds
+
+    def proven(self, text: str | None) -> str | None:
+        """Who logged in."""
+        if text is None:
+            return None
+        proof = Proof.decode(text)
+        user, public_key = self.keys.get(proof.fingerprint, ("", ""))
+        if not proof.holds(public_key):
+            raise Unauthorized("This login is not proven.")
+        return user
 
     def visible(self, name: str, user: str | None) -> dict[str, Any]:
         app = self.apps.get(name)
@@ -101,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, work: Callable[[list[str], str | None], dict[str, Any] | None]) -> None:
         parts = [unquote(part) for part in self.path.strip("/").split("/")[1:]]
         try:
-            body = work(parts, self.headers.get("X-Paas-User"))
+            body = work(parts, self.platform.proven(self.headers.get(HEADER)))
         except PaasError as error:
             self._send(error.http_status, {"error": error.to_json()})
         else:
@@ -119,7 +131,9 @@ class Handler(BaseHTTPRequestHandler):
         if parts[0] == "keys":
             if parts[1] not in self.platform.keys:
                 raise NotFound("Nobody has this key.")
-            return {"user": self.platform.keys[parts[1]]}
+            return {"user": self.platform.keys[parts[1]][0]}
+        if parts == ["whoami"]:
+            return {"user": user}
         if parts == ["git"]:
             return {"apps": [app["id"] for app in self.platform.apps.values()]}
         return self.platform.visible(parts[1], user)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from harness.api import NOBODY, Api, As
+from harness.proofs import proof_of, public_key
 
 from paas.api.app import create_app
 from paas.api.context import Context
+from paas.proof import HEADER
 from paas.store import apps, users
 
 Row = tuple[str, str, Any, str]
@@ -180,10 +183,37 @@ def test_lists_show_only_ones_own(api: Api, everybody: dict[str, As]) -> None:
     assert len(api.ask("GET", "/v1/tokens", who=everybody["other"]).json["tokens"]) == 1
 
 
-def test_an_asserted_user_counts_only_from_the_git_server(api: Api, everybody: dict[str, As]) -> None:
-    for who in (As(uid=NOBODY, user="ann"), As(uid=None, user="ann"), everybody["other"]):
-        reply = api.ask("GET", "/v1/users", who=who, headers={"X-Paas-User": "ann"})
+def test_a_login_counts_only_from_the_git_server(api: Api, everybody: dict[str, As]) -> None:
+    headers = As(user="ann").headers
+    for who in (As(uid=NOBODY), As(uid=None), everybody["other"]):
+        reply = api.ask("GET", "/v1/users", who=who, headers=headers)
         assert reply.status in (401, 403)
+
+
+def test_the_git_server_speaks_for_nobody_who_has_not_signed(api: Api, everybody: dict[str, As]) -> None:
+    """Its uid alone is not enough: neither the name, nor the key's fingerprint, nor a signature of another key."""
+    ann, eve = proof_of("ann"), proof_of("eve")
+    forged = (
+        replace(ann, signature=eve.signature),
+        replace(eve, fingerprint=ann.fingerprint),
+        replace(ann, session=eve.session),
+        replace(ann, signature=b""),
+    )
+    git = As(uid=api.git_uid)
+    for words in (*(proof.encode() for proof in forged), "ann", "", "ann " * 5):
+        assert api.ask("GET", "/v1/whoami", who=git, headers={HEADER: words}).status == 401
+    assert api.ask("GET", "/v1/whoami", who=git, headers={"X-Paas-User": "ann"}).status == 401
+    assert api.ask("GET", "/v1/whoami", who=git, headers={HEADER: eve.encode()}).json["user"] == "eve"
+
+
+def test_a_removed_key_ends_what_it_has_opened(api: Api, everybody: dict[str, As]) -> None:
+    key = {"public_key": public_key("second key"), "user": "eve"}
+    fingerprint = api.ask("POST", "/v1/keys", key).json["fingerprint"]
+    login = As(uid=api.git_uid, user="second key")
+    headers = login.headers
+    assert api.ask("GET", "/v1/whoami", who=login, headers=headers).json["user"] == "eve"
+    assert api.ask("DELETE", f"/v1/keys/{fingerprint}").status == 200
+    assert api.ask("GET", "/v1/whoami", who=login, headers=headers).status == 401
 
 
 def test_a_revoked_token_is_refused_at_once(api: Api, everybody: dict[str, As]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +120,9 @@ FORBIDDEN: dict[str, tuple[Callable[[], object], str]] = {
     "limits of others": (lift_parents_limits, "EPERM"),
     "priority": (lambda: os.setpriority(os.PRIO_PROCESS, 0, -5), "EPERM"),
     "memory file": (lambda: os.memfd_create("x"), "EPERM"),
-    "terminal tricks": (lambda: __import__("fcntl").ioctl(0, 0x5412, b"x"), "ENOTTY"),
+    "signal by way of a descriptor": (lambda: fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid()), "EPERM"),
+    "choice of that signal": (lambda: fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL), "EPERM"),
+    "terminal tricks": (lambda: fcntl.ioctl(0, 0x5412, b"x"), "ENOTTY"),
 }
 
 
@@ -127,6 +131,14 @@ FORBIDDEN: dict[str, tuple[Callable[[], object], str]] = {
 def test_everything_else_is_refused(folder: Path, way: Way, name: str) -> None:
     action, expected = FORBIDDEN[name]
     assert outcome(action, way(Bounds(write=[folder / "mine"]))) == expected
+
+
+@WAYS
+def test_who_talks_has_threads_and_what_is_open_and_names_nothing(way: Way) -> None:
+    enter = way(Bounds(read=["/"], talks=True))
+    assert outcome(lambda: threading.Thread(target=os.getpid).start(), enter) == "done None"
+    for action in (lambda: os.open("/etc/passwd", os.O_RDONLY), lambda: os.stat("/"), os.fork, socket.socket):
+        assert outcome(action, enter) == "EPERM"
 
 
 @WAYS

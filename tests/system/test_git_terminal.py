@@ -109,7 +109,7 @@ def _commands(platform: Platform) -> list[bytes]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             environ = (process / "environ").read_bytes().split(b"\0")
-            if home in environ and any(word.startswith(b"PAAS_SSH_USER=") for word in environ):
+            if home in environ and any(word.startswith(b"PAAS_SSH_PROOF=") for word in environ):
                 found.append((process / "cmdline").read_bytes())
     return found
 

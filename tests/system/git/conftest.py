@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.git import Client, GitDaemon
-
-from paas import accounts
-
-
-@contextlib.contextmanager
-def open_folder() -> Iterator[Path]:
-    """A folder that the daemon's user may enter."""
-    accounts.ensure_accounts()
-    path = Path(tempfile.mkdtemp(prefix="paas-git-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
+from harness.git import Client, GitDaemon, open_folder
 
 
 @pytest.fixture

@@ -162,6 +162,17 @@ def test_g2_second_command_on_one_channel_is_refused(daemon: GitDaemon, ann: Cli
             channel.exec_command("help")
 
 
+def test_keys_are_exchanged_again_during_a_push(daemon: GitDaemon, ann: Client) -> None:
+    """Each exchange is signed beside the process that speaks."""
+    (ann.tree / "much").write_bytes(os.urandom(1 << 20))
+    ann.commit("much")
+    often = " ".join(["ssh", "-o", "LogLevel=DEBUG", "-o", "RekeyLimit=128K", *ann.ssh_words[1:]])
+    environ = {**ann.environ(), "GIT_SSH_COMMAND": often}
+    push = ["git", "push", "paas", "main"]
+    done = subprocess.run(push, cwd=ann.tree, env=environ, capture_output=True, text=True, check=True)
+    assert done.stderr.count("SSH2_MSG_NEWKEYS received") > 4, done.stderr
+
+
 def test_several_channels_of_one_connection(daemon: GitDaemon, ann: Client) -> None:
     """A client that shares connections (ControlMaster) runs command after command on one."""
     with transport(daemon, ann) as opened:

@@ -229,7 +229,7 @@ def test_a_private_key_never_leaves_the_machine(platform: Platform, tmp_path: Pa
 def test_over_ssh_keys_come_from_standard_input(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    monkeypatch.setenv("PAAS_SSH_USER", "bea")
+    monkeypatch.setenv("PAAS_SSH_PROOF", "bea")
     monkeypatch.setattr("sys.stdin", typed("ssh-ed25519 AAAA me"))
     platform.answers["POST /keys"] = {"user": "bea", "role": "member", "fingerprint": "SHA256:x"}
     assert main.main(["keys:add", "/etc/passwd"]) == 1
@@ -241,7 +241,7 @@ def test_over_ssh_keys_come_from_standard_input(
 def test_over_ssh_the_machine_is_out_of_reach(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    monkeypatch.setenv("PAAS_SSH_USER", "bea")
+    monkeypatch.setenv("PAAS_SSH_PROOF", "bea")
     assert main.main([command]) == 1
     assert "for the machine" in capsys.readouterr().err
 
@@ -253,7 +253,7 @@ def test_the_app_comes_from_the_flag_the_environment_or_the_remote(
     assert base.chosen_app("flag") == "flag"
     assert base.chosen_app("") == "fromenv"
     monkeypatch.delenv("PAAS_APP")
-    monkeypatch.delenv("PAAS_SSH_USER", raising=False)
+    monkeypatch.delenv("PAAS_SSH_PROOF", raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PaasError, match="No app"):
         base.chosen_app("")

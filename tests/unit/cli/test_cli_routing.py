@@ -43,7 +43,7 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
     made = Platform()
     monkeypatch.setattr(words, "client", lambda: made)
     monkeypatch.setenv("PAAS_APP", "hello")
-    monkeypatch.delenv("PAAS_SSH_USER", raising=False)
+    monkeypatch.delenv("PAAS_SSH_PROOF", raising=False)
     return made
 
 
@@ -169,6 +169,6 @@ def test_a_page_is_read_whole_and_must_fit(platform: Platform, capsys: Captured,
 def test_over_ssh_no_file_of_the_server_is_read(
     platform: Platform, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PAAS_SSH_USER", "ann")
+    monkeypatch.setenv("PAAS_SSH_PROOF", "ann")
     assert main.main(["errors:set", "503", "/etc/hostname"]) == 1
     assert platform.asked == [] and "standard input" in capsys.readouterr().err

@@ -25,7 +25,7 @@ class Server:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
-        self.client = Client(Target("here", path=str(path), headers={"X-Paas-User": "bea"}))
+        self.client = Client(Target("here", path=str(path), headers={"X-Paas-Proof": "bea"}))
         threading.Thread(target=self._loop, daemon=True).start()
 
     def _loop(self) -> None:
@@ -67,7 +67,7 @@ def test_a_request_carries_its_query_body_and_user(server: Server) -> None:
     assert server.client.post("/apps", {"name": "ünï"}) == {"a": 1}
     first, second = server.requests
     assert first.startswith(b"GET /v1/apps?limit=3&stats=1 HTTP/1.1\r\n")
-    assert b"\r\nX-Paas-User: bea\r\n" in first and b"Content-Length" not in first
+    assert b"\r\nX-Paas-Proof: bea\r\n" in first and b"Content-Length" not in first
     head, body = second.split(b"\r\n\r\n")
     assert json.loads(body) == {"name": "ünï"}
     assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head + b"\r\n"
@@ -242,10 +242,10 @@ def test_over_ssh_the_user_is_told_and_no_login_counts(tmp_path: Path) -> None:
         **login(tmp_path),
         "PAAS_HOME": "/hidden",
         "PAAS_SOCKET": "/run/x.sock",
-        "PAAS_SSH_USER": "bea",
+        "PAAS_SSH_PROOF": "bea",
     }
     target = find_target(environ)
-    assert (target.path, target.headers) == ("/run/x.sock", {"X-Paas-User": "bea"})
+    assert (target.path, target.headers) == ("/run/x.sock", {"X-Paas-Proof": "bea"})
 
 
 def test_a_folder_that_is_no_home_is_refused(tmp_path: Path) -> None:
