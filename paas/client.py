@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from paas import presence
 from paas.errors import Conflict, Forbidden, NotFound, PaasError, Unavailable, from_json
 
 DEFAULT_HOME = "/var/lib/paas"
@@ -43,20 +44,16 @@ class Target:
         """Raises Unavailable with what to do about it."""
         try:
             if self.path:
-                sock = socket.socket(socket.AF_UNIX)
-                sock.settimeout(_CONNECT_TIMEOUT_S)
-                sock.connect(self.path)
+                sock = presence.connect(Path(self.path), _CONNECT_TIMEOUT_S)
             else:
                 sock = socket.create_connection((self.host, self.port), _CONNECT_TIMEOUT_S)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock = self._secured(sock)
         except OSError as error:
-            hint = (
-                "Is it running? See: paas server:status"
-                if self.path
-                else "Check the address and the network."
-            )
-            reason = error.strerror or str(error)
+            hint, reason = "Check the address and the network.", error.strerror or str(error)
+            if self.path:
+                hint = "Start it with: paas server. Or see: paas server:status"
+                reason = "its server does not run" if _nobody_listens(error) else reason
             raise Unavailable(f"The platform at {self.name} does not answer: {reason}.", hint) from error
         sock.settimeout(_SILENCE_S)
         return sock
@@ -67,6 +64,10 @@ class Target:
         import ssl
 
         return ssl.create_default_context().wrap_socket(sock, server_hostname=self.host)
+
+
+def _nobody_listens(error: OSError) -> bool:
+    return isinstance(error, FileNotFoundError | ConnectionRefusedError)
 
 
 def find_target(environ: Mapping[str, str]) -> Target:
@@ -92,6 +93,7 @@ def find_target(environ: Mapping[str, str]) -> Target:
 
 
 def _local(home: Path, environ: Mapping[str, str]) -> Target:
+    presence.wait_for_file(home / "id")
     try:
         identity = (home / "id").read_text().strip()
     except OSError as error:

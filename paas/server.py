@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paas import accounts, launch, registry, workers
+from paas import accounts, launch, presence, registry, workers
 from paas.claim import claimed
 from paas.errors import BadInput, Conflict, PaasError, Unavailable
 from paas.settings import Address, Settings
@@ -24,6 +24,8 @@ from runtime.client import Spawner, SpawnerError
 from runtime.layout import Layout
 
 READY_S = 30.0
+"""How often to say what is not ready yet."""
+ASKED_S = 1.0
 
 
 def run(settings: Settings, *, stop_apps: bool = False) -> int:
@@ -35,12 +37,16 @@ def run(settings: Settings, *, stop_apps: bool = False) -> int:
         raise BadInput(f"acme_ca: there is no file {settings.acme_ca}.")
     accounts.ensure_accounts()
     settings = _identified(settings)
-    with claimed(settings.layout()):
-        return _serve(settings, began, stop_apps)
-
-
-def _serve(settings: Settings, began: float, stop_apps: bool) -> int:
     layout = settings.layout()
+    with claimed(layout):
+        presence.announce(layout.run)
+        try:
+            return _serve(settings, layout, began, stop_apps)
+        finally:
+            (layout.run / "status.json").unlink(missing_ok=True)
+
+
+def _serve(settings: Settings, layout: Layout, began: float, stop_apps: bool) -> int:
     accounts.ensure_folders(accounts.durable_folders(layout) + accounts.run_folders(layout))
     settings_file = _write_settings(settings, layout)
     old_workers = workers.answering(layout.router_control)
@@ -52,13 +58,12 @@ def _serve(settings: Settings, began: float, stop_apps: bool) -> int:
         _say,
     )
     supervisor.start()
-    late = supervisor.wait_ready(READY_S)
-    for daemon in supervisor.daemons:
-        state = " (not ready yet)" if daemon in late else ""
-        _say(f"{daemon.name:<9} pid {daemon.pid:<7} user {daemon.user:<12} {daemon.listens}{state}")
-    for path in old_workers:
-        workers.ask(path, "drain")
-    _say(f"ready in {time.monotonic() - began:.2f} s · home {settings.home} · Ctrl-C stops it")
+    if supervisor.wait_ready(READY_S):
+        for daemon in supervisor.daemons:
+            _say(f"{daemon.name:<9} pid {daemon.pid:<7} user {daemon.user:<12} {daemon.listens}")
+        for path in old_workers:
+            workers.ask(path, "drain")
+        _say(f"ready in {time.monotonic() - began:.2f} s · home {settings.home} · Ctrl-C stops it")
     supervisor.run()
     _stop(supervisor, settings, layout, stop_apps)
     return 0
@@ -144,7 +149,7 @@ def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners:
             control.name,
             str(layout.converge_socket),
             _starter(["-m", "paas.converge", *flags], control, api_view),
-            _exists(layout.converge_socket),
+            _answers(layout.converge_socket),
         ),
         Daemon(
             "api",
@@ -156,7 +161,7 @@ def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners:
                 api_view,
                 keep=[listeners.api.fileno()],
             ),
-            _serves(layout.api_socket),
+            lambda pid: _asked(layout.api_socket),
         ),
         Daemon(
             "git",
@@ -170,7 +175,7 @@ def _daemons(settings: Settings, layout: Layout, settings_file: Path, listeners:
                 keep=[listeners.ssh.fileno()],
                 groups=lent.daemon,
             ),
-            lambda pid: True,
+            _answers(layout.git_socket),
         ),
     ]
     routers = [_router(settings, layout, number, listeners) for number in range(settings.router_workers)]
@@ -197,7 +202,7 @@ def _spawner(settings: Settings, layout: Layout) -> Daemon:
         return _starter(argv, None, None)()
 
     socket_path = layout.spawner_socket
-    return Daemon("spawner", "root", str(socket_path), start, _serves(socket_path))
+    return Daemon("spawner", "root", str(socket_path), start, lambda pid: _spawns(socket_path))
 
 
 def _router(settings: Settings, layout: Layout, index: int, listeners: _Listeners) -> Daemon:
@@ -267,21 +272,34 @@ def _environ() -> dict[str, str]:
     }
 
 
-def _exists(path: Path) -> Callable[[int], bool]:
-    return lambda pid: path.exists()
+def _answers(path: Path) -> Callable[[int], bool]:
+    """Whether somebody listens for datagrams there: a dead daemon's socket refuses."""
+    return lambda pid: _listens(path)
 
 
-def _serves(path: Path) -> Callable[[int], bool]:
-    return lambda pid: _connects(path)
-
-
-def _connects(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         try:
             sock.connect(str(path))
         except OSError:
             return False
     return True
+
+
+def _asked(path: Path) -> bool:
+    """Whether the api answers a request."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
+        sock.settimeout(ASKED_S)
+        sock.connect(str(path))
+        sock.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return sock.recv(5) == b"HTTP/"
+    return False
+
+
+def _spawns(path: Path) -> bool:
+    with contextlib.suppress(SpawnerError):
+        return bool(Spawner(path).call("info", timeout_s=ASKED_S))
+    return False
 
 
 def _stop(supervisor: Supervisor, settings: Settings, layout: Layout, stop_apps: bool) -> None:
@@ -293,8 +311,7 @@ def _stop(supervisor: Supervisor, settings: Settings, layout: Layout, stop_apps:
         _stop_instances(layout, settings.stop_timeout_s)
         supervisor.stop(("router",))
     supervisor.stop(("spawner",))
-    for path in (layout.run / "status.json", layout.converge_socket):
-        path.unlink(missing_ok=True)
+    layout.converge_socket.unlink(missing_ok=True)
 
 
 def _stop_instances(layout: Layout, grace_s: float) -> None:

@@ -59,7 +59,7 @@ class Supervisor:
     ) -> None:
         self.daemons = daemons
         self._status = status
-        self._facts = facts
+        self._facts = {"ready": False, **facts}
         self._say = say
         self._stopping = False
         self._wakeup = -1
@@ -78,23 +78,25 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._ask_stop)
         signal.signal(signal.SIGUSR1, self._ask_renewal)
+        self._write_status()
         for daemon in self.daemons:
             self._launch(daemon)
         self._write_status()
 
-    def wait_ready(self, timeout_s: float) -> list[Daemon]:
-        """Wait until every daemon serves; those that do not are returned."""
-        return self._wait_ready(list(self.daemons), timeout_s)
-
-    def _wait_ready(self, waiting: list[Daemon], timeout_s: float) -> list[Daemon]:
-        deadline = time.monotonic() + timeout_s
-        while waiting and time.monotonic() < deadline and not self._stopping:
+    def wait_ready(self, say_s: float) -> bool:
+        """Wait until every daemon serves, and say every `say_s` seconds which do not; False when asked to stop before."""
+        waiting, told_at = list(self.daemons), time.monotonic()
+        while waiting and not self._stopping:
             self._reap()
             self._restart_due()
             waiting = [daemon for daemon in waiting if not (daemon.pid and daemon.ready(daemon.pid))]
-            if waiting:
-                time.sleep(0.005)
-        return waiting
+            if waiting and time.monotonic() - told_at > say_s:
+                self._say(f"not ready yet: {', '.join(daemon.name for daemon in waiting)}")
+                told_at = time.monotonic()
+            time.sleep(0.005 if waiting else 0)
+        self._facts["ready"] = not waiting
+        self._write_status()
+        return not waiting
 
     def run(self) -> None:
         """Supervise until asked to stop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,15 +85,19 @@ class Listening:
 
 
 class Spawner:
-    """Calls raise SpawnerError, also when nobody answers on `path` (code `unavailable`)."""
+    """Calls raise SpawnerError, also when nobody answers on `path` (code `unavailable`). `connect` makes a connection
+    within so many seconds, or raises OSError; it may wait for a spawner that is on its way."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], connect: Callable[[Path, float], socket.socket] | None = None
+    ) -> None:
         self._path = Path(path)
+        self._connect_to = connect or _connect
 
     def call(self, verb: str, *, timeout_s: float = QUICK_S, **arguments: Any) -> dict[str, Any]:
         """Any verb; the answer without `ok`."""
         try:
-            with self._connect(timeout_s) as sock:
+            with self._connect_to(self._path, timeout_s) as sock:
                 answer = frames.call(sock, {"verb": verb, **arguments})
         except (OSError, frames.FrameError) as error:
             raise self._unavailable(error) from error
@@ -176,7 +180,7 @@ class Spawner:
     def watch(self) -> socket.socket:
         """A connection on which JSON messages arrive: `{"event": "exit" | "oom", "id": …}`."""
         try:
-            sock = self._connect(QUICK_S)
+            sock = self._connect_to(self._path, QUICK_S)
         except OSError as error:
             raise self._unavailable(error) from error
         try:
@@ -190,18 +194,19 @@ class Spawner:
             sock.close()
             raise
 
-    def _connect(self, timeout_s: float) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(timeout_s)
-            sock.connect(os.fspath(self._path))
-        except OSError:
-            sock.close()
-            raise
-        return sock
-
     def _unavailable(self, error: Exception) -> SpawnerError:
         return SpawnerError("unavailable", f"the spawner does not answer on {self._path}: {error}")
+
+
+def _connect(path: Path, timeout_s: float) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout_s)
+        sock.connect(os.fspath(path))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _first_message(sock: socket.socket, request: dict[str, Any]) -> Any:

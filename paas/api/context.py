@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from flask import current_app
 
-from paas import logs, routed
+from paas import logs, presence, routed
 from paas.errors import PaasError, Unavailable, from_json
 from paas.settings import Settings
 from paas.store import Store, poke
@@ -33,7 +33,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.layout: Layout = self.settings.layout()
-        self.spawner = Spawner(self.layout.spawner_socket)
+        self.spawner = Spawner(self.layout.spawner_socket, presence.connect)
 
     def poke(self) -> None:
         """Tell converge to look again."""

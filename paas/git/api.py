@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from paas import presence
 from paas.errors import NotFound, PaasError, Unavailable, from_json
 from paas.git.wire import waiting
 from paas.proof import HEADER, Proof
 
 TIMEOUT_S = 20.0
-PATIENCE_S = 5.0
 SILENCE_S = 30.0
 """A stream that says nothing for so long, not even a ping, has lost its other end."""
 
@@ -30,22 +29,16 @@ _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
-        self._path = path
+        self._path, self._timeout_s = path, timeout
 
     def connect(self) -> None:
-        """Try for some seconds: the api may be on its way back."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(self.timeout)
-            try:
-                return self.sock.connect(str(self._path))
-            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
-                self.sock.close()
-                if time.monotonic() > deadline:
-                    raise
-            with waiting():
-                time.sleep(0.05)
+        """The api may be on its way, or on its way back."""
+        self.sock = presence.connect(self._path, self._timeout_s, _pause)
+
+
+def _pause(seconds: float) -> None:
+    with waiting():
+        time.sleep(seconds)
 
 
 @dataclass(frozen=True)

@@ -56,23 +56,36 @@ class Platform:
     # the server
 
     def start(self) -> Platform:
+        position = self.begin()
+        wait_for(
+            lambda: b"ready in" in self.log_path.read_bytes()[position:] or self.ended(),
+            60,
+        )
+        assert not self.ended(), self.log_path.read_text(errors="replace")
+        return self
+
+    def ended(self) -> bool:
+        """Whether the server does not run (any more)."""
+        return self.process is None or self.process.poll() is not None
+
+    def begin(self, **environ: str) -> int:
+        """Start the server without waiting for it; where in its log its lines begin."""
         command = [str(self.program), "server", "--home", str(self.home), "--stacks", str(STACKS)]
         for name in ("http", "https", "ssh", "api"):
             if name not in self.settings:
                 command += [f"--{name}", f"127.0.0.1:{getattr(self, name)}"]
-        environ = {**os.environ, **{f"PAAS_{name.upper()}": value for name, value in self.settings.items()}}
+        environ = {
+            **os.environ,
+            **environ,
+            **{f"PAAS_{name.upper()}": value for name, value in self.settings.items()},
+        }
         log = self.log_path.open("ab")
         position = log.tell()
         with log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environ, start_new_session=True
             )
-        wait_for(
-            lambda: b"ready in" in self.log_path.read_bytes()[position:] or self.process.poll() is not None,
-            60,
-        )
-        assert self.process.poll() is None, self.log_path.read_text(errors="replace")
-        return self
+        return position
 
     @property
     def log_path(self) -> Path:

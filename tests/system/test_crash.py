@@ -17,6 +17,7 @@ from harness.visitors import Visitors
 from paas.client import find_target
 from paas.errors import Conflict
 from paas.uninstall import uninstall
+from runtime.client import Spawner
 from runtime.layout import Layout
 
 DAEMONS = ["spawner", "converge", "api", "git"]
@@ -42,18 +43,13 @@ def test_killing_a_daemon_costs_no_request_and_it_is_back_at_once(
         time.sleep(0.5)
         old = platform.running_pid(daemon)
         os.kill(old, signal.SIGKILL)
-        wait_for(lambda: _restarted(platform, daemon, old))
         commit(app, f"After the death of {daemon}", **{"notes.txt": daemon})
-        done = wait_for(lambda: _push_when_served(platform, app))
-        assert "Traffic switched" in done
+        done = platform.push(app, "steady")
+        assert done.returncode == 0 and "Traffic switched" in done.stdout, done.stdout
+        wait_for(lambda: _restarted(platform, daemon, old))
         platform.paas("config:set", f"KILLED={daemon}", "-a", "steady")
     assert visitors.tally.failures == []
     assert {item["id"] for item in platform.json("ps", "-a", "steady")}.isdisjoint(instances)
-
-
-def _push_when_served(platform: Platform, repository: Path) -> str:
-    done = platform.push(repository, "steady")
-    return done.stdout if done.returncode == 0 else ""
 
 
 def test_apps_are_adopted_and_not_restarted_when_every_daemon_dies_at_once(
@@ -164,6 +160,21 @@ def test_two_platforms_live_side_by_side_and_a_home_serves_only_one_server(
     done = second_server(second)
     assert done[0] == 1
     assert "already runs" in done[1]
+
+
+def test_whoever_comes_while_the_platform_starts_waits_for_it(lonely: Platform, tmp_path: Path) -> None:
+    slow = tmp_path / "npm"
+    slow.write_text(
+        "#!/bin/sh\nexec sleep 3\n"
+    )  # what the machine's npm says is asked before the spawner starts
+    slow.chmod(0o755)
+    position = lonely.begin(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    wait_for(lambda: (lonely.home / "id").exists() and (lonely.run_folder / "status.json").exists())
+    lonely.make_key()
+    lonely.deploy({"index.html": "<h1>early</h1>"}, "early")
+    assert "early" in lonely.get("early").text
+    wait_for(lambda: b"ready in" in lonely.log_path.read_bytes()[position:])
+    Spawner(lonely.run_folder / "spawner" / "spawner.sock").info()
 
 
 def test_a_copied_home_is_refused_before_anything_of_the_original_is_touched(lonely: Platform) -> None:

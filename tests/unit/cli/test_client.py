@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from paas.client import Client, Target, find_target, login_path, part, remote
 from paas.errors import DeployFailed, NotFound, PaasError, Unauthorized, Unavailable
+from paas.presence import UNKNOWN_S
 
 
 class Server:
@@ -210,6 +213,30 @@ def test_a_server_that_is_away_is_told_with_what_to_do(tmp_path: Path) -> None:
         Client(Target("/srv/paas", path=str(tmp_path / "none.sock"))).get("/apps")
     assert "/srv/paas does not answer" in caught.value.message
     assert "server:status" in caught.value.hint
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), 0])
+def test_only_a_server_that_is_there_is_waited_for(tmp_path: Path, pid: int) -> None:
+    socket_path = tmp_path / "api" / "api.sock"
+    socket_path.parent.mkdir()
+    (tmp_path / "status.json").write_text(json.dumps({"pid": pid, "ready": False}))
+
+    def appear() -> None:
+        time.sleep(UNKNOWN_S + 0.5)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(socket_path))
+            listener.listen()
+            peer, _ = listener.accept()
+            peer.close()
+
+    if pid:
+        thread = threading.Thread(target=appear)
+        thread.start()
+        Target("here", path=str(socket_path)).connect().close()
+        thread.join()
+    else:
+        with pytest.raises(Unavailable, match="its server does not run"):
+            Target("here", path=str(socket_path)).connect()
 
 
 def home(folder: Path) -> Path:

@@ -170,3 +170,35 @@ def test_one_that_dies_while_its_successor_starts_is_started_again_and_let_go(tm
         assert len(run.pids()) == 1 and alive(run.pids()[0])
 
     run.do(act)
+
+
+def test_ready_is_when_everything_serves_and_until_then_it_is_said_what_does_not(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def late(pid: int) -> bool:
+        asked.append(pid)
+        assert run.status()["ready"] is False
+        return len(asked) > 20
+
+    run = Run(
+        tmp_path, Daemon("early", "u", "", sleeper, lambda pid: True), Daemon("late", "u", "", sleeper, late)
+    )
+    run.supervisor.start()
+    try:
+        assert run.supervisor.wait_ready(0.0)
+    finally:
+        run.supervisor.stop(("",))
+    assert len(asked) == 21 and run.status()["ready"] is True
+    assert set(run.said) == {"not ready yet: late"}
+
+
+def test_one_that_is_never_ready_does_not_keep_the_supervisor_from_being_stopped(tmp_path: Path) -> None:
+    run = Run(
+        tmp_path, Daemon("never", "u", "", sleeper, lambda pid: bool(os.kill(os.getpid(), signal.SIGTERM)))
+    )
+    run.supervisor.start()
+    try:
+        assert not run.supervisor.wait_ready(60.0)
+    finally:
+        run.supervisor.stop(("",))
+    assert run.status()["ready"] is False
