@@ -10,7 +10,7 @@ from paas.errors import PaasError
 from paas.git import children
 from paas.git.api import Api
 from paas.git.push import Places
-from paas.git.repository import REPACK_AT, Repositories
+from paas.git.repository import UNREACHABLE_S, Repositories
 from runtime.forked import log_crash
 
 HOLDER = "clean-up"
@@ -51,16 +51,21 @@ def _known_ids(api: Api) -> set[str] | None:
 
 
 def repack(repositories: Repositories, app_id: str) -> bool:
-    """Make many packs one, unless somebody is at work on the app; whether it was done."""
+    """Make many packs one, unless somebody is at work on the app; whether it was done.
+
+    What no branch reaches goes into a pack of its own, and is left out when it is old (git-repack(1), `--cruft`).
+    """
     repository, lock = repositories.of(app_id), repositories.lock(app_id)
-    if not repository.exists() or repository.packs() < REPACK_AT or not lock.acquire(HOLDER):
+    if not repository.exists() or not repository.wants_repack(time.time()) or not lock.acquire(HOLDER):
         return False
+    words = ("repack", "--cruft", f"--cruft-expiration={UNREACHABLE_S}.seconds.ago", "-d", "-q")
     try:
         done = children.run(
-            children.git(repository.path, "repack", "-a", "-d", "-q", "--keep-unreachable"),
+            children.git(repository.path, *words),
             bounds=children.bounds(write=(repository.path,)),
             timeout_s=_REPACK_S,
         )
+        repository.repacked()
     finally:
         lock.release()
     if not done.ok:

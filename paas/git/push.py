@@ -91,11 +91,16 @@ class Push(ReceivePack):
             repository = self._places.repositories.of(self._app.id)
             if self._is_live(repository, quarantine, command):
                 return
-            if objects:
-                repository.take_in(quarantine)
-            self._release(command, told)
-            if self._options.canary is None:  # else the branch stays at the commit that serves
+            taken = repository.take_in(quarantine) if objects else []
+            outcome = self._release(command, told)
+            if outcome.error is not None:
+                repository.drop(taken)
+                raise outcome.error
+            if self._options.canary is None:
                 self._move_ref(repository, command)
+                repository.keep(None)
+            else:  # the branch stays at the commit that serves
+                repository.keep(command.new)
 
     def _take_turn(self, app: AppRepository, held: contextlib.ExitStack) -> None:
         """Wait for the app's lock, then bring the ref up to date. Raises Conflict with `-o nowait`."""
@@ -228,8 +233,8 @@ class Push(ReceivePack):
             cause="fetch first",
         )
 
-    def _release(self, command: RefCommand, told: dict[str, Any]) -> None:
-        """Have the commit deployed; return when it serves. Raises PaasError when it does not."""
+    def _release(self, command: RefCommand, told: dict[str, Any]) -> Pushed:
+        """Have the commit deployed; how that ended. Raises PaasError when it did not begin, or nobody knows."""
         assert self._app is not None
         self._warn(told)
         request = {
@@ -244,11 +249,9 @@ class Push(ReceivePack):
         }
         self.voice.doing("at work")
         try:
-            outcome = self._follow(request)
+            return self._follow(request)
         except Lost:
-            outcome = self._resume(request)
-        if outcome.error is not None:
-            raise outcome.error
+            return self._resume(request)
 
     def _warn(self, told: dict[str, Any]) -> None:
         """Say what of the tree will not work as the pusher may expect."""

@@ -21,6 +21,10 @@ APP_ID = re.compile(r"a[0-9a-f]{10}")
 OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 ZERO = "0" * 40
 REPACK_AT = 20
+UNREACHABLE_S = 7 * 86400
+"""So long stays at least what no branch reaches; a repack then leaves it out."""
+
+_REPACKED = "repacked"
 
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = false\n"
 
@@ -81,15 +85,39 @@ class Repository:
         self.set_head(branch, new)
         return self.heads().get(branch) == new
 
-    def take_in(self, quarantine: Path) -> None:
-        """Move a checked pack here. An index comes last: without it a pack is not seen."""
+    def take_in(self, quarantine: Path) -> list[str]:
+        """Move a checked pack here; the names of its files. An index comes last: without it a pack is not seen."""
         source, target = quarantine / "objects" / "pack", self.objects / "pack"
-        for name in sorted(os.listdir(source), key=lambda name: (name.endswith(".idx"), name)):
+        names = sorted(os.listdir(source), key=lambda name: (name.endswith(".idx"), name))
+        taken = [name for name in names if not (target / name).exists()]
+        for name in names:
             os.rename(source / name, target / name)
         sync_folder(target)
+        return taken
 
-    def packs(self) -> int:
-        return sum(name.endswith(".pack") for name in os.listdir(self.objects / "pack"))
+    def drop(self, taken: list[str]) -> None:
+        """Remove what `take_in` brought and nothing refers to, the index first."""
+        for name in reversed(taken):
+            (self.objects / "pack" / name).unlink(missing_ok=True)
+
+    def keep(self, commit: str | None) -> None:
+        """Keep a commit's objects that no branch reaches, a canary's; None: none but the branches'."""
+        path = self.path / "refs" / "paas" / "canary"
+        if commit is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            self._replace(path, commit + "\n")
+
+    def wants_repack(self, now: float) -> bool:
+        """Whether there are many packs, or more than one since a week: the others may hold what nobody reaches."""
+        packs = sum(name.endswith(".pack") for name in os.listdir(self.objects / "pack"))
+        done = self.path / _REPACKED
+        since = (done if done.exists() else self.path / "config").stat().st_mtime
+        return packs >= (REPACK_AT if now - since < UNREACHABLE_S else 2)
+
+    def repacked(self) -> None:
+        (self.path / _REPACKED).touch()
 
     def _ref(self, branch: str) -> Path:
         return self.path / "refs" / "heads" / branch

@@ -15,6 +15,8 @@ from runtime.confine import confine
 
 WORDS = (
     "-c",
+    "uploadpack.hideRefs=refs/paas",
+    "-c",
     "uploadpack.allowFilter=false",
     "-c",
     "uploadpack.allowAnySHA1InWant=false",

@@ -173,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         try:
             last = deploy(push)
-            if "error" not in last:
+            if "error" not in last and request.get("canary") is None:
                 app["live_commit"] = request["commit"]
             self._emit({"done": True, **last})
         except OSError:

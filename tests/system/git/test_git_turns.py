@@ -252,6 +252,59 @@ def test_repositories_of_gone_apps_are_removed(daemon: GitDaemon, ann: Client) -
     assert sorted(os.listdir(daemon.layout.repos)) == ["incoming", "receiving"]
 
 
+def size_of(repository: Path) -> int:
+    return sum(path.stat().st_size for path in (repository / "objects").rglob("*") if path.is_file())
+
+
+def test_objects_of_a_push_that_failed_are_gone_with_it(daemon: GitDaemon, ann: Client) -> None:
+    assert ann.push().returncode == 0
+    repository = daemon.repository("hello")
+    before = size_of(repository)
+    daemon.platform.deploy = lambda push: {
+        "error": {"code": "deploy_failed", "message": "It does not start."}
+    }
+    for _ in range(3):
+        (ann.tree / "ballast").write_bytes(os.urandom(1 << 20))
+        ann.commit("ballast")
+        assert ann.push().returncode == 1
+        assert size_of(repository) == before
+    daemon.platform.deploy = succeeds
+    assert ann.push().returncode == 0
+    assert size_of(repository) > before + (3 << 20), "and come again with the next one"
+
+
+def test_what_no_branch_reaches_is_left_out_when_it_is_old(daemon: GitDaemon, ann: Client) -> None:
+    assert ann.push().returncode == 0
+    gone = ann.git("rev-parse", "HEAD").stdout.strip()
+    ann.git("commit", "--amend", "-q", "-m", "another history")
+    assert ann.push("--force", "paas", "main").returncode == 0
+    (ann.tree / "canary.txt").write_text("beside")
+    beside = ann.commit("a canary")
+    assert ann.push("-o", "canary=10", "paas", "main").returncode == 0
+    bare = daemon.repository("hello")
+
+    def has(commit: str) -> bool:
+        words = ["git", "-c", "safe.directory=*", "--git-dir", str(bare), "cat-file", "-e", commit]
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+    def repacked_when_old(days: int) -> None:
+        for path in (*(bare / "objects" / "pack").iterdir(), bare / "config", bare / "repacked"):
+            if path.exists():
+                os.utime(path, times=(time.time() - days * 86400,) * 2)
+        daemon.restart()
+        deadline = time.monotonic() + 20
+        while not (bare / "repacked").exists() or time.time() - (bare / "repacked").stat().st_mtime > 3600:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    assert has(gone) and has(beside)
+    assert beside not in ann.git("ls-remote", "paas").stdout, "a canary is no branch"
+    repacked_when_old(8)
+    assert not has(gone) and has(beside)
+    daemon.platform.apps["hello"]["live_commit"] = beside
+    assert ann.git("ls-remote", "--heads", "paas").stdout == f"{beside}\trefs/heads/main\n"
+
+
 @pytest.mark.long
 def test_many_packs_become_one(daemon: GitDaemon, ann: Client) -> None:
     for number in range(21):

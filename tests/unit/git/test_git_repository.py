@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from paas.git.locks import Slots
-from paas.git.repository import Repositories, Repository
+from paas.git.repository import REPACK_AT, UNREACHABLE_S, Repositories, Repository
 from paas.git.sources import Sources
 
 APP, ONE, TWO = "a0123456789", "1" * 40, "2" * 40
@@ -101,10 +102,27 @@ def test_pack_comes_out_of_quarantine_index_last(
     with repositories.quarantine(repository) as quarantine:
         for ending in (".idx", ".pack", ".rev"):
             (quarantine / "objects" / "pack" / f"pack-1{ending}").write_text("x")
-        repository.take_in(quarantine)
+        taken = repository.take_in(quarantine)
     assert moved == [".pack", ".rev", ".idx"]
-    assert repository.packs() == 1
     assert not quarantine.exists()
+    packs = repository.objects / "pack"
+    assert sorted(os.listdir(packs)) == sorted(taken)
+    (packs / "pack-2.idx").touch()
+    repository.drop(taken)
+    assert os.listdir(packs) == ["pack-2.idx"]
+
+
+def test_repack_is_wanted_for_many_packs_and_every_week_for_some(repository: Repository) -> None:
+    now, packs = time.time(), repository.objects / "pack"
+    assert not repository.wants_repack(now) and not repository.wants_repack(now + 2 * UNREACHABLE_S)
+    for number in range(REPACK_AT):
+        assert not repository.wants_repack(now)
+        (packs / f"pack-{number}.pack").touch()
+        assert repository.wants_repack(now + 2 * UNREACHABLE_S) == (number > 0)
+    assert repository.wants_repack(now)
+    (packs / "pack-0.pack").unlink()
+    repository.repacked()
+    assert not repository.wants_repack(time.time())
 
 
 def test_quarantine_sees_the_objects_of_its_base(repositories: Repositories, repository: Repository) -> None:
