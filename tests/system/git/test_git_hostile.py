@@ -243,6 +243,20 @@ def test_g5_bomb(make_daemon: Callable[..., GitDaemon], root: Path) -> None:
     assert_refused(daemon, push_raw(ann, *bomb()), "have 256.0 MB; the limit is 255.0 MB")
 
 
+def test_g5_tree_that_unfolds_without_end_is_refused_by_the_limit_it_passes(
+    daemon: GitDaemon, ann: Client
+) -> None:
+    """Ten trees, each of which names the one before ten times: ten thousand million files in a kilobyte."""
+    pack = Pack()
+    tree = pack.tree((FILE, b"f", pack.blob()))
+    for _ in range(10):
+        tree = pack.tree(*((FOLDER, b"d%d" % number, tree) for number in range(10)))
+    commit = pack.commit(tree)
+    answer = push_raw(ann, pack.bytes(), commit)
+    assert_refused(daemon, answer, "The commit has more than 200000 files and folders.")
+    assert "operator" not in answer[1]
+
+
 def test_g5_object_of_another_app_is_no_base(daemon: GitDaemon, ann: Client) -> None:
     assert ann.push().returncode == 0
     foreign = ann.git("rev-parse", "HEAD:app.py").stdout.strip()
