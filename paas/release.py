@@ -13,6 +13,8 @@ from paas.names import check_config
 from paas.specs import RELEASE_TYPE
 from paas.store import Tx, apps, canaries, configs, events, formations, images, releases
 
+SHOWN = 10
+"""The config vars of so many newest releases can be seen, whatever became of them."""
 CHANGES, CHANGES_S = 120, 60.0
 """So many releases an app may have in so many seconds before one is refused that no push makes."""
 
@@ -94,7 +96,7 @@ def next_release(
         actor=actor,
         state="pending" if image else "succeeded",
     )
-    configs.prune(tx, app.id, releases.rollback_configs(tx, app.id))
+    configs.prune(tx, app.id, releases.used_configs(tx, app.id, SHOWN))
     detail = {"release": release.number, "description": description}
     events.add(tx, app.id, actor, "release.create", detail)
     return release

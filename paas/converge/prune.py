@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paas.model import App, Build, Release
+from paas.release import SHOWN
 from paas.store import (
     Tx,
     apps,
@@ -52,7 +53,7 @@ def prune_app(tx: Tx, app_id: str, keep_releases: int, now: float) -> Pruned:
     gone = [] if any(build.status == "running" for build in made) else _forget_images(
         tx, app, _images_of(kept) | awaited_images(history, made, now)
     )  # fmt: skip
-    configs.prune(tx, app_id, {release.config_number for release in kept})
+    configs.prune(tx, app_id, {release.config_number for release in (*kept, *history[:SHOWN])})
     instances.prune(tx, app_id, KEEP_INSTANCES)
     deployments.prune(tx, app_id, KEEP_DEPLOYMENTS)
     releases.prune(tx, app_id, KEEP_RELEASES, {release.number for release in kept})

@@ -84,10 +84,13 @@ def made_since(tx: Tx, app_id: str, moment: float) -> list[float]:
     return [float(at) for (at,) in tx.execute(sql, (app_id, moment))]
 
 
-def rollback_configs(tx: Tx, app_id: str) -> set[int]:
-    """The numbers of the configurations of releases that have an image, or have not ended."""
-    sql = "SELECT config_number FROM release WHERE app_id = ? AND (image_digest IS NOT NULL OR state = 'pending')"
-    return {int(number) for (number,) in tx.execute(sql, (app_id,))}
+def used_configs(tx: Tx, app_id: str, newest: int) -> set[int]:
+    """The numbers of the configurations of releases that have an image, have not ended, or are the `newest`."""
+    sql = (
+        "SELECT config_number FROM release WHERE app_id = ?1 AND (image_digest IS NOT NULL OR state = 'pending'"
+        " OR number > (SELECT max(number) FROM release WHERE app_id = ?1) - ?2)"
+    )
+    return {int(number) for (number,) in tx.execute(sql, (app_id, newest))}
 
 
 def prune(tx: Tx, app_id: str, keep: int, used: Collection[int]) -> None:
