@@ -25,6 +25,7 @@ from typing import Any
 from runtime import blocks, cgroup, init, process, seccomp, verbs
 from runtime import syscalls as sc
 from runtime.container import ContainerError, Platform
+from runtime.forked import log_lines
 from runtime.frames import FrameError, JsonDecoder, encode_json
 from runtime.instances import Instances
 from runtime.jobs import Jobs, failure
@@ -140,7 +141,7 @@ class Server:
         except (OSError, cgroup.CgroupError, NetworkError, RulesError) as error:
             self._send(connection, failure("failed", str(error)))
         except Exception:
-            traceback.print_exc()
+            log_lines(traceback.format_exc().splitlines())
             self._send(connection, failure("internal", "internal error of the spawner; see its output"))
 
     def _send(self, connection: _Connection, message: dict[str, Any]) -> None:

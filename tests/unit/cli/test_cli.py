@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -311,6 +313,20 @@ def test_a_bug_is_one_line_unless_it_is_hunted(
     assert main.main(["apps"]) == 1
     captured = capsys.readouterr().err
     assert "Internal error: KeyError" in captured and "Traceback" not in captured
+
+
+def test_a_daemon_that_is_down_is_not_said_to_be_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    plain = {"user": "root", "listens": "x", "started_at": time.time() - 90}
+    daemons = [{"name": "api", "pid": os.getpid(), **plain}, {"name": "git", "pid": 0, **plain}]
+    (tmp_path / "status.json").write_text(json.dumps({"pid": 2**22 + 1, "daemons": daemons}))
+    monkeypatch.setattr("paas.cli.server.local_layout", lambda home: SimpleNamespace(run=tmp_path))
+    assert main.main(["server:status"]) == 1
+    told = capsys.readouterr()
+    rows = [line.split() for line in told.out.splitlines()[1:]]
+    assert rows == [["api", str(os.getpid()), "root", "1m", "x"], ["git", "down", "root", "-", "x"]]
+    assert "is gone. Start it again with: paas server" in told.err
 
 
 NO_ANSWER = {"server"}
