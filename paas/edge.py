@@ -22,6 +22,7 @@ def put(folder: Path, kind: str, suffix: str, data: bytes) -> str:
     name = hashlib.sha256(data).hexdigest() + suffix
     where = folder / kind
     with suppress(FileNotFoundError):
+        os.stat(where / name)  # whose error names the file, as that of utime does not
         os.utime(where / name)
         return name
     descriptor, fresh = tempfile.mkstemp(prefix=".new-", dir=where)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 
@@ -93,6 +95,24 @@ class Unavailable(PaasError):
 
     code = "unavailable"
     http_status = 503
+
+
+_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+_FILES = _DISK | {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EMFILE, errno.ENFILE}
+
+
+def of_files(error: BaseException) -> Unavailable | None:
+    """What a person is told of the platform's files that cannot be read or written; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in _FILES:
+        return None
+    if error.filename is None and error.errno not in _DISK:
+        return None
+    place = "its disk" if error.filename is None else os.path.dirname(os.fsdecode(error.filename))
+    return Unavailable(
+        f"The platform cannot use {place}: {error.strerror}.",
+        "Its operator finds the cause with: paas doctor",
+        cause="files",
+    )
 
 
 def from_json(data: dict[str, Any], http_status: int = 400) -> PaasError:

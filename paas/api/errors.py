@@ -8,7 +8,7 @@ import secrets
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from paas.errors import PaasError
+from paas.errors import PaasError, of_files
 
 _log = logging.getLogger("paas.api")
 
@@ -26,11 +26,13 @@ class InternalError(PaasError):
     http_status = 500
 
 
-def internal_error(error: BaseException) -> InternalError:
-    """Log the traceback under a new id, and give the error that may be shown."""
+def internal_error(error: BaseException) -> PaasError:
+    """Log the traceback under a new id, and give the error that may be shown: with the id, or what ails the files."""
     number = secrets.token_hex(4)
     _log.error("event=internal_error id=%s", number, exc_info=error)
-    return InternalError(f"Internal error {number}.", "The server's log tells more under this number.")
+    return of_files(error) or InternalError(
+        f"Internal error {number}.", "The server's log tells more under this number."
+    )
 
 
 def register(app: Flask) -> None:

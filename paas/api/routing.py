@@ -12,7 +12,7 @@ from paas import edge
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, dict_of, fields, list_of, text
 from paas.api.context import Context, context
-from paas.errors import BadInput, NotFound, Unavailable
+from paas.errors import BadInput, NotFound
 from paas.model import App
 from paas.names import DomainPath, UserName, shown
 from paas.routing import (
@@ -201,10 +201,7 @@ def _page(value: Any) -> bytes:
 
 
 def _keep_page(where: Context, data: bytes) -> str:
-    try:
-        return edge.put(where.layout.edge, "pages", ".html", data)
-    except OSError as error:
-        raise Unavailable(f"The page cannot be kept: {error.strerror}.", "See: paas doctor") from error
+    return edge.put(where.layout.edge, "pages", ".html", data)
 
 
 def _json(found: routing.Routing) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import termios
 from dataclasses import dataclass
 from pathlib import Path
 
-from paas.errors import NotFound, PaasError
+from paas.errors import NotFound, PaasError, of_files
 from paas.git import commands, progress, receive, typed
 from paas.git.api import Api
 from paas.git.children import PROGRAMS
@@ -79,7 +79,7 @@ def enter(job: Job, office: Office, streams: list[int], parent: int) -> int:
     except Exception as error:
         if not isinstance(error, PaasError):
             log_crash(f"git job {describe(job)}")
-            error = internal_error()
+            error = of_files(error) or internal_error()
         _tell(progress.failure(error))
         return GIT_ERROR if _is_git(job) else USAGE_ERROR
 

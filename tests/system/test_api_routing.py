@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 from collections.abc import Iterator
 from typing import Any
@@ -201,3 +202,25 @@ def test_only_the_hosts_owner_or_an_administrator_adds_paths_below_it(api: Api) 
     assert api.ask("POST", "/v1/apps/ann-app/domains", path, who=ann).status == 409
     assert api.ask("GET", "/v1/apps/ann-app/routing", who=eve).status == 404
     assert api.ask("PATCH", "/v1/apps/ann-app/routing", {"set": {"queue": "1"}}, who=eve).status == 404
+
+
+UNWRITABLE = {
+    "a certificate": ("edge/certificates", "POST", "certs/generate", {"domain": "{name}.localhost"}),
+    "an authority": ("secrets/certificates", "POST", "certs/generate", {"domain": "{name}.localhost"}),
+    "a page": ("edge/pages", "PATCH", "routing", {"pages": {"set": {"H10": "<p>unwritable</p>"}}}),
+}
+
+
+@pytest.mark.parametrize("what", UNWRITABLE)
+def test_files_that_cannot_be_written_are_told_and_no_bug(api: Api, name: str, what: str) -> None:
+    folder, method, address, body = UNWRITABLE[what]
+    path, told = api.layout.home / folder, json.loads(json.dumps(body).replace("{name}", name))
+    before = stat.S_IMODE(path.stat().st_mode)
+    path.chmod(0)
+    try:
+        reply = api.ask(method, f"/v1/apps/{name}/{address}", told)
+    finally:
+        path.chmod(before)
+    assert reply.status == 503
+    assert reply.error["message"] == f"The platform cannot use {path}: Permission denied."
+    assert "paas doctor" in reply.error["hint"]
