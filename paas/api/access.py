@@ -166,9 +166,22 @@ def _visible_app(name: str) -> App:
         return visible_app(tx, name)
 
 
+def refuse_former_name(tx: Tx, name: str) -> None:
+    """Raises NotFound with the new name when an app of the caller had this one until lately."""
+    app = apps.by_former_name(tx, name)
+    if app is not None and principal().may_touch(app):
+        url = context().settings.git_url(app.name)
+        raise NotFound(
+            f"The app {name} is called {app.name} now.",
+            f"Use: -a {app.name}\nFor pushes: git remote set-url paas {url}",
+            cause="renamed",
+        )
+
+
 def visible_app(tx: Tx, name: str) -> App:
     """The app, if there is one that the caller may touch. Raises NotFound, the same for both reasons."""
     app = apps.by_name(tx, name)
     if app is None or app.destroying or not principal().may_touch(app):
+        refuse_former_name(tx, name)
         raise NotFound(f"There is no app {shown(name)}.", "See: paas apps")
     return app

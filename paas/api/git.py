@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from paas.api.access import Access, needs, principal, the_app
+from paas.api.access import Access, needs, principal, refuse_former_name, the_app
 from paas.api.apps import create_app
 from paas.api.bodies import body, boolean, raw_body, text, whole
 from paas.api.context import Context, context
@@ -44,6 +44,8 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
     raw_body()
     with where.store.read() as tx:
         app = apps.by_name(tx, name)
+        if app is None:
+            refuse_former_name(tx, name)
     if app is not None and principal().may_touch(app):
         return _repository(where, app), 200
     return _repository(where, create_app(where, name)), 201

@@ -114,7 +114,10 @@ def apps_info(app: str, as_json: bool) -> None:
 @click.argument("words", metavar="[APP] NAME", nargs=-1, required=True)
 @click.option("-a", "--app", metavar="APP", default="", help=APP_SENTENCE)
 def apps_rename(words: tuple[str, ...], app: str, as_json: bool) -> None:
-    """Give an app another name; its address and git address change with it."""
+    """Give an app another name; its address and git address change with it.
+
+    For 30 days, commands and pushes that use the old name are refused with the new one.
+    """
     if len(words) > 2:
         click.get_current_context().fail("Give the new name, or the old one and the new one.")
     app, name = chosen_app(one_app(words[0] if words[1:] else None, app)), words[-1]

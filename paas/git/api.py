@@ -87,10 +87,12 @@ class Api:
         return {str(app) for app in self._call("GET", "/v1/git")["apps"]}
 
     def repository(self, name: str) -> AppRepository | None:
-        """The app, None when there is none that this user may see. Raises PaasError."""
+        """The app, None when there is none that this user may see. Raises PaasError, NotFound with the new name if it was renamed."""
         try:
             return _repository(self._call("GET", f"/v1/git/{quote(name, safe='')}"))
-        except NotFound:
+        except NotFound as error:
+            if error.cause == "renamed":
+                raise
             return None
 
     def create(self, name: str) -> AppRepository:

@@ -11,6 +11,9 @@ from paas.store.database import Tx, now, one
 from runtime.blocks import ID_COUNT
 from runtime.spec import ID_RANGE
 
+FORMER_NAME_S = 30 * 86400
+"""So long somebody who uses the old name of an app is told the new one."""
+
 _COLUMNS = (
     "id, name, owner_id, range_index, deploy_branch, stack, release_number, config_number, restart_token,"
     " destroying, created_at"
@@ -34,6 +37,7 @@ def create(tx: Tx, name: str, owner_id: int | None, *, stack: str = "debian-12")
     )
     if range_index * ID_RANGE >= ID_COUNT:
         raise Conflict("The platform has no user ids left for another app.", "Destroy an app first.")
+    tx.execute("DELETE FROM former_name WHERE name = ?", (name,))
     app_id = "a" + secrets.token_hex(5)
     tx.execute(
         "INSERT INTO app (id, name, owner_id, range_index, stack, created_at) VALUES (?, ?, ?, ?, ?, ?)",
@@ -75,7 +79,20 @@ def rename(tx: Tx, app_id: str, name: str) -> None:
     other = by_name(tx, name)
     if other and other.id != app_id:
         raise Conflict(f"The name {name} is taken.", "Choose another name.")
+    before, at = get(tx, app_id).name, now()
     tx.execute("UPDATE app SET name = ? WHERE id = ?", (name, app_id))
+    tx.execute("INSERT OR REPLACE INTO former_name VALUES (?, ?, ?)", (before, app_id, at + FORMER_NAME_S))
+    tx.execute("DELETE FROM former_name WHERE name = ? OR until < ?", (name, at))
+
+
+def by_former_name(tx: Tx, name: str) -> App | None:
+    """The app that had the name until lately."""
+    row = tx.execute(
+        f"SELECT {_COLUMNS} FROM app WHERE destroying = 0 AND id ="
+        " (SELECT app_id FROM former_name WHERE name = ? AND until >= ?)",
+        (name, now()),
+    ).fetchone()
+    return _app(row) if row else None
 
 
 def set_release(tx: Tx, app_id: str, number: int) -> None:

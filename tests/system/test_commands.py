@@ -245,6 +245,14 @@ def test_renaming_and_destroying_an_app(platform: Platform) -> None:
     platform.deploy({"index.html": "bye"}, "shortlived")
     platform.paas("apps:rename", "renamed", "-a", "shortlived")
     wait_for(lambda: platform.get("renamed").status == 200)
+    for words in (("ps",), ("logs",), ("config:set", "A=1")):
+        told = platform.paas(*words, "-a", "shortlived", check=False)
+        assert told.returncode == 1
+        assert "The app shortlived is called renamed now." in told.stderr and "-a renamed" in told.stderr
+    push = platform.push(platform.repository("examples/hello"), "shortlived")
+    assert push.returncode != 0 and "The app shortlived is called renamed now." in push.stdout
+    assert f"git remote set-url paas ssh://paas@127.0.0.1:{platform.ssh}/renamed" in push.stdout
+    assert "shortlived" not in platform.paas("apps").stdout
     assert platform.get("shortlived").status == 404
     refused = platform.paas("apps:destroy", "-a", "renamed", "--confirm", "other", check=False)
     assert refused.returncode == 1

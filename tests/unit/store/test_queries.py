@@ -354,3 +354,23 @@ def test_destroying_an_app_takes_everything_of_it(store: Store, app: App) -> Non
         ]
         left = {t: tx.execute(f"SELECT count(*) FROM {t}").fetchone() for t in tables}
         assert {t for t, count in left.items() if count != (0,)} == set()
+
+
+def test_an_old_name_leads_to_the_app_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.write() as tx:
+        app = apps.create(tx, "first", None)
+        apps.rename(tx, app.id, "second")
+        apps.rename(tx, app.id, "third")
+        found = [apps.by_former_name(tx, name) for name in ("first", "second", "third", "fourth")]
+        assert [each and each.name for each in found] == ["third", "third", None, None]
+        apps.rename(tx, app.id, "first")
+        assert apps.by_former_name(tx, "first") is None
+        other = apps.create(tx, "second", None)
+        assert apps.by_former_name(tx, "second") is None, "a name that is used anew is its new app's"
+        assert apps.by_former_name(tx, "third") is not None
+        monkeypatch.setattr(apps, "now", lambda: time.time() + 31 * 86400)
+        assert apps.by_former_name(tx, "third") is None
+        monkeypatch.undo()
+        apps.set_destroying(tx, app.id)
+        assert apps.by_former_name(tx, "third") is None
+        assert other.name == "second"
