@@ -123,8 +123,7 @@ def _attach(tree: int, name: str, attributes: int, userns_fd: int = 0) -> None:
 def plan(wanted: Plan) -> list[Operation]:
     """Every mount above the overlay, in order. Pure."""
     base = wanted.id_base
-    shm = min(64 * MIB, wanted.memory_bytes // 2)
-    tmp = max(MIB, wanted.memory_bytes // 2)
+    half = max(MIB, wanted.memory_bytes // 2)
     owner = f"uid={base},gid={base}"
     operations: list[Operation] = [
         Filesystem("proc", "proc", _QUIET),
@@ -140,8 +139,10 @@ def plan(wanted: Plan) -> list[Operation]:
             f"newinstance,ptmxmode=0666,mode=0620,max={_MAX_PTYS},gid={base + _TTY_GROUP},uid={base}",
         ),
         Folder("dev/shm", 0o1777),
-        Filesystem("tmpfs", "dev/shm", _QUIET, f"mode=1777,size={shm},nr_inodes=16k,{owner}"),
-        Filesystem("tmpfs", "tmp", sc.MS_NOSUID | sc.MS_NODEV, f"mode=1777,size={tmp},nr_inodes=64k,{owner}"),
+        Filesystem("tmpfs", "dev/shm", _QUIET, f"mode=1777,size={half},nr_inodes=16k,{owner}"),
+        Filesystem(
+            "tmpfs", "tmp", sc.MS_NOSUID | sc.MS_NODEV, f"mode=1777,size={half},nr_inodes=64k,{owner}"
+        ),
         Lock("dev", sc.MS_NOSUID | sc.MS_NOEXEC),
         *_cgroups(wanted.cgroups),
         *sorted(wanted.binds, key=lambda bind: bind.target.split("/")),

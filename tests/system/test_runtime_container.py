@@ -324,6 +324,27 @@ def test_temporary_folders_have_a_size(spawner: SpawnerUnderTest) -> None:
     assert lines == ["1", "tmpfs", "tmpfs"]
 
 
+QUEUES = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+senders, queued = [], 0
+for _ in range(90):
+    tcp = socket.create_connection(listener.getsockname())
+    senders += [tcp, listener.accept()[0]]
+for sender in senders:
+    sender.setblocking(False)
+    try:
+        while True: queued += sender.send(bytes(65536))
+    except BlockingIOError: pass
+print(queued)
+"""
+
+
+def test_what_waits_in_sockets_is_bounded_by_the_memory_limit(spawner: SpawnerUnderTest) -> None:
+    _, lines = spawner.run("python3", "-c", QUEUES, limits=Limits(memory_bytes=256 * MIB))
+    assert 0 < int(lines[0]) < 64 * MIB
+
+
 def test_names_inside_are_its_own(spawner: SpawnerUnderTest) -> None:
     _, lines = spawner.run(
         "/bin/sh", "-c", "hostname; cat /etc/hostname; getent hosts hello; getent hosts localhost",

@@ -46,13 +46,14 @@ def test_outer_mounts_come_before_inner_ones(targets: list[str]) -> None:
         assert not any(target.startswith(later + "/") for later in order[place + 1 :])
 
 
-def test_temporary_space_is_bounded_by_the_memory_limit() -> None:
+@pytest.mark.parametrize("memory", [64 * MIB, 2048 * MIB])
+def test_temporary_space_follows_the_memory_limit(memory: int) -> None:
     sizes = {
         item.target: int(item.data.split("size=")[1].split(",")[0])
-        for item in operations(memory_bytes=64 * MIB)
+        for item in operations(memory_bytes=memory)
         if isinstance(item, Filesystem) and item.target in ("tmp", "dev/shm") and item.data
     }
-    assert sizes == {"tmp": 32 * MIB, "dev/shm": 32 * MIB}
+    assert sizes == {"tmp": memory // 2, "dev/shm": memory // 2}
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def test_v1_never_asks_for_less_memory_and_swap_than_memory(
     assert dict(writes) == {
         "memory.limit_in_bytes": str(128 * MIB),
         "memory.memsw.limit_in_bytes": str(129 * MIB),
+        "memory.kmem.tcp.limit_in_bytes": str(16 * MIB),
         "cpu.cfs_period_us": "100000",
         "cpu.cfs_quota_us": "25000",
         "cpu.shares": "512",
