@@ -1,7 +1,8 @@
 """The second wall: an nftables table inside each instance's own namespace, made without starting nft.
 
 Someone who flushes the host's rules does not flush these, and the app inside has no capability to. They refuse
-what the host refuses, at the source. Pure: builds netlink messages. Source: linux/netfilter/nf_tables.h.
+what the host refuses, at the source, and keep its own table of connections small, in which connections to itself
+have no place at all. Pure: builds netlink messages. Source: linux/netfilter/nf_tables.h.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from runtime.net.netlink import F_APPEND, F_CREATE, Message, attribute, be32, nested, text
+from runtime.net.rules import MOST_CONNECTIONS
 
 TABLE = "paas"
-_CHAIN = "output"
+_CHAIN, _EARLY_CHAIN = "output", "early"
+_BEFORE_TRACKING = -300
 _IPV4, _SUBSYSTEM = 2, 10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NEW_TABLE, _NEW_CHAIN, _NEW_RULE = (_SUBSYSTEM << 8 | number for number in (0, 3, 6))
@@ -24,6 +27,7 @@ _EQUAL, _NOT_EQUAL = 0, 1
 _META_OIF, _META_L4PROTO, _CT_STATE = 5, 16, 0
 _ESTABLISHED_OR_RELATED = 0x2 | 0x4
 _ADMIN_PROHIBITED = 13
+_OVER = 1
 _REGISTER = 1
 _LOOPBACK_INDEX = 1
 _TCP, _UDP = 6, 17
@@ -41,12 +45,12 @@ class Guard:
 
 def messages(guard: Guard) -> list[Message]:
     """One netfilter batch that makes the table with all its rules, or nothing of it."""
-    hook = nested(4, be32(1, _LOCAL_OUT), be32(2, 0))
-    chain = text(1, TABLE) + text(3, _CHAIN) + hook + be32(5, _ACCEPT) + text(7, "filter")
     batch = [
         Message(_BATCH_BEGIN, _generic(0, _SUBSYSTEM), name="begin", ack=False),
         Message(_NEW_TABLE, _generic(_IPV4) + text(1, TABLE), F_CREATE, name="new table"),
-        Message(_NEW_CHAIN, _generic(_IPV4) + chain, F_CREATE, name="new chain"),
+        _chain(_EARLY_CHAIN, _BEFORE_TRACKING),
+        _chain(_CHAIN, 0),
+        _rule([*_output_is_loopback(), nested(1, text(1, "notrack"))], _EARLY_CHAIN),
     ]
     batch += [_rule(expressions) for expressions in _rules(guard)]
     return [*batch, Message(_BATCH_END, _generic(0, _SUBSYSTEM), name="end", ack=False)]
@@ -55,24 +59,28 @@ def messages(guard: Guard) -> list[Message]:
 def _rules(guard: Guard) -> Iterable[list[bytes]]:
     yield [*_output_is_loopback(), _verdict(_ACCEPT)]
     yield [*_is_answer(), _verdict(_ACCEPT)]
+    yield [_expression("connlimit", be32(1, MOST_CONNECTIONS) + be32(2, _OVER)), _reject()]
     for server in guard.nameservers:
         for protocol in (_UDP, _TCP):
             yield [*_goes_to(IPv4Network(server)), *_port(protocol, _DNS), _verdict(_ACCEPT)]
     for address, port in guard.allowed:
         yield [*_goes_to(IPv4Network(address)), *_port(_TCP, port), _verdict(_ACCEPT)]
     for network in guard.refused:
-        yield [
-            *_goes_to(network),
-            _expression("reject", be32(1, 0) + attribute(2, bytes([_ADMIN_PROHIBITED]))),
-        ]
+        yield [*_goes_to(network), _reject()]
 
 
 def _generic(family: int, resource: int = 0) -> bytes:
     return struct.pack(">BBH", family, 0, resource)
 
 
-def _rule(expressions: list[bytes]) -> Message:
-    payload = _generic(_IPV4) + text(1, TABLE) + text(2, _CHAIN) + nested(4, *expressions)
+def _chain(name: str, priority: int) -> Message:
+    hook = nested(4, be32(1, _LOCAL_OUT), be32(2, priority & 0xFFFFFFFF))
+    chain = text(1, TABLE) + text(3, name) + hook + be32(5, _ACCEPT) + text(7, "filter")
+    return Message(_NEW_CHAIN, _generic(_IPV4) + chain, F_CREATE, name="new chain")
+
+
+def _rule(expressions: list[bytes], chain: str = _CHAIN) -> Message:
+    payload = _generic(_IPV4) + text(1, TABLE) + text(2, chain) + nested(4, *expressions)
     return Message(_NEW_RULE, payload, F_CREATE | F_APPEND, name="new rule")
 
 
@@ -93,6 +101,10 @@ def _mask(mask: bytes) -> bytes:
 
 def _payload(base: int, offset: int, length: int) -> bytes:
     return _expression("payload", be32(1, _REGISTER) + be32(2, base) + be32(3, offset) + be32(4, length))
+
+
+def _reject() -> bytes:
+    return _expression("reject", be32(1, 0) + attribute(2, bytes([_ADMIN_PROHIBITED])))
 
 
 def _verdict(code: int) -> bytes:

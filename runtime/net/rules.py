@@ -8,6 +8,7 @@ host sends to an instance that is gone is refused: it would leave by the default
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
@@ -15,6 +16,10 @@ from ipaddress import IPv4Address, IPv4Network
 REFUSED = (IPv4Network("169.254.0.0/16"), IPv4Network("100.100.100.200/32"))
 """Link-local and the clouds' metadata services."""
 
+MOST_CONNECTIONS = 4096
+"""Of one instance in the host's table of connections, which all share; those that are being closed are not counted."""
+
+_COUNTED = "connections"
 _TEMPLATE = """\
 table inet {table}
 delete table inet {table}
@@ -24,6 +29,11 @@ table inet {table} {{
 \t}}
 \tset allow {{
 \t\ttype ipv4_addr . ipv4_addr . inet_service{allow}
+\t}}
+\tset {counted} {{
+\t\ttype ipv4_addr
+\t\tsize 65536
+\t\tflags dynamic
 \t}}
 \tchain forward {{
 \t\ttype filter hook forward priority filter - 5; policy accept;
@@ -39,6 +49,7 @@ table inet {table} {{
 \t\tfib saddr . iif oif missing drop
 \t\tct state established,related accept
 \t\tct state invalid drop
+\t\tadd @{counted} {{ ip saddr ct count over {most} }} reject with icmp admin-prohibited
 \t\tip daddr @nameservers meta l4proto {{ tcp, udp }} th dport 53 accept
 \t\tip saddr . ip daddr . th dport @allow accept
 \t\tip daddr {{ {refused} }} reject with icmp admin-prohibited
@@ -53,6 +64,7 @@ table inet {table} {{
 \t\tmeta nfproto ipv6 drop
 \t\tfib saddr . iif oif missing drop
 \t\tct state established,related accept
+\t\tadd @{counted} {{ ip saddr ct count over {most} }} reject with icmp admin-prohibited
 \t\tip daddr @nameservers meta l4proto {{ tcp, udp }} th dport 53 accept
 \t\treject with icmp admin-prohibited
 \t}}
@@ -96,6 +108,8 @@ def ruleset(
         table=table_name(platform_id),
         prefix=prefix,
         network=network,
+        counted=_COUNTED,
+        most=MOST_CONNECTIONS,
         refused=", ".join(str(item) for item in REFUSED),
         nameservers=_elements(str(item) for item in nameservers),
         allow=_elements(f"{source} . {target} . {port}" for source, target, port in allow),
@@ -113,11 +127,12 @@ def apply(text: str) -> None:
 
 
 def show(platform_id: str) -> str | None:
-    """The table as the kernel has it, in nft's own words; None if there is none."""
+    """The table as the kernel has it, in nft's own words, without what it counts; None if there is none."""
     try:
-        return _nft(["list", "table", "inet", table_name(platform_id)])
+        text = _nft(["list", "table", "inet", table_name(platform_id)])
     except RulesError:
         return None
+    return re.sub(rf"(set {_COUNTED} {{[^}}]*?)\n\s*elements = {{[^}}]*}}", r"\1", text)
 
 
 def remove(platform_id: str) -> None:

@@ -28,6 +28,7 @@ GUEST_MODULES = (
     "nft_chain_nat",
     "nft_reject_inet",
     "nft_fib_inet",
+    "nft_connlimit",
 )
 PROGRAMS = ("/usr/sbin/nft", "/usr/bin/kmod")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.net import Endpoint, Network, NetworkError, drain, forward_drops
+from runtime.net import Endpoint, Network, NetworkError, drain, forward_drops, rules
 
 NEWNET = 0x40000000
 ROOT = Path(__file__).parents[2]
@@ -46,6 +46,14 @@ def serve(port, answer):
             peer, address = listener.accept()
             peer.sendall((answer or address[0]).encode()); peer.close()
     threading.Thread(target=loop, daemon=True).start()
+def flood(host, many):
+    refused = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+        for port in range(20000, 20000 + many):
+            try: s.sendto(b"x", (host, port))
+            except OSError as e: refused += e.errno == 113
+    return refused
 seen = []
 def grab():
     try:
@@ -220,6 +228,31 @@ def test_an_instance_goes_out_with_the_hosts_address(
     box, _ = instance(network, boxes, "i1")
     assert box.connect(OUTSIDE, 443) == UPLINK
     assert "mtu 1400" in str(box.eval("run('ip', 'link', 'show', 'eth0')"))
+
+
+COUNT = "int(open('/proc/sys/net/netfilter/nf_conntrack_count').read())"
+
+
+@pytest.mark.parametrize("inner_wall", [True, False])
+def test_an_instance_fills_no_table_of_connections(
+    outside: Box, network: Network, boxes: list[Box], inner_wall: bool
+) -> None:
+    box, _ = instance(network, boxes, "i1")
+    other, _ = instance(network, boxes, "i2")
+    if not inner_wall:
+        box.eval("run('nft', 'flush', 'chain', 'ip', 'paas', 'output')")
+    many = 3 * rules.MOST_CONNECTIONS
+    refused = box.eval(f"flood('{OUTSIDE}', {many})")
+    assert isinstance(refused, int) and refused > 0
+    counted = int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text())
+    assert rules.MOST_CONNECTIONS // 2 < counted < rules.MOST_CONNECTIONS + 100
+    box.eval(f"flood('127.0.0.1', {many})")
+    inside = box.eval(COUNT)
+    assert isinstance(inside, int)
+    assert inside < (rules.MOST_CONNECTIONS + 100 if inner_wall else many + 100)
+    assert network.reapply() is False
+    outside.serve(9000, "outside")
+    assert other.connect(OUTSIDE, 9000) == "outside"
 
 
 def test_what_is_sent_to_an_instance_that_is_gone_reaches_no_stranger(
