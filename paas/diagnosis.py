@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paas import unstartable
 from paas.errors import DeployFailed
 from paas.names import LIMITS
 from paas.specs import WEB_PORT
@@ -114,7 +115,7 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
     if exit.get("oom_kills") and (number == signal.SIGKILL or status not in (0, None)):
         return out_of_memory(subject, int(exit.get("peak_memory_bytes") or 0), during)
     if status in (126, 127):
-        return _not_found(subject, int(status))
+        return _not_started_by_shell(subject, int(status))
     if number:
         label = _signal_name(int(number))
         return _error(
@@ -197,16 +198,9 @@ def _unhealthy(boot: Boot, subject: Subject, timeout_s: float) -> DeployFailed:
     )
 
 
-def _not_found(subject: Subject, status: int) -> DeployFailed:
-    word = (subject.command.split() or ["?"])[0]
-    for line in subject.lines:
-        if ": not found" in line or "command not found" in line:
-            parts = [part.strip() for part in line.split(":")]
-            word = parts[-2] if len(parts) > 1 else word
-    if status == 126:
-        return _error(subject, "command not executable", f"{subject.name}: {word} cannot be executed.", "")
-    hint = f"Check the Procfile, and that the package which brings {word} is among the dependencies."
-    return _error(subject, "command not found", f"{subject.name}: command not found: {word}.", hint)
+def _not_started_by_shell(subject: Subject, status: int) -> DeployFailed:
+    found = unstartable.explain(subject.command, status, subject.lines)
+    return _error(subject, found.cause, f"{subject.name}: {found.message}", found.hint)
 
 
 def relevant_lines(lines: tuple[str, ...]) -> tuple[str, ...]:

@@ -295,8 +295,19 @@ class Performer:
             name=instance.name if instance.kind != RELEASE_TYPE else "The release command",
             type=instance.type,
             limits=limits_of(release, instance.type),
+            command=self._command(instance, release),
             lines=lines,
         )
+
+    def _command(self, instance: Instance, release: Release | None) -> str:
+        """What it was started with; empty when that is not known any more."""
+        if "argv" in instance.detail:
+            return " ".join(instance.detail["argv"])
+        if release is None or release.image_digest is None:
+            return ""
+        with self._store.read() as tx:
+            image = images.get(tx, instance.app_id, release.image_digest)
+        return image.processes.get(instance.type, "") if image else ""
 
     def _delete(self, instance: Instance) -> None:
         with self._link.calling():

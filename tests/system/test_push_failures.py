@@ -33,6 +33,14 @@ FAILURES: dict[str, tuple[dict[str, str], list[str]]] = {
         {"Procfile": "web: no-such-command --port $PORT\n"},
         ["command not found: no-such-command"],
     ),
+    "a script that is not there": (
+        {"Procfile": "web: ./nope.sh\n"},
+        ["web.1: there is no file /app/nope.sh.", "git ls-files nope.sh"],
+    ),
+    "a script without the right to be run": (
+        {"Procfile": "web: ./app.py\n"},
+        ["web.1: /app/app.py is not executable.", "git update-index --chmod=+x app.py"],
+    ),
     "a Procfile with a bad line": ({"Procfile": "web: gunicorn app:app\nthis is no line\n"}, ["line 2"]),
     "an app.json that is not JSON": ({"app.json": "{oops"}, ["app.json"]),
 }

@@ -7,6 +7,7 @@ import pytest
 
 from paas.diagnosis import Boot, Subject, conclusive, exceptions, exited, relevant_lines
 from paas.names import limit_word
+from paas.unstartable import NOT_EXECUTABLE, NOT_FOUND
 from runtime.spec import MIB, Limits
 
 WEB = Subject("web.1", "web", Limits(memory_bytes=64 * MIB), "gunicorn app:app", ("last words",))
@@ -40,6 +41,36 @@ def test_the_end_of_a_container_has_a_cause(exit: dict[str, Any], cause: str, me
 def test_the_missing_command_is_named_as_the_shell_did() -> None:
     subject = Subject("web.1", "web", Limits(), "gunicorn", ("bash: line 2: exec: unicorn: not found",))
     assert "command not found: unicorn" in exited(subject, {"status": 127}).message
+
+
+@pytest.mark.parametrize(
+    ("line", "cause", "message", "hint"),
+    [
+        ("bash: line 2: /app/nope.sh: No such file or directory", NOT_FOUND, "no file /app/nope.sh", "ls-files nope.sh"),
+        ("bash: nope.sh: No such file or directory", NOT_FOUND, "no file nope.sh", "git ls-files nope.sh"),
+        ("bash: line 2: exec: /app/run: cannot execute: Permission denied", NOT_EXECUTABLE, "/app/run is not executable", "+x run"),
+        ("/app/sh: 2: exec: ./bin/run: Permission denied", NOT_EXECUTABLE, "./bin/run is not executable", "+x bin/run"),
+        ("bash: line 2: /app/crlf: cannot execute: required file not found", NOT_FOUND, "first line of /app/crlf", "CR LF"),
+        ("/usr/bin/env: ‘python3\\r’: No such file or directory", NOT_FOUND, "«python3» with a line ending", "\\r"),
+        ("/usr/bin/env: ‘ruby’: No such file or directory", NOT_FOUND, "command not found: ruby", "package"),
+        ("bash: line 2: /app/x: cannot execute binary file: Exec format error", NOT_EXECUTABLE, "neither a script", "Build"),
+        ("bash: line 2: exec: /app/dir: cannot execute: Is a directory", NOT_EXECUTABLE, "/app/dir is a folder", ""),
+        ("sh: 1: nosuch: not found", NOT_FOUND, "command not found: nosuch", "dependencies"),
+    ],
+)  # fmt: skip
+def test_what_a_shell_says_of_a_file_names_it_and_the_reason(
+    line: str, cause: str, message: str, hint: str
+) -> None:
+    subject = Subject(
+        "web.1", "web", Limits(), "", ("earlier", line, "/usr/bin/env: use -[v]S to pass options")
+    )
+    error = exited(subject, {"status": 126 if cause == NOT_EXECUTABLE else 127})
+    assert (error.cause, message in error.message, hint in error.hint) == (cause, True, True), error
+
+
+def test_without_a_word_of_the_shell_the_command_is_named() -> None:
+    assert "./start" in exited(Subject("web.1", "web", Limits(), "./start web"), {"status": 127}).message
+    assert "?" not in exited(Subject("web.1", "web", Limits()), {"status": 127}).message
 
 
 @pytest.mark.parametrize(
