@@ -12,7 +12,7 @@ import heapq
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -92,10 +92,12 @@ def platform_line(layout: Layout, app_id: str, source: str, text: str, *, at: fl
             os.close(fd)
 
 
-def tail(layout: Layout, app_id: str, query: Query, count: int) -> list[bytes]:
-    """The last `count` wanted lines, oldest first, without newlines."""
+def tail(
+    layout: Layout, app_id: str, query: Query, count: int, *, ends: Mapping[int, int] | None = None
+) -> list[bytes]:
+    """The last `count` wanted lines, oldest first, without newlines; of each file, by inode, those before `ends`."""
     newest = heapq.merge(
-        *(_backwards(files, query) for files in _streams(layout, app_id, query).values()),
+        *(_backwards(files, query, ends) for files in _streams(layout, app_id, query).values()),
         key=lambda line: line[:_STAMP],
         reverse=True,
     )
@@ -103,7 +105,7 @@ def tail(layout: Layout, app_id: str, query: Query, count: int) -> list[bytes]:
 
 
 class Follower:
-    """New lines of an app since it was made, or since the last call of `poll`."""
+    """An app's lines up to the moment when this was made (`tail`), and those since (`poll`): no line twice."""
 
     def __init__(self, layout: Layout, app_id: str, query: Query) -> None:
         self._layout, self._app_id, self._query = layout, app_id, query
@@ -112,25 +114,36 @@ class Follower:
             for path in self._files()
             if (status := _status(path)) is not None
         }
+        """file (by inode, for files are renamed) → where its next line begins"""
+
+    def tail(self, count: int) -> list[bytes]:
+        """The last `count` wanted lines, oldest first. To be called before the first `poll`."""
+        return tail(self._layout, self._app_id, self._query, count, ends=self._offsets)
 
     def poll(self) -> list[bytes]:
         """Whole lines that came meanwhile, in the order of time. Reads nothing when no file has grown."""
         lines: list[bytes] = []
-        offsets = {}
+        offsets: dict[int, int] = {}
+        self._read(lines, offsets)
+        if self._offsets.keys() - offsets.keys():  # renamed while it was looked for, or gone
+            self._read(lines, offsets)
+        self._offsets = offsets
+        lines.sort(key=lambda line: line[:_STAMP])
+        return lines
+
+    def _read(self, lines: list[bytes], offsets: dict[int, int]) -> None:
+        """Add what is new in files whose inode is not among `offsets` yet, and how far they have been read."""
         for path in self._files():
             status = _status(path)
-            if status is None:
+            if status is None or status.st_ino in offsets:
                 continue
             offset = self._offsets.get(status.st_ino, 0)
             if status.st_size < offset:
                 offset = 0
             if status.st_size > offset:
-                fresh, offset = _lines_from(path, offset)
+                fresh, offset = _lines_from(path, status.st_ino, offset)
                 lines += [line for line in fresh if self._query.wants(line)]
             offsets[status.st_ino] = offset
-        self._offsets = offsets
-        lines.sort(key=lambda line: line[:_STAMP])
-        return lines
 
     def _files(self) -> list[Path]:
         streams = _streams(self._layout, self._app_id, self._query)
@@ -234,10 +247,10 @@ def _open(path: Path) -> int | None:
         return None
 
 
-def _backwards(files: list[Path], query: Query) -> Iterator[bytes]:
+def _backwards(files: list[Path], query: Query, ends: Mapping[int, int] | None) -> Iterator[bytes]:
     """Wanted lines of one writer, newest first."""
     for path in sorted(files, key=_first_stamp, reverse=True):
-        for line in _reversed_lines(path):
+        for line in _reversed_lines(path, ends):
             if query.since is not None and _HEAD.match(line) and line[:_STAMP].decode() < query.since:
                 return
             if query.wants(line):
@@ -254,13 +267,14 @@ def _first_stamp(path: Path) -> bytes:
         os.close(fd)
 
 
-def _reversed_lines(path: Path) -> Iterator[bytes]:
+def _reversed_lines(path: Path, ends: Mapping[int, int] | None) -> Iterator[bytes]:
     """Whole lines from the end of a file to its beginning; a last line without newline is not whole."""
     fd = _open(path)
     if fd is None:
         return
     try:
-        position, rest, whole = os.fstat(fd).st_size, b"", False
+        status, rest, whole = os.fstat(fd), b"", False
+        position = status.st_size if ends is None else min(status.st_size, ends.get(status.st_ino, 0))
         while position > 0:
             size = min(_CHUNK, position)
             position -= size
@@ -287,12 +301,15 @@ def _last_line_end(path: Path, size: int) -> int:
         os.close(fd)
 
 
-def _lines_from(path: Path, offset: int) -> tuple[list[bytes], int]:
-    """Whole lines behind `offset` (at most some of a flood), and where the next read begins."""
+def _lines_from(path: Path, inode: int, offset: int) -> tuple[list[bytes], int]:
+    """Whole lines behind `offset` (at most some of a flood), and where the next read begins; none of another file
+    that has come in its place."""
     fd = _open(path)
     if fd is None:
         return [], offset
     try:
+        if os.fstat(fd).st_ino != inode:
+            return [], offset
         data = os.pread(fd, 16 * _CHUNK, offset)
     finally:
         os.close(fd)

@@ -54,7 +54,7 @@ def show(app_name: str) -> Response:
     leave = _followers.take(principal())
     try:
         follower = Follower(where.layout, app.id, wanted)
-        first = _decoded(tail(where.layout, app.id, wanted, count))
+        first = _decoded(follower.tail(count))
     except BaseException:
         leave()
         raise

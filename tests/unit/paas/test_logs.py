@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -159,6 +161,61 @@ def test_following_goes_on_across_a_turned_ring_and_a_replaced_file(layout: Layo
     os.replace(platform, platform.with_name("platform.old.log"))
     write(layout, "platform.log", line(71, "paas[api]", "71"))
     assert texts(follower.poll()) == ["70", "71"]
+
+
+def test_the_tail_ends_where_following_begins(layout: Layout) -> None:
+    write(layout, "i1.0.log", line(1, "app[web.1]", "a"), line(3, "app[web.1]", "c"))
+    platform = write(layout, "platform.log", line(2, "paas[api]", "b"))
+    follower = Follower(layout, APP, Query())
+    write(layout, "i1.0.log", line(4, "app[web.1]", "d"))
+    write(layout, "i2.0.log", line(5, "app[web.2]", "e"))
+    os.replace(platform, platform.with_name("platform.old.log"))
+    write(layout, "platform.log", line(6, "paas[api]", "f"))
+    assert texts(follower.tail(100)) == ["a", "b", "c"]
+    assert texts(follower.poll()) == ["d", "e", "f"]
+    assert follower.poll() == []
+
+
+def test_a_file_that_is_renamed_while_it_is_looked_for_is_followed_on(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = write(layout, "platform.log", line(1, "paas[api]", "a"))
+    follower = Follower(layout, APP, Query())
+    files = follower._files
+
+    def renamed() -> list[Path]:
+        listed = files()
+        monkeypatch.setattr(follower, "_files", files)
+        os.replace(platform, platform.with_name("platform.old.log"))
+        write(layout, "platform.log", line(3, "paas[api]", "c"))
+        return listed
+
+    write(layout, "platform.log", line(2, "paas[api]", "b"))
+    monkeypatch.setattr(follower, "_files", renamed)
+    assert texts(follower.poll()) == ["b", "c"]
+    assert follower.poll() == []
+
+
+def test_no_line_of_a_flood_is_shown_twice_or_lost(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "PLATFORM_FILE_BYTES", 100_000)
+    ended = threading.Event()
+
+    def flood() -> None:
+        for number in range(3000):
+            platform_line(layout, APP, "api", str(number))
+        ended.set()
+
+    writer = threading.Thread(target=flood)
+    writer.start()
+    while not (layout.logs / APP / "platform.log").exists():
+        time.sleep(0.001)
+    follower = Follower(layout, APP, Query())
+    seen = texts(follower.tail(100_000))
+    while not ended.is_set():
+        seen += texts(follower.poll())
+    writer.join()
+    seen += texts(follower.poll()) + texts(follower.poll())
+    assert seen == [str(number) for number in range(int(seen[0]), 3000)]
 
 
 def test_a_flood_is_followed_in_pieces(layout: Layout) -> None:
