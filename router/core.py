@@ -39,6 +39,7 @@ MODULES: Final = [
     "lines",
     "loop",
     "metrics",
+    "paths",
     "pieces",
     "proxy",
     "proxyprotocol",

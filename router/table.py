@@ -5,20 +5,17 @@ Backends are kept by id across tables, so that their requests in flight stay cou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
 from random import random
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 from router.errors import Failure
+from router.paths import by_path
 from router.policy import Policy
 
 FEW_BACKENDS: Final = 8
-
-_ODD = re.compile(rb"[%#;\\]|//|/\.").search
 
 
 class Backend:
@@ -151,7 +148,7 @@ class RouteTable:
                 return None
         if type(entry) is Route:
             return entry
-        return _by_path(entry, target)  # type: ignore[arg-type]
+        return by_path(entry, target)  # type: ignore[arg-type]
 
     def entry(self, host: bytes) -> Route | tuple[Route, ...]:
         """All routes for a host, the first that fits counts."""
@@ -172,39 +169,6 @@ class RouteTable:
                 yield entry
             else:
                 yield from entry
-
-
-def _by_path(routes: tuple[Route, ...], target: bytes) -> Route | None:
-    """The first route that fits. None when an application may read the path as one of another route: `//admin` or
-    `/%61dmin` must not get round what is asked of those who want `/admin`."""
-    path = target.partition(b"?")[0]
-    route = _first(routes, path, plainly=False)
-    if _ODD(path) is not None:
-        for dots in (False, True):
-            if _first(routes, _plain(path, dots=dots), plainly=True) is not route:
-                return None
-    return route
-
-
-def _first(routes: tuple[Route, ...], path: bytes, *, plainly: bool) -> Route | None:
-    for route in routes:
-        prefix = _plain(route.path) if plainly else route.path
-        if prefix == b"/" or path == prefix or path.startswith(prefix + b"/"):
-            return route
-    return None
-
-
-def _plain(path: bytes, *, dots: bool = True) -> bytes:
-    """The path as a generous application reads it: decoded, without parameters and doubled slashes, perhaps also
-    where its dots lead."""
-    kept: list[bytes] = []
-    for segment in unquote_to_bytes(path.partition(b"#")[0]).replace(b"\\", b"/").split(b"/"):
-        name = segment.partition(b";")[0]
-        if dots and name == b"..":
-            del kept[-1:]
-        elif name and not (dots and name == b"."):
-            kept.append(name)
-    return b"/" + b"/".join(kept)
 
 
 def pick_pool(route: Route, rand: Callable[[], float] = random) -> Pool | None:
