@@ -16,7 +16,7 @@ from typing import Final
 
 from router.errors import Failure
 from router.metrics import Metrics
-from router.table import Route
+from router.table import Backend, Route
 
 RING_BYTES: Final = 8 * 1024 * 1024
 FLUSH_S: Final = 0.1
@@ -43,7 +43,7 @@ Entry = tuple[
     bytes,
     bytes,
     bytes,
-    bytes,
+    Backend | None,
     float,
     float,
     int,
@@ -52,7 +52,7 @@ Entry = tuple[
     Route | None,
     bytes,
 ]
-"""One request that is over: wall time, method, target (quoted), host, request id, forwarded for (quoted), dyno, seconds to connect (0.0
+"""One request that is over: wall time, method, target (quoted), host, request id, forwarded for (quoted), backend, seconds to connect (0.0
 when the connection was open already), seconds of service, status, bytes of body, failure, route, scheme. A bare tuple:
 one is made for every request."""
 
@@ -67,7 +67,7 @@ def format_lines(entries: list[Entry], logs: dict[str, list[bytes]]) -> None:
     stamped, info = -1.0, b""
     last: Route | None = None
     pieces: list[bytes] | None = None
-    for wall, method, target, host, id, forwarded, dyno, connect, service, status, size, failure, route, protocol in entries:  # fmt: skip
+    for wall, method, target, host, id, forwarded, backend, connect, service, status, size, failure, route, protocol in entries:  # fmt: skip
         if wall != stamped:
             stamped, info = wall, _STAMPS.text(wall, _INFO)
         if pieces is None or route is not last:
@@ -76,7 +76,7 @@ def format_lines(entries: list[Entry], logs: dict[str, list[bytes]]) -> None:
         ms = int(service * 1000)
         pieces += (
             info if failure is None or not failure.code else _STAMPS.text(wall, _error(failure)),
-            method, b' path="', target, b'" host=', host, b" request_id=", id, b' fwd="', forwarded, b'" dyno=', dyno,
+            method, b' path="', target, b'" host=', host, b" request_id=", id, b' fwd="', forwarded, b'" dyno=', backend.dyno if backend is not None else b"",
             _SERVICE[ms] if ms < 1000 and not connect else _times(connect, ms),
             _STATUS[status], _SIZE[size] if size < 1000 else b"%d protocol=" % size, protocol, b"\n",
         )  # fmt: skip

@@ -29,6 +29,7 @@ _OF_WORKER: Final = (
     ("h2_connections_total", "h2_connections", "Connections that spoke HTTP/2."),
     ("h2_streams_total", "h2_streams", "Requests that came over HTTP/2."),
     ("turned_away_total", "turned_away", "Connections refused because their client had too many."),
+    ("given_up_total", "given_up", "Idle connections of clients closed because descriptors ran out."),
 )
 
 

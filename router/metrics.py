@@ -78,6 +78,8 @@ class Metrics:
         self.h2_streams = 0
         self.turned_away = 0
         """Connections of clients that had too many."""
+        self.given_up = 0
+        """Idle connections that were closed for their descriptors."""
 
     def app(self, route: Route | None) -> AppCounts:
         name = route.app if route is not None else UNKNOWN
@@ -89,13 +91,13 @@ class Metrics:
     def count(self, entries: Iterable[Entry]) -> None:
         last: Route | None = None
         counts: AppCounts | None = None
-        for _, _, _, _, _, _, dyno, connect_s, service_s, status, body_bytes, failure, route, _ in entries:
+        for _, _, _, _, _, _, backend, connect_s, service_s, status, body_bytes, failure, route, _ in entries:
             if counts is None or route is not last:
                 last = route
                 counts = self.app(route)
             counts.classes[status // 100] += 1
-            if status >= 500 and route is not None:
-                _blame(route, dyno)
+            if status >= 500 and backend is not None:
+                backend.errors += 1
             counts.sent_bytes += body_bytes
             counts.service_s += service_s
             counts.buckets[bisect_left(BUCKETS_S, service_s) if service_s > BUCKETS_S[0] else 0] += 1
@@ -127,12 +129,3 @@ class Metrics:
             "ejections": self.ejections,
             "health_failures": self.health_failures,
         }
-
-
-def _blame(route: Route, dyno: bytes) -> None:
-    """Count an error for the backend of this name."""
-    for pool in route.pools():
-        for backend in pool.backends:
-            if backend.dyno == dyno:
-                backend.errors += 1
-                return

@@ -92,6 +92,26 @@ def test_a_status_beyond_the_classes_is_counted_as_5xx(rig: Rig) -> None:
     assert told(rig)["router_requests_total", ("app", "5xx")] == 1
 
 
+def test_errors_are_counted_for_the_instance_that_made_them(rig: Rig) -> None:
+    """During a switch the old and the new web.1 are in the table, and share their name."""
+    asked = rig.client()
+    asked.send(GET)
+    old = rig.backend
+    pool = [
+        {"id": id, "address": f"192.0.2.{number}", "port": 5000, "dyno": "web.1", "draining": id == "i1"}
+        for id, number in (("i1", 9), ("i2", 10))
+    ]
+    route = {"host": "app.test", "app": "app", "log": "a0", "pool": "p"}
+    rig.proxy.set_table({"generation": 2, "routes": [route], "pools": {"p": pool}})
+    exchange(rig, b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
+    exchange(rig, b"garbage\r\n\r\n")
+    old.send(OK)
+    assert asked.take().endswith(b"ok")
+    old, new = rig.proxy.backends["i1"], rig.proxy.backends["i2"]
+    rig.proxy.access.flush()
+    assert (old.errors, new.errors) == (0, 2)
+
+
 def test_what_is_in_flight_and_what_waits(make_gated: Rig) -> None:
     rig = make_gated
     clients = [rig.client() for _ in range(5)]
