@@ -18,10 +18,10 @@ from router.lines import (
 MAX_TARGET_BYTES: Final = 8192
 
 _REQUEST_LINE = re.compile(
-    rb"(?!CONNECT )([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])"
+    rb"(?!CONNECT )([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])"
 ).fullmatch
 ordinary_line = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-BD-Za-z][!#$%&'*+\-.^_`|~0-9A-Za-z]{0,31}) (/[!#-\[\]-~]{0,8191}) HTTP/1\.1\r\n"
+    rb"([!#$%&'*+\-.^_`|~0-9A-BD-Za-z][!#$%&'*+\-.^_`|~0-9A-Za-z]{0,31}) (/[!$-\[\]-~]{0,8191}) HTTP/1\.1\r\n"
 ).match
 """Matches a request line of HTTP/1.1 in origin form, whose target can be logged as it is; not those of methods with C."""
 _OTHER_VERSION = re.compile(rb"[A-Z]{1,32} [\x21-\x7e\x80-\xff]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
@@ -151,8 +151,7 @@ def judge(line: bytes) -> Line | int:
         return Line(name, length, line, keep=line[15:] == b" %d" % length)
     if name == b"transfer-encoding":
         if value.lower() != b"chunked":
-            unknown = _CODING.fullmatch(value.lower()) is not None and b"chunked" not in value.lower()
-            raise BadHead("a transfer coding other than chunked", 501 if unknown else 400)
+            raise BadHead("a transfer coding other than chunked", 501 if _is_foreign(value.lower()) else 400)
         return Line(name, None, line)
     if name == b"connection":
         return Line(name, parse_tokens(value), line)
@@ -170,6 +169,13 @@ def judge(line: bytes) -> Line | int:
     if name in DROPPED or name.startswith(b"x-forwarded-") or b"_" in name:
         return Line(b"", None, line)
     return 0
+
+
+def _is_foreign(codings: bytes) -> bool:
+    """Whether these codings are well-formed, and one is not offered here: chunked may only come last (RFC 9112 6.1)."""
+    names = [name.strip(b" \t") for name in codings.split(b",")]
+    others = names[:-1] if names[-1] == b"chunked" else names
+    return all(_CODING.fullmatch(name) is not None and b"chunked" not in name for name in others)
 
 
 def judge_trusted(line: bytes) -> Line | int:

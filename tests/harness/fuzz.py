@@ -24,7 +24,7 @@ from harness.router import Rig
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 LINE = re.compile(rb"(" + TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*")
-REQUEST = re.compile(TOKEN + rb" (\*|/[\x21-\x7e\x80-\xff]*) HTTP/1\.1")
+REQUEST = re.compile(TOKEN + rb" (\*|/[\x21\x22\x24-\x7e]*) HTTP/1\.1")
 PIECES = [
     b"\r\n",
     b"\n",
