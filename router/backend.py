@@ -182,8 +182,8 @@ class BackendConnection(Stream):
         elif self.mode == _HEAD:
             try:
                 self._heads(exchange, data)
-            except BadHead:
-                self._bad(exchange)
+            except BadHead as error:
+                self.bad(exchange, error)
         else:
             exchange.active = self.loop.now
             self._body(exchange, data)
@@ -194,9 +194,10 @@ class BackendConnection(Stream):
             self.owner.idle.remove(self)
         self.close()
 
-    def _bad(self, exchange: Exchange, failure: str = "bad-response") -> None:
+    def bad(self, exchange: Exchange, reason: object) -> None:
+        """The answer is not proper HTTP."""
         self.owner.failures += 1
-        exchange.fail(FAILURES[failure])
+        exchange.fail(FAILURES["bad-response"].because(reason))
 
     def _heads(self, exchange: Exchange, data: bytes) -> None:
         """Heads of the answer: any number of 1xx, then the final one. Raises BadHead."""
@@ -229,7 +230,7 @@ class BackendConnection(Stream):
                 return
             self.interims += 1
             if self.interims > MAX_INTERIM:
-                raise BadHead("too many interim responses")
+                raise BadHead(f"more than {MAX_INTERIM} interim answers")
             if exchange.minor and not exchange.client.deliver(forward.interim(head)):
                 return
 
@@ -275,8 +276,7 @@ class BackendConnection(Stream):
             length = 0
             head = strip_named(head, frozenset([b"content-length"]))
         exchange.status = status.code
-        client = exchange.client
-        if exchange.uploading or self.proxy.draining or (client.ended and not client.buffer):
+        if exchange.uploading or self.proxy.draining:
             exchange.keep = False
         if exchange.squeeze is not None:
             head, length = exchange.squeeze.begin(head, status.code, length)
@@ -346,10 +346,10 @@ class BackendConnection(Stream):
             assert chunks is not None
             try:
                 data = chunks.feed(data)
-            except BadChunk:
+            except BadChunk as error:
                 if head:
                     exchange.status = 0  # nothing has gone out yet: say that the answer was bad
-                self._bad(exchange)
+                self.bad(exchange, error)
                 return
             exchange.body_bytes += len(data)
             if exchange.minor:
@@ -383,7 +383,7 @@ class BackendConnection(Stream):
             self._discard()
         elif self.mode == _HEAD:
             if self.buffer:
-                self._bad(exchange)
+                self.bad(exchange, "it ended within its head")
             elif self.reused and not self.interims:
                 exchange.stale()
             elif self.interims:
@@ -396,4 +396,5 @@ class BackendConnection(Stream):
             self.lasting = False
             self.last(exchange, encode_end() if exchange.minor else b"")
         else:
-            self._bad(exchange, "interrupted")
+            self.owner.failures += 1
+            exchange.fail(FAILURES["interrupted"])

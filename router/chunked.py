@@ -124,7 +124,7 @@ class ChunkReader:
                 self.trailers += line + CRLF
             self._left += len(line)
             if self._left > MAX_TRAILER_BYTES:
-                raise BadChunk("too many trailers")
+                raise BadChunk(f"more than {MAX_TRAILER_BYTES} bytes of trailers")
 
 
 def encode(data: bytes) -> bytes:

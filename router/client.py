@@ -9,7 +9,7 @@ import struct
 from copy import copy
 from typing import TYPE_CHECKING, Final
 
-from router import forward
+from router import forward, timeouts
 from router.access import quote
 from router.errors import FAILURES, of_status
 from router.exchange import Exchange
@@ -40,7 +40,7 @@ _NOTHING = RequestMeaning()
 
 class ClientConnection(Stream):
     """`buffer` holds bytes after the current request, or an incomplete head; `ended` says that the client sends
-    no more (it may still read); `protocol` is as in the access log."""
+    no more: it may still read an answer that has begun, else it is taken for gone; `protocol` is as in the access log."""
 
     __slots__ = (
         "active",
@@ -140,11 +140,10 @@ class ClientConnection(Stream):
                 self.cut()
             else:
                 self.pause()
-        elif exchange.uploading:
+        elif exchange.uploading or not exchange.status:
             exchange.fail(FAILURES["client-gone"])
         else:
-            exchange.keep = exchange.keep and bool(self.buffer)
-            exchange.ordinary = False
+            exchange.keep = False
             self.pause()
 
     def serve(self, data: bytes) -> None:
@@ -285,19 +284,17 @@ class ClientConnection(Stream):
             self.linger()
         elif self.out is not None:
             self.pause()  # who does not read may not ask either
-        elif self.buffer or self.ended or self.mask != IN:
+        elif self.buffer or self.mask != IN:
             self._next()
 
     def _next(self) -> None:
-        if self.ended and not self.buffer:
+        if self.ended:
             self.cut()
             return
-        if not self.mask & IN and not self.ended:
+        if not self.mask & IN:
             self.resume()
         if self.buffer and not self.serving:
             self.serve(self.buffer)
-            if self.ended and self.exchange is None and self.out is None:
-                self.cut()
 
     def flush(self) -> None:
         exchange = self.exchange
@@ -364,6 +361,10 @@ class ClientConnection(Stream):
             self.secure = None
         self.close()
 
+    def resting_since(self) -> float:
+        busy = self.exchange or self.tunnel or self.lingering or self.out or self.since
+        return 0.0 if busy else self.active
+
     def check(self, now: float) -> None:
         """Once a second: what takes too long is ended."""
         exchange = self.exchange
@@ -371,7 +372,10 @@ class ClientConnection(Stream):
         if self.tunnel is not None:
             self.tunnel.check(now)
         elif exchange is not None:
-            exchange.check(now)
+            if not (exchange.status or self.mask & IN) and self.ended_unread():
+                exchange.fail(FAILURES["client-gone"])
+            else:
+                timeouts.check(exchange, now)
         elif self.lingering:
             if (
                 self.out is None and now - self.since > limits.linger_s

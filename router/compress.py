@@ -11,7 +11,6 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from router.chunked import BadChunk, ChunkReader, encode, encode_end
-from router.errors import FAILURES
 from router.lines import CRLF, Remembered
 from router.response import CHUNKED, UNTIL_CLOSE
 from router.stream import READ_BYTES
@@ -164,11 +163,10 @@ def pass_on(connection: BackendConnection, exchange: Exchange, data: bytes, head
     assert squeeze is not None
     try:
         data = head + squeeze.take(data, pause=len(data) < READ_BYTES)
-    except BadChunk:
+    except BadChunk as error:
         if head:
             exchange.status = 0  # nothing has gone out yet: say that the answer was bad
-        connection.owner.failures += 1
-        exchange.fail(FAILURES["bad-response"])
+        connection.bad(exchange, error)
         return
     exchange.body_bytes = squeeze.sent
     if squeeze.done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 
@@ -15,6 +15,10 @@ class Failure:
     code: str
     log: str
     text: str
+
+    def because(self, reason: object) -> Failure:
+        """The same, with a reason for the log; that must be our own words."""
+        return replace(self, log=f"{self.log}: {reason}")
 
 
 _APP = "The application could not answer."

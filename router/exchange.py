@@ -310,16 +310,16 @@ class Exchange:
         """End with a failure: an error page, with these header lines more, or a cut connection if a response head
         has gone out already."""
         client = self.client
-        dyno = self.backend.dyno if self.backend is not None else self.tried[-1].dyno if self.tried else b""
+        backend = self.backend or (self.tried[-1] if self.tried else None)
         self.let_go()
         self.failure = failure
         if self.status or failure.status == 499:
             self.status = 499 if failure.status == 499 else self.status
-            self.log(dyno)
+            self.log(backend)
             client.cut(reset=not self.minor)
             self.leave()
             return
-        keep = self.keep and not self.uploading and not close and not client.ended
+        keep = self.keep and not self.uploading and not close
         policy = self.route.policy if self.route is not None else None
         answer, self.body_bytes = self.proxy.pages.answer(
             failure, self.request_id, close=not keep, head_only=self.method == b"HEAD",
@@ -327,7 +327,7 @@ class Exchange:
             own=policy.pages if policy is not None else {},
         )  # fmt: skip
         self.status = failure.status
-        self.log(dyno)
+        self.log(backend)
         if client.send(answer) == BROKEN:
             client.cut()
         else:
@@ -340,7 +340,7 @@ class Exchange:
         """The response, which came over this connection, has been passed on entirely."""
         backend = connection.owner
         complete = not self.uploading
-        self.log(backend.dyno)
+        self.log(backend)
         if connection.lasting and complete and not (backend.draining or self.unheard or connection.out):
             self.connection = self.backend = None
             backend.inflight -= 1
@@ -353,12 +353,12 @@ class Exchange:
 
     def end_tunnel(self) -> None:
         """The tunnel that this exchange opened has been closed."""
-        self.log(self.backend.dyno if self.backend is not None else b"")
+        self.log(self.backend)
         self.let_go()
         self.leave()
 
-    def log(self, dyno: bytes) -> None:
-        """One entry for the access log."""
+    def log(self, backend: Backend | None) -> None:
+        """One entry for the access log; `backend` is the one that answered or failed."""
         loop = self.proxy.loop
         if self.body is not None:
             self.proxy.metrics.app(self.route).received_bytes += self.body.received
@@ -369,32 +369,8 @@ class Exchange:
         if not entries:
             loop.within(FLUSH_S)
         entries.append(
-            (loop.wall, self.method, self.shown, meaning.host or b"", self.request_id, came, dyno, self.connect_s,
+            (loop.wall, self.method, self.shown, meaning.host or b"", self.request_id, came, backend, self.connect_s,
              loop.now - self.started, self.status, self.body_bytes, self.failure, self.route, client.protocol)
         )  # fmt: skip
         if len(entries) >= access.batch:
             access.flush()
-
-    def check(self, now: float) -> None:
-        """Once a second: what takes longer than the limits allow fails."""
-        limits = self.proxy.limits
-        policy = self.route.policy if self.route is not None else None
-        first_byte_s = (policy.first_byte_s if policy is not None else 0.0) or limits.first_byte_s
-        rolling_s = (policy.rolling_s if policy is not None else 0.0) or limits.rolling_s
-        connection = self.connection
-        if self.waiting:
-            if policy is None or now - self.started > policy.queue_s:
-                self.fail(FAILURES["backlog"])
-        elif connection is not None and connection.connecting:
-            if now - connection.idle_since > limits.connect_s:
-                self.refused(errno.ETIMEDOUT)
-        elif self.status:
-            if now - self.active > rolling_s:
-                unread = self.client.out or (connection is not None and connection.pipe is not None)
-                self.fail(FAILURES["client-gone" if unread else "idle"])
-        elif self.uploading and not (connection is not None and connection.out):
-            slow = now - self.started - limits.body_grace_s
-            if now - self.active > rolling_s or self.client.received < slow * limits.body_bytes_per_s:
-                self.fail(FAILURES["slow-request"], close=True)
-        elif now - self.active > first_byte_s:
-            self.fail(FAILURES["first-byte"])

@@ -58,7 +58,7 @@ def response_head(head: bytes, line_bytes: int, status: StatusLine, meaning: Res
         head = head.replace(cut, CRLF, 1)
     if meaning.nominated:
         head = strip_named(head, meaning.nominated)
-    return head
+    return head + meaning.extra
 
 
 def response_end(*, keep: bool, minor: int, chunked: bool) -> bytes:

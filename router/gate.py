@@ -115,14 +115,14 @@ def lines(exchange: Exchange) -> bytes:
 def _tell(exchange: Exchange, text: bytes) -> None:
     """Answer with a text."""
     client = exchange.client
-    keep = exchange.keep and not exchange.uploading and not client.ended
+    keep = exchange.keep and not exchange.uploading
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n%b\r\n" % (
         len(text),
         b"" if keep else b"Connection: close\r\n",
     )
     exchange.status = 200
     exchange.body_bytes = 0 if exchange.method == b"HEAD" else len(text)
-    exchange.log(b"")
+    exchange.log(None)
     if client.send(head if exchange.method == b"HEAD" else head + text) == BROKEN:
         client.cut()
     else:

@@ -214,6 +214,14 @@ class Http2Connection(ClientConnection):
             stream.abort()
         self.cut()
 
+    def resting_since(self) -> float:
+        return 0.0 if self.streams or self.leaving or self.dead or self.lingering else self.active
+
+    def give_up(self) -> None:
+        self.frames.say_goodbye()
+        self._write()
+        self.cut()
+
     def check(self, now: float) -> None:
         if self.lingering:
             super().check(now)

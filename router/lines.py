@@ -57,10 +57,10 @@ class Line:
         """What to replace by CRLF in the head to take the line out; None when it is passed on."""
 
 
-def split_field(line: bytes) -> tuple[bytes, bytes]:
+def split_field(line: bytes, limit: int = MAX_LINE_BYTES) -> tuple[bytes, bytes]:
     """`(lower-case name, value without blanks around)` of one header line. Raises BadHead."""
-    if len(line) > MAX_LINE_BYTES:
-        raise BadHead("a header line is too long", 431)
+    if len(line) > limit:
+        raise BadHead(f"a header line is longer than {limit} bytes", 431)
     match = _FIELD.fullmatch(line)
     if match is None:
         raise BadHead("malformed header line")
@@ -87,7 +87,7 @@ def check_partial(data: bytes, checked: int = 0, limit: int = MAX_HEAD_BYTES) ->
     """Refuse a head that is not complete yet but can never become valid: too long, or with a lone CR or LF.
     `checked` bytes of it were in order when less had come."""
     if len(data) > limit:
-        raise BadHead("the head is too long", 431)
+        raise BadHead(f"the head is longer than {limit} bytes", 431)
     if _LONE.search(data, max(0, checked - 1)) is not None:
         raise BadHead("a line ends in a bare CR or LF")
 
@@ -223,7 +223,7 @@ class HeadReader(Generic[Meaning]):
         """Those among the lines that matter. Raises BadHead."""
         special = tuple(filter(None, map(self._line, lines)))
         if len(lines) > MAX_LINES:
-            raise BadHead("too many header lines", 431)
+            raise BadHead(f"more than {MAX_LINES} header lines", 431)
         return special
 
     def read(self, block: bytes) -> Meaning:

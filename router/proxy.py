@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import socket
 from collections import deque
@@ -32,6 +33,8 @@ from router.table import Backend, RouteTable
 WORK_S: Final = 0.002
 """How much of each turn of the loop may go into work that can be interrupted."""
 
+MOMENT_S: Final = 1.0
+FEW_IDLE: Final = 64
 _LOW: Final = [b"%03x" % number for number in range(4096)]
 
 
@@ -119,6 +122,7 @@ class Proxy:
         self.dial: Callable[[Backend], int] = self._dial
         """Gives a descriptor that is being connected to the backend. Raises OSError."""
         self.health = Health(self)
+        self._room_made = self._crowded_until = 0.0
         self._pieces = 0
         self._tired: deque[BackendConnection] = deque()
         self._work: deque[Generator[None, None, None]] = deque()
@@ -233,6 +237,24 @@ class Proxy:
         for pool in self.table.pools.values():
             if backend in pool.backends:
                 pool.refresh(self.loop.now)
+
+    def make_room(self) -> bool:
+        """Close the clients' connections that have been idle longest; False when none has been for a moment, which is not
+        looked for again before the next."""
+        now = self.loop.now
+        if now == self._room_made or now < self._crowded_until:
+            return now == self._room_made  # descriptors come free when a batch of events is through
+        idle = [
+            (since, id(c), c) for c in self.clients if 0.0 < (since := c.resting_since()) <= now - MOMENT_S
+        ]
+        if not idle:
+            self._crowded_until = now + MOMENT_S
+            return False
+        self._room_made = now
+        for _, _, client in heapq.nsmallest(max(FEW_IDLE, len(idle) // 32), idle):
+            client.give_up()
+            self.metrics.given_up += 1
+        return True
 
     # time
 

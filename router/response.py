@@ -48,7 +48,7 @@ class StatusLine:
 class ResponseMeaning:
     """What the header lines say. `length`: bytes of body, UNTIL_CLOSE or CHUNKED."""
 
-    __slots__ = ("close", "cuts", "keep_alive", "length", "nominated", "ordinary", "upgrade")
+    __slots__ = ("close", "cuts", "extra", "keep_alive", "length", "nominated", "ordinary", "upgrade")
 
     def __init__(self) -> None:
         self.length = UNTIL_CLOSE
@@ -57,14 +57,16 @@ class ResponseMeaning:
         self.upgrade = b""
         self.nominated: frozenset[bytes] = frozenset()
         self.cuts: tuple[bytes, ...] = ()
+        self.extra = b""
+        """The line that we write in the place of a Content-Length that was cut."""
         self.ordinary = False
-        """A body with a length, and no more lines to take out than `cuts`."""
+        """A body with a length, no lines to take out but `cuts`, and none to write."""
 
 
 def parse_status_line(line: bytes) -> StatusLine:
     """Raises BadHead for anything but `HTTP/1.x NNN reason`."""
     if len(line) > MAX_LINE_BYTES:
-        raise BadHead("the status line is too long")
+        raise BadHead(f"the status line is longer than {MAX_LINE_BYTES} bytes")
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise BadHead("malformed status line")
@@ -79,9 +81,10 @@ _SPECIAL: Final = DROPPED | frozenset(b"content-length transfer-encoding connect
 
 def judge(line: bytes) -> Line | int:
     """0 for a line that is passed on unread, else what it says. Raises BadHead."""
-    name, value = split_field(line)
+    name, value = split_field(line, MAX_RESPONSE_HEAD_BYTES)
     if name == b"content-length":
-        return Line(name, parse_length(value), line, keep=line[15:] == b" %d" % int(value))
+        length = parse_length(value)
+        return Line(name, length, line, keep=line[15:] == b" %d" % length)
     if name == b"transfer-encoding":
         if value.lower() != b"chunked":
             raise BadHead("a transfer coding other than chunked")
@@ -105,9 +108,9 @@ def understand(lines: tuple[Line, ...]) -> ResponseMeaning:
         if name in (b"content-length", b"transfer-encoding"):
             if seen & {b"content-length", b"transfer-encoding"}:
                 raise BadHead("ambiguous framing of the body")
-            if name == b"content-length" and line.cut is not None:
-                raise BadHead("a sloppy Content-Length")
             meaning.length = line.value if name == b"content-length" else CHUNKED
+            if name == b"content-length" and line.cut is not None:
+                meaning.extra = b"Content-Length: %d\r\n" % meaning.length
         elif name == b"connection":
             tokens |= line.value
         elif name == b"upgrade":
@@ -117,7 +120,7 @@ def understand(lines: tuple[Line, ...]) -> ResponseMeaning:
     meaning.keep_alive = b"keep-alive" in tokens
     meaning.nominated = tokens - {b"close", b"keep-alive", b"upgrade"} - PROTECTED
     meaning.cuts = tuple(line.cut for line in lines if line.cut is not None)
-    meaning.ordinary = meaning.length >= 0 and not meaning.nominated
+    meaning.ordinary = meaning.length >= 0 and not (meaning.nominated or meaning.extra)
     return meaning
 
 

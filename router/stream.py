@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +57,14 @@ class Stream:
 
     def check(self, now: float) -> None:
         """Once a second, for those among the clients: what takes too long is ended."""
+
+    def resting_since(self) -> float:
+        """When a client's connection came to have nothing to do; 0.0 while it has something."""
+        return 0.0
+
+    def give_up(self) -> None:
+        """Close a connection that is idle: its descriptor is needed."""
+        self.lost()
 
     def drained(self) -> None:
         """Everything that was pending has been written."""
@@ -180,6 +189,12 @@ class Stream:
         if count < len(data):
             self.out = bytearray(data[count:])
             self.watch(self.mask | OUT)
+
+    def ended_unread(self) -> bool:
+        """Whether the peer sends no more, though what came before that may be unread."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def shut(self) -> bool:
         """Nothing more will be sent (everything has been): say so; False when the peer is gone."""

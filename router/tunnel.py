@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from router import forward
 from router.errors import FAILURES, Failure
 from router.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, Stream
+from router.timeouts import rolling_s
 
 if TYPE_CHECKING:
     from router.backend import BackendConnection
@@ -121,7 +122,7 @@ class Tunnel:
 
     def check(self, now: float) -> None:
         """Once a second: a tunnel in which nothing moves is closed."""
-        if now - self.active > self.exchange.proxy.limits.rolling_s:
+        if now - self.active > rolling_s(self.exchange):
             self.close(FAILURES["idle"])
 
 
@@ -137,9 +138,5 @@ def open_tunnel(connection: BackendConnection, exchange: Exchange, head: bytes, 
             return
         if sent == PENDING:
             end.peer.pause()
-    if client.ended:
-        tunnel.near.ended = True
-        if not tunnel.server.out:
-            tunnel.server.end()
-    elif not tunnel.server.out:
+    if not tunnel.server.out:
         tunnel.near.resume()

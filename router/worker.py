@@ -27,7 +27,8 @@ RESERVED_FDS: Final = 512
 
 
 class Listener:
-    """Accepts clients while there are descriptors for them; pauses for a tick when there are none."""
+    """Accepts clients while there are descriptors for them. When these run out idle connections are given up, and where
+    there is none it pauses for a tick."""
 
     def __init__(self, entrance: Entrance, sock: socket.socket, tickets: Tickets | None = None) -> None:
         sock.setblocking(False)
@@ -51,7 +52,7 @@ class Listener:
     def _accept(self) -> bool:
         """Take one client; False when there is none, or no place for one."""
         proxy = self.proxy
-        if len(proxy.clients) >= self._limit:
+        if len(proxy.clients) >= self._limit and not proxy.make_room():
             self._pause("limit")
             return False
         try:
@@ -63,8 +64,11 @@ class Listener:
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
-            self._pause(errno.errorcode[error.errno])
-            return False
+            if not proxy.make_room():
+                self._pause(errno.errorcode[error.errno])
+            return False  # the descriptors are free when this batch of events is through
+        if fd >= self._limit:  # the lowest that is free: instances take the others
+            proxy.make_room()
         os.set_blocking(fd, False)
         if not self.entrance.accept(fd, address[0].removeprefix("::ffff:").encode()):
             os.close(fd)

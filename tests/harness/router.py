@@ -37,7 +37,7 @@ class Logged(NamedTuple):
     host: bytes
     request_id: bytes
     forwarded: bytes
-    dyno: bytes
+    backend: Backend | None
     connect_s: float
     service_s: float
     status: int
@@ -45,6 +45,10 @@ class Logged(NamedTuple):
     failure: Any
     route: Any
     scheme: bytes
+
+    @property
+    def dyno(self) -> bytes:
+        return self.backend.dyno if self.backend is not None else b""
 
 
 class End:

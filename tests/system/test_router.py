@@ -54,8 +54,7 @@ def open_listener(stack: contextlib.ExitStack) -> tuple[socket.socket, int]:
 
 def raw(port: int, request: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
-        sock.sendall(request)
-        sock.shutdown(socket.SHUT_WR)
+        sock.sendall(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
         data = b""
         while piece := sock.recv(65536):
             data += piece
@@ -236,6 +235,25 @@ def test_a_worker_runs_without_privileges(stack: contextlib.ExitStack, tmp_path:
     assert raw(port, GET).endswith(b"v1")
     status = Path(f"/proc/{worker.process.pid}/status").read_text()
     assert "CapEff:\t0000000000000000" in status
+
+
+def test_idle_connections_are_given_up_when_descriptors_run_out(
+    stack: contextlib.ExitStack, tmp_path: Path
+) -> None:
+    sock, port = open_listener(stack)
+    app = start_app(stack, "v1")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    worker = start_worker(stack, tmp_path, sock)
+    worker.ask({"op": "table", "table": table(1, [app])})
+    pid = worker.process.pid
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (fds(pid) + 40, hard))
+    used = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(20)]
+    assert [ask(client) for client in used] == [b"v1"] * 20
+    time.sleep(2.5)
+    for _ in range(60):
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+        assert ask(client) == b"v1"
+    assert all(client.recv(1) == b"" for client in used), "those that have been idle longest"
 
 
 def test_running_out_of_descriptors_neither_ends_nor_spins_the_worker(

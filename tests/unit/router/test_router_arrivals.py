@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.arrival import Guests
+from router.proxy import FEW_IDLE
 from router.proxyprotocol import MAX_HEADER_BYTES, SIGNATURE, BadPreface, parse
 from router.worker import Listener
 
@@ -300,6 +302,43 @@ def test_a_listener_that_has_no_place_for_more_can_still_be_closed(rig: Rig) -> 
         assert sock.fileno() == -1
     rig.advance(3)
     assert not rig.proxy.on_tick
+
+
+def test_idle_connections_are_given_up_for_new_ones(rig: Rig) -> None:
+    """Those that have been idle longest; none that has a request, and none that came just now."""
+    idle = [rig.client() for _ in range(FEW_IDLE + 10)]
+    busy, used = rig.client(), rig.client()
+    busy.send(ASK)
+    rig.advance(1)
+    used.send(ASK)
+    rig.backend.send(OK)
+    rig.advance(2)
+    fresh = rig.client()
+    with socket.create_server(("127.0.0.1", 0)) as sock, contextlib.ExitStack() as stack:
+        listener = Listener(rig.entrance, sock)
+
+        def knock() -> set[End]:
+            """One more client than there is a place for; who is closed then."""
+            listener._limit = len(rig.proxy.clients)
+            stack.enter_context(socket.create_connection(sock.getsockname()))
+            rig.run()
+            for client in every:
+                client.read()
+            return {client for client in every if client.closed}
+
+        every = [*idle, busy, used, fresh]
+        closed = knock()
+        assert closed < set(idle) and len(closed) == FEW_IDLE == rig.proxy.metrics.given_up
+        rig.advance(0.5)
+        assert knock() == {*idle, used}, "the rest, which are few"
+        assert not listener.paused
+        rig.now += 0.1
+        assert knock() == {*idle, used} and listener.paused, "nobody has been idle for a second"
+        rig.advance(2)
+        assert not listener.paused and not busy.closed
+        fresh.read()
+        assert fresh.closed
+        listener.close()
 
 
 @given(st.lists(st.integers(0, 3)))

@@ -94,24 +94,74 @@ def test_close_is_kept_to(rig: Rig) -> None:
     assert client.closed
 
 
-def test_a_client_may_end_its_side_and_still_gets_the_answer(rig: Rig) -> None:
+def test_a_client_may_end_its_side_while_it_reads_the_answer(rig: Rig) -> None:
     client = rig.client()
     client.send(GET)
+    rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
     client.finish()
     assert rig.proxy.loop.epoll.poll(0) == [], "its end is heard of once, not in every turn"
-    rig.backend.send(OK)
+    rig.backend.send(b"k")
     assert client.read().endswith(b"\r\n\r\nok") and client.closed
     assert rig.proxy.clients == set()
+    assert [entry.status for entry in rig.log()] == [200]
 
 
-def test_pipelined_requests_of_a_half_closed_client_are_answered(rig: Rig) -> None:
+@pytest.mark.parametrize("request_", [GET, GET.replace(b"1.1", b"1.0"), GET + GET, post(2, b"hi"), post(0)])
+def test_a_client_that_ends_before_the_answer_begins_has_gone(request_: bytes) -> None:
+    """Its end is all that is seen of a client that was stopped: nobody would read the answer."""
+    rig = Rig(max_inflight=1)
+    client, other = rig.client(), rig.client()
+    client.send(request_)
+    other.send(GET)
+    assert rig.dialled[0].take() and len(rig.dialled) == 1, "the other one waits for its place"
+    client.finish()
+    assert client.read() == b"" and client.closed
+    rig.dialled[0].read()
+    assert rig.dialled[0].closed
+    assert [(entry.status, entry.failure.code) for entry in rig.log()] == [(499, "H27")]
+    rig.backend.send(OK)
+    assert other.take() == SENT_OK
+    rig.close()
+
+
+def test_a_client_that_ends_in_the_queue_leaves_it() -> None:
+    rig = Rig(max_inflight=1)
+    clients = [rig.client() for _ in range(3)]
+    for client in clients:
+        client.send(post(100_000, b"x" * 100_000))
+    clients[1].finish()
+    rig.advance(PATIENCE)
+    assert clients[1].read() == b"" and clients[1].closed
+    rig.backend.take()
+    rig.backend.send(OK)
+    assert clients[0].take() == SENT_OK
+    rig.backend.take()
+    rig.backend.send(OK)
+    assert clients[2].take() == SENT_OK
+    assert [entry.status for entry in rig.log()] == [499, 200, 200]
+    rig.close()
+
+
+def test_a_client_that_ends_while_it_is_not_read_has_gone_too(rig: Rig) -> None:
+    client = rig.client()
+    client.send(post(50_000_000))
+    fill(rig, client)
+    client.finish()
+    assert rig.log() == []
+    rig.advance(PATIENCE)
+    assert client.read() == b"" and client.closed
+    assert [(entry.status, entry.failure.code) for entry in rig.log()] == [(499, "H27")]
+
+
+def test_what_was_pipelined_before_the_end_is_not_begun(rig: Rig) -> None:
     client = rig.client()
     client.send(GET + GET)
+    rig.backend.take()
+    rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
     client.finish()
-    rig.backend.send(OK)
-    rig.backend.send(OK)
-    assert client.read().count(b"HTTP/1.1 200 OK") == 2 and client.closed
-    assert rig.proxy.clients == set()
+    rig.backend.send(b"k")
+    assert client.read().count(b"HTTP/1.1 200 OK") == 1 and client.closed
+    assert rig.backend.take() == b"" and rig.proxy.clients == set()
 
 
 def test_a_half_closed_client_with_half_a_head_is_let_go(rig: Rig) -> None:

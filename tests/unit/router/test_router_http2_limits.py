@@ -435,6 +435,19 @@ def test_a_client_that_never_says_anything_is_let_go(rig: Rig) -> None:
     assert not rig.proxy.clients
 
 
+def test_an_idle_connection_is_given_up_with_a_goodbye_and_a_busy_one_is_not(rig: Rig) -> None:
+    idle, busy = Visitor(rig), Visitor(rig)
+    id = busy.request()
+    rig.advance(2)
+    assert rig.proxy.make_room() and rig.proxy.metrics.given_up == 1
+    rig.run()
+    idle.read()
+    assert (idle.goaway, idle.closed, busy.closed) == (NO_ERROR, True, False)
+    rig.backend.send(OK)
+    busy.read()
+    assert busy.answers[id].status == b"200" and busy.goaway is None
+
+
 def test_a_client_that_never_reads_is_given_up(rig: Rig) -> None:
     visitor = Visitor(rig)
     id = visitor.request()

@@ -372,8 +372,10 @@ def test_pages_from_another_template(tmp_path: Path) -> None:
 
 def entry(**changes: Any) -> Logged:
     route = Route(b"x.example.com", b"/", "x", "a1", None, FAILURES["no-web"])
+    backend = Backend("i1", "10.0.0.1", 5000)
+    backend.dyno = b"web.1"
     made = Logged(
-        1785880395.123456, b"GET", b"/a?b=1", b"x.example.com", UUID, b"1.2.3.4", b"web.1", 0.001, 0.014, 200, 255, None, route, b"http"
+        1785880395.123456, b"GET", b"/a?b=1", b"x.example.com", UUID, b"1.2.3.4", backend, 0.001, 0.014, 200, 255, None, route, b"http"
     )  # fmt: skip
     return made._replace(**changes)
 

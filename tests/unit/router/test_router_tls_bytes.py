@@ -176,7 +176,26 @@ def test_a_body_without_length_that_breaks_off_has_no_goodbye(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("polite", [True, False])
-def test_a_client_that_sends_no_more_still_gets_its_answer(rig: Rig, polite: bool) -> None:
+def test_a_client_that_ends_its_side_gets_the_rest_of_an_answer(rig: Rig, polite: bool) -> None:
+    client = rig.secure_client().shake()
+    client.send(ASK % 1)
+    rig.backend.take()
+    rig.backend.send((YES % (2, b"ok"))[:-1])
+    if polite:
+        with pytest.raises(ssl.SSLWantReadError):
+            client.tls.unwrap()
+        End.send(client, client.outgoing.read())
+    else:
+        client.finish()
+    rig.backend.send(b"k")
+    client.incoming.write(client.received())
+    assert client.tls.read(65536).endswith(b"\r\n\r\no") and client.tls.read(65536) == b"k"
+    assert client.closed
+    assert rig.proxy.clients == set()
+
+
+@pytest.mark.parametrize("polite", [True, False])
+def test_a_client_that_ends_before_the_answer_has_gone(rig: Rig, polite: bool) -> None:
     client = rig.secure_client().shake()
     client.send(ASK % 1)
     if polite:
@@ -185,12 +204,9 @@ def test_a_client_that_sends_no_more_still_gets_its_answer(rig: Rig, polite: boo
         End.send(client, client.outgoing.read())
     else:
         client.finish()
-    rig.backend.take()
-    rig.backend.send(YES % (2, b"ok"))
-    client.incoming.write(client.received())
-    assert client.tls.read(65536).endswith(b"\r\n\r\nok")
-    assert client.closed
-    assert rig.proxy.clients == set()
+    rig.backend.read()
+    assert rig.backend.closed and rig.proxy.clients == set()
+    assert [entry.status for entry in rig.log()] == [499]
 
 
 def test_a_client_that_says_goodbye_when_idle_is_let_go(rig: Rig) -> None:

@@ -113,6 +113,22 @@ def test_a_tunnel_in_which_nothing_moves_is_closed(rig: Rig) -> None:
     assert rig.log()[0].failure.code == "H15"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "lasts"), [(10, 10, 10), (0, 10, 10), (10, 0, 55), (10, 100, 100)]
+)
+def test_a_tunnel_has_the_time_that_its_app_has_now(before: float, after: float, lasts: int) -> None:
+    rig = Rig(rolling_s=before)
+    client = upgraded(rig)
+    rig.set_table(("i1",), rolling_s=after)
+    rig.advance(lasts - 1)
+    client.read()
+    assert not client.closed
+    rig.advance(4)
+    client.read()
+    assert client.closed and rig.log()[0].failure.code == "H15"
+    rig.close()
+
+
 def test_a_slow_reader_stops_the_other_side(rig: Rig) -> None:
     client = upgraded(rig)
     sent = 0
