@@ -43,10 +43,12 @@ _LINKS = {
     "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
 }  # fmt: skip
 _MASKED = (
-    "proc/acpi", "proc/asound", "proc/interrupts", "proc/kallsyms", "proc/kcore", "proc/keys",
+    "proc/acpi", "proc/asound", "proc/kallsyms", "proc/kcore", "proc/keys",
     "proc/latency_stats", "proc/modules", "proc/sched_debug", "proc/scsi", "proc/timer_list", "proc/timer_stats",
-    "sys/devices/virtual/powercap", "sys/firmware", "sys/kernel/slab",
+    "sys/devices/virtual/powercap", "sys/firmware", "sys/kernel/slab", "sys/kernel/vmcoreinfo",
 )  # fmt: skip
+"""Secrets, addresses and names of the kernel and the machine; not its counters of activity (docs/isolation.md)."""
+
 _READ_ONLY = ("proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger")
 _QUIET = sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC
 _LAYER = sc.MOUNT_ATTR_RDONLY | sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_IDMAP

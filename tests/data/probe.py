@@ -184,7 +184,8 @@ def e6_to_e8():
         )
     }
     results["E6 masked"] = {
-        path: content(path) for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list")
+        path: content(path)
+        for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/kernel/vmcoreinfo")
     } | {"/sys/firmware": listing("/sys/firmware")}
     write = os.O_WRONLY
     results["E7"] = {
@@ -353,8 +354,7 @@ def e21_to_e25():
     results["E22"]["env"] = sorted(os.environ)
     results["E24"] = {"9999": syscall(9999), "463": syscall(463)}
     results["E25"] = {
-        path: content(path)
-        for path in ("/proc/sched_debug", "/proc/interrupts", "/proc/kallsyms", "/proc/modules")
+        path: content(path) for path in ("/proc/sched_debug", "/proc/kallsyms", "/proc/modules")
     }
     results["E25"]["/sys/devices/virtual/powercap"] = listing("/sys/devices/virtual/powercap")
     results["E25"]["/sys/kernel/slab"] = listing("/sys/kernel/slab")

@@ -25,7 +25,9 @@ def test_every_new_file_system_is_closed_to_setuid_and_all_but_dev_to_devices() 
 def test_files_of_the_kernel_are_masked_or_read_only_after_everything_else() -> None:
     items = operations(binds=(Bind(3, "data", 0),))
     masks = {item.target for item in items if isinstance(item, Mask)}
-    assert {"proc/kcore", "proc/keys", "proc/timer_list", "sys/firmware"} <= masks
+    assert {"proc/kcore", "proc/keys", "proc/timer_list", "sys/firmware", "sys/kernel/vmcoreinfo"} <= masks
+    activity = {"proc/stat", "proc/interrupts", "proc/softirqs", "proc/diskstats", "proc/vmstat"}
+    assert not masks & activity, "what one of them hides, the others show"
     locked = {item.target for item in items if isinstance(item, ReadOnly)}
     assert {"proc/sys", "proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs"} <= locked
     last_bind = max(n for n, item in enumerate(items) if isinstance(item, Bind))
