@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator
 
+from paas.capacity import OVERCOMMIT, admitted
 from paas.errors import Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.model import Deployment, Instance, Release
 from paas.release import Change, next_release, promoted
@@ -39,13 +40,14 @@ def open_deployment(
     wait_s: float = WAIT_S,
     on_wait: Callable[[str], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    overcommit: float = OVERCOMMIT,
 ) -> tuple[Release, Deployment | None]:
     """Make the next release and its deployment in one transaction, after earlier deployments have finished.
 
     While another deployment of the app is unfinished, `on_wait` hears once who is deploying what since when.
     The deployment is None when the app has no image yet: then the release only records the new state.
     Raises Conflict after `wait_s` (0: at once), Cancelled while it waits, NotFound when the app is gone, BadInput
-    for an impossible change.
+    for an impossible change, or one that does not fit into the machine (`overcommit` times its memory).
     """
     deadline = time.monotonic() + wait_s
     told = False
@@ -53,7 +55,8 @@ def open_deployment(
         with store.write() as tx:
             busy = deployments.unfinished_of(tx, app_id)
             if busy is None:
-                opened = _open(tx, app_id, change, actor=actor, description=description, push=push)
+                with admitted(tx, overcommit):
+                    opened = _open(tx, app_id, change, actor=actor, description=description, push=push)
                 break
             sentence = holder_sentence(tx, busy)
         if time.monotonic() >= deadline:
@@ -184,12 +187,13 @@ def restart(
     actor: str,
     type: str | None = None,
     number: int | None = None,
+    overcommit: float = OVERCOMMIT,
 ) -> int:
     """Ask for a rolling restart of all processes, of one type, or of one instance (`type` and `number`).
 
     Also starts again what was stopped. Returns the restart token: an instance with a lower one is to be replaced.
     """
-    with store.write() as tx:
+    with store.write() as tx, admitted(tx, overcommit):
         token = apps.bump_restart(tx, app_id)
         if type is not None:
             instances.spare_restart(tx, app_id, token, type=type, number=number)

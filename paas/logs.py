@@ -274,7 +274,9 @@ def _reversed_lines(path: Path, ends: Mapping[int, int] | None) -> Iterator[byte
         return
     try:
         status, rest, whole = os.fstat(fd), b"", False
-        position = status.st_size if ends is None else min(status.st_size, ends.get(status.st_ino, 0))
+        position = status.st_size if ends is None else ends.get(status.st_ino, 0)
+        if status.st_size < position:
+            return  # it was emptied since: what it holds now comes behind the end
         while position > 0:
             size = min(_CHUNK, position)
             position -= size

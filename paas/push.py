@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from paas import threads
 from paas.build import Described, build_image, describe
 from paas.buildstep import Output, Platform, printable, spawner_failure
 from paas.canary import begin_pushed, check_beside, come_up
+from paas.capacity import admitted
 from paas.deploy import follow, open_deployment
 from paas.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
 from paas.logs import platform_line
@@ -26,6 +26,7 @@ from paas.release import Change
 from paas.source import SourceTree
 from paas.specs import RELEASE_TYPE
 from paas.store import Tx, builds, configs, events, formations, releases
+from paas.wishes import left_unset, wanted_vars
 from runtime import stack as stacks
 from runtime.client import SpawnerError
 from runtime.image.errors import ImageError
@@ -208,7 +209,10 @@ def _build(
         )
     with platform.store.read() as tx:
         config, first = _standing(tx, app)
-    wanted = wanted_vars(described, config, first=first)
+    wanted = wanted_vars(described.manifest, config, first=first)
+    unset = "" if first else left_unset(described.manifest, config)
+    if unset:
+        output.line(f" !     {unset}")
     image = build_image(platform, app, number, tree, described, {**config, **wanted}, stack, output)
     return image, described, wanted
 
@@ -219,30 +223,6 @@ def _standing(tx: Tx, app: App) -> tuple[dict[str, str], bool]:
     number = serving.config_number if serving else app.config_number
     config = dict(configs.get(tx, app.id, number)) if number else {}
     return config, serving is None or serving.image_digest is None
-
-
-def wanted_vars(described: Described, config: Mapping[str, str], *, first: bool) -> dict[str, str]:
-    """The config vars that app.json gives an app at its first release.
-
-    Raises BadInput naming the required ones that nobody has set.
-    """
-    wanted, missing = {}, []
-    for name, var in described.manifest.env.items():
-        if name in config:
-            continue
-        if var.generator == "secret" and first:
-            wanted[name] = secrets.token_hex(32)
-        elif var.value is not None and first:
-            wanted[name] = var.value
-        elif var.required and var.value is None and not var.generator:
-            missing.append(name)
-    if missing:
-        raise BadInput(
-            f"app.json requires config vars that are not set: {', '.join(missing)}.",
-            f"paas config:set {' '.join(f'{name}=…' for name in missing)}",
-            cause="config vars are missing",
-        )
-    return wanted
 
 
 def _release(
@@ -268,6 +248,7 @@ def _release(
         push=True,
         on_wait=said.warning,
         cancelled=cancelled,
+        overcommit=platform.settings.memory_overcommit,
         **({} if request.wait else {"wait_s": 0.0}),
     )
     if deployment is None:
@@ -291,7 +272,7 @@ def _canary(
     """Let the image run beside the serving release. A canary changes nothing that stays: no release command runs."""
     change, share = _change(platform, app, request, image, described, config), request.canary or 0
     since, description = time.time(), f"Deploy {request.commit[:7]}"
-    with platform.store.write() as tx:
+    with platform.store.write() as tx, admitted(tx, platform.settings.memory_overcommit):
         release, canary = begin_pushed(
             tx, app, replace(change, beside=True), share=share, actor=request.actor, description=description
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from paas.capacity import machine_bytes
 from paas.diagnosis import size_text
 from paas.errors import BadInput, Conflict, NotFound, TooMany
 from paas.model import App, Image, Release
@@ -76,9 +76,11 @@ def next_release(
         _check_rate(tx, app)
     image_digest, commit = change.image_digest, change.commit
     config_number = base.config_number if base else app.config_number
+    limits = change.limits
     if change.rollback_to is not None:
         target = rollback_target(tx, app, change.rollback_to)
         image_digest, commit, config_number = target.image_digest, target.commit, target.config_number
+        limits = {**{kind: {} for kind in formations.of_app(tx, app.id)}, **target.limits}
     elif image_digest is None and base is not None:
         image_digest, commit = base.image_digest, base.commit
     config_number = _config(tx, app, config_number, change)
@@ -90,7 +92,7 @@ def next_release(
         app.id,
         image_digest=image_digest,
         config_number=config_number,
-        limits=_formation(tx, app.id, change, image),
+        limits=_formation(tx, app.id, replace(change, limits=limits), image),
         description=description,
         commit=commit,
         actor=actor,
@@ -164,7 +166,7 @@ def _formation(tx: Tx, app_id: str, change: Change, image: Image | None) -> dict
 
 def _check_fit(type: str, memory_bytes: int) -> None:
     """No instance can have more memory than the machine."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = machine_bytes()
     if memory_bytes > there:
         raise BadInput(
             f"{type} does not fit: it asks for {size_text(memory_bytes)} of memory, this machine has"

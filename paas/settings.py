@@ -110,6 +110,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _ratio(text: str) -> float:
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,2})?", text) or float(text) == 0:
+        raise ValueError("is not a number above 0, as in 1.5")
+    return float(text)
+
+
 def _switch(text: str) -> bool:
     lowered = text.lower()
     if lowered in ("true", "yes", "on", "1"):
@@ -157,6 +163,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("stop_timeout_s", _seconds, "30", "How long a process may take to end after SIGTERM."),
     Option("boot_timeout_s", _seconds, "60", "How long an instance may take until it is healthy."),
     Option("release_timeout_s", _seconds, "600", "How long a release command may run."),
+    Option("memory_overcommit", _ratio, "2", "How much memory the limits of all apps may promise, as a multiple of the machine's."),
     Option("keep_releases", _count, "10", "Releases of an app whose images are kept for rollback."),
     Option("log_cap_bytes", _size, "64M", "Log kept per app."),
     Option("push_limit_bytes", _size, "256M", "Largest push, compressed."),
@@ -198,6 +205,7 @@ class Settings:
     stop_timeout_s: float
     boot_timeout_s: float
     release_timeout_s: float
+    memory_overcommit: float
     keep_releases: int
     log_cap_bytes: int
     push_limit_bytes: int

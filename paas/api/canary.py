@@ -15,6 +15,7 @@ from paas.api.context import Context, context
 from paas.api.deploys import deploy
 from paas.api.streams import Cancelled, Emit, stream
 from paas.canary import begin, come_up, follow, running
+from paas.capacity import admitted
 from paas.model import App, Canary
 from paas.names import MAX_QUANTITY, release_number
 from paas.release import Change
@@ -44,7 +45,9 @@ def start(app_name: str) -> Response:
     with where.store.write() as tx:
         before = canaries.of_app(tx, app.id)
         number = asked["release"] or running(tx, app).release_number
-        canary = begin(tx, app, number, share=asked["share"], quantity=asked["quantity"], actor=who.name)
+        share, quantity = asked["share"], asked["quantity"]
+        with admitted(tx, where.settings.memory_overcommit):
+            canary = begin(tx, app, number, share=share, quantity=quantity, actor=who.name)
         seq = events.last(tx)
     where.poke()
     where.tell(app.id, f"Canary v{number}: {canary.share} % of the requests, by {who.name}")

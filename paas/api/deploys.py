@@ -34,6 +34,7 @@ def deploy(
             description=description,
             on_wait=lambda sentence: emit(f"       Waiting: {sentence}"),
             cancelled=cancelled,
+            overcommit=where.settings.memory_overcommit,
         )
         where.tell(app.id, f"{description} by {who}")
         where.tell(app.id, f"Release v{release.number} created by {who}")

@@ -15,6 +15,7 @@ from paas.api.context import Context, context, spawner_errors
 from paas.api.deploys import deploy
 from paas.api.shapes import formation_json, image_of, limits_json, release_of
 from paas.api.streams import Cancelled, Emit, stream
+from paas.capacity import admitted
 from paas.deploy import follow_formation, restart
 from paas.errors import BadInput, Conflict, DeployFailed, NotFound
 from paas.model import App, Image
@@ -42,7 +43,7 @@ def scale(app_name: str) -> Response:
     changes = json_body(required={"changes": dict_of(scalable, _change, 100)})["changes"]
     if not changes:
         raise BadInput("No process type is named.", "Name at least one, like web=2.")
-    with where.store.write() as tx:
+    with where.store.write() as tx, admitted(tx, where.settings.memory_overcommit):
         known = _types(_image(tx, app))
         entries = formations.of_app(tx, app.id)
         old, done = {}, {}
@@ -101,7 +102,8 @@ def restart_processes(app_name: str) -> Response:
             raise _unknown_type(app, type, known)
         if number is not None and number > formations.of_app(tx, app.id)[type or ""].quantity:
             raise NotFound(f"{app.name} has no {type}.{number}.", "See: paas ps")
-    restart(where.store, where.poke, app.id, actor=who.name, type=type, number=number)
+    most = where.settings.memory_overcommit
+    restart(where.store, where.poke, app.id, actor=who.name, type=type, number=number, overcommit=most)
     what = "all processes" if type is None else type if number is None else f"{type}.{number}"
     where.tell(app.id, f"Restart {what} by {who.name}")
     return _converging(where, app, known if type is None else [type])

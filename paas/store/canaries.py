@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paas.model import Canary
-from paas.store import events, releases
+from paas.store import events, formations, releases
 from paas.store.database import Tx, now
 
 _COLUMNS = "app_id, release_number, share, quantity, created_at"
@@ -41,5 +41,6 @@ def end(tx: Tx, app_id: str, *, actor: str, why: str) -> Canary | None:
         release = releases.get(tx, app_id, number)
         if release is not None and release.state == "pending":
             releases.set_state(tx, app_id, number, "cancelled", cause=f"canary: {why}")
+            formations.forget_unserved(tx, app_id)
         events.add(tx, app_id, actor, "canary.end", {"release": number, "why": why})
     return ended

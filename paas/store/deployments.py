@@ -104,14 +104,14 @@ def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) ->
 
 
 def _give_back(tx: Tx, app_id: str) -> None:
-    """After a failure the desired configuration and limits are those of the release that serves on."""
+    """After a failure the desired configuration and limits are those of the release that serves on, and of process
+    types that have never served nothing is left: the app has what it had before."""
     app = apps.get(tx, app_id)
     serving = None if app.release_number is None else releases.get(tx, app_id, app.release_number)
-    if serving is None:
-        return
-    apps.set_config(tx, app_id, serving.config_number)
+    apps.set_config(tx, app_id, serving.config_number if serving else 0)
+    formations.forget_unserved(tx, app_id)
     for entry in formations.of_app(tx, app_id).values():
-        limits = serving.limits.get(entry.type, {})
+        limits = serving.limits.get(entry.type, {}) if serving else {}
         if entry.limits != limits:
             formations.set_limits(tx, app_id, entry.type, limits)
 

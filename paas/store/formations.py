@@ -45,3 +45,19 @@ def set_limits(tx: Tx, app_id: str, type: str, limits: dict[str, int]) -> None:
 
 def set_stopped(tx: Tx, app_id: str, type: str, stopped: bool) -> None:
     tx.execute("UPDATE formation SET stopped = ? WHERE app_id = ? AND type = ?", (int(stopped), app_id, type))
+
+
+def forget_unserved(tx: Tx, app_id: str) -> None:
+    """Forget the types that only releases which never served have brought, with their counts and limits.
+
+    Kept are those of a release that served or still may, and those that the serving release has limits for (`run`).
+    """
+    tx.execute(
+        "DELETE FROM formation WHERE app_id = ?1 AND type NOT IN"
+        " (SELECT each.key FROM release JOIN image ON image.app_id = release.app_id"
+        " AND image.digest = release.image_digest, json_each(image.processes) AS each"
+        " WHERE release.app_id = ?1 AND release.state IN ('succeeded', 'pending')) AND type NOT IN"
+        " (SELECT each.key FROM app JOIN release ON release.app_id = app.id AND release.number = app.release_number,"
+        " json_each(release.limits) AS each WHERE app.id = ?1)",
+        (app_id,),
+    )

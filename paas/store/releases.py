@@ -85,10 +85,12 @@ def made_since(tx: Tx, app_id: str, moment: float) -> list[float]:
 
 
 def used_configs(tx: Tx, app_id: str, newest: int) -> set[int]:
-    """The numbers of the configurations of releases that have an image, have not ended, or are the `newest`."""
+    """The numbers of the configurations of releases that have an image, have not ended, or are the `newest`, and of the
+    app's own, which before the first push has no image and may be older than many that failed."""
     sql = (
         "SELECT config_number FROM release WHERE app_id = ?1 AND (image_digest IS NOT NULL OR state = 'pending'"
-        " OR number > (SELECT max(number) FROM release WHERE app_id = ?1) - ?2)"
+        " OR number > (SELECT max(number) FROM release WHERE app_id = ?1) - ?2"
+        " OR number = (SELECT release_number FROM app WHERE id = ?1))"
     )
     return {int(number) for (number,) in tx.execute(sql, (app_id, newest))}
 

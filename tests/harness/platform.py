@@ -76,6 +76,7 @@ class Platform:
                 command += [f"--{name}", f"127.0.0.1:{getattr(self, name)}"]
         environ = {
             **os.environ,
+            "PAAS_MEMORY_OVERCOMMIT": "100",  # small machines run the suite, too
             **environ,
             **{f"PAAS_{name.upper()}": value for name, value in self.settings.items()},
         }

@@ -67,6 +67,7 @@ def test_app_json_shapes_the_first_release_and_people_the_later_ones(platform: P
     again = platform.json("config", "-a", "shaped")
     assert again["SECRET_KEY"] == config["SECRET_KEY"]
     assert "THEME" not in again
+    assert "app.json: THEME is not set, values count at the first release" in done.stdout
     assert sorted(item["name"] for item in platform.json("ps", "-a", "shaped")) == ["web.1", "worker.1"]
 
 
@@ -112,3 +113,20 @@ def test_scripts_run_before_and_after_a_release_and_only_the_first_can_reject_it
     assert done.returncode == 0, done.stdout
     assert "finally" in done.stdout
     assert "once" not in done.stdout
+
+
+def test_a_first_push_that_fails_leaves_nothing_for_the_corrected_one(platform: Platform) -> None:
+    broken = {"env": {"MODE": "broken"}, "formation": {"web": {"quantity": 2, "pids": 40}}}
+    procfile = "release: test $MODE = good\nweb: exec python3 -m http.server $PORT\n"
+    repository = platform.repository({"Procfile": procfile, "app.json": json.dumps(broken)})
+    refused = platform.push(repository, "second-thought")
+    assert refused.returncode == 1 and "release command" in refused.stdout, refused.stdout
+    assert platform.json("config", "-a", "second-thought") == {}
+    commit(repository, "Correct", **{"app.json": json.dumps({"env": {"MODE": "good"}})})
+    done = platform.push(repository, "second-thought")
+    assert done.returncode == 0, done.stdout
+    assert platform.json("config", "-a", "second-thought") == {"MODE": "good"}
+    assert [item["name"] for item in platform.json("ps", "-a", "second-thought")] == ["web.1"]
+    platform.paas("limits:set", "web", "pids=50", "-a", "second-thought")
+    platform.paas("rollback", "-a", "second-thought")
+    assert "pids=256" in platform.paas("limits", "-a", "second-thought").stdout

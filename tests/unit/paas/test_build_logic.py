@@ -19,11 +19,12 @@ from paas.build import Described, _say_processes, build_image, describe
 from paas.buildstep import Job, Made, Output, _cause, _Lines
 from paas.errors import BadInput
 from paas.model import App, Image
-from paas.push import PushRequest, holder, holder_alive, wanted_vars
+from paas.push import PushRequest, holder, holder_alive
 from paas.registry import Registry
 from paas.settings import load
 from paas.source import SourceTree
 from paas.store import Store, apps
+from paas.wishes import left_unset, wanted_vars
 from runtime.stack import Stack
 
 STACK = Stack("debian-12", ("sha256:" + "a" * 64,), ("sha256:" + "a" * 64, "sha256:" + "b" * 64), "", 0, ())
@@ -256,20 +257,24 @@ def described_with(**env: EnvVar) -> Described:
 
 def test_app_json_sets_variables_at_the_first_release_only() -> None:
     described = described_with(A=EnvVar("1"), B=EnvVar(generator="secret"), C=EnvVar("x"))
-    wanted = wanted_vars(described, {"C": "mine"}, first=True)
+    wanted = wanted_vars(described.manifest, {"C": "mine"}, first=True)
     assert wanted["A"] == "1"
     assert len(wanted["B"]) == 64
     assert "C" not in wanted
-    assert wanted_vars(described, {}, first=False) == {}
+    assert wanted_vars(described.manifest, {}, first=False) == {}
+    assert left_unset(described.manifest, {"A": "2"}) == (
+        "app.json: B, C are not set, values count at the first release; now: paas config:set B=…"
+    )
+    assert left_unset(described.manifest, dict.fromkeys("ABC", "")) == ""
 
 
 def test_a_required_variable_without_a_value_refuses_the_push() -> None:
     described = described_with(NEEDED=EnvVar(), MAYBE=EnvVar(required=False))
     for first in (True, False):
         with pytest.raises(BadInput, match="not set: NEEDED") as caught:
-            wanted_vars(described, {}, first=first)
+            wanted_vars(described.manifest, {}, first=first)
         assert caught.value.hint == "paas config:set NEEDED=…"
-    assert wanted_vars(described, {"NEEDED": ""}, first=True) == {}
+    assert wanted_vars(described.manifest, {"NEEDED": ""}, first=True) == {}
 
 
 @pytest.mark.parametrize(

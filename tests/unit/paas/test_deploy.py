@@ -12,7 +12,7 @@ from paas.converge.world import read_world
 from paas.deploy import cancel, follow, open_deployment, restart
 from paas.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound
 from paas.model import App, Deployment, Image, Release
-from paas.release import Change, rollback_target
+from paas.release import SHOWN, Change, rollback_target
 from paas.store import Store, apps, builds, configs, deployments, formations, images, instances, releases
 
 
@@ -125,6 +125,57 @@ def test_rollback_is_a_new_release_with_the_old_image_and_config(shop: Shop) -> 
     back = shop.deploy(Change(rollback_to=1))
     assert (back.number, back.image_digest, back.commit) == (3, first.image_digest, "1" * 40)
     assert shop.vars() == {"A": "1"}
+
+
+def test_rollback_takes_limits_back_and_leaves_counts(shop: Shop) -> None:
+    shop.deploy(Change(image_digest=shop.image(1), limits={"web": {"pids": 50}}))
+    shop.deploy(Change(limits={"web": {"pids": 90}, "run": {"pids": 60}}))
+    with shop.store.write() as tx:
+        formations.set_quantity(tx, shop.app.id, "web", 3)
+    back = shop.deploy(Change(rollback_to=1))
+    assert back.limits == {"web": {"pids": 50}}
+    with shop.store.read() as tx:
+        entries = formations.of_app(tx, shop.app.id)
+    assert (entries["web"].quantity, entries["web"].limits, entries["run"].limits) == (3, {"pids": 50}, {})
+    assert shop.deploy(Change(rollback_to=2)).limits == {"web": {"pids": 90}, "run": {"pids": 60}}
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+@pytest.mark.parametrize("configured", [True, False])
+def test_nothing_of_a_first_push_that_ends_otherwise_stays(shop: Shop, end: str, configured: bool) -> None:
+    if configured:
+        shop.deploy(Change(set_vars={"MINE": "1"}))
+    first = Change(
+        image_digest=shop.image(1, {"formation": {"web": {"quantity": 3}}}, web="a", worker="b", release="c"),
+        set_vars={"MODE": "broken"},
+        limits={"web": {"pids": 50}},
+    )
+    for _ in range(SHOWN + 2):
+        _, deployment = shop.open(first)
+        shop.finish(deployment, "releasing", end)
+    with shop.store.read() as tx:
+        assert formations.of_app(tx, shop.app.id) == {}
+    assert shop.vars() == ({"MINE": "1"} if configured else {})
+    good = shop.deploy(Change(image_digest=shop.image(2), set_vars={"MODE": "good"}))
+    assert shop.vars() == {**({"MINE": "1"} if configured else {}), "MODE": "good"}
+    with shop.store.read() as tx:
+        entries = formations.of_app(tx, shop.app.id)
+    assert {kind: entry.quantity for kind, entry in entries.items()} == {"web": 1}
+    assert good.limits == {}
+
+
+def test_a_type_that_a_failed_push_brought_is_forgotten_and_one_that_served_is_not(shop: Shop) -> None:
+    shop.deploy(Change(image_digest=shop.image(1, web="a", clock="b"), limits={"run": {"pids": 60}}))
+    with shop.store.write() as tx:
+        formations.set_quantity(tx, shop.app.id, "clock", 2)
+    shop.deploy(Change(image_digest=shop.image(2, web="a")))
+    wish = {"formation": {"worker": {"quantity": 5}}}
+    _, deployment = shop.open(Change(image_digest=shop.image(3, wish, web="a", worker="b")))
+    shop.finish(deployment, "starting", "failed")
+    with shop.store.read() as tx:
+        entries = formations.of_app(tx, shop.app.id)
+    assert {kind: entry.quantity for kind, entry in entries.items()} == {"web": 1, "clock": 2, "run": 0}
+    assert entries["run"].limits == {"pids": 60}
 
 
 def test_rollback_skips_failed_releases_and_refuses_what_never_ran(shop: Shop) -> None:

@@ -300,3 +300,30 @@ def test_the_cap_counts_the_routers_lines(layout: Layout) -> None:
     assert (older.exists(), current.exists(), other.exists()) == (False, True, True)
     remove_router_files(layout, APP)
     assert (current.exists(), other.exists()) == (False, True)
+
+
+def test_every_line_is_before_or_followed_and_once(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines keep coming while what was there is read, a ring turns, and the platform's file is renamed meanwhile."""
+    write(layout, "i1.0.log", *(line(n, "app[web.1]", str(n)) for n in range(5)))
+    turned = write(layout, "i1.1.log", *(line(n - 50, "app[web.1]", f"old {n}") for n in range(20)))
+    platform = write(layout, "platform.log", line(5, "paas[api]", "5"))
+    follower = Follower(layout, APP, Query())
+    write(layout, "i1.0.log", line(6, "app[web.1]", "6"))
+    write(layout, "i2.0.log", line(7, "app[web.2]", "7"))
+    os.truncate(turned, 0)
+    write(layout, "i1.1.log", line(8, "app[web.1]", "8"))
+    assert texts(follower.tail(100)) == list("012345")
+    listed = logs._listed
+
+    def renamed_meanwhile(folder: Path) -> list[Path]:
+        found = listed(folder)
+        if folder.name == APP and platform.exists():
+            os.replace(platform, platform.with_name("platform.old.log"))
+        return found
+
+    monkeypatch.setattr(logs, "_listed", renamed_meanwhile)
+    assert texts(follower.poll()) == list("678")
+    write(layout, "platform.log", line(9, "paas[api]", "9"))
+    monkeypatch.setattr(logs, "_listed", listed)
+    assert texts(follower.poll()) == ["9"]
+    assert follower.poll() == []
