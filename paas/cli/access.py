@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from paas.cli import output
-from paas.cli.base import client, command, over_ssh
+from paas.cli.base import client, command
 from paas.cli.inputs import read_file, read_line
+from paas.cli.output import over_ssh
 from paas.client import Client, login_path, part, read_login, remote
 from paas.errors import BadInput, NotFound
 from paas.keyformats import foreign

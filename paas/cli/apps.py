@@ -19,7 +19,6 @@ from paas.cli.base import (
     client,
     command,
     one_app,
-    over_ssh,
     remote_url,
 )
 from paas.cli.inputs import read_line
@@ -36,7 +35,7 @@ def create(name: str | None, no_remote: bool, as_json: bool) -> None:
     with output.Progress(f"Creating {name or 'app'}") as progress:
         app = client().post("/apps", {} if name is None else {"name": name})
         progress.done("done" if name else f"done, {app['name']}")
-    if not no_remote and not over_ssh():
+    if not no_remote and not output.over_ssh():
         _add_remote(app["git_url"])
     _show_addresses(app, as_json)
 
@@ -124,7 +123,7 @@ def apps_rename(words: tuple[str, ...], app: str, as_json: bool) -> None:
     with output.Progress(f"Renaming {app} to {name}") as progress:
         info = client().patch(app_path(app), {"name": name})
         progress.done()
-    if not over_ssh() and remote_url().removesuffix(".git").endswith(f"/{app}"):
+    if not output.over_ssh() and remote_url().removesuffix(".git").endswith(f"/{app}"):
         _git("remote", "set-url", REMOTE, info["git_url"])
         output.note(f"Git remote {REMOTE} updated.")
     _show_addresses(info, as_json)
@@ -164,7 +163,7 @@ def apps_destroy(app: str, confirm: str | None, as_json: bool) -> None:
     with output.Progress(f"Destroying {app}") as progress:
         answer: dict[str, Any] = api.delete(app_path(app), {"confirm": confirm})
         progress.done("done" if answer.get("destroyed", True) else "the last parts are being removed")
-    if not over_ssh() and remote_url().removesuffix(".git") == info["git_url"]:
+    if not output.over_ssh() and remote_url().removesuffix(".git") == info["git_url"]:
         _git("remote", "remove", REMOTE)
         output.note(f"Git remote {REMOTE} removed.")
     if as_json:

@@ -83,20 +83,15 @@ def _app_option(callback: Any) -> Callable[[Callable[..., Any]], Callable[..., A
 
 def chosen_app(given: str) -> str:
     """The app that is meant. Raises NotFound with the ways to name one."""
-    name = given or os.environ.get("PAAS_APP") or (None if over_ssh() else app_of_remote(remote_url()))
+    name = given or os.environ.get("PAAS_APP") or (None if output.over_ssh() else app_of_remote(remote_url()))
     if not name:
         raise NotFound(
             "No app is named.",
             "Use -a APP."
-            if over_ssh()
+            if output.over_ssh()
             else "Use -a APP, set PAAS_APP, or be in a folder with a git remote named paas.",
         )
     return name
-
-
-def over_ssh() -> bool:
-    """Is this command run by the SSH server on behalf of somebody elsewhere?"""
-    return bool(os.environ.get("PAAS_SSH_PROOF"))
 
 
 def app_of_remote(url: str) -> str | None:

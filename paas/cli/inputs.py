@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from paas.cli import output
-from paas.cli.base import over_ssh
+from paas.cli.output import over_ssh
 from paas.errors import BadInput, NotFound
 
 _LINE_CHARACTERS = 4096

@@ -43,9 +43,14 @@ def redraw(lines: Iterable[str]) -> None:
     sys.stdout.flush()
 
 
+def over_ssh() -> bool:
+    """Is this command run by the SSH server on behalf of somebody elsewhere?"""
+    return bool(os.environ.get("PAAS_SSH_PROOF"))
+
+
 def for_people() -> bool:
     """Does stdout lead to a terminal, or over ssh, where nobody here knows what is at the other end?"""
-    return sys.stdout.isatty() or bool(os.environ.get("PAAS_SSH_USER"))
+    return sys.stdout.isatty() or over_ssh()
 
 
 def shows_colours(stream: TextIO) -> bool:

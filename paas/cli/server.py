@@ -14,7 +14,8 @@ import click
 
 from paas.cli import output
 from paas.cli.apps import typed_confirmation
-from paas.cli.base import command, over_ssh
+from paas.cli.base import command
+from paas.cli.output import over_ssh
 from paas.client import check_own, no_home
 from paas.errors import BadInput, Forbidden, NotFound
 from paas.settings import OPTIONS, Settings, given, load

@@ -17,5 +17,5 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
         if hasattr(imported, "client"):
             monkeypatch.setattr(imported, "client", lambda: made)
     monkeypatch.setenv("PAAS_APP", "hello")
-    monkeypatch.delenv("PAAS_SSH_USER", raising=False)
+    monkeypatch.delenv("PAAS_SSH_PROOF", raising=False)
     return made

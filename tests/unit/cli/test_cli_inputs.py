@@ -52,7 +52,7 @@ def test_endless_input_is_refused_and_not_kept(
     remote: bool,
 ) -> None:
     if remote:
-        monkeypatch.setenv("PAAS_SSH_USER", "bea")
+        monkeypatch.setenv("PAAS_SSH_PROOF", "bea")
     platform.answers["GET /apps/hello"] = {"name": "hello", "git_url": ""}
     source = Endless(letter)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8"))

@@ -133,7 +133,7 @@ def test_what_a_shell_reads_is_exact_in_a_pipe_and_on_a_terminal(
     assert capsys.readouterr().out == value + "\n"
     main.main(["config", "-s"])
     piped = capsys.readouterr().out
-    monkeypatch.setenv("PAAS_SSH_USER", "bea")
+    monkeypatch.setenv("PAAS_SSH_PROOF", "bea")
     main.main(["config", "-s"])
     seen = capsys.readouterr().out
     assert CONTROL.findall(seen) == [] and f"A={_shell_word(value)}\n" == seen
