@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from paas.api import (
     access,
@@ -29,6 +29,7 @@ from paas.api import (
 )
 from paas.api.bodies import MAX_BODY_BYTES
 from paas.api.context import Context, install
+from paas.api.seats import places
 
 _NOUNS = (
     apps, canary, certs, config, domains, events, formation, git, instances, keys, logs, releases, router, routing,
@@ -54,9 +55,12 @@ def create_app(context: Context) -> Flask:
 def _check(app: Flask) -> None:
     view = app.view_functions.get(request.endpoint) if request.endpoint else None
     access.check_request(view, request.view_args or {})
+    g.leave = places.take(access.principal())
 
 
 def _headers(response: Response) -> Response:
+    if (leave := g.pop("leave", None)) is not None:
+        response.call_on_close(leave)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -13,7 +13,7 @@ from flask import Blueprint, Response
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import boolean, query, whole
 from paas.api.context import context
-from paas.api.seats import Seats
+from paas.api.seats import places
 from paas.api.streams import line_stream
 from paas.errors import BadInput
 from paas.logs import Follower, Query, stamp, tail
@@ -26,7 +26,6 @@ routes = Blueprint("logs", __name__)
 DEFAULT_LINES = 100
 MAX_LINES = 10_000
 _INTERVAL_S = 0.1
-_followers = Seats("followed logs", most=24, each=12)
 
 
 @routes.get("/v1/apps/<app_name>/logs")
@@ -51,7 +50,7 @@ def show(app_name: str) -> Response:
     if not asked["follow"]:
         lines = _decoded(tail(where.layout, app.id, wanted, count))
         return Response(_ndjson(lines), mimetype="application/x-ndjson")
-    leave = _followers.take(principal())
+    leave = places.stay(principal())
     try:
         follower = Follower(where.layout, app.id, wanted)
         first = _decoded(follower.tail(count))

@@ -14,7 +14,7 @@ from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean, dict_of, fields, list_of, text, whole
 from paas.api.context import Context, context, spawner_errors
 from paas.api.relay import connect, relay, wants_upgrade
-from paas.api.seats import Seats
+from paas.api.seats import places
 from paas.api.shapes import image_of, release_of
 from paas.errors import BadInput, Conflict, NotFound, PaasError
 from paas.lifecycle import WrongTransition
@@ -30,7 +30,6 @@ MAX_RUNS = 20
 """Live ones of an app: each has an address, of which the platform has some thousands."""
 
 _ATTACH_GRACE_S = 30.0
-_attached = Seats("attached commands", most=24, each=12)
 _waiting: dict[int, threading.Timer] = {}
 
 
@@ -125,7 +124,7 @@ def attach(app_name: str, runtime_id: str) -> Response:
     if instance.app_id != app.id or instance.kind != "run":
         raise NotFound(f"There is no instance {runtime_id}.")
     client = wants_upgrade()
-    leave = _attached.take(principal())
+    leave = places.stay(principal())
     try:
         shim = connect(str(where.layout.run_instances / instance.runtime_id / "attach.sock"))
         timer = _waiting.pop(instance.id, None)

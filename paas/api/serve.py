@@ -28,15 +28,11 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from paas.api.access import peer_uid
 from paas.api.app import create_app
 from paas.api.context import Context
+from paas.api.seats import LOCAL_THREADS, REMOTE_THREADS, ROOT_THREADS
 from paas.errors import PaasError, Unavailable
 from paas.journal import log_to_stderr
 from paas.settings import Settings
 from paas.store import Store
-
-LOCAL_THREADS = 96
-REMOTE_THREADS = 64
-ROOT_THREADS = 48
-"""More than what one user may hold for long (seats.py); what root asks on the machine waits for nobody."""
 
 MOST_CONNECTIONS = 500
 MOST_STRANGERS = 300
@@ -45,6 +41,8 @@ MOST_STRANGERS = 300
 _BACKLOG = 4096
 _SLOW_CLIENT_S = 20
 _HEAD_S = 10.0
+_UNREAD_S = 0.2
+_GOODBYE_S, _GOODBYE_BYTES = 0.5, 1 << 21
 _GIT_USER = "paas-git"
 
 
@@ -126,13 +124,20 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         if conn in self._strangers:
             self._heads[conn] = time.monotonic() + _HEAD_S
         try:
-            return super().handle(conn)
+            result = super().handle(conn)
         finally:
             self._heads.pop(conn, None)
+        if result is False:
+            _say_goodbye(conn.sock)
+        return result
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         self._heads.pop(conn, None)
         return super().handle_request(req, conn)
+
+    def _keepalive_after(self, conn: TConn, keepalive: Any) -> bool:
+        """A body that nobody read, of a refused request say, may be on its way; it is not waited for."""
+        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _UNREAD_S))
 
     def notify(self) -> None:
         """Called by the loop every second at least: hang up on heads that do not come."""
@@ -142,6 +147,23 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
             if now > deadline:
                 with contextlib.suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _say_goodbye(sock: socket.socket) -> None:
+    """End a connection as RFC 9112, section 9.6, wants it: here in a thread, for the loop would wait for each client.
+
+    What the client still sends is read for a moment; afterwards the loop, which does the same, finds nothing to wait for.
+    """
+    deadline, left = time.monotonic() + _GOODBYE_S, _GOODBYE_BYTES
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        while left > 0 and (remaining := deadline - time.monotonic()) > 0:
+            sock.settimeout(remaining)
+            if not (data := sock.recv(65536)):
+                break
+            left -= len(data)
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RD)
 
 
 def _give_up_on_slow_clients(sock: socket.socket) -> None:

@@ -16,13 +16,12 @@ from flask import Response, request
 from paas import threads
 from paas.api.access import principal
 from paas.api.errors import internal_error
-from paas.api.seats import Seats
+from paas.api.seats import places
 from paas.errors import PaasError
 
 PING_S = 1.0
 _LOOK_S = 0.1
 _WAITING_LINES = 10_000
-_works = Seats("changes", most=72, each=24)
 
 Emit = Callable[[str], None]
 Cancelled = Callable[[], bool]
@@ -31,7 +30,7 @@ Work = Callable[[Emit, Cancelled], dict[str, Any]]
 
 def stream(work: Work) -> Response:
     """Run `work(emit, cancelled)` and send its lines, then its result or its PaasError. Raises Unavailable."""
-    leave = _works.take(principal())
+    leave = places.stay(principal())
     response = _response(_run(work, request.environ.get("gunicorn.socket")))
     response.call_on_close(leave)
     return response

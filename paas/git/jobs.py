@@ -11,7 +11,7 @@ import termios
 from dataclasses import dataclass
 from pathlib import Path
 
-from paas.errors import NotFound, PaasError, of_files
+from paas.errors import NotFound, PaasError, Unavailable, of_files
 from paas.git import commands, progress, receive, typed
 from paas.git.api import Api
 from paas.git.children import PROGRAMS
@@ -104,7 +104,10 @@ def run(job: Job, office: Office) -> int:
 
 
 def become_cli(asked: CliCommand, job: Job, office: Office) -> None:
-    """Turn this process into the CLI: no shell, nothing of the client's environment, no word for `ps`."""
+    """Turn this process into the CLI: no shell, nothing of the client's environment, no word for `ps`.
+
+    Raises Unavailable when the user has too many commands under way.
+    """
     environ = {
         "PATH": "/usr/bin:/bin",
         "HOME": "/nonexistent",
@@ -117,9 +120,23 @@ def become_cli(asked: CliCommand, job: Job, office: Office) -> None:
         environ["TERM"] = commands.terminal_name(job.terminal)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
+    _take_place(job, office)
+    if job.terminal is None:
+        typed.gather(asked.words)
     words = str(typed.hold(asked.words))
     shut_in(office)
     os.execve(sys.executable, [sys.executable, "-P", "-m", "paas.git.typed", words], environ)
+
+
+def _take_place(job: Job, office: Office) -> None:
+    """One of the user's places for commands, over all connections, until this process ends. Raises Unavailable."""
+    most = office.places.limits.commands_per_user
+    place = office.places.repositories.slots(job.user, most, kind="commands").acquire()
+    if place is None:
+        raise Unavailable(
+            f"{most} commands of yours run over ssh already.", "Wait for one of them, or end it."
+        )
+    os.set_inheritable(place, True)
 
 
 def shut_in(office: Office) -> None:

@@ -35,6 +35,7 @@ class Limits:
     connections: int = 128
     connections_per_user: int = 48
     sessions: int = 8
+    commands_per_user: int = 16
 
 
 def human(size: float) -> str:

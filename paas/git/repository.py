@@ -161,9 +161,10 @@ class Repositories:
     def lock(self, app_id: str) -> AppLock:
         return AppLock(self.root / f"{_checked(app_id)}.lock")
 
-    def slots(self, user: str, count: int) -> Slots:
-        """Places for pushes of one user that are being received."""
-        return Slots(self.root / "receiving" / hashlib.sha256(user.encode()).hexdigest()[:16], count)
+    def slots(self, user: str, count: int, *, kind: str = "") -> Slots:
+        """Places of one user for pushes that are being received, or for something of another kind."""
+        name = hashlib.sha256(user.encode()).hexdigest()[:16]
+        return Slots(self.root / "receiving" / (f"{name}.{kind}" if kind else name), count)
 
     @contextlib.contextmanager
     def quarantine(self, base: Repository | None) -> Iterator[Path]:

@@ -10,6 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+MAX_INPUT_BYTES = 1024 * 1024
+"""More than any command takes from standard input, but for `run`, which passes it on."""
+
 
 def hold(words: Sequence[str]) -> int:
     """A descriptor, kept across exec, that `main` reads the words from."""
@@ -19,6 +22,20 @@ def hold(words: Sequence[str]) -> int:
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.set_inheritable(descriptor, True)
     return descriptor
+
+
+def gather(words: Sequence[str]) -> None:
+    """Wait for what a command reads whole before anything is started for it: a client may take its time."""
+    if "-" not in words[1:] or words[0] == "run":
+        return
+    held = os.memfd_create("input")
+    left = MAX_INPUT_BYTES + 1
+    while left > 0 and (data := os.read(0, min(left, 65536))):
+        os.write(held, data)
+        left -= len(data)
+    os.lseek(held, 0, os.SEEK_SET)
+    os.dup2(held, 0)
+    os.close(held)
 
 
 def main() -> int:

@@ -228,6 +228,17 @@ class Client:
         )
 
 
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    found = [pid]
+    for line in listed.splitlines():
+        child, parent = map(int, line.split())
+        if parent in found:
+            found.append(child)
+    return found
+
+
 def pkt(line: bytes) -> bytes:
     """One pkt-line of git's protocol."""
     return b"%04x" % (len(line) + 4) + line

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 from harness.api import NOBODY, Api, As
 
-from paas.api.serve import LOCAL_THREADS, MOST_CONNECTIONS
+from paas.api.seats import LOCAL_THREADS
+from paas.api.serve import MOST_CONNECTIONS
 
 HALF_A_HEAD = b"GET /v1/whoami HTTP/1.1\r\nX-Slow: "
 
@@ -91,3 +92,25 @@ def test_one_users_followers_leave_room_for_everybody_else(api: Api) -> None:
         stack.enter_context(api.streaming("GET", "/v1/apps/anns/logs?follow=1", who=who["ann"]))
         stack.enter_context(api.streaming("GET", "/v1/apps/anns/logs?follow=1"))
         assert api.ask("GET", "/v1/apps/bobs", who=who["bob"]).status == 200
+
+
+def test_two_users_who_hold_all_they_can_leave_a_third_an_answer(api: Api) -> None:
+    """Over the network, where everybody shares the fewest threads: followed logs, and bodies that never come."""
+    held = {name: api.user(name) for name in ("ann", "bob")}
+    carol = api.user("carol")
+    for name in held:
+        api.ask("POST", "/v1/apps", {"name": f"{name}s"}, held[name])
+    api.ask("POST", "/v1/apps", {"name": "carols"}, carol)
+    with contextlib.ExitStack() as stack:
+        for name, who in held.items():
+            with contextlib.suppress(AssertionError):
+                for _ in range(40):
+                    stack.enter_context(api.streaming("GET", f"/v1/apps/{name}s/logs?follow=1", who=who))
+            for _ in range(40):
+                sock = stack.enter_context(api.connect(who))
+                head = f"PATCH /v1/apps/{name}s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                token = who.headers["Authorization"]
+                sock.sendall(f"{head}Authorization: {token}\r\nContent-Length: 9\r\n\r\n".encode())
+        for _ in range(5):
+            assert api.ask("GET", "/v1/apps/carols", who=carol).status == 200
+        stack.enter_context(api.streaming("GET", "/v1/apps/carols/logs?follow=1", who=carol))

@@ -9,14 +9,13 @@ import ast
 import os
 import re
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from harness.git import Client, GitDaemon, open_folder
+from harness.git import Client, GitDaemon, family, open_folder
 from harness.platform import wait_for
 from harness.proofs import public_key, signed_by
 
@@ -125,17 +124,6 @@ def test_no_process_that_lives_on_has_the_host_key(
     tree = connection(hijacked)
     assert not [pid for pid in tree if holds(pid, seed)]
     assert all(holds(pid, hijacked.listener.getsockname()[0].encode()) for pid in tree), "memory can be read"
-
-
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    found = [pid]
-    for line in listed.splitlines():
-        child, parent = map(int, line.split())
-        if parent in found:
-            found.append(child)
-    return found
 
 
 def connection(daemon: GitDaemon) -> list[int]:
