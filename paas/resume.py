@@ -54,7 +54,7 @@ def resume_push(
         time.sleep(_LOOK_S)
     if found is None:
         raise BuildFailed(
-            "The platform restarted while the app was being built; nothing was changed.",
+            "The platform restarted during the build; nothing was changed.",
             "Push again.",
             cause="interrupted",
         )
