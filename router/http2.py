@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from router import forward
@@ -26,10 +25,10 @@ MAX_STREAMS: Final = 100
 
 class Http2Connection(ClientConnection):
     """`streams` are those that are not over, `ready` those that have something to send and perhaps may, in turn;
-    `leaving`: no new streams are taken; `dead`: nothing can be sent any more; `guests` where each stream beside
+    `farewell` is when the client was asked for no more, `leaving`: no new streams are taken; `dead`: nothing can be sent any more; `guests` where each stream beside
     another counts like a connection of its client, for it costs as much."""
 
-    __slots__ = ("dead", "frames", "guests", "leaving", "ready", "streams", "working")
+    __slots__ = ("dead", "farewell", "frames", "guests", "leaving", "ready", "streams", "working")
 
     def __init__(
         self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
@@ -41,8 +40,9 @@ class Http2Connection(ClientConnection):
         self.lines = forward.client_lines(address, port, self.scheme)
         self.frames: Any = Frames(proxy.loop.now)
         self.streams: dict[int, Http2Stream] = {}
-        self.ready: deque[Http2Stream] = deque()
+        self.ready: list[Http2Stream] = []
         self.working = False
+        self.farewell = 0.0
         self.leaving = False
         self.dead = False
         self.guests: Guests | None = None
@@ -144,7 +144,7 @@ class Http2Connection(ClientConnection):
         ready = self.ready
         try:
             while ready and not self.out and not self.dead:
-                stream = ready.popleft()
+                stream = ready.pop(0)
                 stream.queued = False
                 if stream.id in self.streams and stream.emit(self.frames):
                     self.wake(stream)
@@ -231,8 +231,20 @@ class Http2Connection(ClientConnection):
             return
         for stream in list(self.streams.values()):
             stream.check(now)
-        idle = not self.streams and now - self.active > self.proxy.limits.keep_alive_s
-        if not self.leaving and (self.proxy.draining or idle):
+        if self.leaving:
+            return
+        limits = self.proxy.limits
+        if self.farewell:
+            if now - self.farewell > limits.linger_s:
+                self.answered()
+                self.pump()
+        elif self.proxy.draining or (not self.streams and now - self.active > limits.keep_alive_s):
+            self.farewell = now
+            self.frames.announce_goodbye()
+            self.pump()
+
+    def answered(self) -> None:
+        """The client knows that it is to open no more streams, or has had the time to: say which was the last."""
+        if self.farewell and not self.leaving:
             self.leaving = True
             self.frames.say_goodbye()
-            self.pump()

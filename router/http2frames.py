@@ -8,7 +8,7 @@ kin). A client that uses it up is sent away with ENHANCE_YOUR_CALM. Imported by 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
@@ -16,6 +16,7 @@ from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
     Event,
+    PingAckReceived,
     RemoteSettingsChanged,
     RequestReceived,
     StreamReset,
@@ -46,6 +47,10 @@ _CLIENT_ERRORS: Final = (ErrorCodes.PROTOCOL_ERROR, ErrorCodes.REFUSED_STREAM)
 _KNOWN_SETTINGS: Final = frozenset(SettingCodes)
 _INNER_STREAMS: Final = 256
 """Above MAX_STREAMS each stream is refused; from here on it is the connection that ends."""
+_FAREWELL: Final = b"farewell"
+_ANY_STREAM: Final = 2**31 - 1
+
+Item = TypeVar("Item")
 
 
 class Sink(Protocol):
@@ -64,6 +69,56 @@ class Sink(Protocol):
     def window(self, id: int) -> None:
         """More may be sent on a stream, or (0) on all."""
 
+    def answered(self) -> None:
+        """A PING has come back: the client has read what was sent before."""
+
+
+class _Few(list[Item]):
+    """As much of a deque as the library needs, in a tenth of the memory: idle connections are many."""
+
+    __slots__ = ()
+
+    def popleft(self) -> Item:
+        return self.pop(0)
+
+    def appendleft(self, item: Item) -> None:
+        self.insert(0, item)
+
+
+class _RemoteSettings(Settings):
+    """What the client has set."""
+
+    def __init__(self) -> None:
+        super().__init__(client=True)
+        self._settings: dict[Any, Any] = {code: _Few(values) for code, values in self._settings.items()}
+
+    def __setitem__(self, key: Any, value: int) -> None:
+        self._settings.setdefault(key, _Few([None]))
+        super().__setitem__(key, value)
+
+
+def _settings(streams: int) -> Settings:
+    return Settings(
+        client=False,
+        initial_values={
+            SettingCodes.MAX_CONCURRENT_STREAMS: streams,
+            SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
+        },
+    )
+
+
+_CONFIGURATION: Final = H2Configuration(
+    client_side=False,
+    header_encoding=None,
+    validate_inbound_headers=False,
+    normalize_inbound_headers=False,
+    validate_outbound_headers=False,
+    normalize_outbound_headers=False,
+)
+_SAID: Final = _settings(MAX_STREAMS)
+_MEANT: Final = _settings(_INNER_STREAMS)
+"""Settings of ours, the same for all connections: they never change."""
+
 
 class Frames(H2Connection):
     """`leaving` says that the client opens no more streams."""
@@ -71,24 +126,19 @@ class Frames(H2Connection):
     MAX_CLOSED_STREAMS = 1024
 
     def __init__(self, now: float) -> None:
-        super().__init__(
-            H2Configuration(
-                client_side=False,
-                header_encoding=None,
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
+        super().__init__(_CONFIGURATION)
+        self.remote_settings = _RemoteSettings()
+        for coder in (self.encoder, self.decoder):
+            table: Any = coder.header_table
+            table.dynamic_entries = _Few()
         self.leaving = False
         self._patience = PATIENCE
         self._patience_at = now
-        self.local_settings = _settings(MAX_STREAMS)
+        self.local_settings = _SAID
         self.decoder.max_header_list_size = MAX_HEADER_LIST_BYTES
         self.initiate_connection()
         self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
-        self.local_settings = _settings(_INNER_STREAMS)
+        self.local_settings = _MEANT
 
     # in
 
@@ -190,20 +240,17 @@ class Frames(H2Connection):
         self._frame_dispatch_table.clear()
         self.streams.clear()
 
+    def announce_goodbye(self) -> None:
+        """Ask for no more streams, and take those that are under way (RFC 9113 6.8); `answered` says when none is."""
+        self._go_away(_ANY_STREAM)
+        self.ping(_FAREWELL)
+
     def say_goodbye(self) -> None:
         """Say that no streams are taken from here on; those that are there go on (the library would stop them)."""
-        frame = GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=ErrorCodes.NO_ERROR)
-        self._prepare_for_sending([frame])
+        self._go_away(self.highest_inbound_stream_id)
 
-
-def _settings(streams: int) -> Settings:
-    return Settings(
-        client=False,
-        initial_values={
-            SettingCodes.MAX_CONCURRENT_STREAMS: streams,
-            SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
-        },
-    )
+    def _go_away(self, last: int) -> None:
+        self._prepare_for_sending([GoAwayFrame(0, last_stream_id=last, error_code=ErrorCodes.NO_ERROR)])
 
 
 def _cost(frame: Frame) -> float:
@@ -229,3 +276,5 @@ def _tell(event: Any, to: Sink) -> None:
         to.window(event.stream_id)
     elif isinstance(event, RemoteSettingsChanged):
         to.window(0)
+    elif isinstance(event, PingAckReceived):
+        to.answered()

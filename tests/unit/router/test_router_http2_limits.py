@@ -6,6 +6,7 @@ import contextlib
 import gc
 import io
 import socket
+import tracemalloc
 import weakref
 from itertools import pairwise
 
@@ -28,9 +29,11 @@ from harness.http2 import (
     literal,
     served,
 )
-from harness.router import End, Rig
+from harness.router import ADDRESS, PORT, End, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from router.http2 import Http2Connection
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 END_STREAM, END_HEADERS = 1, 4
@@ -428,7 +431,7 @@ def test_what_comes_after_the_end_of_a_request_resets_its_stream(rig: Rig) -> No
 
 def test_a_client_that_never_says_anything_is_let_go(rig: Rig) -> None:
     visitor = Visitor(rig, hello=False)
-    rig.advance(62)
+    rig.advance(65)
     assert visitor.closed
     visitor.end.sock.close()
     rig.advance(3)
@@ -608,3 +611,18 @@ def behave(rig: Rig, visitor: Visitor, step: bytes) -> None:
                     OK if step == b"answer" else b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"
                 )
     rig.run()
+
+
+def test_an_idle_connection_costs_little_beside_its_tls(rig: Rig) -> None:
+    connections = 20
+    Visitor(rig)
+    tracemalloc.start()
+    try:
+        fds = [rig._pair()[1] for _ in range(connections)]
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [Http2Connection(rig.proxy, fd, ADDRESS, PORT) for fd in fds]
+        for connection in kept:
+            connection.take(PREFACE)
+        assert tracemalloc.get_traced_memory()[0] - before < 8192 * connections
+    finally:
+        tracemalloc.stop()

@@ -119,8 +119,10 @@ def test_a_goodbye_is_said_in_http_2_and_in_tls(rig: Rig) -> None:
     rig.proxy.start_drain()
     rig.advance(1)
     served(rig, OK)
-    data = end.read()
+    data = end.take()
     assert codes(data) == (0, {}) and data.endswith(b"hello")
+    rig.advance(3)
+    assert codes(end.read()) == (0, {})
     assert end.ended and end.closed
 
 
