@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
+from buildpacks.mediatypes import nginx
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
 
-RECIPE = "static-1"
+RECIPE = "static-2"
 LOOKS_FOR = ("Staticfile", "index.html", "public/index.html")
 _TRUE = ("true", "yes", "on", "enabled", "1")
 _ROOT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
@@ -35,16 +36,12 @@ daemon off;
 error_log stderr warn;
 events { worker_connections 1024; }
 http {
-  include /etc/nginx/mime.types;
-  default_type application/octet-stream;
-  charset utf-8;
-  log_format plain '\$http_x_forwarded_for "\$request" \$status \$body_bytes_sent \$request_time';
+@TYPES@  log_format plain '\$http_x_forwarded_for "\$request" \$status \$body_bytes_sent \$request_time';
   access_log /dev/stdout plain;
   client_body_temp_path $work/body; proxy_temp_path $work/proxy; fastcgi_temp_path $work/fastcgi;
   uwsgi_temp_path $work/uwsgi; scgi_temp_path $work/scgi;
   sendfile on; tcp_nopush on; keepalive_timeout 90s; server_tokens off;
   gzip on; gzip_vary on; gzip_proxied any; gzip_min_length 1024;
-  gzip_types text/css text/plain text/xml application/javascript application/json image/svg+xml;
   etag off; if_modified_since off; absolute_redirect off;
   server {
     listen 0.0.0.0:${PORT:-5000};
@@ -60,7 +57,7 @@ http {
 }
 CONF
 exec nginx -e stderr -c "$work/nginx.conf"
-"""
+""".replace("@TYPES@", nginx())
 
 
 def detect(tree: Tree) -> str | None:

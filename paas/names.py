@@ -105,11 +105,49 @@ class DomainName(Name):
     pattern = re.compile(
         r"(?=.{1,253}$)(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
     )
-    rule = "a host name with at least one dot, like www.example.com or *.example.com (non-ASCII as xn--…)"
+    rule = "a host name with at least one dot, like www.example.com or *.example.com"
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        return super().parse(text.lower().removesuffix(".") if isinstance(text, str) else text)
+        if isinstance(text, str):
+            text = (text if text.isascii() else _encoded(text)).lower().removesuffix(".")
+        return super().parse(text)
+
+
+def _encoded(domain: str) -> str:
+    """A domain with letters beyond ASCII as the DNS has it (IDNA 2008). Raises BadInput."""
+    import idna  # few have such a name
+
+    star = "*." if domain.startswith("*.") else ""
+    try:
+        return star + idna.encode(domain.removeprefix("*."), uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise BadInput(
+            f"{shown(domain)} is not a domain: {error}.", f"It must be {DomainName.rule}."
+        ) from None
+
+
+def both_forms(domain: str) -> str:
+    """A domain, perhaps with a path, as the DNS has it, and behind it as people write it where that differs."""
+    host, slash, path = domain.partition("/")
+    if "xn--" not in host:
+        return domain
+    import idna
+
+    star = "*." if host.startswith("*.") else ""
+    try:
+        written = star + idna.decode(host.removeprefix("*."))
+    except idna.IDNAError:
+        return domain
+    return f"{domain} ({written}{slash}{path})"
+
+
+def both_forms_of(text: str) -> str:
+    """The same of what somebody has typed, if that is a domain."""
+    try:
+        return both_forms(DomainPath.parse(text))
+    except BadInput:
+        return text
 
 
 class DomainPath(Name):

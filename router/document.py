@@ -48,6 +48,7 @@ class Draft:
     table: RouteTable
     told: dict[str, Told] = field(default_factory=dict)
     gates: dict[str, tuple[Gate, Policy]] = field(default_factory=dict)
+    apps: set[str] = field(default_factory=set)
 
     def settle(self, now: float) -> None:
         """Let the backends be as the document says. It cannot fail."""
@@ -188,6 +189,7 @@ def _read_routes(
     for entry in _list(entries, "routes"):
         route = _read_route(entry, table.pools, policies)
         policy = route.policy
+        draft.apps.add(route.app)
         if policy is not None and policy.gated:
             gate = draft.gates[route.app][0] if route.app in draft.gates else gates.get(route.app) or Gate()
             draft.gates[route.app] = (gate, policy)

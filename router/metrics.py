@@ -88,6 +88,11 @@ class Metrics:
             counts = self.apps[name] = AppCounts()
         return counts
 
+    def keep(self, apps: set[str]) -> None:
+        """Forget what was counted for other apps: they are no more."""
+        for name in self.apps.keys() - apps - {UNKNOWN}:
+            del self.apps[name]
+
     def count(self, entries: Iterable[Entry]) -> None:
         last: Route | None = None
         counts: AppCounts | None = None

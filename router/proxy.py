@@ -189,6 +189,7 @@ class Proxy:
             if backend.draining:
                 self.drain(backend)
         self._set_gates(draft.gates)
+        self.metrics.keep(draft.apps)
         self.requests.expect(len(table.hosts))
         self.trusted_requests.expect(len(table.hosts))
         self.health.rule(table)

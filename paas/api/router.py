@@ -13,7 +13,7 @@ from paas.api.context import context
 from paas.errors import Unavailable
 from paas.store import apps
 from router.exposition import CONTENT_TYPE, merge
-from router.metrics import BUCKETS_S
+from router.metrics import BUCKETS_S, UNKNOWN
 
 routes = Blueprint("router", __name__)
 
@@ -29,14 +29,14 @@ def stats() -> dict[str, Any]:
     with where.store.read() as tx:
         own = {app.name for app in apps.all(tx) if who.may_touch(app)}
     answers = (workers.ask(path, "stats") for path in workers.sockets(where.layout.router_control))
-    seen = None if who.is_admin else own
+    seen = own | {UNKNOWN} if who.is_admin else own
     facts = _OF_ADMINS if who.is_admin else _OF_ALL
     found = [_shown(answer, facts, seen) for answer in answers if answer is not None and answer.get("ok")]
     return {"at": time.time(), "bounds_s": list(BUCKETS_S), "workers": found}
 
 
-def _shown(answer: dict[str, Any], facts: tuple[str, ...], seen: set[str] | None) -> dict[str, Any]:
-    """What a worker said, as far as the caller may see it; `seen` are names of apps, None for all."""
+def _shown(answer: dict[str, Any], facts: tuple[str, ...], seen: set[str]) -> dict[str, Any]:
+    """What a worker said, as far as the caller may see it; `seen` are names of apps that there are."""
     shown: dict[str, Any] = {name: answer.get(name) for name in facts}
     requests, queues, backends = (_object(answer.get(name)) for name in ("requests", "queues", "backends"))
     shown["apps"] = {
@@ -46,12 +46,12 @@ def _shown(answer: dict[str, Any], facts: tuple[str, ...], seen: set[str] | None
             "waiting": _number(queues.get(name)),
         }
         for name, counts in requests.items()
-        if isinstance(counts, dict) and (seen is None or name in seen)
+        if isinstance(counts, dict) and name in seen
     }
     shown["backends"] = {
         id: {**_numbers(b), "app": str(b.get("app")), "dyno": str(b.get("dyno")), "up": b.get("up") is True}
         for id, b in backends.items()
-        if isinstance(b, dict) and (seen is None or b.get("app") in seen)
+        if isinstance(b, dict) and b.get("app") in seen
     }
     return shown
 

@@ -13,6 +13,7 @@ from paas.cli.base import APP_SENTENCE, alias, app_option, app_path, chosen_app,
 from paas.cli.inputs import read_file
 from paas.client import part
 from paas.errors import BadInput
+from paas.names import both_forms, both_forms_of
 
 _FILE_BYTES = 100_000
 
@@ -45,7 +46,9 @@ def certs(named: str | None, app: str, platform: bool, as_json: bool) -> None:
     if as_json:
         return output.print_json(found)
     output.heading(f"{'Platform' if platform else name} Certificates")
-    rows = [[item["domain"], item.get("issuer") or "-", _until(item), _source(item)] for item in found]
+    rows = [
+        [both_forms(item["domain"]), item.get("issuer") or "-", _until(item), _source(item)] for item in found
+    ]
     if rows:
         output.table([["DOMAIN", "ISSUER", "EXPIRES", "SOURCE"], *rows])
     elif not platform:
@@ -53,7 +56,9 @@ def certs(named: str | None, app: str, platform: bool, as_json: bool) -> None:
     for item in found:
         if item.get("error"):
             again = time.strftime("%Y/%m/%d %H:%M:%S %z", time.localtime(item["next_at"]))
-            output.warn(f"{item['domain']}: {item['error']['message']} The next try is at {again}.")
+            output.warn(
+                f"{both_forms(item['domain'])}: {item['error']['message']} The next try is at {again}."
+            )
 
 
 alias("certs:list", certs)
@@ -86,7 +91,9 @@ def certs_add(
     chain = read_pem(certificate, "--cert")
     private = chain if certificate == "-" and key is None else read_pem(key, "--key")
     name, path = _owner(app, platform)
-    with output.Progress(f"Adding a certificate for {output.plain(domain)} to {name}") as progress:
+    with output.Progress(
+        f"Adding a certificate for {output.plain(both_forms_of(domain))} to {name}"
+    ) as progress:
         body = {"domain": domain, "certificate": chain, "key": private}
         added = client().post(path, body)
         progress.done()
@@ -109,7 +116,7 @@ def _show(added: dict[str, Any], as_json: bool) -> None:
             {key: value for key, value in added.items() if key not in ("warnings", "applied")}
         )
     output.pairs(
-        {"Names": ", ".join(added["names"]), "Issuer": added["issuer"], "Expires": _until(added),
+        {"Names": ", ".join(map(both_forms, added["names"])), "Issuer": added["issuer"], "Expires": _until(added),
          "Fingerprint": added["fingerprint"]}
     )  # fmt: skip
 
@@ -119,7 +126,7 @@ def _show(added: dict[str, Any], as_json: bool) -> None:
 @app_option
 def certs_generate(domain: str, app: str, as_json: bool) -> None:
     """Make a certificate for development, signed by the platform's own authority (see certs:ca)."""
-    with output.Progress(f"Making a certificate for {output.plain(domain)}") as progress:
+    with output.Progress(f"Making a certificate for {output.plain(both_forms_of(domain))}") as progress:
         added = client().post(app_path(app, "certs", "generate"), {"domain": domain})
         progress.done()
     _show(added, as_json)
@@ -140,7 +147,9 @@ def certs_ca(as_json: bool) -> None:
 def certs_remove(domain: str, app: str, platform: bool, as_json: bool) -> None:
     """Take a domain's certificate away; an automatic one is not asked for again."""
     name, path = _owner(app, platform)
-    with output.Progress(f"Removing the certificate for {output.plain(domain)} from {name}") as progress:
+    with output.Progress(
+        f"Removing the certificate for {output.plain(both_forms_of(domain))} from {name}"
+    ) as progress:
         answer = client().delete(f"{path}/{part(domain)}")
         progress.done()
     if as_json:
@@ -160,7 +169,7 @@ def certs_auto_enable(domains: tuple[str, ...], app: str, as_json: bool) -> None
     if as_json:
         return output.print_json(answer)
     for domain in answer["domains"]:
-        output.result(domain)
+        output.result(both_forms(domain))
 
 
 @command("certs:auto:disable")
@@ -174,4 +183,4 @@ def certs_auto_disable(domains: tuple[str, ...], app: str, as_json: bool) -> Non
     if as_json:
         return output.print_json(answer)
     for domain in answer["domains"]:
-        output.result(domain)
+        output.result(both_forms(domain))

@@ -7,6 +7,7 @@ import click
 from paas.cli import output
 from paas.cli.base import about_app, alias, app_option, app_path, client, command
 from paas.cli.routing import LATER
+from paas.names import both_forms, both_forms_of
 
 
 @command("domains")
@@ -19,7 +20,7 @@ def domains(app: str, as_json: bool) -> None:
     output.heading(f"{app} Domains")
     output.result(answer["own"])
     for item in answer["domains"]:
-        output.result(item["name"])
+        output.result(both_forms(item["name"]))
 
 
 alias("domains:list", domains)
@@ -30,7 +31,7 @@ alias("domains:list", domains)
 @app_option
 def domains_add(name: str, app: str, as_json: bool) -> None:
     """Let a host name lead to an app: NAME, *.NAME for all below it, or NAME/PATH for a part of a host that apps share."""
-    with output.Progress(f"Adding {output.plain(name)} to {app}") as progress:
+    with output.Progress(f"Adding {output.plain(both_forms_of(name))} to {app}") as progress:
         answer = client().post(app_path(app, "domains"), {"name": name})
         progress.done("done" if answer["applied"] else LATER)
     if as_json:
@@ -42,7 +43,7 @@ def domains_add(name: str, app: str, as_json: bool) -> None:
 @app_option
 def domains_remove(name: str, app: str, as_json: bool) -> None:
     """Take a host name away from an app."""
-    with output.Progress(f"Removing {output.plain(name)} from {app}") as progress:
+    with output.Progress(f"Removing {output.plain(both_forms_of(name))} from {app}") as progress:
         answer = client().delete(app_path(app, "domains", name))
         progress.done("done" if answer["applied"] else LATER)
     if as_json:

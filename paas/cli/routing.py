@@ -10,7 +10,7 @@ import click
 from paas.cli import output
 from paas.cli.base import about_app, app_option, app_path, client, command
 from paas.errors import BadInput, NotFound
-from paas.names import DomainPath, shown
+from paas.names import DomainPath, both_forms, shown
 from paas.routing import SETTINGS
 
 Layer = dict[str, Any]
@@ -64,7 +64,7 @@ def router_settings(app: str, domain: str | None, as_json: bool) -> None:
     if domain:
         routing = {
             "app": routing["app"],
-            "domains": {domain: routing["domains"].get(DomainPath.parse(domain), _EMPTY)},
+            "domains": {DomainPath.parse(domain): routing["domains"].get(DomainPath.parse(domain), _EMPTY)},
         }
     if as_json:
         return output.print_json(routing)
@@ -73,7 +73,7 @@ def router_settings(app: str, domain: str | None, as_json: bool) -> None:
         chosen = routing["app"]["settings"]
         output.pairs({row.name: chosen.get(row.name, f"{row.default} (default)") for row in SETTINGS})
     for name, layer in routing["domains"].items():
-        output.heading(f"{output.plain(name)} only")
+        output.heading(f"{output.plain(both_forms(name))} only")
         output.pairs(layer["settings"])
 
 

@@ -166,6 +166,16 @@ def test_status_top_and_metrics(platform: Platform, host: str) -> None:
     assert sum(s.value for s in samples if s.labels["app"] == "busy" and s.labels["class"] == "2xx") > 10
 
 
+def test_top_and_metrics_do_not_list_apps_that_are_no_more(platform: Platform, host: str) -> None:
+    platform.paas("apps:create", "shortlived")
+    for app in ("busy", "shortlived"):
+        platform.get(app)
+    assert "shortlived" in platform.json("router:top")["apps"]
+    platform.paas("apps:destroy", "-a", "shortlived", "--confirm", "shortlived")
+    wait_for(lambda: 'app="shortlived"' not in platform.paas("router:metrics").stdout, 20)
+    assert "busy" in (apps := platform.json("router:top")["apps"]) and "shortlived" not in apps
+
+
 def test_on_a_terminal_top_goes_on_until_it_is_ended(platform: Platform, host: str) -> None:
     leader, follower = pty.openpty()
     with Visitors(platform.http, host, rate=50):

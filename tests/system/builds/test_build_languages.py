@@ -78,6 +78,8 @@ def test_a_static_site_is_served_with_honest_validators(platform: BuildPlatform)
     files |= {
         "public/.git-credentials": b"secret",
         "public/data.json": b"{}",
+        "public/module.mjs": b"export default 1\n",
+        "public/font.ttf": b"\0",
         "public/sub/index.html": b"sub",
     }
     image = platform.build(app, files)
@@ -96,7 +98,14 @@ def test_a_static_site_is_served_with_honest_validators(platform: BuildPlatform)
         assert get("/.git-credentials").status == 404
         assert get("/sub").headers["Location"] == "/sub/"
         assert get("/sub/").read() == b"sub"
-        assert get("/data.json").headers["Content-Type"].startswith("application/json")
+        types = {
+            path: get(path).headers["Content-Type"] for path in ("/data.json", "/module.mjs", "/font.ttf")
+        }
+        assert types == {
+            "/data.json": "application/json",
+            "/module.mjs": "text/javascript; charset=utf-8",
+            "/font.ttf": "font/ttf",
+        }
     assert "GET /style.css" in _all_logs(platform, app)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 from harness.sources import DictTree
 
+from buildpacks import mediatypes
 from buildpacks.plan import BuildRefused
 from buildpacks.static import plan, serve_step
 
@@ -50,6 +51,23 @@ def test_the_server_is_the_same_layer_for_every_site() -> None:
     one, two = plan(DictTree({"index.html": "a"})), plan(DictTree({"public/index.html": "b"}))
     assert one.steps == two.steps == (serve_step(),)
     assert one.steps[0].shared
+
+
+def test_media_types_are_those_of_iana_each_end_has_one_and_text_is_utf_8() -> None:
+    ends = [(end, kind) for kind, names in mediatypes.TYPES.items() for end in names.split()]
+    known = dict(ends)
+    assert len(known) == len(ends)
+    expected = {
+        "js": "text/javascript", "mjs": "text/javascript", "map": "application/json", "wasm": "application/wasm",
+        "webmanifest": "application/manifest+json", "ttf": "font/ttf", "otf": "font/otf", "woff2": "font/woff2",
+        "csv": "text/csv", "md": "text/markdown", "ics": "text/calendar", "vtt": "text/vtt", "jxl": "image/jxl",
+        "ico": "image/vnd.microsoft.icon", "geojson": "application/geo+json", "yaml": "application/yaml",
+        "gz": "application/gzip", "m4a": "audio/mp4", "flac": "audio/flac", "glb": "model/gltf-binary",
+    }  # fmt: skip
+    assert {end: known[end] for end in expected} == expected
+    said = mediatypes.nginx()
+    assert {"text/javascript", "text/markdown", "text/csv"} <= set(mediatypes.TEXT)
+    assert said in serve_step().script and "mime.types" not in serve_step().script
 
 
 def test_the_scripts_are_valid_shell() -> None:

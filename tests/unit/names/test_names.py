@@ -32,7 +32,8 @@ BAD = [
     (ProcessType, ["", "-web", "we b", "a" * 64, "web.1", "wéb", "web\n"]),
     (ConfigName, ["", "1A", "A-B", "A B", "A=B", "é", "A\n", "PORT", "HOME", "PATH", "PAAS_APP", "a" * 256]),
     (DomainName, ["", "localhost", "-a.com", "a..com", "a.com/x", "*.com*", "*.*.com", "a_b.com", "1.2.3.4",
-                  "a." + "b" * 64 + ".com", "x." * 130 + "com", "a.com:80", "a b.com"]),
+                  "a." + "b" * 64 + ".com", "x." * 130 + "com", "a.com:80", "a b.com",
+                  "a☃.com", "ü" * 70 + ".com", "ü", "ü..com", "*ü.com", "bücher.example\n"]),
     (BranchName, ["", "-x", "a..b", "a.lock", "a/.b", "a/", "a.", "a b", "a~1", "refs/heads/x^", "a//b", "a.lock/b"]),
 ]  # fmt: skip
 
@@ -48,6 +49,24 @@ def test_bad_names_are_refused_with_a_hint(kind: type[names.Name], text: object)
         kind.parse(text)
     assert caught.value.hint
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "both"),
+    [
+        ("Bücher.example", "xn--bcher-kva.example", "xn--bcher-kva.example (bücher.example)"),
+        ("*.straße.example.", "*.xn--strae-oqa.example", "*.xn--strae-oqa.example (*.straße.example)"),
+        ("例え.テスト/a", "xn--r8jz45g.xn--zckzah/a", "xn--r8jz45g.xn--zckzah/a (例え.テスト/a)"),
+        ("XN--bcher-KVA.example", "xn--bcher-kva.example", "xn--bcher-kva.example (bücher.example)"),
+        ("xn--a.example", "xn--a.example", "xn--a.example"),
+        ("www.example.com", "www.example.com", "www.example.com"),
+    ],
+)
+def test_domains_are_kept_as_the_dns_has_them_and_shown_in_both_forms(
+    text: str, name: str, both: str
+) -> None:
+    assert names.DomainPath.parse(text) == name
+    assert names.both_forms(name) == names.both_forms_of(text) == both
 
 
 def test_domains_are_lower_case_without_the_last_dot() -> None:

@@ -33,12 +33,13 @@ def test_an_owner_sees_the_own_apps_and_an_administrator_all() -> None:
     own = _shown(SAID, _OF_ALL, {"mine"})
     assert own["apps"] == {"mine": {"total": 4, "buckets": [1, 0], "waiting": 2}}
     assert list(own["backends"]) == ["i1"] and "clients" not in own
-    assert set(_shown(SAID, _OF_ALL, None)["apps"]) == {"mine", "other"}
+    assert set(_shown(SAID, _OF_ALL, {"mine", "other"})["apps"]) == {"mine", "other"}
+    assert set(_shown(SAID, _OF_ALL, {"mine", "new"})["apps"]) == {"mine"}, "one that is no more"
 
 
 def test_nonsense_of_a_worker_is_left_out() -> None:
-    assert _shown({"worker": 7, "requests": [], "backends": "x"}, _OF_ALL, None)["apps"] == {}
-    assert _shown(SAID, _OF_ALL, None)["backends"]["i2"]["up"] is False
+    assert _shown({"worker": 7, "requests": [], "backends": "x"}, _OF_ALL, {"other"})["apps"] == {}
+    assert _shown(SAID, _OF_ALL, {"other"})["backends"]["i2"]["up"] is False
 
 
 def serve(path: Path, answer: bytes) -> None:

@@ -171,3 +171,11 @@ def test_the_counters_as_json(rig: Rig) -> None:
     stats = json.loads(json.dumps(rig.proxy.metrics.to_json(rig.proxy.backends.values(), rig.now)))
     assert stats["requests"]["app"]["total"] == 1 and sum(stats["requests"]["app"]["buckets"]) == 1
     assert stats["backends"]["i1"]["app"] == "app"
+
+
+def test_apps_that_are_no_more_are_forgotten(rig: Rig) -> None:
+    exchange(rig)
+    exchange(rig, request=GET.replace(b"app.test", b"nobody.test"))
+    assert {labels[0] for name, labels in told(rig) if name == "router_requests_total"} == {"app", "_unknown"}
+    rig.proxy.set_table({"generation": 9, "routes": [{"host": "app.test", "app": "next"}]})
+    assert {labels[0] for name, labels in told(rig) if name == "router_requests_total"} == {"_unknown"}
