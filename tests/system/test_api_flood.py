@@ -50,6 +50,18 @@ def test_half_requests_of_strangers_keep_nobody_waiting(api: Api, who: As, count
             assert api.ask("GET", "/v1/keys/SHA256:none", who=asker).status in (403, 404)
 
 
+def test_strangers_that_stay_after_their_answer_keep_nobody_waiting(api: Api) -> None:
+    """To wait for the end of each, one after the other, would take the loop longer than any client has patience."""
+    with contextlib.ExitStack() as stack:
+        staying = [stack.enter_context(api.connect(As(uid=None))) for _ in range(60)]
+        for sock in staying:
+            sock.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for sock in reversed(staying):
+            while sock.recv(65536):
+                continue
+        assert api.ask("GET", "/v1/whoami").status == 200
+
+
 @pytest.mark.long
 def test_a_head_that_drips_is_hung_up_on(api: Api) -> None:
     with crowd(api, As(uid=NOBODY), 1) as [sock]:
