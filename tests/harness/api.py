@@ -103,6 +103,8 @@ class RememberingSpawner:
             return {
                 "ok": True, "pid": 1, "start_ticks": 1, "boot_id": "b", "address": "10.1.2.3", "started_at": 1.0,
             }  # fmt: skip
+        if call["verb"] == "list":
+            return {"ok": True, "instances": []}
         if call["verb"] == "stats":
             return {"ok": True, "memory_bytes": 7}
         return {"ok": True}
