@@ -72,10 +72,10 @@ class Monitor:
 
     def _heard(self) -> bool:
         """Do what the speaker asks next; False at its end, or when it asks for what it never asks for."""
-        data = self._speaker.recv(control.MAX_MESSAGE_BYTES)
-        if not data:
-            return False
         try:
+            data = self._speaker.recv(control.MAX_MESSAGE_BYTES)
+            if not data:
+                return False
             if data.startswith(control.CRASHED):
                 self._crashed(data.decode("utf-8", "replace"))
             else:
@@ -86,7 +86,7 @@ class Monitor:
         except PaasError as error:
             _log(f"event=refused error={error.message!r}")
             return False
-        except OSError:
+        except OSError:  # ECONNRESET: it ended and left unread what was told to it
             return False
         return True
 
