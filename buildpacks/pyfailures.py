@@ -13,7 +13,7 @@ _HOST = r"https?://(?:[^@/\s'`]*@)?(?P<host>[^/\s'`)]+)"
 """An address, from which the host is kept without the credentials that may stand before it."""
 _TOKEN = "A private repository needs a token from a config var: git+https://${{TOKEN}}@HOST/REPOSITORY"
 _WHEEL = "Use a version of the package that comes as a wheel."
-_PYTHON_ERROR = r"^\s*(?P<why>(?:\w+\.)*\w*(?:Error|Exception): .*)"
+_PYTHON_ERROR = r"^[ \t]*(?P<why>[\w.]*(?:Error|Exception): .*)"
 
 _GIT = (
     Hint(
@@ -77,7 +77,7 @@ _INDEX = (
         "Check the address of the package index, and from the server: paas doctor",
     ),
     Hint(
-        r"^\s*(?:error|cause|Caused by)\b.*(?:dns error|error sending request|operation timed out|Connection refused)",
+        r"^[ \t]*(?:error|cause|Caused by)\b.*(?:dns error|error sending request|operation timed out|Connection refused)",
         "a package could not be downloaded",
         "Check that the package index is reachable from the server: paas doctor",
     ),

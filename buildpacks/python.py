@@ -319,7 +319,7 @@ def _entry_point(tree: Tree) -> tuple[str, bool] | None:
             continue
         text = _source(tree, path)
         asgi = bool(
-            re.search(r"^\s*(?:from|import) (?:fastapi|starlette|quart|litestar)\b", text, re.MULTILINE)
+            re.search(r"^[ \t]*(?:from|import) (?:fastapi|starlette|quart|litestar)\b", text, re.MULTILINE)
         )
         module = path.removesuffix(".py")
         named = re.search(r"^(app|application)\s*(?::[^=\n]+)?=", text, re.MULTILINE)

@@ -16,7 +16,7 @@ RELEASE_TYPE = "release"
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _PROFILE = 'for f in /app/.profile.d/*.sh; do if [ -r "$f" ]; then . "$f"; fi; done; unset f\n'
-_SHELL_SYNTAX = re.compile(r"[;&|<>(){}`\n\\!]|^\s*[A-Za-z_][A-Za-z0-9_]*=|(^|\s)#")
+_SHELL_SYNTAX = re.compile(r"[;&|<>(){}`\n\\!]|^[ \t]*[A-Za-z_][A-Za-z0-9_]*=|(^|\s)#")
 _PARAMETER = re.compile(r"\$\{[^{}`]*\}")
 _SHELL_WORD = re.compile(
     r"[.:\[]|\[\[|alias|bg|break|builtin|case|cd|command|continue|declare|disown|echo|eval|exec|exit|export|false"

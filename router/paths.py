@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 LONG_BYTES: Final = 1024
 _ODD = re.compile(rb"[A-Z%#;\\]|//|/\.").search
-_ODD_BUT_FOR_CASE = re.compile(rb"[%#;\\]|//|/\.").search
+_ODD_BUT_FOR_CASE = re.compile(rb"[%#?;\\]|//|/\.").search
 _ODD_BUT_FOR_CODES = re.compile(rb"[#;\\]|//|/\.").search
 _AMBIGUOUS = re.compile(rb"[%#;\\]|//").search
 _UP = re.compile(rb"/\.\.(?![^/;])").search
 _AUTHORITY = re.compile(rb"//+[^/#]*").match
 _PARAMETERS = re.compile(rb";[^/]*").sub
 _EMPTY = re.compile(rb"/(?:\.?/)+").sub
+_TAIL = re.compile(rb"[?#].*", re.DOTALL).sub
+"""What ends a path for an application that decodes before it looks for the end."""
 _TABS_AND_NEWLINES: Final = b"\t\n\r"
 
 
@@ -58,7 +60,7 @@ def _certain(routes: tuple[Route, ...], path: bytes, route: Route | None) -> boo
     for reading in readings:
         if _first_plain(routes, reading) is not route:
             return False
-        if guarded and not _guarded_alike(routes, reading.lower(), route):
+        if guarded and not _guarded_alike(routes, _fold(reading), route):
             return False
     return True
 
@@ -99,6 +101,12 @@ def _decode(text: bytes) -> bytes:
     return unquote_to_bytes(text).translate(None, _TABS_AND_NEWLINES)
 
 
+def _fold(text: bytes) -> bytes:
+    """Without differences of case, those of the two signs included that are ASCII letters when case is ignored: K (Kelvin)
+    and ſ (Unicode, CaseFolding.txt)."""
+    return text.lower().replace("\u212a".encode(), b"k").replace("\u017f".encode(), b"s")
+
+
 def _turn_backslashes(text: bytes) -> bytes:
     return text.replace(b"\\", b"/")
 
@@ -124,7 +132,7 @@ _STEPS: Final[list[tuple[int, Callable[[bytes], bytes]]]] = [
 def _plain(text: bytes) -> bytes:
     """Without parameters, doubled slashes and single dots. Any reading that does only some of this begins with the same
     names, if these are a route's."""
-    return _EMPTY(b"/", b"/" + _drop_parameters(text.partition(b"#")[0]))
+    return _EMPTY(b"/", b"/" + _drop_parameters(_TAIL(b"", text)))
 
 
 def _resolved(path: bytes) -> bytes:
@@ -157,7 +165,7 @@ def _guarded_alike(routes: tuple[Route, ...], folded: bytes, route: Route | None
     for other in routes:
         if found and len(other.path) < len(found[0].path):
             break
-        if _leads(_prefix(other.path).lower(), folded):
+        if _leads(_fold(_prefix(other.path)), folded):
             found.append(other)
     if route is None or route in found:
         return True

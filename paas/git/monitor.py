@@ -80,7 +80,7 @@ class Monitor:
                 self._crashed(data.decode("utf-8", "replace"))
             else:
                 self._do(*control.unpack(data))
-        except (Nonsense, ValueError, IndexError, RecursionError, struct.error) as error:
+        except (Nonsense, ValueError, TypeError, IndexError, RecursionError, struct.error) as error:
             _log(f"event=nonsense error={str(error)!r}")
             return False
         except PaasError as error:

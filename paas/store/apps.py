@@ -11,6 +11,7 @@ from paas.store.database import Tx, now, one
 from runtime.blocks import ID_COUNT
 from runtime.spec import ID_RANGE
 
+FORMER_NAMES = 10
 FORMER_NAME_S = 30 * 86400
 """So long somebody who uses the old name of an app is told the new one."""
 
@@ -83,6 +84,11 @@ def rename(tx: Tx, app_id: str, name: str) -> None:
     tx.execute("UPDATE app SET name = ? WHERE id = ?", (name, app_id))
     tx.execute("INSERT OR REPLACE INTO former_name VALUES (?, ?, ?)", (before, app_id, at + FORMER_NAME_S))
     tx.execute("DELETE FROM former_name WHERE name = ? OR until < ?", (name, at))
+    tx.execute(
+        "DELETE FROM former_name WHERE app_id = ?1 AND name NOT IN"
+        " (SELECT name FROM former_name WHERE app_id = ?1 ORDER BY until DESC LIMIT ?2)",
+        (app_id, FORMER_NAMES),
+    )
 
 
 def by_former_name(tx: Tx, name: str) -> App | None:

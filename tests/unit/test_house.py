@@ -116,3 +116,12 @@ def test_nothing_waits_by_a_call_that_knows_1024_descriptors_only(path: Path) ->
 def test_every_thread_is_one_that_cannot_end_in_silence(path: Path) -> None:
     started = _calls(path) & {"threading.Thread", "threading.Timer", "_thread.start_new_thread"}
     assert not started or path == ROOT / "paas/threads.py"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_expression_begins_a_line_with_white_space_that_crosses_lines(path: Path) -> None:
+    """`^\\s*` over many lines starts at each of them and runs over all that follow: quadratic, with the interpreter's
+    lock held, in what tenants send."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not any(start in node.value for start in (r"^\s*", r"^\s+")), f"line {node.lineno}"

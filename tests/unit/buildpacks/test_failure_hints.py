@@ -80,10 +80,12 @@ def test_hostile_output_costs_linear_time(tool: str) -> None:
         "'pkg-config --libs ",
     )
     line = "".join(word * 12 for word in words)
+    blank = ["The build backend returned an error", "Failed to build `x @ file:"]
 
     def seconds(lines: int) -> float:
         began = time.process_time()
         named_cause(TABLES[tool][:-1], [line] * lines)
+        named_cause(TABLES[tool][:-1], [*blank, *[" " * 600] * lines])
         return time.process_time() - began
 
     seconds(10)

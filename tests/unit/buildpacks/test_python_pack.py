@@ -216,3 +216,8 @@ def test_missing_server_is_named() -> None:
     result = planned({"requirements.txt": "flask==3", "app.py": "app = 1\n"})
     assert result.default_processes == {}
     assert "add gunicorn to serve app:app" in result.warnings[-1]
+
+
+def test_an_entry_point_of_nothing_but_newlines_is_read_at_once() -> None:
+    """It took an hour, with the interpreter's lock held, when the search could begin at each of them."""
+    plan(DictTree({"requirements.txt": "", "app.py": "\n" * (1 << 20)}))

@@ -135,6 +135,21 @@ def test_no_reader_gets_round_a_path() -> None:
     assert passed > 10_000
 
 
+@pytest.mark.parametrize("target", ["/admin%3fx", "/admin%3F", "/a/..%2fadmin%3f/x"])
+def test_a_decoded_question_mark_ends_a_path_for_some(target: str) -> None:
+    assert found(table(OPEN, GUARDED), target) != "site"
+
+
+@pytest.mark.parametrize("target", ["/tas%E2%84%AAs", "/ta%C5%BFks", "/TA%c5%bf%e2%84%aaS/x"])
+def test_signs_that_are_letters_when_case_is_ignored_get_round_no_guard(target: str) -> None:
+    routes = [
+        {"host": "a.test", "path": path, "app": app, "pool": "p", "flags": flags}
+        for path, app, flags in (("/", "site", OPEN), ("/tasks", "tasks", GUARDED))
+    ]
+    pool = [{"id": "i1", "address": "10.0.0.1", "port": 5000}]
+    assert found(parse({"generation": 1, "routes": routes, "pools": {"p": pool}}, {}), target) is None
+
+
 def test_what_would_take_long_to_read_leads_nowhere() -> None:
     assert found(table(OPEN, GUARDED), "/" + "x;y/" * 250 + "%20") == "site"
     assert found(table(OPEN, GUARDED), "/" + "x;y/" * 260 + "%20") is None

@@ -374,3 +374,12 @@ def test_an_old_name_leads_to_the_app_for_a_while(store: Store, monkeypatch: pyt
         apps.set_destroying(tx, app.id)
         assert apps.by_former_name(tx, "third") is None
         assert other.name == "second"
+
+
+def test_an_app_leaves_its_latest_names_behind_and_no_more(store: Store) -> None:
+    with store.write() as tx:
+        app = apps.create(tx, "n0", None)
+        for number in range(1, 40):
+            apps.rename(tx, app.id, f"n{number}")
+        known = [number for number in range(40) if apps.by_former_name(tx, f"n{number}")]
+    assert known == list(range(39 - apps.FORMER_NAMES, 39))
