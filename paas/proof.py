@@ -1,4 +1,4 @@
-"""The proof of a login over SSH: what the client signed, so that whoever must believe the login can check it. Pure.
+"""The proof of a login over SSH: what the client signed, so that whoever must believe the login can check it.
 
 The client's key signs the number of the session together with the request (RFC 4252, section 7). The process that
 reads what strangers send can hand such a signature on, and cannot make one.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -33,28 +35,30 @@ _HASHES: dict[str, HashAlgorithm] = {
 
 @dataclass(frozen=True)
 class Proof:
-    """One login: `session` is the number of the SSH session, `signature` as it came, `fingerprint` names the key."""
+    """One login: `session` is the number of the SSH session, `signature` as it came, `fingerprint` names the key.
+    `connection` is drawn by the monitor, which alone knows that this session is that connection's."""
 
     session: bytes
     login: str
     algorithm: str
     fingerprint: str
     signature: bytes
+    connection: str
 
     def encode(self) -> str:
         """Words for `decode`, fit for a header."""
         binary = (base64.b64encode(part).decode() for part in (self.session, self.signature))
-        return " ".join((self.login, self.algorithm, self.fingerprint, *binary))
+        return " ".join((self.login, self.algorithm, self.fingerprint, self.connection, *binary))
 
     @classmethod
     def decode(cls, text: str) -> Proof:
         """Raises ValueError."""
-        login, algorithm, fingerprint, session, signature = text.split(" ")
+        login, algorithm, fingerprint, connection, session, signature = text.split(" ")
         try:
             numbers = [base64.b64decode(part, validate=True) for part in (session, signature)]
         except binascii.Error as error:
             raise ValueError("no base64") from error
-        return cls(numbers[0], login, algorithm, fingerprint, numbers[1])
+        return cls(numbers[0], login, algorithm, fingerprint, numbers[1], connection)
 
     def holds(self, public_key: str) -> bool:
         """Whether the signature is by this key (`type base64`, as the store has it) and for this session."""
@@ -90,6 +94,24 @@ class Proof:
             key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(_HASHES[self.algorithm]))
         else:
             raise ValueError("another kind of key")
+
+
+class Sessions:
+    """Which connection each session is of. May be used by several threads; remembers the newest `most`."""
+
+    def __init__(self, most: int = 20_000) -> None:
+        self._most = most
+        self._connections: OrderedDict[bytes, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def is_of(self, proof: Proof) -> bool:
+        """Whether a proof that holds is not that of another connection, handed on once more."""
+        with self._lock:
+            first = self._connections.setdefault(proof.session, proof.connection)
+            self._connections.move_to_end(proof.session)
+            while len(self._connections) > self._most:
+                self._connections.popitem(last=False)
+        return first == proof.connection
 
 
 def _string(part: bytes) -> bytes:

@@ -19,7 +19,7 @@ from paas.api.context import Context, context
 from paas.errors import Forbidden, NotFound, Unauthorized
 from paas.model import App, User
 from paas.names import shown
-from paas.proof import HEADER, Proof
+from paas.proof import HEADER, Proof, Sessions
 from paas.store import Tx, apps, keys, tokens
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -135,6 +135,9 @@ def _local(where: Context, uid: int) -> Principal:
     return Principal(user.name, user, user.is_admin, "git")
 
 
+_sessions = Sessions()
+
+
 def _proven(where: Context, text: str) -> User:
     """Whom the git server speaks for: not whom it names, but whose key signed the login. Raises Unauthorized."""
     try:
@@ -144,7 +147,7 @@ def _proven(where: Context, text: str) -> User:
     with where.store.read() as tx:
         key = keys.get(tx, proof.fingerprint)
         user = keys.user_of(tx, proof.fingerprint)
-    if key is None or user is None or not proof.holds(key.public_key):
+    if key is None or user is None or not proof.holds(key.public_key) or not _sessions.is_of(proof):
         raise Unauthorized("This login is not proven, or its key has been removed.", "Log in again.")
     return user
 

@@ -1,11 +1,13 @@
 """Who logs in, judged beside the process that reads what strangers send: it hands on what they signed.
 
-The number of an SSH session is the first hash of it that the host key signs, and the host key signs here only: a
-signature that holds for this number was made for this connection. The api judges it again with every request.
+The number of an SSH session is the first hash of it that the host key signs, and the host key signs here only. A speaker
+that has been taken over may name an old hash, for which it has a signature: so each connection has a name of its own, and
+the api, which judges the signature with every request, takes a session from the connection alone that brought it first.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +45,7 @@ class Gate:
         self._api_socket = api_socket
         self._on_login = on_login
         self._session: bytes | None = None
+        self._connection = secrets.token_hex(16)
         self._questions = 0
         self.user: str | None = None
         self.proof: Proof | None = None
@@ -68,7 +71,14 @@ class Gate:
         self._count()
         if self._session is None or given.login not in LOGINS or given.algorithm not in ALGORITHMS:
             raise Nonsense("a proof out of turn")
-        proof = Proof(self._session, given.login, given.algorithm, fingerprint(given.key), given.signature)
+        proof = Proof(
+            self._session,
+            given.login,
+            given.algorithm,
+            fingerprint(given.key),
+            given.signature,
+            self._connection,
+        )
         try:
             user = Api(self._api_socket, proof).user()
         except PaasError:

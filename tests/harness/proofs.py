@@ -39,4 +39,4 @@ def signed_by(name: str, session: bytes, login: str = "paas") -> bytes:
 def proof_of(name: str) -> Proof:
     """A login of a session of its own."""
     session, fingerprint = os.urandom(32), parse(public_key(name)).fingerprint
-    return Proof(session, "paas", "ssh-ed25519", fingerprint, signed_by(name, session))
+    return Proof(session, "paas", "ssh-ed25519", fingerprint, signed_by(name, session), "c1")

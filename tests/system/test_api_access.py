@@ -204,6 +204,8 @@ def test_the_git_server_speaks_for_nobody_who_has_not_signed(api: Api, everybody
         assert api.ask("GET", "/v1/whoami", who=git, headers={HEADER: words}).status == 401
     assert api.ask("GET", "/v1/whoami", who=git, headers={"X-Paas-User": "ann"}).status == 401
     assert api.ask("GET", "/v1/whoami", who=git, headers={HEADER: eve.encode()}).json["user"] == "eve"
+    again = replace(eve, connection="another")
+    assert api.ask("GET", "/v1/whoami", who=git, headers={HEADER: again.encode()}).status == 401
 
 
 def test_a_removed_key_ends_what_it_has_opened(api: Api, everybody: dict[str, As]) -> None:

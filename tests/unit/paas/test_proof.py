@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from harness.proofs import wire
 
-from paas.proof import Proof
+from paas.proof import Proof, Sessions
 from paas.publickey import parse
 
 SESSION = bytes(range(32))
@@ -55,7 +55,7 @@ def made(algorithm: str, session: bytes = SESSION, login: str = "paas") -> Proof
     request = b"\x32" + wire(login.encode(), b"ssh-connection", b"publickey") + b"\x01"
     signature = sign(key, wire(session) + request + wire(algorithm.encode(), blob))
     return Proof(
-        session, login, algorithm, parse(public(key)).fingerprint, wire(algorithm.encode(), signature)
+        session, login, algorithm, parse(public(key)).fingerprint, wire(algorithm.encode(), signature), "c1"
     )
 
 
@@ -98,7 +98,7 @@ def test_numbers_of_an_ecdsa_signature_may_be_anything(bits: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ann", "a b c d e f", "paas x SHA256:x ! AA==", "paas x SHA256:x AA== é"]
+    "text", ["", "ann", "a b c d e f", "paas x SHA256:x c1 ! AA==", "paas x SHA256:x c1 AA== é"]
 )
 def test_what_is_no_proof_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
@@ -108,3 +108,12 @@ def test_what_is_no_proof_is_a_value_error(text: str) -> None:
 @pytest.mark.parametrize("key", ["", "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-dss AAAA", "é é"])
 def test_a_key_that_is_none_proves_nothing(key: str) -> None:
     assert not made("ssh-ed25519").holds(key)
+
+
+def test_a_session_is_taken_from_the_connection_alone_that_brought_it_first() -> None:
+    sessions, proof = Sessions(most=3), made("ssh-ed25519")
+    assert sessions.is_of(proof) and sessions.is_of(proof)
+    assert not sessions.is_of(replace(proof, connection="c2"))
+    for number in range(10):
+        assert sessions.is_of(replace(proof, session=bytes([number]) * 32))
+    assert len(sessions._connections) == 3
