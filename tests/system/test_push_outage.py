@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from harness.platform import Platform, commit, wait_for
 
 _SLOW = """\
@@ -51,6 +52,7 @@ def kill_api(platform: Platform, seconds: float) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_deployment_that_goes_on_without_the_api_is_told_as_it_ends(platform: Platform) -> None:
     source = {
         "Procfile": "web: python3 app.py\n",

@@ -267,7 +267,7 @@ def test_g5_object_of_another_app_is_no_base(daemon: GitDaemon, ann: Client) -> 
     assert "other" not in daemon.platform.apps
 
 
-@pytest.mark.parametrize("count", [2, 3000, 80_000])
+@pytest.mark.parametrize("count", [2, 3000, pytest.param(80_000, marks=pytest.mark.long)])
 def test_g5_many_refs_are_refused_like_two(daemon: GitDaemon, ann: Client, count: int) -> None:
     commands = [(ZERO, "1" * 40, b"refs/heads/b%d" % number) for number in range(count)]
     report, read = RawPush(ann).send(commands, b"")
