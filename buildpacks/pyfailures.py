@@ -22,6 +22,15 @@ _GIT = (
         _TOKEN,
     ),
     Hint(
+        (
+            "Git operation failed",
+            f"unable to access '{_HOST}",
+            "Could not resolve host|Failed to connect|timed out",
+        ),
+        "{host}, where a git repository of the requirements is, cannot be reached",
+        "Check the network and the name servers of the server: paas doctor",
+    ),
+    Hint(
         ("Git operation failed", f"could not read Username for '{_HOST}'"),
         "the git repository at {host} wants a login",
         _TOKEN,
@@ -89,7 +98,7 @@ _VERSIONS = (
             r"Wheels are available for `(?P<name>[^`]+)` \(v(?P<version>[^)]+)\) on the following platforms: (?P<only>.+)",
         ),
         "{name} {version} has no wheel for this machine, only for {only}",
-        'Where the app runs without it, say so in the requirements: {name}; sys_platform != "linux"',
+        'Where the app runs without it, end its line with: ; sys_platform != "linux"',
     ),
     Hint(
         rf"[Bb]ecause {_NAME}(?:[<>=!]\S+)? has no wheels with a matching platform tag",

@@ -55,7 +55,7 @@ def _lock(path: Path, home: Path) -> int:
         pid, _, holder = said.partition("\n")
         raise Conflict(
             f"A server (pid {pid or 'unknown'}) already runs on {holder.strip() or home}.",
-            "Stop it first, or choose another folder with --home.",
+            "Stop it first.",
         ) from error
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n{home}\n".encode(), 0)

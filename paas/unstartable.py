@@ -47,7 +47,7 @@ def _said(what: str, why: str) -> Unstartable:
     if why in ("command not found", "not found") and "/" not in what:
         return _missing(what)
     if why == "Permission denied":
-        hint = f"Make it executable and push again: git update-index --chmod=+x {file}"
+        hint = f"Make it executable, commit, and push again: git update-index --chmod=+x {file}"
         return Unstartable(what, NOT_EXECUTABLE, f"{what} is not executable.", hint)
     if why == "Is a directory":
         return Unstartable(what, NOT_EXECUTABLE, f"{what} is a folder.", "Name the program in it.")

@@ -50,6 +50,10 @@ FOREIGN = {
     "pipelines": "There are no pipelines. Try a release beside the serving one: paas canary", "checks": "See docs/deployments.md: health checks are set in app.json.",
     "buildpacks": "The language is recognised; app.json may name `buildpacks`. See docs/builds.md.",
     "update": "The server's own: pip install --upgrade, then start it again.", "version": "See: paas --version",
+    "certs:auto": "See: paas certs, paas certs:auto:enable, paas certs:auto:disable", "drains": "There are no drains. Follow the lines: paas logs -t",
+    "apps:transfer": PEOPLE, "rename": "See: paas apps:rename NAME", "apps:delete": "Destroy an app: paas apps:destroy APP",
+    "config:edit": "Config vars: paas config:set NAME=VALUE", "container": "No containers are pushed. " + PUSH,
+    "regions": "A platform is one machine: paas server:status",
     "auth:login": "See: paas login URL", "backup": "Stop the server and copy its home; see docs/operating.md.",
 }  # fmt: skip
 """A word, or the topic before its colon → what to do instead."""
