@@ -52,7 +52,7 @@ $(VENV)/.made-dev: $(VENV)/.made
 
 setup: $(VENV)/.made
 	$(call install,$(PACKAGES))
-	@$(BIN)/python -P -c 'from paas.accounts import ensure_accounts; ensure_accounts()'
+	@$(BIN)/python -P -c 'from paas.host.accounts import ensure_accounts; ensure_accounts()'
 	@$(BIN)/python -P -m runtime.stack create debian-12 --stacks $(STACKS)
 	$(compile_core)
 
@@ -64,8 +64,9 @@ demo: setup
 
 test: setup-dev
 	$(BIN)/python -P -m router.core
-	ROUTER_CORE=pure $(BIN)/python -m pytest -q -m "not long" tests/unit/router
-	ROUTER_CORE=compiled PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m "not long" tests/unit tests/system
+	ROUTER_CORE=pure $(BIN)/python -m pytest -q -n auto -m "not long" tests/unit/router
+	ROUTER_CORE=compiled $(BIN)/python -m pytest -q -n auto -m "not long" tests/unit
+	ROUTER_CORE=compiled PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m "not long" tests/system
 
 test-long: setup-dev
 	$(call install,$(LONG_PACKAGES))

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from runtime.layout import Layout
+from runtime.home import Layout
 
 PLATFORM_FILE_BYTES = 4 * 1024 * 1024
 MAX_LINE_BYTES = 10_000

@@ -21,8 +21,8 @@ if __name__ == "__main__":  # before anything that may be compiled is imported
     except core.BuildFailed as error:
         sys.exit(f"router: {error}")
 
-from router.document import parse
-from router.proxy import Limits
+from router.rules.tablefile import parse
+from router.shared import Limits
 from router.worker import Worker, listen
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from router import core
-from router.document import Draft, TableError
-from router.exposition import CONTENT_TYPE, render
-from router.loop import Loop
-from router.pieces import Pieces, load, release, save
-from router.proxy import Proxy, StaleTable
-from router.stream import BROKEN, READ_BYTES, Stream
-from router.table import RouteTable
+from router.io.loop import Loop
+from router.io.stream import BROKEN, READ_BYTES, Stream
+from router.report.exposition import CONTENT_TYPE, render
+from router.rules.pieces import Pieces, load, release, save
+from router.rules.table import RouteTable
+from router.rules.tablefile import Draft, TableError
+from router.shared import Proxy, StaleTable
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 LARGE_BYTES: Final = 16 * 1024

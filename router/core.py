@@ -8,6 +8,7 @@ been built the Python sources run. `python -m router.core` builds (it needs mypy
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import shutil
 import subprocess
@@ -22,34 +23,34 @@ import router
 PACKAGE: Final = Path(__file__).resolve().parent
 COMPILED: Final = PACKAGE / "_compiled"
 MODULES: Final = [
-    "access",
-    "arrival",
-    "backend",
-    "choice",
-    "chunked",
-    "client",
+    "back.connection",
+    "back.health",
     "control",
-    "document",
-    "exchange",
-    "forward",
-    "health",
-    "http2",
-    "http2fields",
-    "http2stream",
-    "lines",
-    "loop",
-    "metrics",
-    "paths",
-    "pieces",
-    "proxy",
-    "proxyprotocol",
-    "relay",
-    "request",
-    "response",
-    "secure",
-    "stream",
-    "table",
-    "tunnel",
+    "front.entrance",
+    "front.h2",
+    "front.h2stream",
+    "front.http1",
+    "io.loop",
+    "io.stream",
+    "io.tls",
+    "middle.bulk",
+    "middle.exchange",
+    "middle.tunnel",
+    "report.access",
+    "report.metrics",
+    "rules.choice",
+    "rules.paths",
+    "rules.pieces",
+    "rules.table",
+    "rules.tablefile",
+    "shared",
+    "wire.chunked",
+    "wire.h2fields",
+    "wire.heads",
+    "wire.proxyprotocol",
+    "wire.request",
+    "wire.response",
+    "wire.rewrite",
 ]
 """What is compiled: everything that touches each request. The rest is glue."""
 
@@ -73,11 +74,17 @@ def lacking() -> str:
     return "" if headers else "header files of Python"
 
 
+def _sources() -> list[Path]:
+    """Every source of the router, those of its rooms too."""
+    rooms = [PACKAGE, *(path.parent for path in PACKAGE.glob("*/__init__.py"))]
+    return sorted(path for room in rooms for path in room.glob("*.py"))
+
+
 def digest() -> str:
     """Sixteen hex digits that stand for these sources and this Python."""
     sources = hashlib.sha256((sysconfig.get_config_var("SOABI") or sys.version).encode())
-    for path in sorted(PACKAGE.glob("*.py")):
-        sources.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in _sources():
+        sources.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0")
     return sources.hexdigest()[:16]
 
 
@@ -90,14 +97,17 @@ def load(wanted: str | None = None) -> str:
         if wanted == "compiled":
             raise BuildFailed(f"{folder} does not exist: run python -m router.core")
         return "pure"
-    sys.path.insert(0, str(folder))
+    sys.path.insert(0, str(folder))  # the code that all compiled modules share lies at its top
     router.__path__.insert(0, str(folder / "router"))
+    for room in {name.rpartition(".")[0] for name in MODULES} - {""}:
+        package = importlib.import_module(f"router.{room}")
+        package.__path__.insert(0, str(folder / "router" / room))
     return "compiled"
 
 
 def loaded() -> str:
     """Which core was loaded: by the kind of file that a module came from."""
-    module = sys.modules.get("router.stream")
+    module = sys.modules.get("router.io.stream")
     return "compiled" if str(getattr(module, "__file__", "")).endswith(".so") else "pure"
 
 
@@ -109,7 +119,9 @@ def build() -> Path:
     with tempfile.TemporaryDirectory(prefix="router-core-") as work:
         room = Path(work)
         shutil.copytree(PACKAGE, room / "router", ignore=shutil.ignore_patterns("_compiled", "__pycache__"))
-        (room / "setup.py").write_text(_SETUP.format(files=[f"router/{name}.py" for name in MODULES]))
+        (room / "setup.py").write_text(
+            _SETUP.format(files=[f"router/{name.replace('.', '/')}.py" for name in MODULES])
+        )
         command = [sys.executable, "setup.py", "build_ext", "--build-lib", "out", "--build-temp", "temp"]
         result = subprocess.run(command, cwd=room, capture_output=True, text=True)
         if result.returncode:

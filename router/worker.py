@@ -14,13 +14,13 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
-from router.arrival import PROTOCOLS, Entrance, Guests
 from router.control import ControlServer, load_table
-from router.document import TableError
-from router.pieces import Pieces, load, release
-from router.proxy import Limits, Proxy, StaleTable
-from router.tickets import Tickets
-from router.tls import Certificates, be_quiet
+from router.front.entrance import PROTOCOLS, Entrance, Guests
+from router.io.certificates import Certificates, be_quiet
+from router.io.tickets import Tickets
+from router.rules.pieces import Pieces, load, release
+from router.rules.tablefile import TableError
+from router.shared import Limits, Proxy, StaleTable
 
 ACCEPT_BATCH: Final = 64
 RESERVED_FDS: Final = 512

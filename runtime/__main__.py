@@ -23,10 +23,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from runtime import frames, spawner, stack
+from runtime import frames
 from runtime.client import Spawner, SpawnerError
-from runtime.layout import Layout
+from runtime.home import Layout
+from runtime.spawner import server
 from runtime.spec import ContainerSpec, Limits, Log, SpecError, Terminal
+from runtime.stack import build
 
 _STACKS = Path("/var/cache/paas/stacks")
 _ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/app"}
@@ -79,7 +81,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "id").exists():
         (home / "id").write_text(secrets.token_hex(3) + "\n")
-    return spawner.main(["--home", str(home), "--stacks", str(arguments.stacks)])
+    return server.main(["--home", str(home), "--stacks", str(arguments.stacks)])
 
 
 def _layout(arguments: argparse.Namespace) -> Layout:
@@ -96,7 +98,7 @@ def _spec(arguments: argparse.Namespace, client: Spawner) -> ContainerSpec:
         return ContainerSpec.from_json(json.loads(text))
     if not arguments.argv:
         raise ValueError("what is to be run? Give a command after --")
-    found = stack.load(arguments.stacks, arguments.stack)
+    found = build.load(arguments.stacks, arguments.stack)
     if found is None:
         raise ValueError(f"there is no stack {arguments.stack} in {arguments.stacks}")
     return ContainerSpec(

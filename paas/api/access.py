@@ -16,10 +16,10 @@ from typing import Any, TypeVar, cast
 from flask import g, request
 
 from paas.api.context import Context, context
-from paas.errors import Forbidden, NotFound, Unauthorized
-from paas.model import App, User
-from paas.names import shown
-from paas.proof import HEADER, Proof, Sessions
+from paas.keys.proof import HEADER, Proof, Sessions
+from paas.nouns.errors import Forbidden, NotFound, Unauthorized
+from paas.nouns.model import App, User
+from paas.nouns.names import shown
 from paas.store import Tx, apps, keys, tokens
 
 V = TypeVar("V", bound=Callable[..., Any])

@@ -14,9 +14,9 @@ from paas.api.context import Context, context, spawner_errors
 from paas.api.domains import host_names
 from paas.api.shapes import app_json
 from paas.api.users import first_administrator
-from paas.errors import BadInput, Conflict, PaasError
-from paas.model import App
-from paas.names import AppName, BranchName
+from paas.nouns.errors import BadInput, Conflict, PaasError
+from paas.nouns.model import App
+from paas.nouns.names import AppName, BranchName
 from paas.store import apps, certificates, events, routing
 
 routes = Blueprint("apps", __name__)

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from flask import request
 
-from paas.errors import BadInput
-from paas.names import shown
+from paas.nouns.errors import BadInput
+from paas.nouns.names import shown
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 6

@@ -8,17 +8,17 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from paas import workers
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, whole
 from paas.api.context import Context, context
-from paas.api.deploys import deploy
+from paas.api.releasing import deploy
 from paas.api.streams import Cancelled, Emit, stream
-from paas.canary import begin, come_up, follow, running
-from paas.capacity import admitted
-from paas.model import App, Canary
-from paas.names import MAX_QUANTITY, release_number
-from paas.release import Change
+from paas.front import workers
+from paas.nouns.model import App, Canary
+from paas.nouns.names import MAX_QUANTITY, release_number
+from paas.release.canary import begin, come_up, follow, running
+from paas.release.capacity import admitted
+from paas.release.release import Change
 from paas.store import Tx, apps, canaries, events, formations, instances
 
 routes = Blueprint("canary", __name__)

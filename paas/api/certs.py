@@ -7,16 +7,16 @@ from typing import Any
 
 from flask import Blueprint
 
-from paas import edge
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean
 from paas.api.context import Context, context
 from paas.api.domains import host_names
-from paas.certificates import AutoCertificate, Certificate, belongs, due_at, served
-from paas.errors import BadInput, NotFound
-from paas.model import App
-from paas.names import DomainName, shown
-from paas.settings import Address
+from paas.front import files
+from paas.nouns.certificates import AutoCertificate, Certificate, belongs, due_at, served
+from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.model import App
+from paas.nouns.names import DomainName, shown
+from paas.nouns.settings import Address
 from paas.store import Tx, certificates, domains, events
 
 routes = Blueprint("certs", __name__)
@@ -78,7 +78,7 @@ def add_platform() -> tuple[dict[str, Any], int]:
 
 
 def _add(app: App | None) -> tuple[dict[str, Any], int]:
-    from paas import x509
+    from paas.tls import x509
 
     data = body(required={"domain": _host, "certificate": _pem, "key": _pem})
     with context().store.read() as tx:
@@ -103,8 +103,8 @@ def _host(value: Any) -> str:
 @routes.post("/v1/apps/<app_name>/certs/generate")
 @needs(Access.APP)
 def generate(app_name: str) -> tuple[dict[str, Any], int]:
-    from paas import x509
-    from paas.authority import development_ca
+    from paas.tls import x509
+    from paas.tls.development_ca import development_ca
 
     where, app = context(), the_app()
     domain = body(required={"domain": _host})["domain"]
@@ -116,7 +116,7 @@ def generate(app_name: str) -> tuple[dict[str, Any], int]:
 
 def _keep(app: App | None, domain: str, pair: Any, source: str) -> dict[str, Any]:
     where, who, app_id = context(), principal(), app.id if app else None
-    file = edge.put(where.layout.edge, "certificates", ".pem", pair.pem)
+    file = files.put(where.layout.edge, "certificates", ".pem", pair.pem)
     row = pair.row(app_id, domain, file=file, source=source, now=time.time())
     with where.store.write() as tx:
         check_domain(tx, app, where, domain)
@@ -229,7 +229,7 @@ def _why_not(domain: str) -> str:
 @routes.get("/v1/certs/ca")
 @needs(Access.USER)
 def show_ca() -> dict[str, str]:
-    from paas.authority import development_ca
+    from paas.tls.development_ca import development_ca
 
     return {"certificate": development_ca(context().layout).chain_pem.decode()}
 

@@ -9,11 +9,11 @@ from flask import Blueprint, Response
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, dict_of, list_of, query, text
 from paas.api.context import context
-from paas.api.deploys import deploy
-from paas.errors import BadInput, NotFound
-from paas.model import App
-from paas.names import ConfigName, check_config, config_value, release_number, shown
-from paas.release import Change
+from paas.api.releasing import deploy
+from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.model import App
+from paas.nouns.names import ConfigName, check_config, config_value, release_number, shown
+from paas.release.release import Change
 from paas.store import Tx, configs, releases
 
 routes = Blueprint("config", __name__)

@@ -10,12 +10,14 @@ from typing import Any, cast
 
 from flask import current_app
 
-from paas import logs, presence, routed
-from paas.errors import PaasError, Unavailable, from_json
-from paas.settings import Settings
+from paas import logs
+from paas.daemon import presence
+from paas.front import applied as routed
+from paas.nouns.errors import PaasError, Unavailable, from_json
+from paas.nouns.settings import Settings
 from paas.store import Store, poke
 from runtime.client import Spawner, SpawnerError
-from runtime.layout import Layout
+from runtime.home import Layout
 
 APPLIED_S = 3.0
 """How long an answer waits for the router's workers."""

@@ -10,10 +10,10 @@ from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body
 from paas.api.context import Context, context
 from paas.api.shapes import domain_json
-from paas.errors import BadInput
-from paas.model import App
-from paas.names import DomainPath
-from paas.routing import check_size
+from paas.front.settings import check_size
+from paas.nouns.errors import BadInput
+from paas.nouns.model import App
+from paas.nouns.names import DomainPath
 from paas.store import Tx, certificates, domains, events, routing
 
 routes = Blueprint("domains", __name__)

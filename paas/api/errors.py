@@ -8,7 +8,7 @@ import secrets
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from paas.errors import PaasError, of_files
+from paas.nouns.errors import PaasError, of_files
 
 _log = logging.getLogger("paas.api")
 

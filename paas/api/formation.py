@@ -12,15 +12,23 @@ from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body as json_body
 from paas.api.bodies import dict_of, fields, raw_body, text, whole
 from paas.api.context import Context, context, spawner_errors
-from paas.api.deploys import deploy
+from paas.api.releasing import deploy
 from paas.api.shapes import formation_json, image_of, limits_json, release_of
 from paas.api.streams import Cancelled, Emit, stream
-from paas.capacity import admitted
-from paas.deploy import follow_formation, restart
-from paas.errors import BadInput, Conflict, DeployFailed, NotFound
-from paas.model import App, Image
-from paas.names import MAX_QUANTITY, InstanceName, ProcessType, check_limit, quantity, scalable, shown_limit
-from paas.release import Change
+from paas.nouns.errors import BadInput, Conflict, DeployFailed, NotFound
+from paas.nouns.model import App, Image
+from paas.nouns.names import (
+    MAX_QUANTITY,
+    InstanceName,
+    ProcessType,
+    check_limit,
+    quantity,
+    scalable,
+    shown_limit,
+)
+from paas.release.capacity import admitted
+from paas.release.deployment import follow_formation, restart
+from paas.release.release import Change
 from paas.store import Tx, apps, events, formations, instances
 
 routes = Blueprint("formation", __name__)

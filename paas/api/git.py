@@ -12,9 +12,9 @@ from paas.api.apps import create_app
 from paas.api.bodies import body, boolean, raw_body, text, whole
 from paas.api.context import Context, context
 from paas.api.streams import Cancelled, Emit, stream
-from paas.errors import NotFound
-from paas.model import App
-from paas.names import AppName
+from paas.nouns.errors import NotFound
+from paas.nouns.model import App
+from paas.nouns.names import AppName
 from paas.store import apps, deployments
 
 routes = Blueprint("git", __name__)
@@ -52,7 +52,7 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
 
 
 def _repository(where: Context, app: App) -> dict[str, Any]:
-    from paas.resume import mark
+    from paas.release.resume import mark
 
     with where.store.read() as tx:
         live = deployments.pushed_commit(tx, app.id)
@@ -78,8 +78,8 @@ def push(app_name: str) -> Response:
 
     With `last_deployment` and `last_release`, as they were before: go on to tell of a push whose answer broke off.
     """
-    from paas.push import PushRequest, run_push
-    from paas.resume import Mark, resume_push
+    from paas.release.pipeline import PushRequest, run_push
+    from paas.release.resume import Mark, resume_push
 
     where, app, who = context(), the_app(), principal()
     told = body(required={"commit": text, "tree": text}, optional=_TOLD)

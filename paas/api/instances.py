@@ -10,8 +10,8 @@ from paas.api.access import Access, needs, the_app
 from paas.api.bodies import boolean, query
 from paas.api.context import Context, context
 from paas.api.shapes import image_of, limits_json, release_of
-from paas.model import CANARY, App, FormationEntry, Image, Instance, Release
-from paas.specs import WEB
+from paas.nouns.model import CANARY, App, FormationEntry, Image, Instance, Release
+from paas.runs.specs import WEB
 from paas.store import Tx, canaries, formations, instances, releases
 from runtime.client import SpawnerError
 

@@ -11,8 +11,8 @@ from paas.api.bodies import body, text
 from paas.api.context import context
 from paas.api.shapes import key_json
 from paas.api.users import meant, user_name
-from paas.errors import Conflict, NotFound
-from paas.publickey import parse
+from paas.keys.publickey import parse
+from paas.nouns.errors import Conflict, NotFound
 from paas.store import events, keys, users
 
 routes = Blueprint("keys", __name__)

@@ -15,10 +15,10 @@ from paas.api.bodies import boolean, query, whole
 from paas.api.context import context
 from paas.api.seats import places
 from paas.api.streams import line_stream
-from paas.errors import BadInput
 from paas.logs import Follower, Query, stamp, tail
-from paas.model import App
-from paas.names import InstanceName, ProcessType, release_number, shown
+from paas.nouns.errors import BadInput
+from paas.nouns.model import App
+from paas.nouns.names import InstanceName, ProcessType, release_number, shown
 from paas.store import Tx, instances
 
 routes = Blueprint("logs", __name__)

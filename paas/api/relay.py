@@ -9,8 +9,8 @@ from functools import partial
 
 from flask import Response, request
 
-from paas import threads
-from paas.errors import BadInput, Unavailable
+from paas.daemon import threads
+from paas.nouns.errors import BadInput, Unavailable
 
 PROTOCOL = "paas-attach"
 _CHUNK = 65536

@@ -10,11 +10,11 @@ from flask import Blueprint, Response
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, query, whole
 from paas.api.context import context
-from paas.api.deploys import deploy
+from paas.api.releasing import deploy
 from paas.api.shapes import build_json, release_json
-from paas.errors import NotFound
-from paas.names import release_number
-from paas.release import Change, rollback_target
+from paas.nouns.errors import NotFound
+from paas.nouns.names import release_number
+from paas.release.release import Change, rollback_target
 from paas.store import builds, configs, images, releases
 
 routes = Blueprint("releases", __name__)

@@ -7,13 +7,13 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from paas import workers
 from paas.api.access import Access, needs, principal
 from paas.api.context import context
-from paas.errors import Unavailable
+from paas.front import workers
+from paas.nouns.errors import Unavailable
 from paas.store import apps
-from router.exposition import CONTENT_TYPE, merge
-from router.metrics import BUCKETS_S, UNKNOWN
+from router.report.exposition import CONTENT_TYPE, merge
+from router.report.metrics import BUCKETS_S, UNKNOWN
 
 routes = Blueprint("router", __name__)
 

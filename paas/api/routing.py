@@ -8,14 +8,11 @@ from typing import Any
 
 from flask import Blueprint
 
-from paas import edge
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, dict_of, fields, list_of, text
 from paas.api.context import Context, context
-from paas.errors import BadInput, NotFound
-from paas.model import App
-from paas.names import DomainPath, UserName, shown
-from paas.routing import (
+from paas.front import files
+from paas.front.settings import (
     APP_WIDE,
     AUTH,
     BY_NAME,
@@ -30,9 +27,12 @@ from paas.routing import (
     setting,
     shown_values,
 )
+from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.model import App
+from paas.nouns.names import DomainPath, UserName, shown
 from paas.store import Tx, domains, events, routing
-from router.errors import FAILURES
-from router.policy import hash_password
+from router.rules.failures import FAILURES
+from router.rules.policy import hash_password
 
 routes = Blueprint("routing", __name__)
 
@@ -201,7 +201,7 @@ def _page(value: Any) -> bytes:
 
 
 def _keep_page(where: Context, data: bytes) -> str:
-    return edge.put(where.layout.edge, "pages", ".html", data)
+    return files.put(where.layout.edge, "pages", ".html", data)
 
 
 def _json(found: routing.Routing) -> dict[str, Any]:

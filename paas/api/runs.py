@@ -9,18 +9,18 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from paas import threads
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean, dict_of, fields, list_of, text, whole
 from paas.api.context import Context, context, spawner_errors
 from paas.api.relay import connect, relay, wants_upgrade
 from paas.api.seats import places
 from paas.api.shapes import image_of, release_of
-from paas.errors import BadInput, Conflict, NotFound, PaasError
-from paas.lifecycle import WrongTransition
-from paas.model import App, Instance
-from paas.names import ConfigName, config_value, shown
-from paas.specs import run_spec
+from paas.daemon import threads
+from paas.nouns.errors import BadInput, Conflict, NotFound, PaasError
+from paas.nouns.lifecycle import WrongTransition
+from paas.nouns.model import App, Instance
+from paas.nouns.names import ConfigName, config_value, shown
+from paas.runs.specs import run_spec
 from paas.store import configs, events, instances
 from runtime.spec import Terminal
 

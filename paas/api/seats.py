@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from paas.api.access import Principal
-from paas.errors import Unavailable
+from paas.nouns.errors import Unavailable
 
 LOCAL_THREADS = 96
 REMOTE_THREADS = 64

@@ -29,9 +29,9 @@ from paas.api.access import peer_uid
 from paas.api.app import create_app
 from paas.api.context import Context
 from paas.api.seats import LOCAL_THREADS, REMOTE_THREADS, ROOT_THREADS
-from paas.errors import PaasError, Unavailable
-from paas.journal import log_to_stderr
-from paas.settings import Settings
+from paas.daemon.journal import log_to_stderr
+from paas.nouns.errors import PaasError, Unavailable
+from paas.nouns.settings import Settings
 from paas.store import Store
 
 MOST_CONNECTIONS = 500

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from paas.model import App, Build, Domain, FormationEntry, Image, Key, Release, Token, User
-from paas.names import LIMITS
-from paas.settings import Settings
+from paas.nouns.model import App, Build, Domain, FormationEntry, Image, Key, Release, Token, User
+from paas.nouns.names import LIMITS
+from paas.nouns.settings import Settings
 from paas.store import Tx, domains, formations, images, releases, users
 from runtime.spec import Limits
 

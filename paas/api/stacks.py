@@ -8,14 +8,14 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from paas import threads
 from paas.api.access import Access, needs
 from paas.api.bodies import body
 from paas.api.context import Context, context, spawner_errors
 from paas.api.errors import internal_error
 from paas.api.streams import Cancelled, Emit, stream
-from paas.errors import PaasError
-from paas.names import StackName
+from paas.daemon import threads
+from paas.nouns.errors import PaasError
+from paas.nouns.names import StackName
 
 routes = Blueprint("stacks", __name__)
 

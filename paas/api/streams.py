@@ -13,11 +13,11 @@ from typing import Any
 
 from flask import Response, request
 
-from paas import threads
 from paas.api.access import principal
 from paas.api.errors import internal_error
 from paas.api.seats import places
-from paas.errors import PaasError
+from paas.daemon import threads
+from paas.nouns.errors import PaasError
 
 PING_S = 1.0
 _LOOK_S = 0.1

@@ -12,9 +12,9 @@ from paas.api.bodies import body
 from paas.api.context import context
 from paas.api.shapes import token_json
 from paas.api.users import meant, user_name
-from paas.errors import Conflict, NotFound
-from paas.model import Token
-from paas.names import TokenName
+from paas.nouns.errors import Conflict, NotFound
+from paas.nouns.model import Token
+from paas.nouns.names import TokenName
 from paas.store import Tx, events, tokens, users
 
 routes = Blueprint("tokens", __name__)

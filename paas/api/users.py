@@ -10,9 +10,9 @@ from paas.api.access import Access, Principal, needs, principal
 from paas.api.bodies import body
 from paas.api.context import context
 from paas.api.shapes import user_json
-from paas.errors import BadInput, Forbidden, NotFound
-from paas.model import User
-from paas.names import UserName, shown
+from paas.nouns.errors import BadInput, Forbidden, NotFound
+from paas.nouns.model import User
+from paas.nouns.names import UserName, shown
 from paas.store import Tx, events, users
 
 routes = Blueprint("users", __name__)

@@ -22,7 +22,7 @@ from paas.cli.base import (
     remote_url,
 )
 from paas.cli.inputs import read_line
-from paas.errors import BadInput
+from paas.nouns.errors import BadInput
 
 REMOTE = "paas"
 

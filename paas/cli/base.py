@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.client import Client, find_target, part
-from paas.errors import NotFound, Unavailable
+from paas.cli.client import Client, find_target, part
+from paas.nouns.errors import NotFound, Unavailable
 
 REGISTRY: dict[str, click.Command] = {}
 """Name → command, filled as the modules of commands are imported."""

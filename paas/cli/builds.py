@@ -9,7 +9,7 @@ import click
 
 from paas.cli import output
 from paas.cli.base import about_app, app_option, app_path, client, command
-from paas.errors import NotFound
+from paas.nouns.errors import NotFound
 
 
 @command("builds")

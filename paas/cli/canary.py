@@ -9,7 +9,7 @@ import click
 from paas.cli import output
 from paas.cli.base import about_app, app_option, app_path, client, command, run_stream
 from paas.cli.routing import LATER
-from paas.names import MAX_QUANTITY, release_number
+from paas.nouns.names import MAX_QUANTITY, release_number
 
 
 class Percent(click.IntRange):

@@ -10,10 +10,10 @@ import click
 
 from paas.cli import output
 from paas.cli.base import APP_SENTENCE, alias, app_option, app_path, chosen_app, client, command, one_app
+from paas.cli.client import part
 from paas.cli.inputs import read_file
-from paas.client import part
-from paas.errors import BadInput
-from paas.names import both_forms, both_forms_of
+from paas.nouns.errors import BadInput
+from paas.nouns.names import both_forms, both_forms_of
 
 _FILE_BYTES = 100_000
 

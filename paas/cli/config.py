@@ -9,9 +9,9 @@ import click
 
 from paas.cli import output
 from paas.cli.base import about_app, app_option, app_path, client, command, restarting, run_stream
-from paas.errors import BadInput, NotFound
-from paas.harmless import visible
-from paas.names import ConfigName, config_value, release_number, shown
+from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.names import ConfigName, config_value, release_number, shown
+from paas.nouns.text import visible
 
 
 @command("config")

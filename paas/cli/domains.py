@@ -7,7 +7,7 @@ import click
 from paas.cli import output
 from paas.cli.base import about_app, alias, app_option, app_path, client, command
 from paas.cli.routing import LATER
-from paas.names import both_forms, both_forms_of
+from paas.nouns.names import both_forms, both_forms_of
 
 
 @command("domains")

@@ -10,8 +10,8 @@ from paas.cli import output
 from paas.cli.base import about_app, app_option, command
 from paas.cli.inputs import read_file, read_line
 from paas.cli.routing import change_routing, domain_option, routing_of
-from paas.errors import BadInput
-from paas.routing import PAGE_BYTES
+from paas.front.settings import PAGE_BYTES
+from paas.nouns.errors import BadInput
 
 
 @command("auth")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from paas.cli import output
 from paas.cli.output import over_ssh
-from paas.errors import BadInput, NotFound
+from paas.nouns.errors import BadInput, NotFound
 
 _LINE_CHARACTERS = 4096
 

@@ -8,8 +8,8 @@ import click
 
 from paas.cli import output
 from paas.cli.base import about_app, app_path, client, command
-from paas.harmless import harmless
-from paas.names import release_number
+from paas.nouns.names import release_number
+from paas.nouns.text import harmless
 
 SOURCES = ("app", "paas", "router", "api")
 _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from paas.cli import base, output
-from paas.errors import PaasError
+from paas.nouns.errors import PaasError
 
 MODULES = {
     "apps": (

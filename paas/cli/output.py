@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from paas.errors import PaasError
-from paas.harmless import harmless, json_text, visible
+from paas.nouns.errors import PaasError
+from paas.nouns.text import harmless, json_text, visible
 
 _STEPS = ((60, 1, "s"), (3600, 60, "m"), (86400, 3600, "h"), (None, 86400, "d"))
 

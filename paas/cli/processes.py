@@ -10,8 +10,8 @@ import click
 
 from paas.cli import output
 from paas.cli.base import about_app, alias, app_option, app_path, client, command, restarting, run_stream
-from paas.errors import BadInput
-from paas.names import LIMITS, ProcessType, ScaleWord, limit_word, shown_limit
+from paas.nouns.errors import BadInput
+from paas.nouns.names import LIMITS, ProcessType, ScaleWord, limit_word, shown_limit
 
 
 @command("ps")

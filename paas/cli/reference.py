@@ -7,8 +7,8 @@ import sys
 
 import click
 
+from paas.cli.local import is_local
 from paas.cli.main import MODULES, Commands, paas
-from paas.git.commands import is_local
 
 _INTRODUCTION = """\
 # Commands

@@ -10,7 +10,7 @@ import click
 from paas.cli import output
 from paas.cli.base import about_app, alias, app_option, app_path, client, command, run_stream
 from paas.cli.processes import limit_words
-from paas.names import release_number
+from paas.nouns.names import release_number
 
 
 @command("releases")

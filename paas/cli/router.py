@@ -18,7 +18,7 @@ import click
 from paas.cli import output, traffic
 from paas.cli.base import client, command
 from paas.cli.server import local_layout
-from paas.errors import Forbidden, NotFound, Unavailable
+from paas.nouns.errors import Forbidden, NotFound, Unavailable
 
 _INTERVAL_S = 1.0
 _RENEWAL_S = 180.0

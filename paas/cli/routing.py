@@ -9,9 +9,9 @@ import click
 
 from paas.cli import output
 from paas.cli.base import about_app, app_option, app_path, client, command
-from paas.errors import BadInput, NotFound
-from paas.names import DomainPath, both_forms, shown
-from paas.routing import SETTINGS
+from paas.front.settings import SETTINGS
+from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.names import DomainPath, both_forms, shown
 
 Layer = dict[str, Any]
 """What is set for the whole app, or for one domain: `settings`, `users`, `pages`."""

@@ -10,8 +10,8 @@ import click
 from paas.cli import output
 from paas.cli.attach import Attachment, terminal_size
 from paas.cli.base import app_option, app_path, client, command
+from paas.cli.client import part
 from paas.cli.config import parse_pairs
-from paas.client import part
 
 
 @command("run", context_settings={"allow_interspersed_args": False})

@@ -15,10 +15,10 @@ import click
 from paas.cli import output
 from paas.cli.apps import typed_confirmation
 from paas.cli.base import command
+from paas.cli.client import check_own, no_home
 from paas.cli.output import over_ssh
-from paas.client import check_own, no_home
-from paas.errors import BadInput, Forbidden, NotFound
-from paas.settings import OPTIONS, Settings, given, load
+from paas.nouns.errors import BadInput, Forbidden, NotFound
+from paas.nouns.settings import OPTIONS, Settings, given, load
 
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +49,7 @@ def _by_name(flags: dict[str, Any]) -> dict[str, Any]:
 def server(stop_apps: bool, **flags: Any) -> int:
     """Run the platform in the foreground until Ctrl-C. Apps go on serving without it."""
     settings = _settings(flags)
-    from paas.server import run
+    from paas.host.server import run
 
     return run(settings, stop_apps=stop_apps)
 
@@ -105,7 +105,7 @@ def local_layout(home: str | None) -> Any:
 def server_unit(as_json: bool, **flags: Any) -> None:
     """Print a systemd unit that runs the platform with these flags, and the PAAS_* variables of now, at boot."""
     _settings(flags)
-    from paas.unit import render
+    from paas.host.unit import render
 
     said = given(_by_name(flags), os.environ)
     text = render(os.path.abspath(sys.argv[0]), said).rstrip()
@@ -125,7 +125,7 @@ def server_uninstall(home: str | None, confirm: str | None, as_json: bool) -> No
         confirm = typed_confirmation(f"This removes every app of {path} and all data.", path)
     if confirm != path:
         raise BadInput(f"{output.plain(confirm)} is not {path}: nothing was removed.")
-    from paas.uninstall import uninstall
+    from paas.host.uninstall import uninstall
 
     with output.Progress(f"Removing {path}") as progress:
         uninstall(layout)
@@ -139,7 +139,7 @@ def server_uninstall(home: str | None, confirm: str | None, as_json: bool) -> No
 def doctor(as_json: bool, **flags: Any) -> int:
     """Check this machine for what a platform needs, and say what to do about each thing."""
     settings = _settings(flags)
-    from paas.doctor import main, running_settings
+    from paas.host.doctor import main, running_settings
 
     if not any(value for name, value in flags.items() if name != "home"):
         settings = running_settings(settings) or settings

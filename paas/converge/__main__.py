@@ -9,11 +9,11 @@ import signal
 import sys
 
 from paas.converge.loop import Loop
-from paas.journal import log_to_stderr
-from paas.settings import Settings
+from paas.daemon.journal import log_to_stderr
+from paas.nouns.settings import Settings
 from paas.store import Store
 from runtime.client import Spawner
-from runtime.layout import Layout
+from runtime.home import Layout
 
 
 def main() -> int:

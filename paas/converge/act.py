@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from paas import diagnosis, logs
+from paas import logs
+from paas.converge import diagnosis
+from paas.converge.diagnosis import Subject
 from paas.converge.link import Link, SpawnerDown
 from paas.converge.plan import (
     Action,
@@ -22,14 +24,13 @@ from paas.converge.plan import (
     Stop,
     Terminate,
 )
-from paas.diagnosis import Subject
-from paas.errors import DeployFailed
-from paas.lifecycle import WrongTransition
-from paas.model import App, Image, Instance, Release
-from paas.specs import RELEASE_TYPE, WEB, WEB_PORT, limits_of, process_spec, release_spec
+from paas.nouns.errors import DeployFailed
+from paas.nouns.lifecycle import WrongTransition
+from paas.nouns.model import App, Image, Instance, Release
+from paas.runs.specs import RELEASE_TYPE, WEB, WEB_PORT, limits_of, process_spec, release_spec
 from paas.store import Store, Tx, apps, canaries, configs, deployments, events, images, instances, releases
 from runtime.client import SpawnerError
-from runtime.layout import Layout
+from runtime.home import Layout
 from runtime.spec import ContainerSpec
 
 log = logging.getLogger("converge.act")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from paas.model import Instance
+from paas.nouns.model import Instance
 
 
 @dataclass(frozen=True)

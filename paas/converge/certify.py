@@ -10,16 +10,8 @@ import time
 from collections.abc import Mapping
 
 from paas import logs
-from paas.certificates import (
-    Certificate,
-    answers,
-    belongs,
-    due_at,
-    expires_soon,
-    served,
-    table_entries,
-)
-from paas.settings import Settings
+from paas.nouns.certificates import Certificate, answers, belongs, due_at, expires_soon, served, table_entries
+from paas.nouns.settings import Settings
 from paas.store import Tx, certificates, challenges
 
 log = logging.getLogger("converge.certify")
@@ -81,7 +73,7 @@ class Certifier:
         return wake_s if wake_s > 0 else math.inf
 
     def _start(self) -> None:
-        words = ["-P", "-m", "paas.acme", "--settings", str(self._layout.run / "settings.json")]
+        words = ["-P", "-m", "paas.tls.acme", "--settings", str(self._layout.run / "settings.json")]
         try:
             self._child = subprocess.Popen([sys.executable, *words], stdin=subprocess.DEVNULL)
         except OSError as error:

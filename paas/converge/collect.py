@@ -16,11 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from paas import edge, logs, threads
+from paas import logs
 from paas.converge import prune
-from paas.errors import PaasError
-from paas.model import Build, Instance
-from paas.settings import Settings
+from paas.daemon import threads
+from paas.front import files as edge
+from paas.nouns.errors import PaasError
+from paas.nouns.model import Build, Instance
+from paas.nouns.settings import Settings
 from paas.store import (
     Store,
     Tx,
@@ -35,7 +37,7 @@ from paas.store import (
 )
 from runtime.client import SpawnerError
 from runtime.image.errors import ImageError
-from runtime.image.store import ImageStore
+from runtime.image.ocilayout import ImageStore
 
 log = logging.getLogger("converge.collect")
 
@@ -232,7 +234,7 @@ def end_dead_builds(store: Store) -> None:
 
 
 def _alive(holder: str) -> bool:
-    from paas.push import holder_alive
+    from paas.release.pipeline import holder_alive
 
     return holder_alive(holder)
 

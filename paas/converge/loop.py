@@ -8,7 +8,7 @@ import socket
 import time
 from contextlib import suppress
 
-from paas import logs, routed
+from paas import logs
 from paas.converge.act import Performer, described
 from paas.converge.adopt import adopt
 from paas.converge.certify import Certifier
@@ -21,11 +21,12 @@ from paas.converge.rollout import Traffic, next_step
 from paas.converge.routers import Routers
 from paas.converge.watch import Candidate, Watch
 from paas.converge.world import Ages, AppState, Facts, read_world
-from paas.errors import Unavailable
-from paas.model import Instance
-from paas.routes import route_table
-from paas.settings import Settings
-from paas.specs import limits_of
+from paas.front import applied
+from paas.front.table import route_table
+from paas.nouns.errors import Unavailable
+from paas.nouns.model import Instance
+from paas.nouns.settings import Settings
+from paas.runs.specs import limits_of
 from paas.store import Store, apps, deployments, events, poke
 from runtime.client import SpawnerError
 
@@ -142,7 +143,7 @@ class Loop:
         self._routers.offer({**table, **secure})
         wake_s = min(IDLE_S, self._certifier.act())
         if self._routers.acked and seq != self._noted:
-            routed.note(self._layout, seq)
+            applied.note(self._layout, seq)
             self._noted = seq
         if not there:
             return BUSY_S, False

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paas.converge.world import AppState, Facts, Slot
-from paas.errors import DeployFailed
-from paas.model import Instance
-from paas.specs import WEB
+from paas.nouns.errors import DeployFailed
+from paas.nouns.model import Instance
+from paas.runs.specs import WEB
 
 BACKOFF_FIRST_S = 1.0
 BACKOFF_LONGEST_S = 300.0

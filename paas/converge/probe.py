@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from paas.converge.health import Answer, Check, judge, request_bytes
 from paas.converge.reactor import READ, WRITE, Reactor, Timer
-from paas.health import Answer, Check, judge, request_bytes
 
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EAGAIN)
 

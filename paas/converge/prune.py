@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paas.model import App, Build, Release
-from paas.release import SHOWN
+from paas.nouns.model import App, Build, Release
+from paas.release.release import SHOWN
 from paas.store import (
     Tx,
     apps,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from paas.converge.world import AppState
 from paas.logs import Follower, Query
-from paas.model import Instance
+from paas.nouns.model import Instance
 from paas.store import Store, deployments
-from runtime.layout import Layout
+from runtime.home import Layout
 
 MAX_LINES = 2000
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from paas.converge.plan import Advance, Plan, Start
 from paas.converge.world import AppState, Facts, Slot
-from paas.errors import Cancelled, DeployFailed
-from paas.model import Deployment, Instance
-from paas.specs import RELEASE_TYPE, WEB
+from paas.nouns.errors import Cancelled, DeployFailed
+from paas.nouns.model import Deployment, Instance
+from paas.runs.specs import RELEASE_TYPE, WEB
 
 DRAIN_SHOWN_S = 2.0
 """How long a deployment waits for the old instances to drain before it has succeeded; they drain on either way."""

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from paas import diagnosis
+from paas.converge import diagnosis
+from paas.converge.health import SETTLE_S, Answer, Check, boot_check, liveness_check
 from paas.converge.link import SpawnerDown, Stats
 from paas.converge.probe import BootProbe, LivenessProbe, Outcome
 from paas.converge.reactor import Reactor, Timer
-from paas.errors import DeployFailed
-from paas.health import SETTLE_S, Answer, Check, boot_check, liveness_check
-from paas.model import App, Image, Instance, Release
-from paas.specs import limits_of
+from paas.nouns.errors import DeployFailed
+from paas.nouns.model import App, Image, Instance, Release
+from paas.runs.specs import limits_of
 from runtime.client import SpawnerError
 
 SAMPLE_S = 0.5

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from paas.errors import DeployFailed
-from paas.health import Answer
-from paas.model import CANARY, App, Canary, Deployment, FormationEntry, Image, Instance, Release
-from paas.routes import AppRoutes
-from paas.specs import RELEASE_TYPE, WEB
+from paas.converge.health import Answer
+from paas.front.table import AppRoutes
+from paas.nouns.errors import DeployFailed
+from paas.nouns.model import CANARY, App, Canary, Deployment, FormationEntry, Image, Instance, Release
+from paas.runs.specs import RELEASE_TYPE, WEB
 from paas.store import (
     Tx,
     apps,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from paas.errors import Conflict, NotFound
-from paas.model import App
+from paas.nouns.errors import Conflict, NotFound
+from paas.nouns.model import App
 from paas.store.database import Tx, now, one
-from runtime.blocks import ID_COUNT
+from runtime.spawner.idblocks import ID_COUNT
 from runtime.spec import ID_RANGE
 
 FORMER_NAMES = 10

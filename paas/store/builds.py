@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paas.model import Build
+from paas.nouns.model import Build
 from paas.store.database import Tx, now, one
 
 _COLUMNS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paas.model import Canary
+from paas.nouns.model import Canary
 from paas.store import events, formations, releases
 from paas.store.database import Tx, now
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from paas.certificates import AutoCertificate, Certificate, belongs
-from paas.errors import NotFound
+from paas.nouns.certificates import AutoCertificate, Certificate, belongs
+from paas.nouns.errors import NotFound
 from paas.store.database import Tx, now
 
 _COLUMNS = "app_id, domain, names, file, source, issuer, fingerprint, not_before, not_after, created_at"

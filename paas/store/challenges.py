@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paas.certificates import Challenge
+from paas.nouns.certificates import Challenge
 from paas.store.database import Tx, now
 
 FORGOTTEN_S = 86400.0

@@ -19,7 +19,7 @@ from typing import Any
 
 import apsw
 
-from paas.errors import PaasError, Unavailable
+from paas.nouns.errors import PaasError, Unavailable
 
 Tx = apsw.Connection
 """A connection inside a transaction; query modules take it as their first argument."""

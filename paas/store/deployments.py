@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from paas import lifecycle
-from paas.errors import Conflict, NotFound
-from paas.model import Deployment
+from paas.nouns import lifecycle
+from paas.nouns.errors import Conflict, NotFound
+from paas.nouns.model import Deployment
 from paas.store import apps, canaries, formations, releases
 from paas.store.database import Tx, now
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from paas.errors import Conflict, NotFound
-from paas.model import Domain
+from paas.nouns.errors import Conflict, NotFound
+from paas.nouns.model import Domain
 from paas.store import routing
 from paas.store.database import Tx, now
 

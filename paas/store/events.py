@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from paas.model import Event
+from paas.nouns.model import Event
 from paas.store.database import Tx, now, one
 
 

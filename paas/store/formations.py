@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from paas.model import FormationEntry
+from paas.nouns.model import FormationEntry
 from paas.store.database import Tx
 
 

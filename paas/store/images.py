@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from paas.model import Image
+from paas.nouns.model import Image
 from paas.store.database import Tx, now
 
 _COLUMNS = "app_id, digest, layers, env, processes, manifest, stack, size_bytes"

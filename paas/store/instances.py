@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from paas import lifecycle
-from paas.errors import NotFound
-from paas.model import Instance
+from paas.nouns import lifecycle
+from paas.nouns.errors import NotFound
+from paas.nouns.model import Instance
 from paas.store.database import Tx, now, one
 
 _COLUMNS = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from paas.errors import Conflict, NotFound
-from paas.model import Key, User
+from paas.nouns.errors import Conflict, NotFound
+from paas.nouns.model import Key, User
 from paas.store.database import Tx, now
 
 _COLUMNS = "fingerprint, user_id, public_key, comment, created_at"

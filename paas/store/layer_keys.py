@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paas.model import LayerKey
+from paas.nouns.model import LayerKey
 from paas.store.database import Tx, now
 
 

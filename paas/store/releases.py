@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from paas.model import Release
+from paas.nouns.model import Release
 from paas.store.database import Tx, now, one
 
 _COLUMNS = "app_id, number, image_digest, config_number, limits, description, commit_sha, actor, state, cause, created_at"

@@ -1,15 +1,15 @@
-"""Rows of `routing`: what people set for the requests of their apps, see `paas.routing`."""
+"""Rows of `routing`: what people set for the requests of their apps, see `paas.front.settings`."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from paas.routing import PAGES
+from paas.front.settings import PAGES
 from paas.store.database import Tx
 
 Routing = dict[str, dict[str, Any]]
-"""Domain (`paas.routing.APP_WIDE` for all of them) → name → value."""
+"""Domain (`paas.front.settings.APP_WIDE` for all of them) → name → value."""
 
 
 def all(tx: Tx) -> dict[str, Routing]:

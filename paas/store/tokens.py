@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from paas.errors import NotFound
-from paas.model import Token, User
+from paas.nouns.errors import NotFound
+from paas.nouns.model import Token, User
 from paas.store.database import Tx, now
 
 _COLUMNS = "id, user_id, name, created_at, last_used_at"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from paas.errors import Conflict
-from paas.model import User
+from paas.nouns.errors import Conflict
+from paas.nouns.model import User
 from paas.store.database import Tx, now
 
 

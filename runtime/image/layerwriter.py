@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runtime import syscalls
 from runtime.image import names
 from runtime.image.errors import BadArchive, TooLarge
 from runtime.image.names import shown
 from runtime.image.tarwriter import LAYER_MTIME, TarWriter
+from runtime.kernel import syscalls
 
 BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from runtime.net import Network, RulesError, dns, drain
+from runtime.net import dns
+from runtime.net.network import Network, RulesError, drain
 
 _SETTLE_S = 0.3
 _LOOK_EVERY_S = 60.0

@@ -55,7 +55,16 @@ def prepare():
 
 def start_spawner():
     global spawner, base
-    command = [sys.executable, "-P", "-m", "runtime.spawner", "--home", str(HOME), "--stacks", str(STACKS)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "runtime.spawner.server",
+        "--home",
+        str(HOME),
+        "--stacks",
+        str(STACKS),
+    ]
     environment = {**os.environ, "PYTHONPATH": "/opt/paas"}
     spawner = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     line = spawner.stderr.readline()

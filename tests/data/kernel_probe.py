@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, "/opt/paas")
 
 from runtime.cgroup import CgroupError, detect, enter
-from runtime.net import Network, configure
+from runtime.net.network import Network, configure
 from runtime.spec import MIB, Limits
 
 NEWNET = 0x40000000

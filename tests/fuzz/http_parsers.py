@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 with atheris.instrument_imports(include=["router"]):
-    from router import request, response
-    from router.chunked import BadChunk, ChunkReader, encode, encode_end
-    from router.lines import BadHead, HeadMemory
+    from router.wire import request, response
+    from router.wire.chunked import BadChunk, ChunkReader, encode, encode_end
+    from router.wire.heads import BadHead, HeadMemory
 
 from harness.corpus import INVALID, VALID, after_chunks, unescape  # noqa: E402  # after the path and the instrumentation
 

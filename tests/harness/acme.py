@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from harness.platform import free_port, wait_for
-from paas import x509
+from paas.tls import x509
 
 
 class Pebble:

@@ -22,12 +22,12 @@ from typing import Any
 from harness.enter import command_as
 from harness.platform import ROOT, free_port, wait_for
 from harness.proofs import proof_of, public_key
-from paas.accounts import Folder, durable_folders, ensure_accounts, ensure_folders, run_folders
-from paas.proof import HEADER
-from paas.settings import Settings, load
+from paas.host.accounts import Folder, durable_folders, ensure_accounts, ensure_folders, run_folders
+from paas.keys.proof import HEADER
+from paas.nouns.settings import Settings, load
 from paas.store import Store
 from runtime import frames
-from runtime.layout import Layout
+from runtime.home import Layout
 
 NOBODY = 65534
 

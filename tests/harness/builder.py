@@ -14,22 +14,23 @@ from typing import Any
 
 from harness.platform import ROOT, STACKS
 from harness.sources import export
-from paas import accounts, registry
-from paas.build import Described, build_image, describe
-from paas.buildstep import Output
-from paas.model import App, Image
-from paas.settings import Settings, load
-from paas.source import SourceTree
+from paas.build import registry
+from paas.build.image import Described, build_image, describe
+from paas.build.source import SourceTree
+from paas.build.step import Output
+from paas.host import accounts
+from paas.host.uninstall import uninstall
+from paas.nouns.model import App, Image
+from paas.nouns.settings import Settings, load
 from paas.store import Store, apps, builds
-from paas.uninstall import uninstall
-from runtime import stack as stacks
 from runtime.client import Spawner
-from runtime.layout import Layout
+from runtime.home import Layout
+from runtime.stack import build as stacks
 
 
 @dataclass
 class BuildPlatform:
-    """What `paas.build` calls a platform."""
+    """What `paas.build.image` calls a platform."""
 
     settings: Settings
     store: Store
@@ -84,7 +85,16 @@ def build_platform(**flags: Any) -> Iterator[BuildPlatform]:
     settings = Settings.from_json({**settings.to_json(), "id": identity, **flags})
     layout = settings.layout()
     accounts.ensure_folders(accounts.durable_folders(layout) + accounts.run_folders(layout))
-    command = [sys.executable, "-P", "-m", "runtime.spawner", "--home", str(home), "--stacks", str(STACKS)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "runtime.spawner.server",
+        "--home",
+        str(home),
+        "--stacks",
+        str(STACKS),
+    ]
     for path in registry.host_binds(settings):
         command += ["--allow-bind", path]
     with open(home / "spawner.log", "wb") as log:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from paas.errors import DeployFailed, PaasError
+from paas.nouns.errors import DeployFailed, PaasError
 
 
 class Platform:

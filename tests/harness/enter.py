@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pwd
 
-from paas.accounts import Account
-from paas.launch import View, become, code_paths, enter_view
+from paas.host.accounts import Account
+from paas.host.launch import View, become, code_paths, enter_view
 
 
 def command_as(user: str | int, *writable: Path) -> list[str]:

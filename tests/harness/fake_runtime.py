@@ -9,7 +9,7 @@ from typing import Any
 
 from runtime.client import Exit, SpawnerError, Started
 from runtime.frames import encode_json
-from runtime.image.blobs import used_since
+from runtime.image.newblob import used_since
 from runtime.spec import ContainerSpec
 
 

@@ -20,9 +20,9 @@ from typing import Any
 
 from harness.enter import command_as
 from harness.git_api import Api, Handler, Platform
-from paas import accounts
-from paas.publickey import parse
-from paas.settings import Settings, load
+from paas.host import accounts
+from paas.keys.publickey import parse
+from paas.nouns.settings import Settings, load
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def open_folder() -> Iterator[Path]:
 class GitDaemon:
     """A running daemon with its platform; `restart` kills it as it is."""
 
-    def __init__(self, root: Path, program: tuple[str, ...] = ("-m", "paas.git"), **settings: Any) -> None:
+    def __init__(self, root: Path, program: tuple[str, ...] = ("-m", "paas.ssh"), **settings: Any) -> None:
         self.root = root
         self.program = program
         self.platform = Platform(root)

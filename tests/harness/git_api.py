@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from paas.errors import Conflict, Forbidden, NotFound, PaasError, Unauthorized
-from paas.proof import HEADER, Proof
-from paas.source import ENDINGS, SourceTree
-from runtime.loop import readable
+from paas.build.source import ENDINGS, SourceTree
+from paas.keys.proof import HEADER, Proof
+from paas.nouns.errors import Conflict, Forbidden, NotFound, PaasError, Unauthorized
+from runtime.spawner.loop import readable
 
 Emit = Callable[[dict[str, Any]], None]
 

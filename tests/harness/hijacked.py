@@ -11,8 +11,8 @@ import socket
 import sys
 from typing import Any
 
-from paas.git import __main__ as daemon
-from paas.git import connection
+from paas.ssh import __main__ as daemon
+from paas.ssh import connection
 
 
 class Hijacked:

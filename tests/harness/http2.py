@@ -20,7 +20,7 @@ from h2.events import (
 )
 
 from harness.router import ADDRESS, PORT, End, Rig
-from router.http2 import Http2Connection
+from router.front.h2 import Http2Connection
 
 Fields = list[tuple[bytes, bytes]]
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime import userns
-from runtime.confine import User
-from runtime.image import produce
-from runtime.image.layers import LayerStore
+from runtime.home import Layout
+from runtime.image import make
+from runtime.image.layerstore import LayerStore
 from runtime.image.tarwriter import TarWriter
-from runtime.layout import Layout
+from runtime.kernel import userns
+from runtime.kernel.confine import User
 
 BASE = 65536 * 7000
 PAAS = 64900
@@ -25,12 +25,12 @@ BOX = User(64901, 64902)
 @dataclass(frozen=True)
 class Home:
     layout: Layout
-    box: produce.Worker
-    app: produce.Worker
+    box: make.Worker
+    app: make.Worker
 
     @property
     def store(self) -> LayerStore:
-        return produce.stores(self.layout)
+        return make.stores(self.layout)
 
     def source(self, name: str, *files: tuple[bytes, bytes]) -> str:
         stream = io.BytesIO()
@@ -62,7 +62,7 @@ def layer_home(folder: Path) -> Iterator[Home]:
     for path in (layout.sources, layout.images, layout.layers, layout.instances):
         path.mkdir(parents=True, mode=0o700)
     os.chown(layout.images, PAAS, PAAS)
-    made = Home(layout, produce.box_worker(BOX), produce.app_worker(BASE, userns.make(BASE)))
+    made = Home(layout, make.box_worker(BOX), make.app_worker(BASE, userns.make(BASE)))
     yield made
     assert made.leftovers() == []
     os.close(made.box.userns_fd)

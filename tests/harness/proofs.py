@@ -9,8 +9,8 @@ import struct
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from paas.proof import Proof
-from paas.publickey import parse
+from paas.keys.proof import Proof
+from paas.keys.publickey import parse
 
 
 def key_of(name: str) -> Ed25519PrivateKey:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.certificates import client_context
-from router.arrival import PROTOCOLS, Entrance, Guests
-from router.backend import BackendConnection
-from router.client import ClientConnection
-from router.proxy import Limits, Proxy
-from router.table import Backend
-from router.tls import Certificates
+from router.back.connection import BackendConnection
+from router.front.entrance import PROTOCOLS, Entrance, Guests
+from router.front.http1 import ClientConnection
+from router.io.certificates import Certificates
+from router.rules.table import Backend
+from router.shared import Limits, Proxy
 
 ADDRESS = b"192.0.2.7"
 PORT = 8080

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.api import Api
 from harness.platform import wait_for
-from paas.model import Image
+from paas.nouns.model import Image
 from paas.store import apps, deployments, images, releases
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from paas.source import ENDINGS, index_record
+from paas.build.source import ENDINGS, index_record
 
 EPOCH = 315532800
 

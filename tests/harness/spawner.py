@@ -15,10 +15,11 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from runtime import blocks, cgroup
+from runtime import cgroup
 from runtime.client import Exit, Observed, Spawner, Started
-from runtime.layout import Layout
-from runtime.net import Network
+from runtime.home import Layout
+from runtime.net.network import Network
+from runtime.spawner import idblocks
 from runtime.spec import ContainerSpec, Log
 
 STACKS = Path(os.environ.get("PAAS_STACKS", "/var/cache/paas/stacks"))
@@ -48,7 +49,7 @@ class SpawnerUnderTest:
     """`program` are the interpreter's words; a test may give it code that breaks something first."""
 
     def __init__(
-        self, *, allow_bind: tuple[str, ...] = (), program: tuple[str, ...] = ("-m", "runtime.spawner")
+        self, *, allow_bind: tuple[str, ...] = (), program: tuple[str, ...] = ("-m", "runtime.spawner.server")
     ) -> None:
         self.program = program
         self.home = Path(tempfile.mkdtemp(prefix="paas-spawner-"))
@@ -159,6 +160,6 @@ class SpawnerUnderTest:
         self.kill()
         cgroup.detect(self.layout.id).remove()
         Network(self.layout.id, IPv4Network(network)).teardown()
-        blocks.release(self.layout)
+        idblocks.release(self.layout)
         for folder in (self.layout.run, self.home):
             wait_for(lambda folder=folder: gone(folder), f"{folder} to be removed")

@@ -17,8 +17,8 @@ ROOMS = {
 }
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 PURE = [
-    "paas/model.py", "paas/names.py", "paas/errors.py", "paas/lifecycle.py", "paas/procfile.py", "paas/appjson.py",
-    "paas/certificates.py", "paas/routes.py", "paas/routing.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/spec.py", "runtime/layout.py",
+    "paas/nouns/model.py", "paas/nouns/names.py", "paas/nouns/errors.py", "paas/nouns/lifecycle.py", "paas/manifest/procfile.py", "paas/manifest/appjson.py",
+    "paas/nouns/certificates.py", "paas/front/table.py", "paas/front/settings.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/spec.py", "runtime/home.py",
 ]  # fmt: skip
 EFFECTS = {
     "subprocess",
@@ -115,7 +115,7 @@ def test_nothing_waits_by_a_call_that_knows_1024_descriptors_only(path: Path) ->
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_thread_is_one_that_cannot_end_in_silence(path: Path) -> None:
     started = _calls(path) & {"threading.Thread", "threading.Timer", "_thread.start_new_thread"}
-    assert not started or path == ROOT / "paas/threads.py"
+    assert not started or path == ROOT / "paas/daemon/threads.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -146,7 +146,7 @@ def domains(count: int) -> list[str]:
 def lookups(count: int) -> Callable[[], None]:
     """10,000 lookups of hosts that have just been read, in a table of so many domains."""
     sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
-    from router.document import parse
+    from router.rules.tablefile import parse
 
     table = parse(table_of(domains(count), [1]), {})
     hosts = [b"app%05d.test" % (n * 7919 % count) for n in range(MANY)]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from buildpacks.detect import choose
 from buildpacks.plan import BuildRefused, Plan
-from paas.appjson import parse_app_json
-from paas.errors import BadInput
-from paas.procfile import parse_procfile
+from paas.manifest.appjson import parse_app_json
+from paas.manifest.procfile import parse_procfile
+from paas.nouns.errors import BadInput
 
 FILES = (
     "requirements.txt", "pyproject.toml", "uv.lock", ".python-version", "runtime.txt", "manage.py", "app.py",

@@ -12,7 +12,7 @@ import pytest
 
 from paas import logs
 from paas.logs import Follower, Query, enforce_cap, platform_line, remove_router_files, stamp, tail
-from runtime.layout import Layout
+from runtime.home import Layout
 
 APP = "a0123456789"
 

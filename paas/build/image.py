@@ -1,0 +1,310 @@
+"""From a source to an image: choose a buildpack, make or reuse each layer, put the image together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from buildpacks import detect
+from buildpacks.plan import BuildRefused, Plan, Step
+from paas.build import registry as registries
+from paas.manifest.appjson import AppManifest, parse_app_json
+from paas.build.step import BASE_ENV, Job, Made, Output, Platform, run_job, spawner_failure
+from paas.nouns.errors import BadInput, BuildFailed
+from paas.nouns.model import App, Image, LayerKey
+from paas.nouns.names import own_config
+from paas.manifest.procfile import MAX_BYTES as PROCFILE_BYTES
+from paas.manifest.procfile import doubts, parse_procfile
+from paas.build.registry import Registry
+from paas.build.source import SourceTree
+from paas.store import images, layer_keys
+from runtime.client import SpawnerError
+from runtime.image.ocilayout import ImageStore
+from runtime.spec import Mount
+from runtime.stack.build import Stack
+
+RECIPE = "build-1"
+RENEW_S = 86400.0
+"""How old the note of a layer's last use may become before a use is noted again."""
+FIXED_FILES = ("Procfile", "app.json")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the tree says of itself, before anything runs."""
+
+    plan: Plan
+    processes: dict[str, str]
+    declared: tuple[str, ...]
+    manifest: AppManifest
+
+
+@dataclass
+class Layers:
+    """What became of the steps: layer of each by name, and what was new."""
+
+    by_step: dict[str, Made] = field(default_factory=dict)
+    fresh: set[str] = field(default_factory=set)
+
+
+def describe(tree: SourceTree) -> Described:
+    """Read Procfile and app.json and choose the buildpack. Pure but for reading the source.
+
+    Raises BadInput naming the line, BuildFailed («no buildpack matched» …).
+    """
+    for path in FIXED_FILES:
+        if tree.kind(path) == "link":
+            raise BadInput(f"{path} is a symbolic link.", "Commit the file itself.")
+    procfile = parse_procfile(_read(tree, "Procfile", PROCFILE_BYTES)) if tree.exists("Procfile") else {}
+    manifest = parse_app_json(_read(tree, "app.json", 1 << 20)) if tree.exists("app.json") else AppManifest()
+    try:
+        plan = detect.choose(tree, procfile, manifest.buildpacks)
+    except BuildRefused as error:
+        cause = "no buildpack matched" if error.message.startswith("No buildpack") else "cannot be built"
+        raise BuildFailed(error.message, error.hint, cause=cause) from None
+    processes = {**plan.default_processes, **procfile}
+    if not processes:
+        raise BuildFailed(
+            f"The {plan.language} app says nothing about what to run.",
+            'Add a Procfile, for example "web: gunicorn app:app", and commit it.',
+            cause="no process types",
+        )
+    predeploy = manifest.scripts.get("paas.predeploy")
+    if predeploy:
+        processes["release"] = _both(predeploy, processes.get("release"))
+    return Described(plan, processes, tuple(procfile), manifest)
+
+
+def _both(predeploy: str, release: str | None) -> str:
+    """One command: app.json's script, then the Procfile's release command if that went well."""
+    return " && ".join(f"bash -c {shlex.quote(command)}" for command in (predeploy, release) if command)
+
+
+def build_image(
+    platform: Platform,
+    app: App,
+    number: int,
+    tree: SourceTree,
+    described: Described,
+    config: Mapping[str, str],
+    stack: Stack,
+    output: Output,
+) -> Image:
+    """Make every layer that is not there yet, then the image and its row.
+
+    Raises BuildFailed with the cause class, Cancelled, Unavailable.
+    """
+    builder = _Builder(platform, app, number, tree, config, stack, output)
+    builder.run(described.plan)
+    _say_processes(described, output)
+    return builder.assemble(described)
+
+
+class _Builder:
+    def __init__(
+        self,
+        platform: Platform,
+        app: App,
+        number: int,
+        tree: SourceTree,
+        config: Mapping[str, str],
+        stack: Stack,
+        output: Output,
+    ) -> None:
+        self.platform, self.app, self.number, self.tree = platform, app, number, tree
+        self.config, self.stack, self.output = config, stack, output
+        self.registry: Registry = registries.load(platform.layout)
+        self.layers = Layers()
+        self.source = Made("", 0, 0)
+        self.store = ImageStore(platform.layout.images, platform.layout.stacks)
+
+    def run(self, plan: Plan) -> None:
+        self.source = self._source_layer()
+        told = False
+        for step in [*_before(plan), *_after(plan)]:
+            key = self._key(step)
+            made = self._kept(key)
+            if made is not None:
+                if step.reused:
+                    self.output.line(f"-----> {step.reused}")
+            else:
+                self.output.line(f"-----> {step.title}")
+                for sentence in () if told else self.registry.withheld:
+                    self.output.line(f"       {sentence}")
+                told = True
+                made = run_job(self.platform, self.app, self.number, self._job(plan, step), self.output)
+                self._keep(key, made)
+                self.layers.fresh.add(made.digest)
+            self.layers.by_step[step.name] = made
+
+    def assemble(self, described: Described) -> Image:
+        """Write config and manifest, and the image's row."""
+        plan = described.plan
+        steps = self.layers.by_step
+        made = [steps[step.name] for step in _before(plan) if step.in_image]
+        made += [self.source, *(steps[step.name] for step in _after(plan) if step.in_image)]
+        app_layers = [layer for layer in made if layer.digest]
+        digests = (*self.stack.run, *dict.fromkeys(layer.digest for layer in app_layers))
+        env = {"PATH": ":".join((*plan.path, BASE_ENV["PATH"])), "HOME": "/app", **plan.env}
+        manifest = described.manifest.to_json()
+        digest = self.store.write(
+            digests,
+            env=env,
+            processes=described.processes,
+            labels={"paas.language": plan.language},
+        )
+        size = self.store.read(digest).size_bytes
+        image = Image(self.app.id, digest, digests, env, described.processes, manifest, self.stack.name, size)
+        with self.platform.store.write() as tx:
+            images.add(tx, image)
+        fresh = [layer for layer in app_layers if layer.digest in self.layers.fresh]
+        new = f"{len(fresh)} new, {megabytes(sum(layer.size_bytes for layer in fresh))}"
+        self.output.line(f"-----> Image {digest[:15]}… : {len(digests)} layers, {megabytes(size)} ({new})")
+        return image
+
+    def _source_layer(self) -> Made:
+        key = _digest([RECIPE, "source", self.app.id, self.tree.tree])
+        kept = self._kept(key)
+        if kept is not None:
+            return kept
+        try:
+            made = self.platform.spawner.unpack(self.tree.tar_name)
+        except (SpawnerError, OSError) as error:
+            raise spawner_failure(error) from error
+        layer = Made(made.digest or "", made.size_bytes, made.files)
+        self._keep(key, layer)
+        self.layers.fresh.add(layer.digest)
+        return layer
+
+    def _kept(self, key: str) -> Made | None:
+        """The layer made for this key, when both the row and the layer are there, and stay."""
+        row = self._row(key)
+        if row is None or (row.digest and not self._present(row.digest)):
+            return None
+        row = self._row(key)  # a clean-up that had forgotten it by now removes the layer
+        if row is not None and row.used_at < time.time() - RENEW_S:
+            with self.platform.store.write() as tx:
+                layer_keys.used(tx, key)
+        return None if row is None else Made(row.digest, row.size_bytes, 0)
+
+    def _row(self, key: str) -> LayerKey | None:
+        with self.platform.store.read() as tx:
+            return layer_keys.get(tx, key)
+
+    def _present(self, digest: str) -> bool:
+        """Whether the layer's blob is here; it counts as young from now on, so that no clean-up takes it."""
+        name = digest.removeprefix("sha256:")
+        blob = self.platform.layout.images / "blobs" / "sha256" / name
+        if not blob.exists():
+            return False
+        with suppress(OSError):
+            os.utime(blob)
+        return True
+
+    def _keep(self, key: str, made: Made) -> None:
+        with self.platform.store.write() as tx:
+            layer_keys.put(tx, key, made.digest, made.size_bytes)
+
+    def _below(self, step: Step) -> tuple[str, ...]:
+        """Layers of the steps it builds on and, if it asks for it, the source."""
+        below = [self.layers.by_step[name].digest for name in step.onto]
+        if step.source:
+            below.append(self.source.digest)
+        return tuple(dict.fromkeys(digest for digest in below if digest))
+
+    def _key(self, step: Step) -> str:
+        parts: list[Any] = [RECIPE, step.name, *self.stack.build, *self._below(step), *step.key]
+        parts += [step.script, list(step.outputs), sorted(step.env.items())]
+        parts += [self.registry.uv_version if "uv" in step.tools else ""]
+        parts += [[path, hashlib.sha256(self.tree.read(path, 64 << 20)).hexdigest()] for path in step.inputs]
+        if step.config:
+            parts.append(sorted(self.config.items()))
+        if not step.shared:
+            parts += [self.app.id, list(self.registry.fingerprint())]
+        return _digest(parts)
+
+    def _job(self, plan: Plan, step: Step) -> Job:
+        env = {
+            **(own_config(self.config) if step.config else {}),
+            **registries.build_env(self.registry),
+            **step.env,
+        }
+        if "PATH" not in step.env:
+            env["PATH"] = ":".join((*plan.path, BASE_ENV["PATH"]))
+        mounts = list(registries.build_mounts(self.registry))
+        if "uv" in step.tools and self.registry.uv:
+            mounts.append(registries.uv_mount(self.registry))
+        if step.shared:
+            env = {name: _private_cache(value) for name, value in env.items()}
+        else:
+            mounts.append(Mount("cache", self.app.id, "/cache"))
+        return Job(
+            title=step.title,
+            script=step.script,
+            layers=(*self.stack.build, *self._below(step)),
+            env=env,
+            mounts=tuple(mounts),
+            stdin=self.tree.pack(() if step.source else step.inputs),
+            outputs=step.outputs,
+            failure_hints=step.failure_hints,
+        )
+
+
+def _say_processes(described: Described, output: Output) -> None:
+    output.line("-----> Discovering process types")
+    if described.declared:
+        output.line(f"       Procfile declares types -> {', '.join(described.declared)}")
+    defaults = [name for name in described.plan.default_processes if name not in described.declared]
+    if defaults:
+        output.line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
+    for sentence in [*doubts(described.declared), *_strangers(described)]:
+        output.line(f" !     {sentence}")
+    if "web" not in described.processes:
+        output.line(" !     No web process: the app gets no HTTP requests")
+
+
+def _strangers(described: Described) -> list[str]:
+    """Sentences about types that app.json speaks of and the app does not have."""
+    manifest = described.manifest
+    named = [("formation", name) for name in manifest.formation]
+    named += [("healthchecks", name) for name in manifest.healthchecks]
+    return [
+        f"app.json: {where}.{name} is ignored, the app has no process type {name}"
+        for where, name in named
+        if name not in described.processes
+    ]
+
+
+def megabytes(size_bytes: int) -> str:
+    """`61.2 MB`"""
+    return f"{size_bytes / 1e6:.1f} MB"
+
+
+def _private_cache(value: str) -> str:
+    return "/var/tmp" + value if value.startswith("/cache/") else value
+
+
+def _before(plan: Plan) -> list[Step]:
+    return [step for step in plan.steps if not step.after_source]
+
+
+def _after(plan: Plan) -> list[Step]:
+    return [step for step in plan.steps if step.after_source]
+
+
+def _digest(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()
+
+
+def _read(tree: SourceTree, path: str, limit: int) -> bytes:
+    try:
+        return tree.read(path, limit)
+    except ValueError:
+        raise BadInput(f"{path} is larger than {limit >> 10} KiB.") from None

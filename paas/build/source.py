@@ -1,0 +1,154 @@
+"""A pushed tree on disk: `TREE.tar`, `TREE.index` that says where in it each file lies, `TREE.json` with its totals.
+
+The tar is never unpacked here: small files are read at their offset, the whole becomes a layer in a confined child.
+The index is mapped and searched, never read as a whole: a pusher decides how long it is.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from paas.nouns.errors import BadInput, NotFound, Unavailable
+
+EPOCH = 315532800
+"""The time of every file in a layer: 1980-01-01, the first that a zip archive can hold."""
+
+ENDINGS = (".tar", ".index", ".json")
+"""The files of a source, in the order in which they appear: with the last one it is whole."""
+
+_TREE = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+Kind = Literal["file", "link", "none"]
+
+
+@dataclass(frozen=True)
+class _File:
+    path: bytes
+    mode: bytes
+    size: int
+    offset: int
+
+
+def index_record(path: bytes, mode: str, size: int, offset: int) -> bytes:
+    """One file or link in an index; the records are in the order of the paths' bytes."""
+    return b"%s %d %d %s\0" % (mode.encode(), size, offset, path)
+
+
+def _parse_record(record: bytes) -> _File:
+    mode, size, offset, path = record.split(b" ", 3)
+    return _File(path, mode, int(size), int(offset))
+
+
+class SourceTree:
+    """A `buildpacks.plan.Tree` over an exported source. Symbolic links are no files here."""
+
+    def __init__(self, tree: str, tar: Path, index: mmap.mmap) -> None:
+        self.tree = tree
+        self.tar_name = tar.name
+        self._tar = tar
+        self._index = index
+
+    @classmethod
+    def open(cls, sources: Path, tree: str) -> SourceTree:
+        """Raises BadInput for what is no tree id, NotFound when it was not exported, Unavailable when damaged."""
+        if not _TREE.fullmatch(tree):
+            raise BadInput("The tree id of a push is 40 or 64 hexadecimal digits.")
+        tar = sources / f"{tree}.tar"
+        try:
+            with open(sources / f"{tree}.index", "rb") as file:
+                index = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            raise NotFound(f"The source {tree[:10]} is not here.", "Push the commit again.") from None
+        except ValueError as error:  # an empty file
+            raise _damaged(tree) from error
+        if not tar.is_file():
+            raise NotFound(f"The source {tree[:10]} is not here.", "Push the commit again.")
+        return cls(tree, tar, index)
+
+    def names(self) -> Iterator[str]:
+        start = 0
+        while start < len(self._index):
+            file, start = self._record_at(start)
+            if file.mode.startswith(b"100"):
+                yield os.fsdecode(file.path)
+
+    def exists(self, path: str) -> bool:
+        return self.kind(path) == "file"
+
+    def kind(self, path: str) -> Kind:
+        entry = self._find(path)
+        if entry is None:
+            return "none"
+        return "file" if entry.mode.startswith(b"100") else "link"
+
+    def _find(self, path: str) -> _File | None:
+        """By halving: `low` and `high` are where records begin."""
+        try:
+            wanted = os.fsencode(path)
+        except UnicodeEncodeError:  # no file has such a name
+            return None
+        low, high = 0, len(self._index)
+        while low < high:
+            middle = self._index.rfind(b"\0", low, (low + high) // 2) + 1 or low
+            entry, after = self._record_at(middle)
+            if entry.path == wanted:
+                return entry
+            low, high = (after, high) if entry.path < wanted else (low, middle)
+        return None
+
+    def _record_at(self, start: int) -> tuple[_File, int]:
+        """The record that begins there, and where the next one does. Raises Unavailable."""
+        end = self._index.find(b"\0", start)
+        if end < 0:
+            raise _damaged(self.tree)
+        try:
+            return _parse_record(self._index[start:end]), end + 1
+        except ValueError as error:
+            raise _damaged(self.tree) from error
+
+    def read(self, path: str, limit: int = 1 << 20) -> bytes:
+        entry = self._find(path)
+        if entry is None or not entry.mode.startswith(b"100"):
+            raise FileNotFoundError(path)
+        if entry.size > limit:
+            raise ValueError(f"{path} has {entry.size} bytes, more than {limit}")
+        descriptor = os.open(self._tar, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _pread(descriptor, entry.size, entry.offset)
+        finally:
+            os.close(descriptor)
+
+    def pack(self, paths: Iterable[str]) -> bytes:
+        """A small tar of these files, for the standard input of a build step. The same files give the same
+        bytes."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for path in sorted(set(paths)):
+                data = self.read(path, limit=64 << 20)
+                entry, known = tarfile.TarInfo(path), self._find(path)
+                entry.size, entry.mtime = len(data), EPOCH
+                entry.mode = 0o755 if known and known.mode == b"100755" else 0o644
+                tar.addfile(entry, io.BytesIO(data))
+        return buffer.getvalue()
+
+
+def _damaged(tree: str) -> Unavailable:
+    return Unavailable(f"The source {tree[:10]} is damaged.", "Push the commit again.")
+
+
+def _pread(descriptor: int, size: int, offset: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = os.pread(descriptor, size - len(data), offset + len(data))
+        if not piece:
+            raise Unavailable("A source is shorter than its index says.", "Push the commit again.")
+        data += piece
+    return data

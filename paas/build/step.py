@@ -1,0 +1,362 @@
+"""One step of a build in a build instance: started, fed, its output streamed, stopped, its row kept true."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from buildpacks.failurehint import FailureHint, named_cause
+from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
+from paas.nouns.text import harmless
+from paas.nouns.model import App
+from paas.nouns.settings import Settings
+from paas.runs.specs import id_base
+from paas.store import Store, instances
+from runtime import frames
+from runtime.client import Spawner, SpawnerError
+from runtime.home import Layout
+from runtime.spec import MIB, ContainerSpec, Limits, Log, Mount
+
+POLL_S = 0.1
+ATTACH_S = 10.0
+CPU_WEIGHT = 20
+TAIL_LINES = 20
+MATCHED_LINES = 400
+KEPT_ERRORS = 10
+MAX_LINE = 2000
+MAX_OUTPUT_BYTES = 8 * MIB
+
+
+BASE_ENV = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/var/tmp/home",
+    "TMPDIR": "/var/tmp",
+    "CI": "true",
+    "NO_COLOR": "1",
+    "TERM": "dumb",
+}
+_PROLOGUE = """mkdir -p "$HOME/.config/uv"
+printf '%s' "${PAAS_NPMRC:-}" >"$HOME/.npmrc"
+printf '%s' "${PAAS_UV_TOML:-}" >"$HOME/.config/uv/uv.toml"
+unset PAAS_NPMRC PAAS_UV_TOML
+cd /app
+tar -xf -
+exec </dev/null
+"""
+
+
+class Platform(Protocol):
+    """What a build works with; the api's context is one."""
+
+    settings: Settings
+    store: Store
+    layout: Layout
+    spawner: Spawner
+
+    def poke(self) -> None: ...
+
+    def block_base(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """A script to run: what it is called, what lies below it, what it may see."""
+
+    title: str
+    script: str
+    layers: tuple[str, ...]
+    env: Mapping[str, str]
+    mounts: tuple[Mount, ...]
+    stdin: bytes
+    outputs: tuple[str, ...]
+    failure_hints: tuple[FailureHint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Made:
+    """The layer a step left; `digest` is empty when it changed nothing."""
+
+    digest: str
+    size_bytes: int
+    files: int
+
+
+@dataclass
+class Output:
+    """Where lines go, live, and whether anybody still wants them."""
+
+    line: Callable[[str], None]
+    cancelled: Callable[[], bool] = lambda: False
+    recent: deque[str] = field(default_factory=lambda: deque(maxlen=MATCHED_LINES))
+    errors: list[str] = field(default_factory=list)
+    """The first lines that begin with «error:», because a tool's own sentence may stand above a long log."""
+    taken: int = 0
+
+    def begin_step(self) -> None:
+        """What an earlier step printed says nothing about why this one fails."""
+        self.recent.clear()
+        self.errors.clear()
+
+    def from_instance(self, text: str) -> None:
+        """One line that a build printed; beyond the cap only the last ones are kept, for a failure."""
+        self.recent.append(text)
+        if text.startswith("error:") and len(self.errors) < KEPT_ERRORS:
+            self.errors.append(text)
+        before, self.taken = self.taken, self.taken + len(text) + 1
+        if self.taken <= MAX_OUTPUT_BYTES:
+            self.line(("       " + text).rstrip())
+        elif before <= MAX_OUTPUT_BYTES:
+            self.line(f" !     More than {MAX_OUTPUT_BYTES // MIB} MiB of output: the rest is not shown")
+
+
+def run_job(platform: Platform, app: App, build_number: int, job: Job, output: Output) -> Made:
+    """Run the job and keep its outputs as a layer.
+
+    Raises BuildFailed with the cause class, Cancelled, or Unavailable when the spawner is away. Whatever happens,
+    the instance is gone afterwards and its row is ended.
+    """
+    with _turn(app.owner_id, output):
+        return _run(platform, app, build_number, job, output)
+
+
+class Turns:
+    """Which steps may run: `count` at once; but who has none running waits for others' only at twice as many."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._running: Counter[int | None] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, owner: int | None) -> bool:
+        with self._lock:
+            most = self._count if self._running[owner] else 2 * self._count
+            if self._running.total() >= most:
+                return False
+            self._running[owner] += 1
+            return True
+
+    def leave(self, owner: int | None) -> None:
+        with self._lock:
+            self._running[owner] -= 1
+
+
+_turns = Turns(os.cpu_count() or 1)
+
+
+@contextlib.contextmanager
+def _turn(owner: int | None, output: Output) -> Iterator[None]:
+    """Wait for a turn and have it. Raises Cancelled."""
+    told = False
+    while not _turns.take(owner):
+        if output.cancelled():
+            raise Cancelled("The build was cancelled.", cause="cancelled")
+        if not told:
+            output.line("       Waiting for other builds to finish")
+        told = True
+        time.sleep(POLL_S)
+    try:
+        yield
+    finally:
+        _turns.leave(owner)
+
+
+def _run(platform: Platform, app: App, build_number: int, job: Job, output: Output) -> Made:
+    output.begin_step()
+    with platform.store.write() as tx:
+        row = instances.create(tx, app.id, kind="build", type="build", detail={"build": build_number})
+    cause, exit_record = "cancelled", None
+    try:
+        spec = _spec(platform, app, row.runtime_id, build_number, job)
+        platform.spawner.create(spec)
+        _stream(platform, row.runtime_id, job, output)
+        exit_record = _exit(platform, row.runtime_id)
+        cause = _cause(exit_record)
+        if cause:
+            raise _failure(platform, job, cause, exit_record, output)
+        made = platform.spawner.snapshot(row.runtime_id, list(job.outputs))
+        return Made(made.digest or "", made.size_bytes, made.files)
+    except (SpawnerError, OSError) as error:
+        cause = "platform error"
+        raise spawner_failure(error) from error
+    finally:
+        with contextlib.suppress(SpawnerError, OSError):  # converge removes what is left
+            platform.spawner.delete(row.runtime_id)
+        with platform.store.write() as tx:
+            instances.ended(tx, row.id, cause=cause or "finished", exit=exit_record)
+
+
+def spawner_failure(error: Exception) -> PaasError:
+    """What a person is told when the spawner refused or is away."""
+    if not isinstance(error, SpawnerError):
+        return Unavailable("The spawner does not answer.", "See: paas server:status")
+    if error.code in ("bad_archive", "bad_tree", "too_large"):
+        return BuildFailed(
+            f"The files cannot become a layer: {error.message}", error.hint, cause="cannot be built"
+        )
+    return Unavailable(f"The build could not run: {error.message}", error.hint)
+
+
+def _spec(platform: Platform, app: App, runtime_id: str, number: int, job: Job) -> ContainerSpec:
+    settings = platform.settings
+    return ContainerSpec(
+        id=runtime_id,
+        layers=job.layers,
+        argv=("/bin/bash", "-e", "-c", _PROLOGUE + job.script),
+        id_base=id_base(platform.block_base(), app),
+        log=Log(app.id, "app", f"build.{number}"),
+        env={**BASE_ENV, **job.env},
+        cwd="/",
+        hostname=f"{app.name}-build"[:63],
+        limits=Limits(
+            memory_bytes=settings.builds_memory_bytes,
+            cpu_millis=settings.builds_cpu_millis,
+            cpu_weight=CPU_WEIGHT,
+            pids=settings.builds_pids,
+            wall_s=settings.builds_wall_s,
+        ),
+        mounts=job.mounts,
+        attach=True,
+    )
+
+
+def _stream(platform: Platform, runtime_id: str, job: Job, output: Output) -> None:
+    """Feed the standard input and pass lines on until the EXIT frame. Raises Cancelled."""
+    path = platform.layout.run_instances / runtime_id / "attach.sock"
+    with _connect(path) as sock:
+        sock.setblocking(False)
+        to_send = memoryview(_stdin_frames(job.stdin))
+        decoder, lines = frames.FrameDecoder(), _Lines()
+        poll = select.poll()
+        while True:
+            if output.cancelled():
+                raise Cancelled("The build was cancelled.", cause="cancelled")
+            poll.register(sock, select.POLLIN | (select.POLLOUT if to_send else 0))
+            events = sum(event for _, event in poll.poll(POLL_S * 1000))
+            if events & select.POLLOUT:
+                to_send = to_send[_send(sock, to_send) :]
+            if not events & ~select.POLLOUT:
+                continue
+            data = _receive(sock)
+            for channel, payload in decoder.feed(data):
+                if channel in (frames.STDOUT, frames.STDERR):
+                    for line in lines.feed(payload):
+                        output.from_instance(line)
+                elif channel == frames.EXIT:
+                    for line in lines.finish():
+                        output.from_instance(line)
+                    return
+            if not data:
+                return
+
+
+def _connect(path: Path) -> socket.socket:
+    deadline = time.monotonic() + ATTACH_S
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(str(path))
+            return sock
+        except (FileNotFoundError, ConnectionRefusedError):
+            sock.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
+def _stdin_frames(data: bytes) -> bytes:
+    step = frames.MAX_FRAME_BYTES
+    pieces = [frames.encode_frame(frames.STDIN, data[at : at + step]) for at in range(0, len(data), step)]
+    return b"".join([*pieces, frames.encode_frame(frames.STDIN)])
+
+
+def _send(sock: socket.socket, data: memoryview) -> int:
+    try:
+        return sock.send(data[: 1 << 18])
+    except BlockingIOError:
+        return 0
+    except (BrokenPipeError, ConnectionResetError):
+        return len(data)  # the script ended without reading; its exit frame follows
+
+
+def _receive(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(1 << 18)
+    except ConnectionResetError:
+        return b""
+
+
+class _Lines:
+    """Bytes in, printable lines out. A carriage return starts a line anew, as progress bars mean it."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed(self, data: bytes) -> list[str]:
+        *whole, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
+        self._rest = self._rest[-MAX_LINE * 8 :]
+        return [printable(line) for line in whole]
+
+    def finish(self) -> list[str]:
+        rest, self._rest = self._rest, ""
+        return [printable(rest)] if rest else []
+
+
+def printable(line: str) -> str:
+    """One line without escape sequences and control characters; tabs stay, a very long one is cut."""
+    last = line.rstrip("\r").rpartition("\r")[2]
+    text = harmless(last).rstrip()
+    return text if len(text) <= MAX_LINE else text[:MAX_LINE] + " …"
+
+
+def _exit(platform: Platform, runtime_id: str) -> dict[str, Any]:
+    """The exit record; the frame may come a moment before the record is on disk."""
+    deadline = time.monotonic() + ATTACH_S
+    while time.monotonic() < deadline:
+        for seen in platform.spawner.list():
+            if seen.id == runtime_id and seen.exit is not None:
+                return asdict(seen.exit)
+        time.sleep(0.005)
+    raise Unavailable("The build instance ended without saying how.", "Push again.")
+
+
+def _cause(record: Mapping[str, Any]) -> str:
+    """Why a build instance failed; empty when it did not."""
+    if record.get("status") == 0:
+        return ""
+    if record.get("wall_exceeded"):
+        return "build took too long"
+    if record.get("oom_kills"):
+        return "out of memory"
+    return "build command failed"
+
+
+def _failure(
+    platform: Platform, job: Job, cause: str, record: Mapping[str, Any], output: Output
+) -> BuildFailed:
+    settings, lines = platform.settings, tuple(output.recent)[-TAIL_LINES:]
+    status, signal = record.get("status"), record.get("signal")
+    how = f"was killed by signal {signal}" if signal else f"exited with status {status}"
+    if cause == "out of memory":
+        limit, peak = settings.builds_memory_bytes, record.get("peak_memory_bytes") or 0
+        how += f" (limit {limit // MIB} MiB, peak {peak // MIB} MiB)"
+        hint = "Make the build smaller, or raise builds.memory_bytes in paas.yml."
+    elif cause == "build took too long":
+        how = f"did not end within {settings.builds_wall_s:g} s"
+        hint = "Make the build faster, or raise builds.wall_s in paas.yml."
+    else:
+        named = named_cause(job.failure_hints, [*output.errors, *output.recent])
+        how += f": {named[0]}" if named else ""
+        hint = named[1] if named else "Run the same step on your machine to see it fail there."
+    return BuildFailed(f"{job.title} {how}", hint, cause=cause, lines=lines)

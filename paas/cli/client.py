@@ -1,0 +1,379 @@
+"""The API's client: HTTP/1.1 over the server's unix socket or over TCP with a token.
+
+One connection a request, small enough to read, and quick to import: a command spends most of its time starting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from paas.daemon import presence
+from paas.nouns.errors import Conflict, Forbidden, NotFound, PaasError, Unavailable, from_json
+
+DEFAULT_HOME = "/var/lib/paas"
+_CONNECT_TIMEOUT_S = 10.0
+_SILENCE_S = 120.0
+"""A stream pings every second; a destroyed app may take half a minute to answer."""
+_PIECE = 64 * 1024
+_HEAD_BYTES = 64 * 1024
+_LINE_BYTES = 8 * 1024 * 1024
+_BODY_BYTES = 64 * 1024 * 1024
+"""Far more than a platform sends; what answers at an address that somebody typed may be anything."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the API is. `path` is a unix socket's, else `host` and `port` count."""
+
+    name: str
+    path: str = ""
+    host: str = "localhost"
+    port: int = 80
+    tls: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def connect(self) -> socket.socket:
+        """Raises Unavailable with what to do about it."""
+        try:
+            if self.path:
+                sock = presence.connect(Path(self.path), _CONNECT_TIMEOUT_S)
+            else:
+                sock = socket.create_connection((self.host, self.port), _CONNECT_TIMEOUT_S)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock = self._secured(sock)
+        except OSError as error:
+            hint, reason = "Check the address and the network.", error.strerror or str(error)
+            if self.path:
+                hint = "Start it with: paas server. Or see: paas server:status"
+                reason = "its server does not run" if _nobody_listens(error) else reason
+            raise Unavailable(f"The platform at {self.name} does not answer: {reason}.", hint) from error
+        sock.settimeout(_SILENCE_S)
+        return sock
+
+    def _secured(self, sock: socket.socket) -> socket.socket:
+        if not self.tls:
+            return sock
+        import ssl
+
+        return ssl.create_default_context().wrap_socket(sock, server_hostname=self.host)
+
+
+def _nobody_listens(error: OSError) -> bool:
+    return isinstance(error, FileNotFoundError | ConnectionRefusedError)
+
+
+def find_target(environ: Mapping[str, str]) -> Target:
+    """The platform to talk to: `PAAS_HOME`, else the one logged in to, else /var/lib/paas of this machine.
+
+    `PAAS_SOCKET`, which the SSH server sets, says where the socket is when the home cannot be seen.
+    Raises NotFound when there is none.
+    """
+    if environ.get("PAAS_SOCKET"):
+        return _on_socket(environ.get("PAAS_HOME") or environ["PAAS_SOCKET"], environ["PAAS_SOCKET"], environ)
+    if environ.get("PAAS_HOME"):
+        return _local(Path(environ["PAAS_HOME"]), environ)
+    login = read_login(environ)
+    if login is not None:
+        return remote(login["url"], login["token"])
+    home = Path(DEFAULT_HOME)
+    if (home / "id").exists():
+        return _local(home, environ)
+    raise NotFound(
+        "There is no platform on this machine, and you are not logged in to another.",
+        "Start one with `paas server`, set PAAS_HOME, or use `paas login URL`.",
+    )
+
+
+def _local(home: Path, environ: Mapping[str, str]) -> Target:
+    presence.wait_for_file(home / "id")
+    try:
+        identity = (home / "id").read_text().strip()
+    except OSError as error:
+        raise no_home(home, error, "set PAAS_HOME to another") from error
+    check_own(home, identity)
+    return _on_socket(str(home), f"/run/paas/{identity}/api/api.sock", environ)
+
+
+def check_own(home: Path, identity: str) -> None:
+    """Raises Conflict when what runs under this id is the platform of another home, which this one is a copy of."""
+    try:
+        owner = json.loads(Path(f"/run/paas/{identity}/settings.json").read_text())["home"]
+        copied = not os.path.samefile(owner, home)
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if copied:
+        raise Conflict(
+            f"{home} has the id of {owner}, as a copied home has.",
+            f"Set PAAS_HOME={owner}, or remove {home / 'id'} to make the copy a platform of its own.",
+        )
+
+
+def no_home(home: Path, error: OSError, otherwise: str) -> PaasError:
+    """Why a folder is not (yet) the home of a platform, and what to do: `otherwise` names another one."""
+    if isinstance(error, PermissionError):
+        return Forbidden(f"{home} may not be read by you.", "Run the command with sudo.")
+    return NotFound(
+        f"There is no platform in {home}.", f"Start one there: paas server --home {home}; or {otherwise}."
+    )
+
+
+def _on_socket(name: str, path: str, environ: Mapping[str, str]) -> Target:
+    proof = environ.get("PAAS_SSH_PROOF")
+    return Target(name, path=path, headers={"X-Paas-Proof": proof} if proof else {})
+
+
+def remote(url: str, token: str) -> Target:
+    """A platform elsewhere. Raises PaasError when `url` is none."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise PaasError(f"{url!r} is not an address.", "It must be like https://paas.example.com:8081.")
+    tls = parts.scheme == "https"
+    headers = {"Authorization": f"Bearer {token}"}
+    return Target(url, host=parts.hostname, port=port or (443 if tls else 80), tls=tls, headers=headers)
+
+
+def login_path(environ: Mapping[str, str]) -> Path:
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/root", ".config")
+    return Path(base) / "paas" / "login.json"
+
+
+def read_login(environ: Mapping[str, str]) -> dict[str, str] | None:
+    """`{url, token}` as `paas login` left it, or None."""
+    if environ.get("PAAS_SSH_PROOF"):
+        return None
+    try:
+        data = json.loads(login_path(environ).read_text())
+        return {"url": str(data["url"]), "token": str(data["token"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Client:
+    """Requests to one platform. Paths are given without `/v1` and with their parts already joined."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def get(self, path: str, **query: object) -> Any:
+        """The JSON answer. Raises PaasError, as all methods do."""
+        return self._call("GET", path, None, query)
+
+    def text(self, path: str) -> str:
+        """An answer that is plain text."""
+        with _Exchange(self.target, "GET", _path(path, {}), None) as exchange:
+            exchange.check()
+            return exchange.body().decode("utf-8", "replace")
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self._call("POST", path, body, {})
+
+    def patch(self, path: str, body: Any) -> Any:
+        return self._call("PATCH", path, body, {})
+
+    def delete(self, path: str, body: Any = None) -> Any:
+        return self._call("DELETE", path, body, {})
+
+    def stream(self, method: str, path: str, body: Any = None, **query: object) -> Iterator[dict[str, Any]]:
+        """The objects of an NDJSON answer but its pings. Closing the iterator hangs up, which cancels a deploy.
+
+        The last object has `done` and `result`; an error in its place is raised.
+        """
+        with _Exchange(self.target, method, _path(path, query), body) as exchange:
+            exchange.check()
+            for line in exchange.lines():
+                message = self._parsed(line)
+                if not isinstance(message, dict) or "ping" in message:
+                    continue
+                if message.get("error"):
+                    raise from_json(message["error"])
+                yield message
+
+    def upgrade(self, path: str) -> tuple[socket.socket, bytes]:
+        """Become an attached stream: the connection, and what came after the head already."""
+        exchange = _Exchange(self.target, "GET", _path(path, {}), None, upgrade="paas-attach")
+        if exchange.status != 101:
+            with exchange:
+                exchange.check()
+            raise Unavailable("The platform did not attach to the process.")
+        return exchange.detach()
+
+    def _call(self, method: str, path: str, body: Any, query: Mapping[str, object]) -> Any:
+        with _Exchange(self.target, method, _path(path, query), body) as exchange:
+            exchange.check()
+            data = exchange.body()
+        return self._parsed(data) if data else None
+
+    def _parsed(self, data: bytes) -> Any:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise Unavailable(f"The platform at {self.target.name} did not answer in JSON.") from error
+
+
+def part(text: object) -> str:
+    """A name as one part of a path, whatever it contains."""
+    return quote(str(text), safe="", errors="surrogateescape")
+
+
+def _path(path: str, query: Mapping[str, object]) -> str:
+    given = {key: value for key, value in query.items() if value is not None}
+    words = {key: str(int(value)) if isinstance(value, bool) else str(value) for key, value in given.items()}
+    return f"/v1{path}" + (f"?{urlencode(words, errors='surrogateescape')}" if words else "")
+
+
+class _Exchange:
+    """One request and its answer (RFC 9112). A context manager that closes the connection."""
+
+    def __init__(self, target: Target, method: str, path: str, body: Any, *, upgrade: str = "") -> None:
+        self._target = target
+        self._socket = target.connect()
+        self._buffer = b""
+        try:
+            self._send(method, path, body, upgrade)
+            self.status, self._headers = self._head()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> _Exchange:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._socket.close()
+
+    def detach(self) -> tuple[socket.socket, bytes]:
+        return self._socket, self._buffer
+
+    def check(self) -> None:
+        """Raise the error that an answer of 4xx or 5xx carries."""
+        if self.status < 400:
+            return
+        try:
+            raise from_json(json.loads(self.body())["error"], self.status)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise Unavailable(
+                f"What listens at {self._target.name} answered {self.status}, and not as a platform's API does.",
+                "Check the address: the API has a port of its own, 8081 unless the server was told another.",
+            ) from None
+
+    def body(self) -> bytes:
+        data = bytearray()
+        for piece in self._pieces():
+            data += piece
+            if len(data) > _BODY_BYTES:
+                raise self._nonsense(f"a body of more than {_BODY_BYTES >> 20} MiB")
+        return bytes(data)
+
+    def lines(self) -> Iterator[bytes]:
+        rest = bytearray()
+        for piece in self._pieces():
+            first, *more = piece.split(b"\n")
+            rest += first
+            if len(rest) > _LINE_BYTES:
+                raise self._nonsense(f"a line of more than {_LINE_BYTES >> 20} MiB")
+            for line in more:
+                if rest:
+                    yield bytes(rest)
+                rest = bytearray(line)
+
+    def _send(self, method: str, path: str, body: Any, upgrade: str) -> None:
+        headers = {"Host": self._target.host, "User-Agent": "paas", "Accept": "application/json"}
+        headers |= {"Connection": "Upgrade", "Upgrade": upgrade} if upgrade else {"Connection": "close"}
+        data = b""
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers |= {"Content-Type": "application/json"}
+        if method != "GET":
+            headers["Content-Length"] = str(len(data))
+        headers |= self._target.headers
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            "",
+            "",
+        ]
+        try:
+            self._socket.sendall("\r\n".join(lines).encode("latin-1", "replace") + data)
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def _head(self) -> tuple[int, dict[str, str]]:
+        while b"\r\n\r\n" not in self._buffer:
+            if len(self._buffer) > _HEAD_BYTES or not self._fill():
+                raise self._broken()
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        first, *rest = head.decode("latin-1").split("\r\n")
+        words = first.split(" ", 2)
+        if len(words) < 2 or not words[0].startswith("HTTP/1.") or not re.fullmatch("[0-9]{3}", words[1]):
+            raise Unavailable(f"What answers at {self._target.name} does not speak HTTP.")
+        pairs = (line.partition(":") for line in rest)
+        return int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+    def _pieces(self) -> Iterator[bytes]:
+        if self._headers.get("transfer-encoding", "").lower() == "chunked":
+            yield from self._chunks()
+        elif "content-length" in self._headers:
+            yield from self._exactly(self._number(self._headers["content-length"], 10))
+        else:
+            while self._buffer or self._fill():
+                piece, self._buffer = self._buffer, b""
+                yield piece
+
+    def _chunks(self) -> Iterator[bytes]:
+        while True:
+            size = self._number(self._line().split(";")[0], 16)
+            if size == 0:
+                return
+            yield from self._exactly(size)
+            self._line()
+
+    def _line(self) -> str:
+        """A line of the framing, which is short."""
+        while b"\r\n" not in self._buffer:
+            if len(self._buffer) > _HEAD_BYTES or not self._fill():
+                raise self._broken()
+        line, _, self._buffer = self._buffer.partition(b"\r\n")
+        return line.decode("latin-1")
+
+    def _number(self, text: str, base: int) -> int:
+        if not re.fullmatch(r"[0-9A-Fa-f]{1,15}", text.strip()) or (
+            base == 10 and not text.strip().isdigit()
+        ):
+            raise self._nonsense(f"a length of {text[:20]!r}")
+        return int(text, base)
+
+    def _exactly(self, count: int) -> Iterator[bytes]:
+        """The next `count` bytes, in pieces as they come."""
+        while count:
+            if not self._buffer and not self._fill():
+                raise self._broken()
+            piece, self._buffer = self._buffer[:count], self._buffer[count:]
+            count -= len(piece)
+            yield piece
+
+    def _fill(self) -> bool:
+        try:
+            piece = self._socket.recv(_PIECE)
+        except OSError as error:
+            raise self._broken(error) from error
+        self._buffer += piece
+        return bool(piece)
+
+    def _nonsense(self, what: str) -> Unavailable:
+        return Unavailable(f"The platform at {self._target.name} answered with {what}.", "Check the address.")
+
+    def _broken(self, error: OSError | None = None) -> Unavailable:
+        reason = (error.strerror or str(error)) if error else "it hung up"
+        return Unavailable(f"The connection to the platform at {self._target.name} broke: {reason}.")

@@ -1,0 +1,117 @@
+"""When an instance counts as healthy: the checks that apply to it, and what an answer means. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from paas.manifest.appjson import AppManifest, HealthCheck
+from paas.nouns.model import Image
+from paas.runs.specs import WEB, WEB_PORT
+
+READY_INTERVAL_S = 0.05
+"""How often a booting instance is asked."""
+SETTLE_S = 1.0
+"""How long a process without a port must stay alive to count as up."""
+MAX_HEAD_BYTES = 64 * 1024
+MAX_INTERIM = 8
+"""Interim answers (RFC 9110, 1xx) before the one that counts; each is read again with every piece that comes."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One way to ask an instance. `strict`: only 2xx and 3xx count; otherwise any complete head does."""
+
+    kind: Literal["http", "listening", "running"]
+    path: str = "/"
+    port: int = WEB_PORT
+    strict: bool = False
+    timeout_s: float = 10.0
+    interval_s: float = READY_INTERVAL_S
+    attempts: int = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: `healthy`, the status of an HTTP answer, and what a person should know about it."""
+
+    healthy: bool
+    status: int | None = None
+    note: str = ""
+
+
+def boot_check(image: Image, type: str) -> Check:
+    """The check that decides when a new instance gets traffic (or, without a port, counts as up)."""
+    for kind in ("startup", "readiness"):
+        for check in _checks(image, type):
+            if check.kind == kind:
+                return _translate(check, READY_INTERVAL_S)
+    return Check("http") if type == WEB else Check("running")
+
+
+def liveness_check(image: Image, type: str) -> Check | None:
+    """The check that an instance must keep passing, when its app asks for one."""
+    for check in _checks(image, type):
+        if check.kind == "liveness":
+            return _translate(check, max(check.wait_s, 1.0))
+    return None
+
+
+def request_bytes(check: Check, host: str) -> bytes:
+    """The request of an HTTP check, as the router would send one for the app's own host name."""
+    return (
+        f"GET {check.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: paas-health/1\r\nAccept: */*\r\n"
+        "X-Forwarded-Proto: http\r\nConnection: close\r\n\r\n"
+    ).encode("utf-8", "surrogateescape")
+
+
+def judge(check: Check, received: bytes) -> Answer | None:
+    """What the bytes received so far say; None while the head is incomplete.
+
+    Bytes that cannot be an HTTP answer, or never come to one, are an unhealthy answer.
+    """
+    for _ in range(MAX_INTERIM + 1):
+        end = _HEAD_END.search(received)
+        if end is None:
+            if len(received) > MAX_HEAD_BYTES or not _may_be_http(received):
+                return Answer(False, None, "answered something that is not HTTP")
+            return None
+        status_line = _STATUS_LINE.match(received)
+        if status_line is None:
+            return Answer(False, None, "answered something that is not HTTP")
+        status = int(status_line[1])
+        if status >= 200 or status == 101:
+            break
+        received = received[end.end() :]
+    else:
+        return Answer(False, None, f"sent more than {MAX_INTERIM} interim answers and no final one")
+    note = f"GET {check.path} answered {status}" if status >= 500 or check.strict else ""
+    if check.strict:
+        return Answer(200 <= status < 400, status, "" if 200 <= status < 400 else note)
+    return Answer(True, status, note)
+
+
+def _may_be_http(received: bytes) -> bool:
+    return (
+        received[:7] == b"HTTP/1."[: len(received)] if len(received) < 7 else received.startswith(b"HTTP/1.")
+    )
+
+
+def _checks(image: Image, type: str) -> tuple[HealthCheck, ...]:
+    return AppManifest.from_json(image.manifest).healthchecks.get(type, ())
+
+
+def _translate(check: HealthCheck, interval_s: float) -> Check:
+    return Check(
+        kind="listening" if check.listening else "http",
+        path=check.path,
+        port=check.port or WEB_PORT,
+        strict=not check.listening,
+        timeout_s=check.timeout_s,
+        interval_s=interval_s,
+        attempts=check.attempts,
+    )

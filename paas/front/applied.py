@@ -1,0 +1,45 @@
+"""How far the router has come: the newest event that the table of every worker takes into account.
+
+Converge notes it beside its socket; who has changed something waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from runtime.home import Layout
+
+_LOOK_S = 0.01
+
+
+def note(layout: Layout, seq: int) -> None:
+    """Every worker has a table that was made after event `seq`. Raises OSError."""
+    path = _path(layout)
+    fresh = path.with_name("routed.new")
+    fresh.write_text(str(seq))
+    os.replace(fresh, path)
+
+
+def wait(layout: Layout, seq: int, *, timeout_s: float) -> bool:
+    """Whether that has come to be true of event `seq` within the time. Without converge nothing is waited for."""
+    if not layout.converge_socket.exists():
+        return False
+    deadline = time.monotonic() + timeout_s
+    while not _reached(layout, seq):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK_S)
+    return True
+
+
+def _reached(layout: Layout, seq: int) -> bool:
+    try:
+        return int(_path(layout).read_text()) >= seq
+    except (OSError, ValueError):
+        return False
+
+
+def _path(layout: Layout) -> Path:
+    return layout.converge_socket.with_name("routed")

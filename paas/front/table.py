@@ -1,0 +1,135 @@
+"""From rows to the router's table: which host leads to which backends. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from paas.front.settings import APP_WIDE
+from paas.front.settings import flags as routing_flags
+from paas.nouns.model import App, Canary, Deployment, Instance
+from paas.runs.specs import WEB, WEB_PORT
+
+
+@dataclass(frozen=True)
+class AppRoutes:
+    """What the table needs to know of one app. `hosts` may have a path, `example.com/api`; `web` is the desired
+    count of web instances; `has_image` is false before the first push; `booting` says that a first instance is on
+    its way; `instances` are the live ones of kind process; `routing` is what people set, by domain."""
+
+    app: App
+    hosts: tuple[str, ...]
+    web: int
+    has_image: bool
+    booting: bool
+    deployment: Deployment | None
+    instances: tuple[Instance, ...]
+    routing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    canary: Canary | None = None
+
+
+def target_release(app: App, deployment: Deployment | None) -> int | None:
+    """The release whose instances new requests go to: the serving one, or the one being switched to."""
+    if deployment is not None and deployment.state in ("switching", "draining"):
+        return deployment.release_number
+    return app.release_number
+
+
+def route_table(apps: Iterable[AppRoutes], generation: int, *, workers: int = 1) -> dict[str, Any]:
+    """The whole table, for so many router workers. An app that is being destroyed has no route; one without a
+    backend that takes requests has the H-code to answer in its route's flags. Where both the serving release and the
+    canary have one they get their shares of the requests, else whoever has one gets all."""
+    routes: list[dict[str, Any]] = []
+    pools: dict[str, list[dict[str, Any]]] = {}
+    for view in apps:
+        if view.app.destroying:
+            continue
+        backends, beside = _backends(view), _canary_backends(view)
+        own, other = view.app.id, f"{view.app.id}.canary"
+        pools |= {name: members for name, members in ((own, backends), (other, beside)) if members}
+        active = any(not backend["draining"] for backend in backends)
+        pool = own if active or (backends and not beside) else other if beside else None
+        shares = _shares(view, own, other) if active and beside else {}
+        error = {} if active or beside else {"error": _error_code(view)}
+        for domain, flags in _flags(view, workers).items():
+            host, slash, path = domain.partition("/")
+            routes.append(
+                {
+                    "host": host,
+                    "path": slash + path or "/",
+                    "app": view.app.name,
+                    "log": view.app.id,
+                    "pool": pool,
+                    **shares,
+                    "flags": {**error, **flags},
+                }
+            )
+    routes.sort(key=lambda route: (route["host"], route["path"]))
+    return {"generation": generation, "routes": routes, "pools": pools}
+
+
+def _flags(view: AppRoutes, workers: int) -> dict[str, dict[str, Any]]:
+    """By domain: those of the whole app, or its own where something is set for it."""
+    made = partial(routing_flags, view.routing.get(APP_WIDE, {}), hosts=view.hosts, workers=workers)
+    plain = made({})
+    return {name: made(view.routing[name]) if name in view.routing else plain for name in view.hosts}
+
+
+def _shares(view: AppRoutes, own: str, canary: str) -> dict[str, Any]:
+    assert view.canary is not None
+    return {"shares": {own: 100 - view.canary.share, canary: view.canary.share}}
+
+
+def _backends(view: AppRoutes) -> list[dict[str, Any]]:
+    """Of the serving release, and of everything that leaves."""
+    target = target_release(view.app, view.deployment)
+    waiting = view.deployment.release_number if view.deployment else None
+    backends = []
+    for instance in view.instances:
+        if not _reachable(instance) or _takes_share(view, instance):
+            continue
+        foreign = instance.canary or instance.release_number != target
+        if instance.state == "up" and instance.release_number == waiting != target:
+            continue
+        backends.append(_backend(instance, draining=foreign or instance.state == "draining"))
+    return backends
+
+
+def _canary_backends(view: AppRoutes) -> list[dict[str, Any]]:
+    """Of the canary, while it gets its share: until a deployment switches."""
+    return [_backend(i, draining=False) for i in view.instances if _reachable(i) and _takes_share(view, i)]
+
+
+def _reachable(instance: Instance) -> bool:
+    return instance.type == WEB and bool(instance.address) and instance.state in ("up", "draining")
+
+
+def _takes_share(view: AppRoutes, instance: Instance) -> bool:
+    return (
+        instance.canary
+        and instance.state == "up"
+        and view.canary is not None
+        and instance.release_number == view.canary.release_number
+        and target_release(view.app, view.deployment) == view.app.release_number
+    )
+
+
+def _backend(instance: Instance, *, draining: bool) -> dict[str, Any]:
+    return {
+        "id": instance.runtime_id,
+        "address": instance.address,
+        "port": instance.port or WEB_PORT,
+        "weight": 1,
+        "draining": draining,
+        "dyno": instance.name,
+    }
+
+
+def _error_code(view: AppRoutes) -> str:
+    if not view.has_image:
+        return "H81"
+    if view.web == 0:
+        return "H14"
+    return "H20" if view.booting else "H10"

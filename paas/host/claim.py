@@ -1,0 +1,63 @@
+"""One server for a home, and one home for an id: claimed before a server, or a removal, touches anything.
+
+The id names the run folder, the control groups, the rules and the range of user ids, so a home that was copied with
+its `id` file must not be taken for the platform that it is a copy of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from paas.nouns.errors import Conflict, NotFound, Unavailable
+from runtime.home import Layout
+from runtime.net import network
+from runtime.spawner import idblocks
+
+
+@contextmanager
+def claimed(layout: Layout) -> Iterator[idblocks.Block]:
+    """Hold the home and its id for the length of the block: the blocks of user ids and addresses that are its own.
+
+    Raises Conflict while another server holds the home or its id, or when the id is another home's; NotFound when
+    there is no such home.
+    """
+    with contextlib.ExitStack() as held:
+        held.callback(os.close, _lock(layout.home / "lock", layout.home))
+        try:
+            block = idblocks.claim(layout, routes=network.host_routes())
+        except idblocks.CopiedHome as error:
+            raise Conflict(
+                f"{layout.home} has the id of {error.original}, as a copied home has.",
+                f"Remove {layout.home / 'id'} to make it a platform of its own.",
+            ) from error
+        except idblocks.BlockError as error:
+            raise Unavailable(f"{layout.home} gets no user ids and addresses: {error}.") from error
+        layout.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+        held.callback(os.close, _lock(layout.run / "lock", layout.home))
+        yield block
+
+
+def _lock(path: Path, home: Path) -> int:
+    """Lock the file, and say in it who holds it for which home. The descriptor."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no platform in {home}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        said = os.pread(descriptor, 4096, 0).decode(errors="replace")
+        os.close(descriptor)
+        pid, _, holder = said.partition("\n")
+        raise Conflict(
+            f"A server (pid {pid or 'unknown'}) already runs on {holder.strip() or home}.",
+            "Stop it first.",
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n{home}\n".encode(), 0)
+    return descriptor

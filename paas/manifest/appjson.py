@@ -1,0 +1,363 @@
+"""app.json: what an app says about itself. Pure; an unknown key is a warning, a malformed file a refusal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, NoReturn, TypeVar
+
+from paas.nouns.errors import BadInput
+from paas.nouns.names import (
+    ConfigName,
+    ProcessType,
+    check_limit,
+    config_value,
+    cpu_millis,
+    memory_bytes,
+    quantity,
+)
+
+MAX_BYTES = 256 * 1024
+
+T = TypeVar("T")
+
+_IGNORED = frozenset(
+    [
+        "name",
+        "description",
+        "keywords",
+        "website",
+        "repository",
+        "logo",
+        "success_url",
+        "image",
+        "generator",
+        "review_app",
+        "$schema",
+    ]
+)
+"""Keys of the format that describe the app to people and change nothing here."""
+_LATER = frozenset({"addons", "cron", "environments"})
+"""Keys of the format that are checked for their shape and not acted upon."""
+
+
+@dataclass(frozen=True)
+class EnvVar:
+    """A variable the app wants. `generator` is "" or "secret"."""
+
+    value: str | None = None
+    required: bool = True
+    generator: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class FormationDefault:
+    """What a type starts with at the app's first release; `limits` as in a formation row."""
+
+    quantity: int | None = None
+    limits: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """One check of a process type. `kind` is startup, readiness or liveness.
+
+    `listening` asks only for an open port; otherwise an HTTP GET of `path` must answer 2xx or 3xx.
+    `port` null means $PORT.
+    """
+
+    kind: str = "startup"
+    name: str = ""
+    path: str = "/"
+    port: int | None = None
+    attempts: int = 3
+    timeout_s: float = 5.0
+    wait_s: float = 5.0
+    listening: bool = False
+
+
+@dataclass(frozen=True)
+class AppManifest:
+    """A whole app.json, checked. `warnings` are sentences for the push output. The keys of `scripts` are
+    `postdeploy`, `paas.predeploy` and `paas.release.release.postdeploy`."""
+
+    env: dict[str, EnvVar] = field(default_factory=dict)
+    formation: dict[str, FormationDefault] = field(default_factory=dict)
+    healthchecks: dict[str, tuple[HealthCheck, ...]] = field(default_factory=dict)
+    scripts: dict[str, str] = field(default_factory=dict)
+    buildpacks: tuple[str, ...] = ()
+    stack: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The form kept with an image; `warnings` are left out."""
+        data = asdict(self)
+        del data["warnings"]
+        return data
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> AppManifest:
+        """What `to_json` described; an empty object is an app without app.json."""
+        return cls(
+            env={name: EnvVar(**value) for name, value in data.get("env", {}).items()},
+            formation={name: FormationDefault(**value) for name, value in data.get("formation", {}).items()},
+            healthchecks={
+                name: tuple(HealthCheck(**check) for check in checks)
+                for name, checks in data.get("healthchecks", {}).items()
+            },
+            scripts=dict(data.get("scripts", {})),
+            buildpacks=tuple(data.get("buildpacks", ())),
+            stack=data.get("stack", ""),
+        )
+
+
+def parse_app_json(data: bytes) -> AppManifest:
+    """Read an app.json. Raises BadInput that names the line (syntax) or the key (meaning)."""
+    top = _expect_object("app.json", _load(data))
+    reader = _Reader()
+    buildpacks, stack = reader.buildpacks(top.get("buildpacks", [])), top.get("stack", "")
+    if not isinstance(stack, str):
+        _bad("stack", stack, "is not text")
+    manifest = AppManifest(
+        env=reader.table("env", top.get("env", {}), _env_var, ConfigName.parse),
+        formation=reader.table("formation", top.get("formation", {}), _formation, ProcessType.parse),
+        healthchecks=reader.table("healthchecks", top.get("healthchecks", {}), _checks, ProcessType.parse),
+        scripts=reader.scripts(top.get("scripts", {})),
+        buildpacks=buildpacks,
+        stack=stack,
+    )
+    known = {"env", "formation", "healthchecks", "scripts", "buildpacks", "stack"} | _IGNORED | _LATER
+    reader.unknown("", top, known)
+    for key in sorted(_LATER & set(top)):
+        if top[key]:
+            reader.warnings.append(f"app.json: {key} is not acted upon")
+    return AppManifest(**{**manifest.__dict__, "warnings": tuple(reader.warnings)})
+
+
+class _Reader:
+    """Collects warnings on the way through the file."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def unknown(self, where: str, value: dict[str, Any], known: set[str]) -> None:
+        for key in value:
+            if key not in known:
+                self.warnings.append(f"app.json: {where}{_plain(key)} is not a known key and is ignored")
+
+    def table(
+        self,
+        where: str,
+        value: Any,
+        parse: Callable[[_Reader, str, Any], Any],
+        named: Callable[[str], str],
+    ) -> dict[str, Any]:
+        parsed = {}
+        for name, item in _expect_object(where, value).items():
+            _by_rule(where, named, name)
+            parsed[name] = parse(self, f"{where}.{name}", item)
+        return parsed
+
+    def scripts(self, value: Any) -> dict[str, str]:
+        own = _expect_object("scripts", value)
+        nested = _expect_object("scripts.paas", own.get("paas", {}))
+        self.unknown("scripts.", own, {"postdeploy", "test", "test-setup", "paas", "dokku", "pr-predestroy"})
+        self.unknown("scripts.paas.", nested, {"predeploy", "postdeploy"})
+        named = {"postdeploy": own.get("postdeploy")}
+        named |= {f"paas.{key}": nested.get(key) for key in ("predeploy", "postdeploy")}
+        found = {}
+        for key, script in named.items():
+            if script is None:
+                continue
+            if not isinstance(script, str) or not script.strip() or "\0" in script:
+                _bad(f"scripts.{key}", script, "is not a command")
+            found[key] = script.strip()
+        return found
+
+    def buildpacks(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            _bad("buildpacks", value, "is not a list")
+        names = []
+        for item in value:
+            name = item.get("url", item.get("name")) if isinstance(item, dict) else item
+            if not isinstance(name, str) or not name:
+                _bad("buildpacks", item, 'is not {"url": NAME}')
+            names.append(name)
+        return tuple(names)
+
+
+def _load(data: bytes) -> Any:
+    if len(data) > MAX_BYTES:
+        raise BadInput(f"app.json is {len(data)} bytes long; at most {MAX_BYTES} are read")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise BadInput(f"app.json line {line}: is not UTF-8", "Save it as UTF-8.") from None
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise BadInput(
+            f"app.json line {error.lineno}, column {error.colno}: {error.msg}",
+            "It must be JSON: no comments, no comma after the last item.",
+        ) from None
+    except RecursionError:
+        raise BadInput("app.json is nested too deeply") from None
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise BadInput(f"app.json: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise BadInput(f"app.json: the key {_plain(key)} appears twice in one object")
+        seen[key] = value
+    return seen
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BadInput(f"app.json: {name} is not a JSON value")
+
+
+def _env_var(reader: _Reader, where: str, value: Any) -> EnvVar:
+    if isinstance(value, str):
+        return EnvVar(value=_by_rule(where, partial(config_value, where), value))
+    data = _expect_object(where, value, "is neither text nor an object")
+    reader.unknown(f"{where}.", data, {"value", "required", "generator", "description"})
+    text, generator = data.get("value"), data.get("generator", "")
+    if text is not None and not isinstance(text, str):
+        _bad(f"{where}.value", text, "is not text")
+    if text is not None:
+        _by_rule(f"{where}.value", partial(config_value, where), text)
+    if generator not in ("", "secret"):
+        _bad(f"{where}.generator", generator, 'is not "secret"')
+    if not isinstance(data.get("description", ""), str):
+        _bad(f"{where}.description", data["description"], "is not text")
+    return EnvVar(
+        text, _flag(f"{where}.required", data.get("required", True)), generator, data.get("description", "")
+    )
+
+
+def _formation(reader: _Reader, where: str, value: Any) -> FormationDefault:
+    data = _expect_object(where, value)
+    reader.unknown(f"{where}.", data, {"quantity", "size", "memory", "cpu", "pids"})
+    if "size" in data:
+        reader.warnings.append(f"app.json: {where}.size is ignored; use memory, cpu and pids")
+    count = data.get("quantity")
+    if count is not None:
+        _by_rule(f"{where}.quantity", quantity, count)
+    limits = {}
+    if "memory" in data:
+        limits["memory_bytes"] = _by_rule(f"{where}.memory", memory_bytes, _text(data["memory"]))
+    if "cpu" in data:
+        limits["cpu_millis"] = _by_rule(f"{where}.cpu", cpu_millis, _text(data["cpu"]))
+    if "pids" in data:
+        limits["pids"] = _by_rule(f"{where}.pids", partial(check_limit, "pids"), data["pids"])
+    return FormationDefault(count, limits)
+
+
+_CHECK_KEYS = {
+    "type",
+    "name",
+    "path",
+    "port",
+    "attempts",
+    "timeout",
+    "wait",
+    "listening",
+    "initialDelay",
+    "uptime",
+}
+
+
+def _checks(reader: _Reader, where: str, value: Any) -> tuple[HealthCheck, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        _bad(where, value, "is not a list of objects")
+    return tuple(_check(reader, f"{where}[{index}]", item) for index, item in enumerate(value))
+
+
+def _check(reader: _Reader, where: str, data: dict[str, Any]) -> HealthCheck:
+    reader.unknown(f"{where}.", data, _CHECK_KEYS)
+    for key in ("initialDelay", "uptime"):
+        if key in data:
+            reader.warnings.append(f"app.json: {where}.{key} is ignored; readiness is polled from the start")
+    kind, path, name = data.get("type", "startup"), data.get("path", "/"), data.get("name", "")
+    if kind not in ("startup", "readiness", "liveness"):
+        _bad(f"{where}.type", kind, "is not startup, readiness or liveness")
+    if not isinstance(path, str) or not path.startswith("/") or not path.isascii() or not path.isprintable():
+        _bad(f"{where}.path", path, "is not a path that starts with /")
+    if " " in path:
+        _bad(f"{where}.path", path, "contains a space")
+    if not isinstance(name, str):
+        _bad(f"{where}.name", name, "is not text")
+    port = data.get("port")
+    return HealthCheck(
+        kind=kind,
+        name=name,
+        path=path,
+        port=None if port is None else _integer(f"{where}.port", port, 1, 65535),
+        attempts=_integer(f"{where}.attempts", data.get("attempts", 3), 1, 1000),
+        timeout_s=_number(f"{where}.timeout", data.get("timeout", 5), 0.1, 600),
+        wait_s=_number(f"{where}.wait", data.get("wait", 5), 0, 600),
+        listening=_flag(f"{where}.listening", data.get("listening", False)),
+    )
+
+
+def _expect_object(where: str, value: Any, rule: str = "is not an object") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        _bad(where, value, rule)
+    return value
+
+
+def _flag(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        _bad(where, value, "is not true or false")
+    return bool(value)
+
+
+def _integer(where: str, value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        _bad(where, value, f"is not a whole number from {low} to {high}")
+    return int(value)
+
+
+def _number(where: str, value: Any, low: float, high: float) -> float:
+    try:
+        number = float(value) if not isinstance(value, bool) else None
+    except (TypeError, ValueError):
+        number = None
+    if number is None or not low <= number <= high:
+        _bad(where, value, f"is not a number from {low:g} to {high:g}")
+    return number
+
+
+def _text(value: Any) -> str:
+    """An amount as the parsers of typed words take it; a number of JSON is written as it was."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _by_rule(where: str, rule: Callable[[Any], T], value: Any) -> T:
+    """What a rule for typed words makes of the value. Raises BadInput that names the key."""
+    try:
+        return rule(value)
+    except BadInput as error:
+        raise BadInput(f"app.json: {where}: {error.message}", error.hint) from None
+
+
+def _bad(where: str, value: Any, rule: str) -> NoReturn:
+    prefix = "" if where == "app.json" else "app.json: "
+    raise BadInput(f"{prefix}{where}: {_shown(value)} {rule}")
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written in the file: text in quotes."""
+    return _plain(json.dumps(value, ensure_ascii=False))
+
+
+def _plain(text: str) -> str:
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= 50 else text[:47] + "..."

@@ -1,0 +1,351 @@
+"""Settings: one table from which the YAML file, the `PAAS_*` variables, `--help` and the docs page come.
+
+Precedence: flag, environment variable, `HOME/paas.yml`, default. Standard library only, but for the YAML
+file's parser, which is imported when such a file exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+
+from paas.nouns.errors import BadInput
+from paas.nouns.names import size_bytes
+from runtime.home import Layout
+
+Network = IPv4Network | IPv6Network
+
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """A TCP address to listen on; `str()` gives `127.0.0.1:8080`."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not re.fullmatch(r"\d{1,5}", port) or not 0 < int(port) < 65536:
+        raise ValueError("is not ADDRESS:PORT, as in 127.0.0.1:8080")
+    if not re.fullmatch(r"(\d{1,3})(\.\d{1,3}){3}", host) or any(int(part) > 255 for part in host.split(".")):
+        raise ValueError("does not begin with an IPv4 address, as in 127.0.0.1:8080")
+    return Address(host, int(port))
+
+
+def _address_or_off(text: str) -> Address | None:
+    if text.lower() in ("off", "false", "no"):
+        return None
+    try:
+        return _address(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor off") from None
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        raise ValueError("is not a list of networks, as in 10.0.0.0/8, 192.0.2.7") from None
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", text):
+        raise ValueError("is not an address, as in https://ca.example.com/directory")
+    return text
+
+
+def _email(text: str) -> str:
+    if text and not re.fullmatch(r"[^\s@,]+@[^\s@,]+", text):
+        raise ValueError("is not an email address")
+    return text
+
+
+def _file(text: str) -> Path | None:
+    return _directory(text) if text else None
+
+
+def _directory(text: str) -> Path:
+    if not text or "\0" in text or "\n" in text:
+        raise ValueError("is not a folder's path")
+    return Path(text).expanduser().absolute()
+
+
+def _domain(text: str) -> str:
+    name = text.lower().rstrip(".")
+    if not _DOMAIN.fullmatch(name):
+        raise ValueError("is not a domain name, as in apps.example.com")
+    return name
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text) or float(text) == 0:
+        raise ValueError("is not a number of seconds, as in 30")
+    return float(text)
+
+
+def _size(text: str) -> int:
+    size = size_bytes(text)
+    if not size:
+        raise ValueError("is not a size, as in 512M")
+    return size
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,6}", text) or int(text) == 0:
+        raise ValueError("is not a whole number above 0")
+    return int(text)
+
+
+def _ratio(text: str) -> float:
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,2})?", text) or float(text) == 0:
+        raise ValueError("is not a number above 0, as in 1.5")
+    return float(text)
+
+
+def _switch(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in ("true", "yes", "on", "1"):
+        return True
+    if lowered in ("false", "no", "off", "0"):
+        return False
+    raise ValueError("is neither true nor false")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the table: `name` is the YAML key, dots nest; `metavar` set means there is a flag, too."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str
+    sentence: str
+    metavar: str = ""
+
+    @property
+    def attribute(self) -> str:
+        return self.name.replace(".", "_")
+
+    @property
+    def variable(self) -> str:
+        return "PAAS_" + self.attribute.upper()
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("home", _directory, "/var/lib/paas", "Everything that must survive a reboot lives here.", "DIR"),
+    Option("stacks", _directory, "/var/cache/paas/stacks", "Base systems, shared by the machine's platforms.", "DIR"),
+    Option("http", _address, "127.0.0.1:8080", "Where the router listens for the apps' visitors.", "ADDR:PORT"),
+    Option("https", _address_or_off, "127.0.0.1:8443", "Where it listens for those who speak TLS, or `off`.", "ADDR:PORT"),
+    Option("ssh", _address, "127.0.0.1:2222", "Where git pushes and SSH commands arrive.", "ADDR:PORT"),
+    Option("api", _address, "127.0.0.1:8081", "Where the API listens for remote clients.", "ADDR:PORT"),
+    Option("domain", _domain, "localhost", "An app's own address is NAME.DOMAIN.", "NAME"),
+    Option("router_workers", _count, "2", "Router processes."),
+    Option("trust", _networks, "", "Proxies whose X-Forwarded-* headers are believed: networks, with commas between."),
+    Option("proxy_protocol", _networks, "", "Networks whose connections begin with a PROXY header."),
+    Option("client_connections", _count, "512", "Connections that one client address may have, per router process."),
+    Option("acme_directory", _url, "https://acme-v02.api.letsencrypt.org/directory", "The authority that issues certificates by itself."),
+    Option("acme_email", _email, "", "Whom that authority may write to."),
+    Option("acme_ca", _file, "", "A file with the root certificate of a private authority's own HTTPS."),
+    Option("drain_timeout_s", _seconds, "30", "How long requests in flight may finish on an instance that leaves."),
+    Option("stop_timeout_s", _seconds, "30", "How long a process may take to end after SIGTERM."),
+    Option("boot_timeout_s", _seconds, "60", "How long an instance may take until it is healthy."),
+    Option("release_timeout_s", _seconds, "600", "How long a release command may run."),
+    Option("memory_overcommit", _ratio, "2", "How much memory the limits of all apps may promise, as a multiple of the machine's."),
+    Option("keep_releases", _count, "10", "Releases of an app whose images are kept for rollback."),
+    Option("log_cap_bytes", _size, "64M", "Log kept per app."),
+    Option("push_limit_bytes", _size, "256M", "Largest push, compressed."),
+    Option("source_limit_bytes", _size, "1G", "Largest source tree."),
+    Option("builds.memory_bytes", _size, "2G", "Memory of a build."),
+    Option("builds.cpu_millis", _count, "2000", "Thousandths of a core a build may use."),
+    Option("builds.pids", _count, "1024", "Processes a build may have."),
+    Option("builds.wall_s", _seconds, "900", "How long a build step may run."),
+    Option(
+        "builds.share_registry_credentials",
+        _switch,
+        "false",
+        "Give builds the credentials in the machine's registry settings.",
+    ),
+)  # fmt: skip
+
+_BY_NAME = {option.name: option for option in OPTIONS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, parsed. Sizes are bytes, times seconds, `builds_cpu_millis` thousandths of a core."""
+
+    home: Path
+    stacks: Path
+    http: Address
+    https: Address | None
+    ssh: Address
+    api: Address
+    domain: str
+    router_workers: int
+    trust: tuple[Network, ...]
+    proxy_protocol: tuple[Network, ...]
+    client_connections: int
+    acme_directory: str
+    acme_email: str
+    acme_ca: Path | None
+    drain_timeout_s: float
+    stop_timeout_s: float
+    boot_timeout_s: float
+    release_timeout_s: float
+    memory_overcommit: float
+    keep_releases: int
+    log_cap_bytes: int
+    push_limit_bytes: int
+    source_limit_bytes: int
+    builds_memory_bytes: int
+    builds_cpu_millis: int
+    builds_pids: int
+    builds_wall_s: float
+    builds_share_registry_credentials: bool
+    id: str = ""
+
+    def layout(self) -> Layout:
+        """The paths of this platform. `id` must be known: the server makes it at its first start."""
+        identity = self.id or (self.home / "id").read_text().strip()
+        return Layout(self.home, self.stacks, identity)
+
+    def url(self, host: str) -> str:
+        """The address of an app's host name, as people type it."""
+        port = "" if self.http.port == 80 else f":{self.http.port}"
+        return f"http://{host}{port}/"
+
+    def app_host(self, name: str) -> str:
+        return f"{name}.{self.domain}"
+
+    def git_url(self, name: str) -> str:
+        """Never `*.localhost`, which resolvers of ssh clients do not know."""
+        host = "127.0.0.1" if self.domain == "localhost" else self.domain
+        return f"ssh://paas@{host}:{self.ssh.port}/{name}"
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for option in OPTIONS:
+            value = getattr(self, option.attribute)
+            if isinstance(value, tuple):
+                value = [str(network) for network in value]
+            plain[option.attribute] = str(value) if isinstance(value, Path | Address) else value
+        return {**plain, "id": self.id}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Settings:
+        values = dict(data)
+        for name in ("home", "stacks", "acme_ca"):
+            values[name] = values[name] and Path(values[name])
+        for name in ("http", "https", "ssh", "api"):
+            values[name] = values[name] and _address(values[name])
+        for name in ("trust", "proxy_protocol"):
+            values[name] = tuple(ip_network(text) for text in values[name])
+        return cls(**values)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Settings:
+        """What the server wrote for its daemons (`/run/paas/ID/settings.json`)."""
+        return cls.from_json(json.loads(Path(path).read_text()))
+
+
+def load(flags: Mapping[str, str | None], environ: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Settings from flags (by option name), the environment and `HOME/paas.yml` (or `file`).
+
+    Raises BadInput naming the flag, variable or key and the value that breaks the rule.
+    """
+    chosen: dict[str, Any] = {}
+    home = _home(flags, environ)
+    path = file or home / "paas.yml"
+    written = read_file(path) if path.is_file() else {}
+    for option in OPTIONS:
+        said = _said(option, flags, environ)
+        if said is not None:
+            origin, text = said
+        elif option.name in written:
+            origin, text = f"{path}: {option.name}", written[option.name]
+        else:
+            origin, text = option.name, option.default
+        chosen[option.attribute] = _parsed(option, origin, text)
+    return Settings(**chosen)
+
+
+def given(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> list[tuple[Option, str]]:
+    """The options that a flag or a variable sets, with their values; a path is absolute, so that it means the same
+    elsewhere. Raises BadInput."""
+    found = []
+    for option in OPTIONS:
+        said = _said(option, flags, environ)
+        if said is not None:
+            value = _parsed(option, *said)
+            found.append((option, str(value) if isinstance(value, Path) else said[1]))
+    return found
+
+
+def _said(
+    option: Option, flags: Mapping[str, str | None], environ: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """What the flag says, else the variable: where it comes from, and the text."""
+    flag, variable = flags.get(option.name), environ.get(option.variable)
+    if flag is not None:
+        return "--" + option.name, flag
+    return (option.variable, variable) if variable else None
+
+
+def _home(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Path:
+    option = _BY_NAME["home"]
+    text = flags.get("home") or environ.get(option.variable) or option.default
+    return Path(_parsed(option, "--home", text))
+
+
+def _parsed(option: Option, origin: str, text: str) -> Any:
+    try:
+        return option.parse(text)
+    except ValueError as error:
+        raise BadInput(f"{origin}: {text!r} {error}.", option.sentence) from error
+
+
+def read_file(path: Path) -> dict[str, str]:
+    """The settings file as dotted names and texts. Raises BadInput for a key or value it cannot take."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = (
+            f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else str(error).splitlines()[0]
+        )
+        raise BadInput(f"{path} cannot be read: {where}.") from error
+    flat: dict[str, str] = {}
+    _flatten(path, "", data if data is not None else {}, flat)
+    return flat
+
+
+def _flatten(path: Path, prefix: str, data: Any, flat: dict[str, str]) -> None:
+    if not isinstance(data, dict):
+        raise BadInput(f"{path}: {prefix.rstrip('.') or 'the file'} is not a list of `key: value` lines.")
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and any(known.startswith(name + ".") for known in _BY_NAME):
+            _flatten(path, name + ".", value, flat)
+        elif name not in _BY_NAME:
+            near = difflib.get_close_matches(name, _BY_NAME, 1, 0.5)
+            hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(_BY_NAME)}."
+            raise BadInput(f"{path}: unknown key {name!r}.", hint)
+        elif value is None or isinstance(value, dict | list):
+            raise BadInput(f"{path}: {name} has no plain value.", _BY_NAME[name].sentence)
+        else:
+            flat[name] = ("true" if value else "false") if isinstance(value, bool) else str(value)

@@ -1,0 +1,247 @@
+"""Children that read what a pusher sent: git itself and the exporter, each alone with one repository.
+
+Forked from a single-threaded process; confined before the first hostile byte; bounded in time, memory and output;
+killed with everything they started, and by the kernel when this process dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paas.receive.wire import waiting
+from runtime.kernel.confine import Bounds, confine
+from runtime.kernel.forked import CRASHED, fork, log_lines, log_to
+
+GIT = "/usr/bin/git"
+TICK_S = 1.0
+
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+"""All that git hears from us; nothing of the client's environment reaches it."""
+
+CONFIG = (
+    "core.bigFileThreshold=8m",
+    "core.deltaBaseCacheLimit=64m",
+    "core.packedGitWindowSize=32m",
+    "core.packedGitLimit=512m",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "pack.threads=2",
+    "protocol.allow=never",
+)
+
+
+PROGRAMS = tuple(
+    path for path in ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache") if os.path.exists(path)
+)
+"""What git and its libraries are read and run from."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a child ended: `status` as from os.waitstatus_to_exitcode."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0 and not self.timed_out
+
+    def last_words(self) -> str:
+        """The last thing it said to stderr, without git's `fatal:`."""
+        lines = [line.strip() for line in self.stderr.decode("utf-8", "replace").splitlines()]
+        said = [line for line in lines if line]
+        return said[-1].removeprefix("fatal: ").removeprefix("error: ") if said else ""
+
+
+def bounds(
+    *,
+    read: Sequence[Path] = (),
+    write: Sequence[Path] = (),
+    memory_bytes: int = 1 << 31,
+    file_bytes: int = 1 << 30,
+    cpu_s: int = 300,
+) -> Bounds:
+    """Bounds of a child that runs git: these folders and git's own files, no network."""
+    return Bounds(
+        read=("/dev/null", "/dev/urandom", *read),
+        write=("/dev/null", *write),
+        run=PROGRAMS,
+        programs=True,
+        memory_bytes=memory_bytes,
+        file_bytes=file_bytes,
+        cpu_s=cpu_s,
+        open_files=256,
+    )
+
+
+def git(git_dir: Path, *words: str) -> list[str]:
+    """The argument vector of a git command on a bare repository."""
+    settings = [part for entry in CONFIG for part in ("-c", entry)]
+    return [GIT, f"--git-dir={git_dir}", *settings, *words]
+
+
+def run(
+    action: Sequence[str] | Callable[[], None],
+    *,
+    bounds: Bounds,
+    timeout_s: float,
+    stall_s: float = float("inf"),
+    stdin: int | None = None,
+    tick: Callable[[], None] = lambda: None,
+    output_bytes: int = 1024 * 1024,
+) -> Finished:
+    """Run a program (argv) or a function in a confined child until it ends, calling `tick` about once a second.
+
+    It is killed after `timeout_s`, and when it has neither read nor computed for `stall_s`. Whatever ends this call
+    early (a hang-up, say) kills the child first.
+    """
+    child = _start(action, bounds, stdin)
+    try:
+        finished = _watch(child, _Patience(child.pid, timeout_s, stall_s), tick, output_bytes)
+    finally:
+        child.dispose()
+    if finished.status == CRASHED and callable(action):
+        log_lines(finished.stderr.decode("utf-8", "replace").splitlines())
+    return finished
+
+
+class _Child:
+    def __init__(self, pid: int, stdout: int, stderr: int) -> None:
+        self.pid = pid
+        self.pipes = {stdout: bytearray(), stderr: bytearray()}
+        self.stdout, self.stderr = stdout, stderr
+        self.status: int | None = None
+
+    def dispose(self) -> None:
+        for descriptor in (self.stdout, self.stderr):
+            os.close(descriptor)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+def _start(action: Sequence[str] | Callable[[], None], bounds: Bounds, stdin: int | None) -> _Child:
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    parent = os.getpid()
+    pid = fork("git child", lambda: _become(action, bounds, stdin, out_write, err_write, parent))
+    os.close(out_write)
+    os.close(err_write)
+    return _Child(pid, out_read, err_read)
+
+
+def _become(
+    action: Sequence[str] | Callable[[], None],
+    bounds: Bounds,
+    stdin: int | None,
+    out: int,
+    err: int,
+    parent: int,
+) -> None:
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    source = os.open("/dev/null", os.O_RDONLY) if stdin is None else stdin
+    for number, descriptor in enumerate((source, out, err)):
+        os.dup2(descriptor, number)
+    log_to(2)
+    os.umask(0o027)
+    confine(bounds, parent=parent)
+    if callable(action):
+        return action()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execve(action[0], list(action), ENVIRONMENT)
+
+
+class _Patience:
+    """When a child has had its time: at a deadline, or when it gets nowhere."""
+
+    def __init__(self, pid: int, timeout_s: float, stall_s: float) -> None:
+        self._pid = pid
+        self._deadline = time.monotonic() + timeout_s
+        self._stall_s = stall_s
+        self._seen = ""
+        self._moved = time.monotonic()
+
+    def is_over(self, now: float) -> bool:
+        return now > self._deadline or now - self._moved > self._stall_s
+
+    def look(self, now: float) -> None:
+        """Bytes read and processor time (proc_pid_io(5), proc_pid_stat(5)); what cannot be seen counts as moving."""
+        try:
+            read = Path(f"/proc/{self._pid}/io").read_text().partition("\n")[0]
+            fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            self._moved = now
+            return
+        seen = f"{read} {fields[11]} {fields[12]}"
+        if seen != self._seen:
+            self._seen, self._moved = seen, now
+
+
+def _watch(child: _Child, patience: _Patience, tick: Callable[[], None], output_bytes: int) -> Finished:
+    poller = select.poll()
+    pidfd = os.pidfd_open(child.pid)
+    try:
+        for descriptor in (*child.pipes, pidfd):
+            poller.register(descriptor, select.POLLIN)
+        ended = timed_out = False
+        ticked = time.monotonic()
+        while not ended:
+            with waiting():
+                ready = poller.poll(TICK_S * 1000)
+            for descriptor, _ in ready:
+                if descriptor == pidfd:
+                    ended = True
+                elif not _drain(child, descriptor, output_bytes):
+                    poller.unregister(descriptor)
+            now = time.monotonic()
+            if now - ticked >= TICK_S:
+                ticked = now
+                patience.look(now)
+                tick()
+            if patience.is_over(now) and not ended:
+                timed_out = ended = True
+                os.killpg(child.pid, signal.SIGKILL)
+        child.status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+        for descriptor in child.pipes:
+            os.set_blocking(descriptor, False)
+            while _drain(child, descriptor, output_bytes):
+                pass
+    finally:
+        os.close(pidfd)
+    out, err = (bytes(child.pipes[descriptor]) for descriptor in (child.stdout, child.stderr))
+    return Finished(child.status, out, err, timed_out)
+
+
+def _drain(child: _Child, descriptor: int, output_bytes: int) -> bool:
+    """Read what is there; False at the end. What exceeds the bound is dropped."""
+    try:
+        data = os.read(descriptor, 65536)
+    except BlockingIOError:
+        return False
+    kept = child.pipes[descriptor]
+    kept += data[: max(0, output_bytes - len(kept))]
+    return bool(data)

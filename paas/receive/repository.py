@@ -1,0 +1,265 @@
+"""Repositories on disk: one bare repository per app id, its lock, the quarantine of a push, the ref that is derived.
+
+Only the git daemon writes here, and only under the app's lock; no lock outlives its holder (flock(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from paas.receive.locks import AppLock, Slots
+
+APP_ID = re.compile(r"a[0-9a-f]{10}")
+OBJECT_ID = re.compile(r"[0-9a-f]{40}")
+ZERO = "0" * 40
+REPACK_AT = 20
+UNREACHABLE_S = 7 * 86400
+"""So long stays at least what no branch reaches; a repack then leaves it out."""
+
+_REPACKED = "repacked"
+
+_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = false\n"
+
+
+class Repository:
+    """The bare repository at `path`; what changes it wants the app's lock held."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def objects(self) -> Path:
+        return self.path / "objects"
+
+    def exists(self) -> bool:
+        return (self.path / "HEAD").is_file()
+
+    def make(self) -> None:
+        """Make it, complete or not at all."""
+        if self.exists():
+            return
+        fresh = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
+        make_bare(fresh)
+        try:
+            os.rename(fresh, self.path)
+        except OSError:
+            remove_folder(fresh)
+            if not self.exists():
+                raise
+
+    def heads(self) -> dict[str, str]:
+        """Branch → commit."""
+        top = self.path / "refs" / "heads"
+        found = {}
+        for folder, _, names in os.walk(top):
+            for name in names:
+                path = Path(folder, name)
+                commit = path.read_text().strip()
+                if not name.endswith(".lock") and OBJECT_ID.fullmatch(commit):
+                    found[str(path.relative_to(top))] = commit
+        return found
+
+    def set_head(self, branch: str, commit: str | None) -> None:
+        """Make `branch` the only one, at `commit`; None: there is none."""
+        for other in self.heads():
+            if other != branch or commit is None:
+                self._ref(other).unlink(missing_ok=True)
+        if commit is not None:
+            path = self._ref(branch)
+            self._clear_way(path)
+            self._replace(path, commit + "\n")
+            self._replace(self.path / "HEAD", f"ref: refs/heads/{branch}\n")
+
+    def compare_and_swap(self, branch: str, old: str | None, new: str) -> bool:
+        """Move the branch if it is where the caller believes (None: absent); says whether it moved."""
+        if self.heads().get(branch) != old:
+            return False
+        self.set_head(branch, new)
+        return self.heads().get(branch) == new
+
+    def take_in(self, quarantine: Path) -> list[str]:
+        """Move a checked pack here; the names of its files. An index comes last: without it a pack is not seen."""
+        source, target = quarantine / "objects" / "pack", self.objects / "pack"
+        names = sorted(os.listdir(source), key=lambda name: (name.endswith(".idx"), name))
+        taken = [name for name in names if not (target / name).exists()]
+        for name in names:
+            os.rename(source / name, target / name)
+        sync_folder(target)
+        return taken
+
+    def drop(self, taken: list[str]) -> None:
+        """Remove what `take_in` brought and nothing refers to, the index first."""
+        for name in reversed(taken):
+            (self.objects / "pack" / name).unlink(missing_ok=True)
+
+    def keep(self, commit: str | None) -> None:
+        """Keep a commit's objects that no branch reaches, a canary's; None: none but the branches'."""
+        path = self.path / "refs" / "paas" / "canary"
+        if commit is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            self._replace(path, commit + "\n")
+
+    def wants_repack(self, now: float) -> bool:
+        """Whether there are many packs, or more than one since a week: the others may hold what nobody reaches."""
+        packs = sum(name.endswith(".pack") for name in os.listdir(self.objects / "pack"))
+        done = self.path / _REPACKED
+        since = (done if done.exists() else self.path / "config").stat().st_mtime
+        return packs >= (REPACK_AT if now - since < UNREACHABLE_S else 2)
+
+    def repacked(self) -> None:
+        (self.path / _REPACKED).touch()
+
+    def _ref(self, branch: str) -> Path:
+        return self.path / "refs" / "heads" / branch
+
+    def _replace(self, path: Path, text: str) -> None:
+        """Whole or not at all, also after a power cut."""
+        fresh = self.path / f".new-{secrets.token_hex(4)}"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, text.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(fresh, path)
+        sync_folder(path.parent)
+
+    def _clear_way(self, path: Path) -> None:
+        """`a` is in the way of `a/b`, and an empty folder `a` in that of `a`."""
+        top = self.path / "refs" / "heads"
+        for ancestor in reversed(path.relative_to(top).parents[:-1]):
+            if (top / ancestor).is_file():
+                (top / ancestor).unlink()
+        if path.is_dir():
+            remove_folder(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+class Repositories:
+    """All repositories of a platform, below `repos/`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / "incoming"
+
+    def of(self, app_id: str) -> Repository:
+        return Repository(self.root / f"{_checked(app_id)}.git")
+
+    def lock(self, app_id: str) -> AppLock:
+        return AppLock(self.root / f"{_checked(app_id)}.lock")
+
+    def slots(self, user: str, count: int, *, kind: str = "") -> Slots:
+        """Places of one user for pushes that are being received, or for something of another kind."""
+        name = hashlib.sha256(user.encode()).hexdigest()[:16]
+        return Slots(self.root / "receiving" / (f"{name}.{kind}" if kind else name), count)
+
+    @contextlib.contextmanager
+    def quarantine(self, base: Repository | None) -> Iterator[Path]:
+        """A repository of its own for one push, which sees the objects of `base`; gone at the end."""
+        self.incoming.mkdir(mode=0o700, exist_ok=True)
+        path = self.incoming / secrets.token_hex(8)
+        path.mkdir(mode=0o700)
+        alive = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            make_bare(path)
+            if base is not None and base.exists():
+                (path / "objects" / "info" / "alternates").write_text(f"{base.objects}\n")
+            yield path
+        finally:
+            remove_folder(path)
+            os.close(alive)
+
+    def sweep_incoming(self, min_age_s: float = 60) -> int:
+        """Remove quarantines whose push is dead; how many. Living pushes remove theirs meanwhile."""
+        removed = 0
+        for entry in os.scandir(self.incoming) if self.incoming.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - entry.stat().st_mtime >= min_age_s:
+                    removed += _remove_unheld(Path(entry.path))
+        return removed
+
+    def remove_unknown(self, known: set[str]) -> list[str]:
+        """Remove the repositories of apps that are gone, unless somebody is at work on them; their ids."""
+        removed = []
+        present = {name.split(".")[0] for name in os.listdir(self.root) if name.endswith((".git", ".lock"))}
+        for app_id in sorted(present - known):
+            if not APP_ID.fullmatch(app_id):
+                continue
+            lock = self.lock(app_id)
+            if not lock.acquire("clean-up"):
+                continue
+            try:
+                if self.of(app_id).path.exists():
+                    remove_folder(self.of(app_id).path)
+                    removed.append(app_id)
+                (self.root / f"{app_id}.lock").unlink(missing_ok=True)
+            finally:
+                lock.release()
+        return removed
+
+    def app_ids(self) -> list[str]:
+        names = sorted(os.listdir(self.root))
+        return [name[:-4] for name in names if name.endswith(".git") and APP_ID.fullmatch(name[:-4])]
+
+
+def _checked(app_id: str) -> str:
+    if not APP_ID.fullmatch(app_id):
+        raise ValueError(f"not an app id: {app_id!r}")
+    return app_id
+
+
+def make_bare(path: Path) -> None:
+    """An empty bare repository, without hooks, description or templates."""
+    for folder in ("objects/pack", "objects/info", "refs/heads"):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    (path / "config").write_text(_CONFIG)
+    (path / "HEAD").write_text("ref: refs/heads/main\n")
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_unheld(path: Path) -> bool:
+    """Remove a folder unless somebody holds a lock on it; whether that was so. Raises FileNotFoundError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove_folder(path)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder whose entries git or this daemon named; what vanishes meanwhile is no matter."""
+    for folder, folders, names in os.walk(path, topdown=False):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
+        for name in folders:
+            inner = os.path.join(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(inner) if os.path.islink(inner) else os.rmdir(inner)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(path)

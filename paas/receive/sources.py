@@ -1,0 +1,85 @@
+"""Exported trees on their way to a build: the files of `paas.build.source`, held by the pushes that need them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from paas.build.source import ENDINGS
+from paas.receive.locks import same_file
+from paas.receive.repository import remove_folder
+
+_SCRATCH = ".new-"
+
+
+class Sources:
+    """The folder of sources. A shared flock(2) on the tar says «in use»; the last user removes all files of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def hold(self, tree: str, held: contextlib.ExitStack) -> bool:
+        """Keep a source until `held` is closed; False when it is not there (any more)."""
+        tar = self.path / f"{tree}.tar"
+        try:
+            descriptor = os.open(tar, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if not same_file(descriptor, tar) or not all(tar.with_suffix(each).exists() for each in ENDINGS):
+            os.close(descriptor)
+            return False
+        held.callback(self._let_go, tar, descriptor)
+        return True
+
+    def _let_go(self, tar: Path, descriptor: int) -> None:
+        try:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if same_file(descriptor, tar):
+                    for ending in reversed(ENDINGS):
+                        tar.with_suffix(ending).unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder beside the sources for one that is being made; gone at the end."""
+        path = self.path / f"{_SCRATCH}{secrets.token_hex(8)}"
+        path.mkdir(mode=0o750)
+        try:
+            yield path
+        finally:
+            remove_folder(path)
+
+    def sweep(self, min_age_s: float) -> int:
+        """Remove what dead pushes left; how many files and folders. Living ones remove theirs meanwhile."""
+        removed = 0
+        for entry in os.scandir(self.path):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - entry.stat().st_mtime >= min_age_s:
+                    removed += self._remove(Path(entry.path))
+        return removed
+
+    def _remove(self, path: Path) -> bool:
+        """Whether it was there, and nobody's. Raises FileNotFoundError."""
+        if path.name.startswith(_SCRATCH):
+            remove_folder(path)
+            return True
+        if path.suffix not in ENDINGS:
+            return False
+        tar = path.with_suffix(".tar")
+        descriptor = os.open(tar if tar.exists() else path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True

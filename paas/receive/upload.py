@@ -1,0 +1,39 @@
+"""`git fetch` and `git clone` of an app: git's own upload-pack, confined to that one repository.
+
+The environment is ours, so the client cannot ask for protocol version 2, in which any object may be wanted; in
+version 0 only what a branch reaches is given (git-upload-pack(1)).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from paas.receive import children
+from paas.receive.repository import Repository
+from runtime.kernel.confine import confine
+
+WORDS = (
+    "-c",
+    "uploadpack.hideRefs=refs/paas",
+    "-c",
+    "uploadpack.allowFilter=false",
+    "-c",
+    "uploadpack.allowAnySHA1InWant=false",
+    "-c",
+    "uploadpack.allowReachableSHA1InWant=false",
+    "-c",
+    "uploadpack.allowTipSHA1InWant=false",
+    "upload-pack",
+    "--strict",
+    "--timeout=60",
+)
+
+
+def become_upload_pack(repository: Repository, parent: int) -> None:
+    """Turn this process, whose standard streams are the client's, into git upload-pack."""
+    argv = children.git(repository.path, *WORDS, str(repository.path))
+    confine(children.bounds(read=(repository.path,)), parent=parent)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execve(argv[0], argv, children.ENVIRONMENT)

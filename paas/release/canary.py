@@ -1,0 +1,187 @@
+"""A canary: a second release beside the serving one, which gets a share of the requests until it is promoted,
+stopped, or ended by a deployment. What the api calls; converge makes it so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from paas.nouns.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
+from paas.nouns.model import CANARY, App, Canary, Instance, Release
+from paas.nouns.names import CANARY_SHARE
+from paas.release.deployment import change_line, holder_sentence
+from paas.release.release import Change, next_release, rollback_target
+from paas.runs.specs import WEB
+from paas.store import Store, Tx, apps, canaries, deployments, events, formations, images, instances, releases
+
+FOLLOW_S = 120.0
+POLL_S = 0.03
+
+
+def begin_pushed(
+    tx: Tx, app: App, change: Change, *, share: int, actor: str, description: str
+) -> tuple[Release, Canary]:
+    """Make the next release, which is not to serve yet, and let it be the app's canary. Raises BadInput or Conflict."""
+    serving = check_beside(tx, app.id)
+    release = next_release(tx, apps.get(tx, app.id), serving, change, actor=actor, description=description)
+    _check_web(tx, app, release, serving)
+    detail = {"release": release.number, "share": share, "quantity": 1}
+    events.add(tx, app.id, actor, "canary.set", detail)
+    return release, canaries.put(tx, app.id, release.number, share=share, quantity=1)
+
+
+def begin(tx: Tx, app: App, number: int, *, share: int | None, quantity: int | None, actor: str) -> Canary:
+    """Let release `number` be the app's canary, or change the share and count of the canary that it is.
+
+    Raises BadInput or Conflict when it cannot be, NotFound when there is no such release.
+    """
+    before = canaries.of_app(tx, app.id)
+    if before is None or before.release_number != number:
+        serving, target = check_beside(tx, app.id), rollback_target(tx, app, number)
+        if target.number == serving.number:
+            raise BadInput(f"v{number} serves already.", "Name another release, see: paas releases")
+        _check_web(tx, app, target, serving)
+    canary = canaries.put(
+        tx,
+        app.id,
+        number,
+        share=share if share is not None else before.share if before else CANARY_SHARE,
+        quantity=quantity or (before.quantity if before else 1),
+    )
+    detail = {"release": number, "share": canary.share, "quantity": canary.quantity}
+    events.add(tx, app.id, actor, "canary.set", detail)
+    return canary
+
+
+def check_beside(tx: Tx, app_id: str) -> Release:
+    """The serving release, beside which a canary can begin now. Raises Conflict, NotFound."""
+    app = apps.get(tx, app_id)
+    if app.destroying:
+        raise NotFound("This app does not exist any more.")
+    busy = deployments.unfinished_of(tx, app.id)
+    if busy is not None:
+        raise Conflict(holder_sentence(tx, busy), "Try again when it has finished.")
+    before = canaries.of_app(tx, app.id)
+    if before is not None:
+        raise Conflict(
+            f"v{before.release_number} is the canary of {app.name} already.",
+            "See: paas canary:promote, paas canary:stop",
+        )
+    serving = None if app.release_number is None else releases.get(tx, app.id, app.release_number)
+    if serving is None or serving.image_digest is None or not _has_web(tx, app.id):
+        raise Conflict(f"{app.name} runs no web process.", "A canary runs beside one: paas scale web=1")
+    return serving
+
+
+def _has_web(tx: Tx, app_id: str) -> bool:
+    web = formations.of_app(tx, app_id).get(WEB)
+    return web is not None and web.quantity > 0 and not web.stopped
+
+
+def _check_web(tx: Tx, app: App, target: Release, serving: Release) -> None:
+    if WEB not in _processes(tx, target):
+        raise BadInput(f"v{target.number} has no web process.")
+    if CANARY in {**_processes(tx, target), **_processes(tx, serving)}:
+        raise BadInput(
+            f"{app.name} has a process type named canary, which a canary's instances are called.",
+            "Give it another name in the Procfile.",
+        )
+
+
+def _processes(tx: Tx, release: Release) -> dict[str, str]:
+    image = images.get(tx, release.app_id, release.image_digest or "")
+    return image.processes if image else {}
+
+
+def come_up(
+    store: Store,
+    poke: Callable[[], None],
+    canary: Canary,
+    *,
+    since: float,
+    tell: Callable[[str], None],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[str]:
+    """Follow a canary that has just begun; when it does not come up it ends, and the app's log is told. Raises
+    DeployFailed, Cancelled."""
+    number = canary.release_number
+    try:
+        yield from follow(store, canary, since=since, cancelled=cancelled)
+        if cancelled():
+            raise Cancelled(f"The canary v{number} was cancelled.", cause="cancelled")
+    except PaasError as error:
+        with store.write() as tx:
+            ended = _is(canaries.of_app(tx, canary.app_id), canary)
+            if ended:
+                canaries.end(tx, canary.app_id, actor="paas", why=error.cause or "did not come up")
+        poke()
+        if ended:
+            tell(f"Canary v{number} ended: {error.message}")
+            yield f" !     The canary v{number} is stopped"
+        raise
+
+
+def _is(now: Canary | None, canary: Canary) -> bool:
+    """Whether it is the same one, its share and count perhaps changed."""
+    return now is not None and now.created_at == canary.created_at
+
+
+def follow(
+    store: Store, canary: Canary, *, since: float, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[str]:
+    """Yield a line per instance of the canary that comes up or ends after `since` (unix time), until all are up, or
+    none is wanted since web does not run.
+
+    Raises DeployFailed when one ends during its boot, when that takes longer than two minutes, or when the canary
+    has been ended meanwhile.
+    """
+    deadline = time.monotonic() + FOLLOW_S
+    known: dict[int, str] = {}
+    while not cancelled():
+        with store.read() as tx:
+            app, now = apps.by_id(tx, canary.app_id), canaries.of_app(tx, canary.app_id)
+            rows = _rows(tx, now, since) if now is not None else []
+            wanted = now.quantity if now is not None and _has_web(tx, canary.app_id) else 0
+        if app is None or not _is(now, canary):
+            raise DeployFailed("The canary was ended meanwhile.", "See: paas releases", cause="canary ended")
+        for row in rows:
+            if row.crashed and row.healthy_at is None:
+                raise _failure_of(row)
+            line = change_line(known.get(row.id, ""), row)
+            known[row.id] = row.state
+            if line:
+                yield line
+        up = {i.number for i in rows if i.state == "up" and i.restart_token >= app.restart_token}
+        if up >= set(range(1, wanted + 1)):
+            return
+        if time.monotonic() > deadline:
+            raise DeployFailed(f"The canary did not come up within {FOLLOW_S:.0f} s.", "See: paas ps")
+        time.sleep(POLL_S)
+
+
+def _rows(tx: Tx, canary: Canary, since: float) -> list[Instance]:
+    slots = range(1, canary.quantity + 1)
+    recent = [i for n in slots for i in instances.recent_of_slot(tx, canary.app_id, WEB, n, canary=True)]
+    return [
+        i
+        for i in sorted(recent, key=lambda i: i.id)
+        if i.release_number == canary.release_number and (i.ended_at is None or i.created_at >= since)
+    ]
+
+
+def _failure_of(instance: Instance) -> PaasError:
+    found = instance.detail.get("diagnosis")
+    if isinstance(found, dict):
+        return from_json(found, DeployFailed.http_status)
+    return DeployFailed(
+        f"{instance.name} did not come up: {instance.cause}.", "See: paas logs", cause=instance.cause
+    )
+
+
+def running(tx: Tx, app: App) -> Canary:
+    """The app's canary. Raises NotFound."""
+    canary = canaries.of_app(tx, app.id)
+    if canary is None:
+        raise NotFound(f"{app.name} has no canary.", "Begin one: paas canary v12 --share 10")
+    return canary

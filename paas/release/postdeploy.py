@@ -1,0 +1,76 @@
+"""The scripts of app.json that run when a pushed release serves. They may fail, and change nothing by that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from paas.build.step import Platform
+from paas.logs import Follower, Query
+from paas.nouns.errors import PaasError
+from paas.nouns.model import App, Instance
+from paas.runs.specs import run_spec
+from paas.store import Tx, configs, images, instances, releases
+from runtime.client import SpawnerError
+from runtime.spec import ContainerSpec
+
+POLL_S = 0.1
+
+
+def scripts_of(scripts: Mapping[str, str], *, first: bool) -> list[str]:
+    """What is to run after a push: `scripts.postdeploy` after the first one, `scripts.paas.postdeploy` after each."""
+    named = (["postdeploy"] if first else []) + ["paas.release.release.postdeploy"]
+    return [scripts[name] for name in named if name in scripts]
+
+
+def run_script(
+    platform: Platform, app: App, number: int, script: str, *, actor: str, line: Callable[[str], None]
+) -> None:
+    """Run the script in a container of release `number`; its output and how it failed go to `line`."""
+    line(f"       Running postdeploy script: {script}")
+    try:
+        cause = _run(platform, app, number, script, actor, line)
+    except (PaasError, SpawnerError, OSError) as error:
+        cause = getattr(error, "message", "") or str(error)
+    if cause:
+        line(f" !     The postdeploy script failed: {cause}; v{number} serves all the same")
+
+
+def _run(
+    platform: Platform, app: App, number: int, script: str, actor: str, line: Callable[[str], None]
+) -> str:
+    block_base = platform.block_base()
+    with platform.store.write() as tx:
+        detail = {"argv": [script], "actor": actor, "detach": True}
+        row = instances.create(tx, app.id, kind="run", type="run", release_number=number, detail=detail)
+    output = Follower(platform.layout, app.id, Query(source="app", instances=frozenset([row.runtime_id])))
+    try:
+        with platform.store.read() as tx:
+            spec = _spec(tx, app, row, number, script, block_base)
+        limits = replace(spec.limits, wall_s=platform.settings.release_timeout_s)
+        started = platform.spawner.create(replace(spec, limits=limits))
+    except (PaasError, SpawnerError, OSError):
+        with platform.store.write() as tx:
+            instances.ended(tx, row.id, cause="did not start")
+        raise
+    with platform.store.write() as tx:
+        instances.started(tx, row.id, address=started.address, detail={"pid": started.pid})
+    platform.poke()
+    while True:
+        with platform.store.read() as tx:
+            seen = instances.get(tx, row.id)
+        for text in output.poll():
+            line("       " + text.partition(b"]: ")[2].decode("utf-8", "replace"))
+        if seen.ended_at is not None:
+            return seen.cause
+        time.sleep(POLL_S)
+
+
+def _spec(tx: Tx, app: App, row: Instance, number: int, script: str, block_base: int) -> ContainerSpec:
+    release = releases.get(tx, app.id, number)
+    image = images.get(tx, app.id, release.image_digest or "") if release else None
+    if release is None or image is None:
+        raise PaasError(f"Release v{number} is gone.")
+    config = configs.get(tx, app.id, release.config_number)
+    return run_spec(app, release, image, config, row, block_base=block_base, command=[script], attach=False)

@@ -1,0 +1,94 @@
+"""What became of a push whose answer broke off: the api that worked on it may be gone, while its deployment goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paas.build.source import SourceTree
+from paas.build.step import Platform
+from paas.nouns.errors import BuildFailed, Cancelled, NotFound
+from paas.nouns.model import App, Canary, Deployment
+from paas.release import canary
+from paas.release.deployment import follow
+from paas.release.pipeline import PushRequest, PushResult, holder_alive
+from paas.store import Tx, builds, canaries, deployments, releases
+
+_LOOK_S = 0.2
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The newest deployment of a push, and the newest release, that an app had when a push began; 0: none."""
+
+    deployment: int = 0
+    release: int = 0
+
+
+def mark(tx: Tx, app_id: str) -> Mark:
+    newest, made = deployments.newest_push(tx, app_id), releases.of_app(tx, app_id, 1)
+    return Mark(newest.id if newest else 0, made[0].number if made else 0)
+
+
+def resume_push(
+    platform: Platform,
+    app: App,
+    request: PushRequest,
+    since: Mark,
+    out: Callable[[str], None],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> PushResult:
+    """Follow to its end what `run_push` began after `since`, in a process that is gone.
+
+    Returns when the release serves. Raises PaasError otherwise; then the old release is as it was.
+    """
+    while True:
+        with platform.store.read() as tx:
+            found = _begun(tx, app, request, since)
+            building = any(each.app_id == app.id and holder_alive(each.holder) for each in builds.running(tx))
+        if found is not None or not building:
+            break
+        if cancelled():
+            raise Cancelled("The push was cancelled.", cause="cancelled")
+        time.sleep(_LOOK_S)
+    if found is None:
+        raise BuildFailed(
+            "The platform restarted during the build; nothing was changed.",
+            "Push again.",
+            cause="interrupted",
+        )
+    if isinstance(found, Canary):
+        lines = canary.follow(platform.store, found, since=found.created_at, cancelled=cancelled)
+    else:
+        lines = follow(platform.store, found.id, cancelled=cancelled, poke=platform.poke)
+    for line in lines:
+        out(line)
+    if isinstance(found, Deployment):
+        _tell_of_scripts(platform, request, out)
+    return PushResult(found.release_number, 0, "")
+
+
+def _begun(tx: Tx, app: App, request: PushRequest, since: Mark) -> Deployment | Canary | None:
+    """The deployment, or the canary, of this push. The git server lets one push of an app in at a time."""
+    if request.canary is not None:
+        beside = canaries.of_app(tx, app.id)
+        return beside if beside is not None and beside.release_number > since.release else None
+    newest = deployments.newest_push(tx, app.id)
+    if newest is None or newest.id <= since.deployment:
+        return None
+    release = releases.get(tx, app.id, newest.release_number)
+    return newest if release is not None and release.commit == request.commit else None
+
+
+def _tell_of_scripts(platform: Platform, request: PushRequest, out: Callable[[str], None]) -> None:
+    """Nobody knows how far a script came; run twice it may do harm."""
+    from paas.build.image import describe
+
+    try:
+        scripts = describe(SourceTree.open(platform.layout.sources, request.tree)).manifest.scripts
+    except NotFound:
+        return
+    if any(name.endswith("postdeploy") for name in scripts):
+        out(" !     The platform restarted meanwhile: the postdeploy script may not have run to its end.")
+        out(" !     Run it by hand if need be: paas run")

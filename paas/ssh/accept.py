@@ -1,0 +1,312 @@
+"""The accept loop: single-threaded, everything imported, a forked process for each connection that speaks SSH.
+
+It reads not a byte of what clients send (it peeks for the end of the version line), and dies with its supervisor;
+its children die with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from paas.ssh.admission import source_of, starting_stage, waiting_stage
+from paas.ssh.connection import speak
+from paas.ssh.jobs import Office
+from paas.ssh.login import Gate
+from paas.ssh.monitor import Monitor
+from paas.ssh.transport import MAX_BANNER_BYTES, VERSION
+from runtime.kernel import syscalls
+from runtime.kernel.forked import fork
+
+HOUSEKEEPING_S = 3600.0
+_SOON_S = 0.5
+_LONGEST_WAIT_S = 30.0
+_TELL_S = 60.0
+_BACKLOG = 128
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 4))
+_USER_TIMEOUT_MS = 120_000
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What every connection's process gets from the accept loop."""
+
+    office: Office
+    keys: Path
+    """The folder of the host key."""
+    public: bytes
+    """The host key's public half, in its wire form."""
+
+
+class Server:
+    """Accept on `listener` until SIGTERM. `housekeep` runs in a forked child now and then, and when poked."""
+
+    def __init__(
+        self, listener: socket.socket, desk: Desk, housekeep: Callable[[], None], poke: socket.socket
+    ) -> None:
+        limits = desk.office.places.limits
+        self._listener = listener
+        self._poke = poke
+        self._desk = desk
+        self._housekeep = housekeep
+        self._limits = limits
+        self._waiting = waiting_stage(limits)
+        self._starting = starting_stage(limits)
+        self._sockets: dict[int, tuple[socket.socket, str]] = {}
+        self._ready: dict[int, str] = {}
+        """descriptor → source of those whose version line is here, in the order of arrival"""
+        self._children: dict[int, int] = {}
+        """pid → descriptor on which its login is told"""
+        self._users: dict[int, str] = {}
+        """pid → who logged in"""
+        self._next_housekeeping = 0.0
+        self._refused = 0
+        self._told_at = 0.0
+        self._poller = select.poll()
+
+    def serve(self) -> None:
+        self._listener.listen(_BACKLOG)
+        self._listener.setblocking(False)
+        wakeup, signals = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(signals, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
+        self._poller.register(self._listener, select.POLLIN)
+        self._poller.register(wakeup, select.POLLIN)
+        self._poller.register(self._poke, select.POLLIN)
+        while True:
+            for descriptor, _ in self._poller.poll(self._patience() * 1000):
+                if descriptor == self._listener.fileno():
+                    self._accept()
+                elif descriptor == wakeup:
+                    os.read(wakeup, 4096)
+                elif descriptor == self._poke.fileno():
+                    self._poked()
+                elif descriptor in self._sockets:
+                    self._greeted(descriptor)
+                else:
+                    self._logged_in(descriptor)
+            self._reap()
+            now = time.monotonic()
+            self._expire(now)
+            self._admit_ready(now)
+
+    def _poked(self) -> None:
+        """An app is gone: its repository should go soon, together with those of others that go now."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._poke.recv(16)
+        self._next_housekeeping = min(self._next_housekeeping, time.monotonic() + _SOON_S)
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        due = [self._next_housekeeping - now, _LONGEST_WAIT_S]
+        for stage, patience in (
+            (self._waiting, self._limits.greeting_s),
+            (self._starting, self._limits.login_s),
+        ):
+            since = stage.next_due()
+            if since is not None:
+                due.append(since + patience - now)
+        if self._ready:
+            due.append(_SOON_S)
+        return max(0.01, min(due) + 0.01)
+
+    def _accept(self) -> None:
+        """Take a few, greet them, wait for their version line."""
+        for _ in range(16):
+            try:
+                sock, address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                _log(f"event=accept-failed error={error.strerror!r}")
+                time.sleep(0.05)
+                return
+            source = source_of(address[0])
+            if not self._waiting.room_for(source):
+                self._refuse(sock)
+                continue
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):
+                sock.send(VERSION.encode() + b"\r\n")
+            now = time.monotonic()
+            if self._waiting.is_full() and (leaving := self._waiting.to_leave(now)) is not None:
+                self._drop(leaving)
+            self._waiting.add(sock.fileno(), source, now)
+            self._sockets[sock.fileno()] = (sock, source)
+            self._poller.register(sock, select.POLLIN)
+
+    def _greeted(self, descriptor: int) -> None:
+        sock, source = self._sockets[descriptor]
+        try:
+            seen = sock.recv(MAX_BANNER_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            seen = b""
+        if seen.startswith(b"SSH-2.0-") and b"\n" in seen[:256]:
+            self._poller.unregister(descriptor)
+            self._ready[descriptor] = source
+        elif not b"SSH-2.0-".startswith(seen[:8]) or not seen or len(seen) > 255:
+            self._drop(descriptor)
+        else:
+            # a peeked byte stays readable: wait for more instead of spinning
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
+
+    def _admit_ready(self, now: float) -> None:
+        """Start those that have been greeted, as far as there is room; the others wait."""
+        while (descriptor := self._starting.next_of(self._ready.items(), self._waiting)) is not None:
+            if self._starting.is_full():
+                leaving = self._starting.to_leave(now, self._limits.prompt_s, self._waiting)
+                if leaving is None:
+                    return
+                self._starting.remove(leaving)
+                self._refused += 1
+                os.kill(leaving, signal.SIGKILL)
+            del self._ready[descriptor]
+            self._waiting.remove(descriptor)
+            self._admit(*self._sockets.pop(descriptor))
+
+    def _admit(self, sock: socket.socket, source: str) -> None:
+        if len(self._children) - len(self._starting) >= self._limits.connections:
+            self._refuse(sock)
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        try:
+            read, write = os.pipe2(os.O_CLOEXEC)
+            try:
+                pid = self._fork("git connection", lambda: serve_connection(sock, self._desk, write))
+            except OSError:
+                os.close(read)
+                raise
+            finally:
+                os.close(write)
+        except OSError as error:
+            _log(f"event=fork-failed error={error.strerror!r}")
+            self._refuse(sock)
+            return
+        sock.close()
+        self._children[pid] = read
+        self._poller.register(read, select.POLLIN)
+        self._starting.add(pid, source, time.monotonic())
+
+    def _fork(self, name: str, action: Callable[[], None]) -> int:
+        parent = os.getpid()
+
+        def child() -> None:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+            self._listener.close()
+            for other, _ in self._sockets.values():
+                other.close()
+            if os.getppid() == parent:
+                action()
+
+        return fork(name, child)
+
+    def _logged_in(self, descriptor: int) -> None:
+        data = os.read(descriptor, 256)
+        self._poller.unregister(descriptor)
+        pid = next((pid for pid, told in self._children.items() if told == descriptor), None)
+        if pid is not None and data:
+            self._starting.remove(pid)
+            self._welcome(pid, data.decode("utf-8", "replace"))
+
+    def _welcome(self, pid: int, user: str) -> None:
+        """One user leaves places for others: who has too many loses the connection that came last."""
+        self._users[pid] = user
+        if list(self._users.values()).count(user) > self._limits.connections_per_user:
+            self._refused += 1
+            os.kill(pid, signal.SIGKILL)
+            return
+        _log(f"event=login user={user!r} pid={pid}")
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self._starting.remove(pid) is not None:
+                self._refused += 1
+            self._users.pop(pid, None)
+            told = self._children.pop(pid, None)
+            if told is not None:
+                with contextlib.suppress(KeyError):
+                    self._poller.unregister(told)
+                os.close(told)
+
+    def _expire(self, now: float) -> None:
+        for descriptor in self._waiting.overdue(now):
+            self._drop(descriptor)
+        for pid in self._starting.overdue(now):
+            self._starting.remove(pid)
+            os.kill(pid, signal.SIGKILL)
+        if now >= self._next_housekeeping:
+            self._next_housekeeping = now + HOUSEKEEPING_S
+            with contextlib.suppress(OSError):
+                self._fork("git housekeeping", self._housekeep)
+        if self._refused and now - self._told_at > _TELL_S:
+            _log(f"event=refused connections={self._refused}")
+            self._refused, self._told_at = 0, now
+
+    def _refuse(self, sock: socket.socket) -> None:
+        self._refused += 1
+        sock.close()
+
+    def _drop(self, descriptor: int) -> None:
+        self._refused += 1
+        self._waiting.remove(descriptor)
+        sock, _ = self._sockets.pop(descriptor)
+        if self._ready.pop(descriptor, None) is None:
+            self._poller.unregister(descriptor)
+        sock.close()
+
+
+def serve_connection(sock: socket.socket, desk: Desk, told: int) -> None:
+    """The processes of one connection: this one becomes the monitor, its child speaks SSH, confined."""
+    for option, value in _KEEPALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent, office = os.getpid(), desk.office
+    sessions = office.places.limits.sessions
+    pid = fork("git ssh", lambda: speak(sock, theirs, key=desk.public, sessions=sessions, parent=parent))
+    theirs.close()
+    sock.close()
+    gate = Gate(desk.keys, office.api_socket, lambda user: _tell(told, user))
+    Monitor(ours, office, gate).serve()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def _tell(told: int, user: str) -> None:
+    os.write(told, user.encode())
+    os.close(told)
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"git: {line}\n")
+    sys.stderr.flush()
+
+
+def settle() -> None:
+    """Everything imported is kept for good, in pages that children share."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,199 @@
+"""The process that speaks SSH with one client, and relays between its channels and the jobs of the monitor.
+
+It reads what strangers send, so it is confined before the first byte: it can use what it holds, the client's socket and
+the monitor's ear, and open, reach, start and signal nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+import termios
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import cast
+
+from paramiko.channel import Channel
+from paramiko.pkey import PKey
+from paramiko.ssh_exception import SSHException
+
+from paas.daemon import threads
+from paas.ssh.control import Asked
+from paas.ssh.link import Link
+from paas.ssh.transport import KEEPALIVE_S, Front, HardenedTransport, HostKey, Terminal
+from runtime.kernel import forked, syscalls
+from runtime.kernel.confine import MIB, Bounds, confine
+
+CHUNK = 32 * 1024
+IDLE_S = 600.0
+"""So long a connection may stay open without a command."""
+
+STALL_S = 3600.0
+"""So long a client may leave unread what a command said."""
+
+BOUNDS = Bounds(
+    talks=True, memory_bytes=512 * MIB, file_bytes=0, open_files=64, cpu_s=30 * 24 * 3600, tasks=8192
+)
+"""Of the process that speaks SSH. Its time before login is bounded by the accept loop, afterwards it is the user's."""
+
+_STACK_BYTES = 512 * 1024
+_END_OF_INPUT = b"\x04"
+_LINGER_S = 5.0
+
+
+class Session:
+    """One channel with its job: three pipes, or a pty."""
+
+    def __init__(self, channel: Channel, link: Link, terminal: Terminal | None) -> None:
+        self._channel = channel
+        self._link = link
+        self._terminal = terminal
+        self._number = 0
+        self._master = -1
+
+    def run(self, asked: Asked) -> None:
+        """Until the job has ended and the client has heard everything."""
+        self._number, streams = self._link.start(asked)
+        pumps = self._with_terminal(*streams) if self._terminal else self._with_pipes(*streams)
+        self._channel.settimeout(STALL_S)
+        threads.start("git input", self._feed, then=lambda: os.close(self._input))
+        threads.start("git channel", self._watch)
+        status = self._link.wait(self._number)
+        for pump in pumps:
+            pump.join(_LINGER_S if self._terminal else None)
+        with contextlib.suppress(OSError, SSHException, EOFError):
+            self._channel.send_exit_status(status)
+
+    def close(self) -> None:
+        """The end of the channel, also for a client whose job could not be started."""
+        with contextlib.suppress(OSError, SSHException, EOFError):
+            self._channel.close()
+        self._channel.status_event.set()
+
+    def resize(self, terminal: Terminal) -> None:
+        if self._master >= 0:
+            _set_size(self._master, terminal)
+
+    def _with_pipes(self, inward: int, out: int, err: int) -> list[threading.Thread]:
+        self._input = inward
+        return [self._pump(out, self._channel.sendall), self._pump(err, self._channel.sendall_stderr)]
+
+    def _with_terminal(self, master: int) -> list[threading.Thread]:
+        assert self._terminal is not None
+        self._master = master
+        _set_size(master, self._terminal)
+        self._input = os.dup(master)
+        return [self._pump(master, self._channel.sendall)]
+
+    def _pump(self, source: int, send: Callable[[bytes], None]) -> threading.Thread:
+        """From the job to the client, until either is done."""
+
+        def pump() -> None:
+            with contextlib.suppress(OSError, SSHException, EOFError):
+                while data := os.read(source, CHUNK):
+                    send(data)
+
+        def close() -> None:
+            if source != self._master:
+                os.close(source)
+
+        return threads.start("git output", pump, then=close)
+
+    def _feed(self) -> None:
+        """From the client to the job, until either is done."""
+        with contextlib.suppress(OSError):
+            while data := self._heard():
+                _write_all(self._input, data)
+            if self._terminal and not self._channel.closed:
+                _write_all(self._input, _END_OF_INPUT)
+
+    def _heard(self) -> bytes:
+        """What the client sends next; it may be silent for as long as it likes."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return bytes(self._channel.recv(CHUNK))
+
+    def _watch(self) -> None:
+        """The end of the channel, whoever ends it, hangs up on a job that still runs."""
+        self._channel.status_event.wait()
+        self._link.hangup(self._number)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _set_size(master: int, terminal: Terminal) -> None:
+    size = struct.pack("HHHH", terminal.rows, terminal.columns, 0, 0)
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+
+
+class Connection:
+    """Serve one accepted socket, whose version line has been sent. `key` is the public half of the host key."""
+
+    def __init__(self, sock: socket.socket, link: Link, *, key: bytes, sessions: int) -> None:
+        self._link = link
+        self._sessions: dict[int, Session] = {}
+        self._last_used = time.monotonic()
+        self._running: set[int] = set()
+        self._front = Front(lambda: self._transport.open_channels() < sessions)
+        self._front.resized = self._resized
+        self._transport = HardenedTransport(sock, link, self._after_request)
+        self._transport.add_server_key(cast(PKey, HostKey(key, link)))
+
+    def serve(self) -> None:
+        """Until the client leaves."""
+        ready = threading.Event()
+        self._transport.start_server(event=ready, server=self._front)
+        ready.wait()
+        self._transport.set_keepalive(KEEPALIVE_S)
+        while self._transport.is_alive():
+            self._transport.join(10)
+            if self._running:
+                self._last_used = time.monotonic()
+            elif time.monotonic() - self._last_used > IDLE_S:
+                self._transport.close()
+
+    def _after_request(self, channel: Channel) -> None:
+        number = channel.chanid
+        if number not in self._front.asked or number in self._sessions:
+            return
+        terminal = self._front.terminals.get(number)
+        self._running.add(number)
+        self._sessions[number] = Session(channel, self._link, terminal)
+        asked = Asked(self._front.asked[number])
+        if terminal is not None:
+            asked = replace(asked, term=terminal.term, columns=terminal.columns, rows=terminal.rows)
+        threads.start(
+            "git session", partial(self._sessions[number].run, asked), then=partial(self._ended, number)
+        )
+
+    def _ended(self, number: int) -> None:
+        self._running.discard(number)
+        self._sessions[number].close()
+
+    def _resized(self, number: int, terminal: Terminal) -> None:
+        if number in self._sessions:
+            self._sessions[number].resize(terminal)
+
+
+def speak(sock: socket.socket, monitor: socket.socket, *, key: bytes, sessions: int, parent: int) -> None:
+    """Become the confined process that serves `sock`, and do so until the client leaves."""
+    threading.stack_size(_STACK_BYTES)
+    syscalls.one_heap()
+    nothing = os.open("/dev/null", os.O_RDWR)
+    confine(BOUNDS, keep=(sock.fileno(), monitor.fileno(), nothing), parent=parent)
+    for number in range(3):  # the log is not for it to write
+        os.dup2(nothing, number)
+    os.close(nothing)
+    forked.log_to(monitor.fileno())
+    Connection(sock, Link(monitor), key=key, sessions=sessions).serve()

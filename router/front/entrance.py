@@ -1,0 +1,268 @@
+"""What comes before a client's first request: a proxy's word on whose connection it is, the TLS handshake.
+
+Each is the handler of the descriptor until it is done, and then hands it over, with the bytes that it has read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Final
+
+from router.front.h2 import Http2Connection
+from router.front.http1 import ClientConnection
+from router.io.stream import BROKEN, SENT, Stream
+from router.io.tls import Secure
+from router.wire.proxyprotocol import BadPreface, parse
+
+if TYPE_CHECKING:
+    from router.io.certificates import Certificates
+    from router.shared import Proxy
+
+PROTOCOLS: Final = ["h2", "http/1.1"]
+"""For ALPN, the best first."""
+HANDSHAKE_RECORD: Final = 22
+_PLAIN_TEXT: Final = b"This is a plain HTTP request on an HTTPS port.\n"
+PLAIN: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+    % (len(_PLAIN_TEXT), _PLAIN_TEXT)
+)
+
+
+class Guests:
+    """How many connections each client has, where there is a limit (0: none). An address of IPv6 stands for its /64."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._counts: dict[bytes, int] = {}
+        self._keys: dict[int, bytes] = {}
+
+    def admit(self, fd: int, address: bytes) -> bool:
+        """Count this connection, unless its client has as many as it may have."""
+        if not self.take(address):
+            return False
+        self._keys[fd] = _key(address)
+        return True
+
+    def take(self, address: bytes) -> bool:
+        """Count one more of this client: a connection, or a request beside others on one (HTTP/2)."""
+        key = _key(address)
+        count = self._counts.get(key, 0)
+        if count >= self.limit:
+            return False
+        self._counts[key] = count + 1
+        return True
+
+    def give(self, address: bytes) -> None:
+        """One less of this client."""
+        self._free(_key(address))
+
+    def _free(self, key: bytes) -> None:
+        self._counts[key] -= 1
+        if not self._counts[key]:
+            del self._counts[key]
+
+    def open(self) -> int:
+        """How many connections are counted."""
+        return len(self._keys)
+
+    def close(self, fd: int) -> None:
+        """Close the descriptor of a connection, whoever it was."""
+        os.close(fd)
+        key = self._keys.pop(fd, None)
+        if key is not None:
+            self._free(key)
+
+
+def _key(address: bytes) -> bytes:
+    return address if b":" not in address else ip_address(address.decode()).packed[:8]
+
+
+class Entrance:
+    """What a listener asks of its connections before they are clients. `certificates` where TLS is spoken; `proxied`
+    are the networks whose connections begin with a header of the PROXY protocol."""
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        port: int,
+        certificates: Certificates | None = None,
+        proxied: tuple[IPv4Network | IPv6Network, ...] = (),
+        guests: Guests | None = None,
+    ) -> None:
+        self.proxy = proxy
+        self.port = port
+        self.certificates = certificates
+        self.proxied = proxied
+        self.guests = guests or Guests(0)
+        self._told = 0.0
+
+    def accept(self, fd: int, address: bytes) -> bool:
+        """Take a new connection; False when it is to be closed."""
+        if self.proxied and self._is_proxied(address):
+            Preface(self, fd, address)
+            return True
+        return self.enter(fd, address)
+
+    def _is_proxied(self, address: bytes) -> bool:
+        client = ip_address(address.decode())
+        return any(client in network for network in self.proxied)
+
+    def enter(self, fd: int, address: bytes, data: bytes = b"") -> bool:
+        """Go on with a connection whose client is known, and has sent this; False when it has too many."""
+        if self.guests.limit and not self.proxy.trusts(address) and not self.guests.admit(fd, address):
+            self.proxy.metrics.turned_away += 1
+            self.say("client-limit", address, f"refused={self.proxy.metrics.turned_away}")
+            return False
+        first: Stream
+        if self.certificates is None:
+            first = ClientConnection(self.proxy, fd, address, self.port)
+        else:
+            first = Handshake(self, fd, address, self.certificates)
+        if data:
+            first.take(data)
+        return True
+
+    def say(self, event: str, address: bytes, text: str) -> None:
+        """A line for the operator, at most one per second: those who cause it are many."""
+        now = self.proxy.loop.now
+        if now - self._told >= 1.0:
+            self._told = now
+            print(f"router event={event} address={address.decode()} {text}", file=sys.stderr, flush=True)
+
+
+class Arrival(Stream):
+    """A connection that is no client yet. It has the time that a head has."""
+
+    __slots__ = ("address", "entrance", "proxy", "refused", "since")
+
+    def __init__(self, entrance: Entrance, fd: int, address: bytes) -> None:
+        super().__init__(entrance.proxy.loop, fd)
+        self.entrance = entrance
+        self.proxy = entrance.proxy
+        self.address = address
+        self.since = self.loop.now
+        self.refused = False
+        self.proxy.clients.add(self)
+        self.loop.handle(fd, self)
+
+    def readable(self) -> None:
+        data = self.receive()
+        if data is None:
+            return
+        if data:
+            if not self.refused:
+                self.take(data)
+        else:
+            self.lost()
+
+    def refuse(self, answer: bytes) -> None:
+        """Say why nothing comes of it, and close without a reset that could overtake that."""
+        self.refused = True
+        self.since = self.loop.now
+        if self.send(answer) == SENT:
+            self.drained()
+
+    def drained(self) -> None:
+        if self.refused and not self.shut():
+            self.lost()
+
+    def let_go(self) -> int:
+        """The descriptor, for the next handler."""
+        self.proxy.clients.discard(self)
+        fd, self.fd = self.fd, -1
+        return fd
+
+    def lost(self) -> None:
+        self.proxy.clients.discard(self)
+        self.close()
+
+    def check(self, now: float) -> None:
+        limits = self.proxy.limits
+        if now - self.since > (limits.linger_s if self.refused else limits.head_s):
+            self.lost()
+
+
+class Preface(Arrival):
+    """Waits for the header of the PROXY protocol."""
+
+    __slots__ = ("buffer",)
+
+    def __init__(self, entrance: Entrance, fd: int, address: bytes) -> None:
+        self.buffer = b""
+        super().__init__(entrance, fd, address)
+
+    def take(self, data: bytes) -> None:
+        self.buffer += data
+        try:
+            header = parse(self.buffer)
+        except BadPreface as error:
+            self.entrance.say("bad-preface", self.address, f'error="{error}"')
+            self.lost()
+            return
+        if header is None:
+            return
+        size, address = header
+        fd, rest = self.let_go(), self.buffer[size:]
+        if not self.entrance.enter(fd, address or self.address, rest):
+            self.loop.close(fd)
+
+
+class Handshake(Arrival):
+    """TLS until both sides have agreed."""
+
+    __slots__ = ("begun", "shaken", "tls")
+
+    def __init__(self, entrance: Entrance, fd: int, address: bytes, certificates: Certificates) -> None:
+        super().__init__(entrance, fd, address)
+        self.tls = Secure(certificates.base)
+        self.begun = False
+        self.shaken = False
+
+    def take(self, data: bytes) -> None:
+        if not self.begun and data[0] != HANDSHAKE_RECORD:
+            self.refuse(PLAIN if 65 <= data[0] <= 90 else b"")
+            return
+        self.begun = True
+        try:
+            done = self.tls.shake(data)
+        except OSError:
+            self.refuse(self.tls.replies())
+            return
+        self.shaken = done
+        replies = self.tls.replies()
+        sent = self.send(replies) if replies else SENT
+        if sent == BROKEN:
+            self.lost()
+        elif done and sent == SENT:
+            self._enter()
+        elif done:
+            self.pause()
+
+    def drained(self) -> None:
+        if self.shaken:
+            self.resume()
+            self._enter()
+        else:
+            super().drained()
+
+    def refuse(self, answer: bytes) -> None:
+        self.proxy.metrics.tls_failures += 1
+        super().refuse(answer)
+
+    def lost(self) -> None:
+        if self.begun and not (self.shaken or self.refused):
+            self.proxy.metrics.tls_failures += 1
+        super().lost()
+
+    def _enter(self) -> None:
+        """The client's requests begin, perhaps with one that came with the handshake."""
+        self.proxy.metrics.tls_handshakes += 1
+        self.proxy.metrics.tls_resumptions += self.tls.resumed
+        kind = Http2Connection if self.tls.protocol == "h2" else ClientConnection
+        client = kind(self.proxy, self.let_go(), self.address, self.entrance.port, self.tls)
+        guests = self.entrance.guests
+        if isinstance(client, Http2Connection) and guests.limit and not client.trusted:
+            client.guests = guests
+        client.decrypt(b"")

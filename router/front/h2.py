@@ -1,0 +1,250 @@
+"""A connection of HTTP/2 (RFC 9113): what comes goes to its streams, what they send goes out in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from router.front.h2stream import PROTOCOL_ERROR, REFUSED_STREAM, Http2Stream
+from router.front.http1 import ClientConnection
+from router.io.stream import BROKEN
+from router.wire import rewrite
+from router.wire.h2fields import Field, Malformed, request_head, request_trailers
+
+if TYPE_CHECKING:
+    from router.front.entrance import Guests
+    from router.io.tls import Secure
+    from router.shared import Proxy
+
+WRITE_BYTES: Final = 65536
+QUEUE_BYTES: Final = 128 * 1024
+BACKLOG_BYTES: Final = 256 * 1024
+MAX_STREAMS: Final = 100
+
+
+class Http2Connection(ClientConnection):
+    """`streams` are those that are not over, `ready` those that have something to send and perhaps may, in turn;
+    `farewell` is when the client was asked for no more, `leaving`: no new streams are taken; `dead`: nothing can be sent any more; `guests` where each stream beside
+    another counts like a connection of its client, for it costs as much."""
+
+    __slots__ = ("dead", "farewell", "frames", "guests", "leaving", "ready", "streams", "working")
+
+    def __init__(
+        self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
+    ) -> None:
+        super().__init__(proxy, fd, address, port, secure)
+        from router.front.h2frames import Frames  # only workers that speak HTTP/2 carry the library
+
+        self.protocol = b"h2"
+        self.lines = rewrite.client_lines(address, port, self.scheme)
+        self.frames: Any = Frames(proxy.loop.now)
+        self.streams: dict[int, Http2Stream] = {}
+        self.ready: list[Http2Stream] = []
+        self.working = False
+        self.farewell = 0.0
+        self.leaving = False
+        self.dead = False
+        self.guests: Guests | None = None
+        proxy.metrics.h2_connections += 1
+        self._keep_queue_short()
+        self._write()
+
+    def _keep_queue_short(self) -> None:
+        """What waits in the kernel can no longer take turns."""
+        sock = socket.socket(fileno=self.fd)
+        with contextlib.suppress(OSError):  # only TCP knows it
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, QUEUE_BYTES)
+        sock.detach()
+
+    # what comes
+
+    def take(self, data: bytes) -> None:
+        if self.lingering:
+            self.lingering -= len(data)
+            if not data or self.lingering <= 0:
+                self.cut()
+            return
+        if not data:
+            self.lost()
+            return
+        self.working = True
+        sound = self.frames.take(data, self.loop.now, self)
+        self.working = False
+        if sound:
+            self.leaving = self.leaving or self.frames.leaving
+            self.pump()
+        else:
+            self._write()
+            self._end_streams()
+            self.linger()
+
+    def request(self, id: int, fields: list[Field], ended: bool) -> None:
+        if self.leaving or len(self.streams) >= MAX_STREAMS:
+            self.frames.reset(id, REFUSED_STREAM)
+        elif self.frames.alive(id):  # not reset in the same breath
+            try:
+                head = request_head(fields, ended=ended)
+            except Malformed:
+                self.frames.reset(id, PROTOCOL_ERROR)
+                return
+            if self.streams and self.guests is not None and not self.guests.take(self.address):
+                self.frames.reset(id, REFUSED_STREAM)
+                return
+            self.proxy.metrics.h2_streams += 1
+            stream = self.streams[id] = Http2Stream(self, id, ended)
+            stream.serve(head)
+
+    def body(self, id: int, data: bytes, size: int, ended: bool) -> None:
+        stream = self.streams.get(id)
+        if stream is None:
+            self.frames.acknowledge(id, size)
+        else:
+            stream.more(data, size, ended)
+
+    def trailers(self, id: int, fields: list[Field]) -> None:
+        stream = self.streams.get(id)
+        if stream is not None:
+            try:
+                stream.trailers = request_trailers(fields)
+            except Malformed:
+                stream.malformed()
+            else:
+                stream.more(b"", 0, True)
+
+    def over(self, id: int) -> None:
+        stream = self.streams.get(id)
+        if stream is not None:
+            self.forget(stream)
+            stream.lost()
+
+    def window(self, id: int) -> None:
+        if id:
+            one = self.streams.get(id)
+            if one is not None and one.out:
+                self.wake(one)
+            return
+        for stream in self.streams.values():
+            if stream.out:
+                self.wake(stream)
+
+    # what goes
+
+    def wake(self, stream: Http2Stream) -> None:
+        """The stream has something to send that windows may allow."""
+        if not stream.queued:
+            stream.queued = True
+            self.ready.append(stream)
+
+    def pump(self) -> None:
+        """Send what the windows allow while the peer takes it, one frame of each stream in turn."""
+        if self.working or self.dead or self.lingering:
+            return
+        self.working = True
+        ready = self.ready
+        try:
+            while ready and not self.out and not self.dead:
+                stream = ready.pop(0)
+                stream.queued = False
+                if stream.id in self.streams and stream.emit(self.frames):
+                    self.wake(stream)
+                if self.frames.unsent_bytes >= WRITE_BYTES:
+                    self._write()
+            self._write()
+        finally:  # a bug that one stream meets must not stop the others
+            self.working = False
+        if self.leaving and not self.streams and not self.dead:
+            self.linger()
+
+    def _write(self) -> None:
+        data: bytes = self.frames.data_to_send()
+        if data and not self.dead:
+            sent = self.send(data)
+            if sent == BROKEN:
+                self.dead = True  # its streams learn it when they send, or from the event that follows
+            elif self.out is not None and len(self.out) > BACKLOG_BYTES:
+                self.pause()  # who reads nothing may ask nothing
+
+    def drained(self) -> None:
+        if self.lingering:
+            self.linger()
+        else:
+            self.resume()
+            self.pump()
+
+    def wrote(self) -> None: ...
+
+    # streams end, and the connection
+
+    def forget(self, stream: Http2Stream) -> bool:
+        """The stream is over: give its share of the windows back. False if that was done before."""
+        if self.streams.get(stream.id) is not stream:
+            return False
+        del self.streams[stream.id]
+        if self.streams and self.guests is not None:
+            self.guests.give(self.address)
+        if stream.unread:
+            self.frames.acknowledge(stream.id, stream.unread)
+        self.active = self.loop.now
+        return True
+
+    def reset(self, stream: Http2Stream, code: int) -> None:
+        """End a stream with an error, unless it is over."""
+        if self.forget(stream):
+            self.frames.reset(stream.id, code)
+            self.pump()
+
+    def _end_streams(self) -> None:
+        """Nobody is there any more to answer to."""
+        self.dead = True
+        for stream in list(self.streams.values()):
+            stream.lost()
+
+    def lost(self) -> None:
+        self._end_streams()
+        self.cut()
+
+    def cut(self, *, reset: bool = False) -> None:
+        super().cut(reset=reset)
+        self.frames.close()
+
+    def abort(self) -> None:
+        self.dead = True
+        for stream in list(self.streams.values()):
+            stream.abort()
+        self.cut()
+
+    def resting_since(self) -> float:
+        return 0.0 if self.streams or self.leaving or self.dead or self.lingering else self.active
+
+    def give_up(self) -> None:
+        self.frames.say_goodbye()
+        self._write()
+        self.cut()
+
+    def check(self, now: float) -> None:
+        if self.lingering:
+            super().check(now)
+            return
+        if self.dead:
+            self.lost()
+            return
+        for stream in list(self.streams.values()):
+            stream.check(now)
+        if self.leaving:
+            return
+        limits = self.proxy.limits
+        if self.farewell:
+            if now - self.farewell > limits.linger_s:
+                self.answered()
+                self.pump()
+        elif self.proxy.draining or (not self.streams and now - self.active > limits.keep_alive_s):
+            self.farewell = now
+            self.frames.announce_goodbye()
+            self.pump()
+
+    def answered(self) -> None:
+        """The client knows that it is to open no more streams, or has had the time to: say which was the last."""
+        if self.farewell and not self.leaving:
+            self.leaving = True
+            self.frames.say_goodbye()

@@ -1,0 +1,235 @@
+"""A non-blocking connection: reads on events, writes at once, keeps what a short write left over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from typing import TYPE_CHECKING, Final
+
+from router.io.loop import GONE, IN, OUT, Loop
+
+if TYPE_CHECKING:
+    from router.io.tls import Secure
+
+SENT: Final = 1
+PENDING: Final = 0
+BROKEN: Final = -1
+
+READ_BYTES: Final = 65536
+BIG: Final = bytearray(256 * 1024)
+"""One buffer for the whole process: what is read into it is written or copied before the next event."""
+BIG_VIEW: Final = memoryview(BIG)
+MAX_UNREAD_BYTES: Final = 4 * len(BIG)
+
+
+class Stream:
+    """The base of client, backend and tunnel connections. `fd` is -1 when closed; `out` holds unsent bytes, as they
+    will be written; `secure` encrypts what is sent and decrypts what is read, None on plain connections: whoever
+    reads or writes the descriptor itself has to look at it."""
+
+    __slots__ = ("fd", "loop", "mask", "out", "secure")
+
+    def __init__(self, loop: Loop, fd: int, mask: int = IN) -> None:
+        self.loop = loop
+        self.fd = fd
+        self.mask = mask
+        self.out: bytearray | None = None
+        self.secure: Secure | None = None
+
+    def readable(self) -> None:
+        raise NotImplementedError
+
+    def receive(self) -> bytes | None:
+        """What has come: nothing from a peer that sends no more or is gone, None when there is nothing to read now."""
+        try:
+            return os.read(self.fd, READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def take(self, data: bytes) -> None:
+        """These plain bytes have come; none: the peer sends no more. `readable` reads and calls it, through `open`
+        where `secure` is set."""
+        raise NotImplementedError
+
+    def check(self, now: float) -> None:
+        """Once a second, for those among the clients: what takes too long is ended."""
+
+    def resting_since(self) -> float:
+        """When a client's connection came to have nothing to do; 0.0 while it has something."""
+        return 0.0
+
+    def give_up(self) -> None:
+        """Close a connection that is idle: its descriptor is needed."""
+        self.lost()
+
+    def drained(self) -> None:
+        """Everything that was pending has been written."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """The peer is gone: a write failed, or an error or hang-up came while nothing was to be read."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        self.lost()
+
+    def wrote(self) -> None:
+        """Some of what was pending has been written."""
+
+    def event(self, mask: int) -> None:
+        if mask & OUT:
+            self.flush()
+        if mask & ~OUT and self.fd >= 0:
+            if self.mask & IN:
+                self.readable()
+            elif mask & GONE:
+                self.lost()
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Write now what the kernel takes. SENT, PENDING (the rest is kept and `drained` will be called), BROKEN."""
+        if self.secure is not None:
+            return self._send_sealed(self.secure, data)
+        if self.out:
+            self.out += data
+            return PENDING
+        try:
+            count = os.write(self.fd, data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            return BROKEN
+        if count == len(data):
+            return SENT
+        self.out = bytearray(data[count:])
+        self.watch(self.mask | OUT)
+        return PENDING
+
+    def _send_sealed(self, secure: Secure, data: bytes | memoryview) -> int:
+        try:
+            records = secure.seal(data)
+            if self.out:
+                self.out += b"".join(records)
+                return PENDING
+            count = os.writev(self.fd, records)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            return BROKEN
+        if count == sum([len(record) for record in records]):
+            return SENT
+        self.out = bytearray(b"".join(records))
+        del self.out[:count]
+        self.watch(self.mask | OUT)
+        return PENDING
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        out = self.out
+        if not out:
+            self.watch(self.mask & ~OUT)
+            return
+        try:
+            count = os.write(self.fd, out)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.out = None
+            self.lost()
+            return
+        self.wrote()
+        if count < len(out):
+            del out[:count]
+            return
+        self.out = None
+        self.watch(self.mask & ~OUT)
+        self.drained()
+
+    def open(self, data: bytes) -> None:
+        """Take what these bytes, read from the descriptor, say when decrypted; none: it has ended."""
+        if data:
+            self.decrypt(data)
+        else:
+            self.take(b"")
+
+    def decrypt(self, data: bytes) -> None:
+        """Take what these bytes say, and what TLS had before them; there may be none."""
+        secure = self.secure
+        assert secure is not None
+        try:
+            plain = secure.open(data)
+        except OSError:
+            self._put(secure.replies())
+            self.lost()
+            return
+        replies = secure.replies()
+        if replies:
+            self._put(replies)
+        if plain and self.fd >= 0:
+            self.take(plain)
+        if secure.ended and self.fd >= 0:
+            self.take(b"")
+
+    def _put(self, data: bytes) -> None:
+        """Write what needs no encryption; the other end may be gone, which the next read will say."""
+        if self.out:
+            self.out += data
+            if len(self.out) > MAX_UNREAD_BYTES:
+                self.lost()  # it makes us answer and does not listen
+            return
+        try:
+            count = os.write(self.fd, data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            return
+        if count < len(data):
+            self.out = bytearray(data[count:])
+            self.watch(self.mask | OUT)
+
+    def ended_unread(self) -> bool:
+        """Whether the peer sends no more, though what came before that may be unread."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+    def shut(self) -> bool:
+        """Nothing more will be sent (everything has been): say so; False when the peer is gone."""
+        self._goodbye()
+        sock = socket.socket(fileno=self.fd)
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        finally:
+            sock.detach()
+        return True
+
+    def _goodbye(self) -> None:
+        if self.secure is not None and not self.out:
+            with contextlib.suppress(OSError):
+                os.write(self.fd, self.secure.goodbye())
+
+    def watch(self, mask: int) -> None:
+        """Change the set of events that are waited for."""
+        if mask != self.mask and self.fd >= 0:
+            self.mask = mask
+            self.loop.epoll.modify(self.fd, mask)
+
+    def pause(self) -> None:
+        """Read no more for now: whoever takes what is read is slower."""
+        self.watch(self.mask & ~IN)
+
+    def resume(self) -> None:
+        self.watch(self.mask | IN)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            if self.secure is not None:
+                self._goodbye()
+            self.loop.close(self.fd)
+            self.fd = -1
+            self.out = None

@@ -1,0 +1,56 @@
+"""What takes longer than the limits allow fails: looked at once a second."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from router.rules.failures import FAILURES
+
+if TYPE_CHECKING:
+    from router.middle.exchange import Exchange
+    from router.rules.policy import Policy
+
+
+def check(exchange: Exchange, now: float) -> None:
+    """Fail an exchange that is late."""
+    limits = exchange.proxy.limits
+    connection = exchange.connection
+    if exchange.waiting:
+        policy = _policy(exchange)
+        if policy is None or now - exchange.started > policy.queue_s:
+            exchange.fail(FAILURES["backlog"])
+    elif connection is not None and connection.connecting:
+        if now - connection.idle_since > limits.connect_s:
+            exchange.refused(errno.ETIMEDOUT)
+    elif exchange.status:
+        if now - exchange.active > rolling_s(exchange):
+            unread = exchange.client.out or (connection is not None and connection.pipe is not None)
+            exchange.fail(FAILURES["client-gone" if unread else "idle"])
+    elif exchange.uploading and not (connection is not None and connection.out):
+        slow = now - exchange.started - limits.body_grace_s
+        late = now - exchange.active > rolling_s(exchange)
+        if late or exchange.client.received < slow * limits.body_bytes_per_s:
+            exchange.fail(FAILURES["slow-request"], close=True)
+    elif now - exchange.active > _first_byte_s(exchange):
+        exchange.fail(FAILURES["first-byte"])
+
+
+def rolling_s(exchange: Exchange) -> float:
+    """How long nothing may move, in a body or in a tunnel."""
+    policy = _policy(exchange)
+    return (policy.rolling_s if policy is not None else 0.0) or exchange.proxy.limits.rolling_s
+
+
+def _first_byte_s(exchange: Exchange) -> float:
+    policy = _policy(exchange)
+    return (policy.first_byte_s if policy is not None else 0.0) or exchange.proxy.limits.first_byte_s
+
+
+def _policy(exchange: Exchange) -> Policy | None:
+    """Of the app by the table of now: a tunnel outlives many."""
+    route = exchange.route
+    if route is None:
+        return None
+    current = exchange.proxy.table.lookup(exchange.meaning.host or b"", exchange.target)
+    return current.policy if current is not None and current.app == route.app else route.policy

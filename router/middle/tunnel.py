@@ -1,0 +1,142 @@
+"""After a 101 both connections carry bytes that are none of our business: each end is copied to the other."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from router.io.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, Stream
+from router.middle.timeouts import rolling_s
+from router.rules.failures import FAILURES, Failure
+from router.wire import rewrite
+
+if TYPE_CHECKING:
+    from router.back.connection import BackendConnection
+    from router.front.http1 import ClientConnection
+    from router.middle.exchange import Exchange
+
+
+class TunnelEnd(Stream):
+    """One of the two connections. `big` is set while whole buffers come; `ended` says that it sends no more."""
+
+    __slots__ = ("big", "ended", "peer", "tunnel")
+
+    peer: TunnelEnd
+
+    def __init__(self, stream: Stream, tunnel: Tunnel) -> None:
+        super().__init__(stream.loop, stream.fd, stream.mask)
+        self.out = stream.out
+        self.secure = stream.secure
+        self.tunnel = tunnel
+        self.ended = False
+        self.big = False
+
+    def readable(self) -> None:
+        data: bytes | memoryview
+        try:
+            if self.big:
+                count = os.readv(self.fd, [BIG])
+                data = BIG_VIEW[:count]
+                self.big = count >= READ_BYTES
+            else:
+                data = os.read(self.fd, READ_BYTES)
+                self.big = len(data) == READ_BYTES and self.secure is None
+        except BlockingIOError:
+            return
+        except OSError:
+            self.tunnel.close()
+            return
+        if self.secure is None:
+            self.take(data)
+        else:
+            self.open(bytes(data))
+
+    def take(self, data: bytes | memoryview) -> None:
+        tunnel = self.tunnel
+        tunnel.active = self.loop.now
+        if not data:
+            self._end()
+            return
+        if self is tunnel.server:
+            tunnel.exchange.body_bytes += len(data)
+        sent = self.peer.send(data)
+        if sent == PENDING:
+            self.pause()
+        elif sent == BROKEN:
+            tunnel.close()
+
+    def _end(self) -> None:
+        """The half-close of one side is passed on to the other; when both have ended the tunnel is over."""
+        self.ended = True
+        self.pause()
+        if self.peer.ended:
+            self.tunnel.close()
+        elif not self.peer.out:
+            self.peer.end()
+
+    def end(self) -> None:
+        """Pass on that the other side sends no more."""
+        if not self.shut():
+            self.tunnel.close()
+
+    def wrote(self) -> None:
+        self.tunnel.active = self.loop.now
+
+    def drained(self) -> None:
+        if self.peer.ended:
+            self.end()
+        else:
+            self.peer.resume()
+
+    def lost(self) -> None:
+        self.tunnel.close()
+
+
+class Tunnel:
+    """Both ends, and the exchange that opened it (which stays in flight until the tunnel closes)."""
+
+    def __init__(self, client: ClientConnection, connection: BackendConnection, exchange: Exchange) -> None:
+        self.client = client
+        self.exchange = exchange
+        self.active = client.loop.now
+        self.near = TunnelEnd(client, self)
+        self.server = TunnelEnd(connection, self)
+        self.near.peer = self.server
+        self.server.peer = self.near
+        client.loop.replace(client.fd, self.near)
+        client.loop.replace(connection.fd, self.server)
+        client.fd = connection.fd = -1
+        client.secure = None
+        client.tunnel = self
+
+    def close(self, failure: Failure | None = None) -> None:
+        """Close both ends and end the exchange."""
+        if self.near.fd < 0:
+            return
+        self.near.close()
+        self.server.close()
+        self.client.tunnel = None
+        self.exchange.failure = failure
+        self.exchange.end_tunnel()
+        self.client.cut()
+
+    def check(self, now: float) -> None:
+        """Once a second: a tunnel in which nothing moves is closed."""
+        if now - self.active > rolling_s(self.exchange):
+            self.close(FAILURES["idle"])
+
+
+def open_tunnel(connection: BackendConnection, exchange: Exchange, head: bytes, rest: bytes) -> None:
+    """Pass on the 101 and what came with it both ways, then only copy."""
+    client = exchange.client
+    early, client.buffer = client.buffer, b""
+    tunnel = Tunnel(client, connection, exchange)
+    for end, data in ((tunnel.near, head + rewrite.TUNNEL_END + rest), (tunnel.server, early)):
+        sent = end.send(data) if data else 1
+        if sent == BROKEN:
+            tunnel.close()
+            return
+        if sent == PENDING:
+            end.peer.pause()
+    if not tunnel.server.out:
+        tunnel.near.resume()

@@ -1,0 +1,113 @@
+"""The answers that the router makes itself: a page of the app for the failure where it has one, else the standard page.
+
+In a page `$status`, `$title`, `$code`, `$text` and `$request_id` (or `${status}` …) stand for what happened. Nothing
+that a client sent is among them but a request id, which has been checked, and all are escaped.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Mapping
+from importlib import resources
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from router.rules.failures import Failure, reason
+from router.wire.heads import Remembered
+
+MAX_PAGE_BYTES: Final = 64 * 1024
+CACHED_PAGES: Final = 64
+MOST_FIELDS: Final = 100
+"""In one page: with thousands of them an error would cost more than a good answer, and be a megabyte."""
+
+_FIELD = re.compile(rb"\$(?:(status|title|code|text|request_id)\b|\{(status|title|code|text|request_id)\})")
+_NONE: Final[Mapping[str, str]] = {}
+
+
+class Page:
+    """A text with fields in it; those beyond MOST_FIELDS are left as they are."""
+
+    def __init__(self, text: bytes) -> None:
+        self._texts: list[bytes] = []
+        self._fields: list[str] = []
+        at = 0
+        for match in islice(_FIELD.finditer(text), MOST_FIELDS):
+            self._texts.append(text[at : match.start()])
+            self._fields.append((match[1] or match[2]).decode())
+            at = match.end()
+        self._last = text[at:]
+
+    def render(self, failure: Failure, request_id: bytes) -> bytes:
+        values = {
+            "status": str(failure.status),
+            "title": reason(failure.status),
+            "code": failure.code,
+            "text": failure.text,
+            "request_id": request_id.decode("ascii", "replace"),
+        }
+        pieces: list[bytes] = []
+        for text, field in zip(self._texts, self._fields, strict=True):
+            pieces += (text, html.escape(values[field]).encode())
+        return b"".join((*pieces, self._last))
+
+
+class Pages:
+    """`templates` is a folder with another standard page `error.html`, `files` one with `pages/NAME` of apps."""
+
+    def __init__(self, templates: Path | None = None, files: Path | None = None) -> None:
+        folder = templates or resources.files("templates") / "errors"
+        self._standard = Page((folder / "error.html").read_bytes())
+        self._folder = files / "pages" if files is not None else None
+        self._known = Remembered(lambda name: Page(self._read(name)), CACHED_PAGES)
+
+    def _read(self, name: str) -> bytes:
+        """Raises OSError when there is no such page or it is too big."""
+        if self._folder is None:
+            raise FileNotFoundError(name)
+        with open(os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            text = file.read(MAX_PAGE_BYTES + 1)
+        if len(text) > MAX_PAGE_BYTES:
+            raise OSError(f"{name} is longer than {MAX_PAGE_BYTES} bytes")
+        return text
+
+    def page(self, failure: Failure, own: Mapping[str, str]) -> Page:
+        """The page for a failure: of `own` that for its H-code, then that for its status."""
+        name = own.get(failure.code) or own.get(str(failure.status))
+        if name is not None:
+            try:
+                page: Page = self._known[name]
+                return page
+            except OSError:
+                pass
+        return self._standard
+
+    def answer(
+        self,
+        failure: Failure,
+        request_id: bytes,
+        *,
+        close: bool,
+        head_only: bool,
+        lines: bytes = b"",
+        own: Mapping[str, str] = _NONE,
+    ) -> tuple[bytes, int]:
+        """The whole response, with these header lines more, and the length of the body that it carries. `own` maps
+        H-codes and statuses to the names of the app's pages."""
+        body = self.page(failure, own).render(failure, request_id)
+        head = (
+            f"HTTP/1.1 {failure.status} {reason(failure.status)}\r\n"
+            "Content-Type: text/html; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            "Cache-Control: no-store\r\n"
+        ).encode()
+        if request_id:
+            head += b"X-Request-Id: %b\r\n" % request_id
+        head += lines
+        if close:
+            head += b"Connection: close\r\n"
+        if head_only:
+            return head + b"\r\n", 0
+        return head + b"\r\n" + body, len(body)

@@ -1,0 +1,290 @@
+"""The forked child that becomes a container: namespaces, mounts, identity, at last the app's program and pid 1.
+
+It starts as real root in a copy of the spawner and ends as the app's user with nothing. The user namespace is
+entered last, since mounting sysfs and joining prepared namespaces need the machine's own. From `pivot_root` on only
+system calls happen: an import, a codec or a traceback would read a tenant's file with our rights.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import resource
+import signal
+import socket
+import stat
+import struct
+import sys
+import termios
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.container import init, rootfs
+from runtime.container.mounts import Root, perform
+from runtime.container.rootfs import Plan
+from runtime.kernel import caps
+from runtime.kernel import syscalls as sc
+from runtime.net.network import Endpoint, configure
+from runtime.spawner.loop import readable
+from runtime.spec import ContainerSpec
+
+READY, GO, TERMINAL = b"r", b"g", b"t"
+"""The child tells the shim READY (its namespaces exist) and TERMINAL (with the pty); the shim answers GO."""
+
+_NAMESPACES = sc.CLONE_NEWNS | sc.CLONE_NEWUTS | sc.CLONE_NEWIPC | sc.CLONE_NEWNET
+_OOM_SCORE = b"200"
+_IGNORED = (
+    *(number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN),
+    signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT,
+)  # fmt: skip
+"""Signals that this process or its parent the shim ignores, which a program it runs would inherit."""
+
+_TIOCGPTPEER = 0x5441
+_TIOCSPTLCK = 0x40045431
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_NO_INTERPRETER = "cannot execute: required file not found"
+_NOT_FOUND = ("command not found", "No such file or directory", _NO_INTERPRETER)
+_LOW = 10
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The container's standard streams; `terminal` makes the child open its own pty instead."""
+
+    stdin: int | None
+    stdout: int
+    stderr: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything the child needs, as descriptors and plain data. `report` is where pid 1 writes how the main
+    program ended."""
+
+    spec: ContainerSpec
+    plan: Plan
+    stage: Path
+    layers: tuple[int, ...]
+    instance: int
+    userns: int
+    init: int
+    start: int
+    seccomp: bytes
+    streams: Streams | None
+    endpoint: Endpoint | None = None
+    report: int = -1
+
+    def descriptors(self) -> list[int]:
+        found = [*self.layers, self.instance, self.userns, self.init, self.start, self.report]
+        found += [view.source for view in self.plan.cgroups] + [bind.source for bind in self.plan.binds]
+        if self.streams is not None:
+            found += [self.streams.stdout, self.streams.stderr]
+            found += [] if self.streams.stdin is None else [self.streams.stdin]
+        return found
+
+
+def become(launch: Launch, sync: socket.socket) -> None:
+    """Run in the forked child; never returns. A failure is one message on `sync`, success its closing."""
+    sync = socket.socket(fileno=_above(sync.detach()))
+    try:
+        _become(launch, sync)
+    except BaseException as error:
+        message = str(error) or type(error).__name__
+        try:
+            sync.send(b"!" + message.encode("utf-8", "replace")[:4000])
+        finally:
+            os._exit(125)
+
+
+def _become(launch: Launch, sync: socket.socket) -> None:
+    _isolate(launch, sync)
+    spec = launch.spec
+    root = Root(
+        rootfs.mount_overlay(launch.stage, launch.layers, launch.userns, launch.instance), spec.id_base
+    )
+    perform(rootfs.plan(launch.plan), root)
+    _standard_streams(launch, root, sync)
+    env = [_bytes(f"{name}={value}") for name, value in spec.env.items()]
+    nothing = sc.ExecImage([b"init"], [])
+    sys.meta_path.clear()
+    sys.path.clear()
+    sys.path_hooks.clear()
+    _pivot(root.fd)
+    _drop(launch, sync)
+    pid_1, start, report = (_above(fd) for fd in (launch.init, launch.start, launch.report))
+    sc.close_all_except((sync.fileno(), pid_1, start, report))
+    _enter_folder(spec.cwd)
+    sc.seccomp(launch.seccomp)
+    signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    if os.fork() == 0:
+        os._exit(_run_program(spec, start, env))
+    os.dup2(report, init.REPORT_FD)
+    sc.execveat(pid_1, nothing)
+
+
+def _above(fd: int) -> int:
+    """A copy that ends with an exec and leaves the numbers free that pid 1 and the app begin with."""
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOW)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _isolate(launch: Launch, sync: socket.socket) -> None:
+    """Own session, keyring, signals and namespaces; joined to its control groups when GO comes."""
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    sc.prctl(sc.PR_SET_DUMPABLE, 0)
+    sc.close_all_except((sync.fileno(), *launch.descriptors()))
+    os.setsid()
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
+    _limits(launch.spec.limits.nofile)
+    sc.join_new_session_keyring()
+    sc.unshare(_NAMESPACES)
+    sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
+    socket.sethostname(launch.spec.hostname)
+    sync.send(READY)
+    if sync.recv(1) != GO:
+        os._exit(125)
+    sc.unshare(sc.CLONE_NEWCGROUP)
+    configure(launch.endpoint)
+
+
+def _limits(nofile: int) -> None:
+    """Lower what may be lowered: nothing needs CAP_SYS_RESOURCE."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = nofile if hard == resource.RLIM_INFINITY else min(nofile, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, _OOM_SCORE)
+    finally:
+        os.close(fd)
+
+
+def _standard_streams(launch: Launch, root: Root, sync: socket.socket) -> None:
+    if launch.streams is None:
+        stdin = stdout = stderr = _open_terminal(launch.spec, root, sync)
+    else:
+        stdout, stderr = launch.streams.stdout, launch.streams.stderr
+        stdin = _null(root) if launch.streams.stdin is None else launch.streams.stdin
+    for number, fd in enumerate((stdin, stdout, stderr)):
+        os.dup2(fd, number, inheritable=True)
+        if fd != stdin or launch.streams is None or launch.streams.stdin is not None:
+            # so that /dev/stdout can be opened by its name
+            os.fchown(number, launch.spec.id_base + launch.spec.user, -1)
+
+
+def _null(root: Root) -> int:
+    """/dev/null of the container; what an image calls so is never opened, /dev is ours by now."""
+    fd = os.open(f"/proc/self/fd/{root.open('dev/null')}", os.O_RDONLY | os.O_CLOEXEC)
+    if not stat.S_ISCHR(os.fstat(fd).st_mode):
+        raise OSError("/dev/null is not a device")
+    return fd
+
+
+def _open_terminal(spec: ContainerSpec, root: Root, sync: socket.socket) -> int:
+    """A pty of the container's own devpts as controlling terminal; its master goes to the shim."""
+    name = root.open("dev/pts/ptmx")
+    master = os.open(f"/proc/self/fd/{name}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    slave: int = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    if spec.terminal is not None:
+        size = struct.pack("HHHH", spec.terminal.rows, spec.terminal.columns, 0, 0)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [master]))
+    sync.sendmsg([TERMINAL], [rights])
+    os.close(master)
+    return slave
+
+
+def _pivot(root: int) -> None:
+    os.fchdir(root)
+    sc.pivot_root(".", ".")
+    sc.umount2(".", sc.MNT_DETACH)
+    os.chdir("/")
+
+
+def _drop(launch: Launch, sync: socket.socket) -> None:
+    spec = launch.spec
+    sc.setns(launch.userns, sc.CLONE_NEWUSER)
+    caps.drop_bounding()
+    os.setgroups([])
+    os.setresgid(spec.group, spec.group, spec.group)
+    os.setresuid(spec.user, spec.user, spec.user)
+    # changing ids clears the parent-death signal; the shim may have died before it was set again
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if readable(sync.fileno()):
+        os._exit(125)
+    caps.drop_all()
+
+
+def _enter_folder(path: str) -> None:
+    """chdir, as the app's user and with no folder open, so that no link can lead outside."""
+    os.chdir(path)
+    if not os.getcwd().startswith("/"):
+        raise OSError(f"{path}: the working directory lies outside the container")
+
+
+def _run_program(spec: ContainerSpec, start: int, env: list[bytes]) -> int:
+    """In the child of pid 1: become the app's program, in front if there is a terminal; else a shell's status."""
+    os.setpgid(0, 0)
+    if spec.terminal is not None:
+        os.tcsetpgrp(0, os.getpgrp())
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    words = [_bytes(word) for word in spec.argv]
+    path, problem = _find(spec.argv[0], spec.env.get("PATH", _DEFAULT_PATH))
+    if not problem:
+        interpreter = _interpreter(path)
+        if interpreter is None:
+            words = [b"/bin/sh", b"sh", _bytes(path), *words[1:]]
+        elif _reachable(interpreter):
+            words = [_bytes(path), *words]
+        else:
+            problem = _NO_INTERPRETER
+    if not problem:
+        sc.execveat(start, sc.ExecImage(words, env))
+    os.write(2, _bytes(f"bash: {spec.argv[0]}: {problem}\n"))
+    return 127 if problem in _NOT_FOUND else 126
+
+
+def _find(name: str, path: str) -> tuple[str, str]:
+    """Which file the command is, and what is wrong with it in a shell's words."""
+    problem = "command not found"
+    for candidate in [name] if "/" in name else [f"{folder or '.'}/{name}" for folder in path.split(":")]:
+        if os.path.isfile(candidate):
+            if os.access(candidate, os.X_OK):
+                return candidate, ""
+            problem = "Permission denied"
+    if "/" in name and problem == "command not found":
+        problem = "Is a directory" if os.path.isdir(name) else "No such file or directory"
+    return name, problem
+
+
+def _reachable(path: bytes) -> bool:
+    """Whether there is such a file, without a link of procfs, which would lead to our own program."""
+    try:
+        os.close(sc.openat2(sc.AT_FDCWD, path, os.O_PATH, resolve=sc.RESOLVE_NO_MAGICLINKS))
+    except OSError:
+        return False
+    return True
+
+
+def _interpreter(path: str) -> bytes | None:
+    """What runs the file: itself, the program its first line names, or None for a script that names none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return _bytes(path)  # it may be executed without being read
+    head = os.read(fd, 256)
+    os.close(fd)
+    if head.startswith(b"#!"):
+        line = head[2:].partition(b"\n")[0].replace(b"\t", b" ")
+        return line.strip(b" ").partition(b" ")[0]
+    return _bytes(path) if head.startswith(b"\x7fELF") else None

@@ -1,0 +1,197 @@
+"""The containers of a platform and how they end: found again at a start, watched, removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import IPv4Address
+from typing import Any
+
+from runtime.cgroup import CgroupError, OomWatch
+from runtime.container import create
+from runtime.container.create import ContainerError, Instance, Platform
+from runtime.container.sources import TRASH
+from runtime.kernel.process import signal_pidfd
+from runtime.spawner.loop import Loop, readable
+
+_RECORD_RETRY_S = 0.005
+_RECORD_WAIT_S = 5.0
+_OOM_SETTLE_S = 0.02
+_REMOVE_RETRY_S = 0.5
+_SHIM_END_S = 5.0
+
+Exit = dict[str, Any]
+Event = Callable[[str, str], None]
+
+
+class Instances:
+    """What runs, what has ended and is not deleted yet. `event` is told `exit` and `oom` with the id."""
+
+    def __init__(self, platform: Platform, loop: Loop, event: Event) -> None:
+        self._platform = platform
+        self._loop = loop
+        self._event = event
+        self._all: dict[str, Instance] = {}
+        self._exits: dict[str, Exit] = {}
+        self._oom: dict[str, tuple[OomWatch, int]] = {}
+        self._deleting: dict[str, list[Callable[[Exit | None], None]]] = {}
+
+    def __iter__(self) -> Any:
+        return iter(list(self._all.values()))
+
+    def get(self, instance_id: str) -> Instance:
+        """Raises ContainerError `not_found`."""
+        try:
+            return self._all[instance_id]
+        except KeyError:
+            raise ContainerError("not_found", f"there is no instance {instance_id}") from None
+
+    def running(self, instance_id: str) -> Instance:
+        """Raises ContainerError `not_found` or `not_running`."""
+        instance = self.get(instance_id)
+        if not instance.alive():
+            raise ContainerError("not_running", f"instance {instance_id} has ended")
+        return instance
+
+    def exit(self, instance_id: str) -> Exit | None:
+        """How it ended; None while it runs, or for the moment that its record takes."""
+        return self._exits.get(instance_id)
+
+    def state(self, instance: Instance) -> str:
+        if instance.alive():
+            return "running" if instance.shim_alive() else "broken"
+        return "exited" if instance.id in self._exits else "running"
+
+    def recover(self) -> list[str]:
+        """At the start: adopt what runs, remove what a killed spawner left half done; ids adopted."""
+        platform = self._platform
+        folders = {path.name: path for path in platform.layout.run_instances.iterdir() if path.is_dir()}
+        for name, folder in folders.items():
+            instance = create.adopt(platform, folder)
+            if instance is None:
+                continue
+            if platform.network is not None and instance.address is not None:
+                platform.network.adopt(name, IPv4Address(instance.address), instance.allow)
+            self.add(instance)
+        known = set(self._all)
+        links = set(platform.network.instances()) if platform.network is not None else set()
+        uppers = {path.name for path in platform.layout.instances.iterdir() if path.name != TRASH}
+        for name in (set(folders) | set(platform.cgroups.groups()) | links | uppers) - known:
+            create.remove(platform, name)
+        return sorted(known)
+
+    def add(self, instance: Instance) -> None:
+        """Watch a container that runs, or that has ended while nobody watched."""
+        self._all[instance.id] = instance
+        if instance.shim_pidfd is not None:
+            self._loop.watch(instance.shim_pidfd, lambda _: self._shim_ended(instance))
+        if instance.pidfd is None:
+            self._settle(instance, time.monotonic())
+            return
+        self._loop.watch(instance.pidfd, lambda _: self._ended(instance))
+        self._watch_oom(instance)
+
+    def delete(self, instance_id: str, done: Callable[[Exit | None], None]) -> None:
+        """Kill if need be, then remove everything; `done` may be called later."""
+        instance = self._all.get(instance_id)
+        if instance is None:
+            create.remove(self._platform, instance_id)
+            done(None)
+            return
+        self._deleting.setdefault(instance_id, []).append(done)
+        if instance_id in self._exits:
+            self._remove(instance)
+        else:
+            self.kill(instance)
+
+    def kill(self, instance: Instance) -> None:
+        """SIGKILL to everything inside."""
+        if instance.pidfd is not None:
+            signal_pidfd(instance.pidfd, signal.SIGKILL)
+        with suppress(OSError, CgroupError):
+            self._platform.cgroups.group(instance.id).kill()
+
+    def _watch_oom(self, instance: Instance) -> None:
+        group = self._platform.cgroups.group(instance.id)
+        try:
+            watch = group.watch_oom()
+        except OSError:
+            return
+        self._oom[instance.id] = (watch, group.oom_kills())
+        self._loop.watch(watch.fileno(), lambda _: self._oom_notice(instance.id), watch.events)
+
+    def _oom_notice(self, instance_id: str) -> None:
+        """The notice comes a moment before the count rises; it also comes when the group is removed."""
+        self._oom[instance_id][0].clear()
+        self._loop.after(_OOM_SETTLE_S, lambda: self._count_oom(instance_id))
+
+    def _count_oom(self, instance_id: str) -> None:
+        if instance_id not in self._oom:
+            return
+        watch, before = self._oom[instance_id]
+        count = self._platform.cgroups.group(instance_id).oom_kills()
+        self._oom[instance_id] = (watch, count)
+        if count > before:
+            self._event("oom", instance_id)
+
+    def _shim_ended(self, instance: Instance) -> None:
+        """Reap it if it is our child; after a restart it is somebody else's."""
+        assert instance.shim_pidfd is not None
+        self._loop.forget(instance.shim_pidfd)
+        with suppress(ChildProcessError):
+            os.waitpid(instance.shim.pid, os.WNOHANG)
+
+    def _ended(self, instance: Instance) -> None:
+        assert instance.pidfd is not None
+        self._loop.forget(instance.pidfd)
+        self._settle(instance, time.monotonic())
+
+    def _settle(self, instance: Instance, since: float) -> None:
+        """Wait for the shim's record, which follows the end at once; make one up if the shim is dead."""
+        record = create.read_exit(self._platform, instance.id)
+        if record is None:
+            late = time.monotonic() - since > _RECORD_WAIT_S
+            if instance.shim_alive() and not late:
+                self._loop.after(_RECORD_RETRY_S, lambda: self._settle(instance, since))
+                return
+            record = create.read_exit(self._platform, instance.id)
+        if record is None:
+            record = create.lost_exit(self._platform.cgroups.group(instance.id))
+            folder = create.run_folder(self._platform, instance.id)
+            with suppress(OSError):
+                (folder / "exit.json").write_text(json.dumps(record))
+        self._exits[instance.id] = record
+        self._count_oom(instance.id)
+        self._forget_oom(instance.id)
+        self._event("exit", instance.id)
+        if instance.id in self._deleting:
+            self._remove(instance)
+
+    def _forget_oom(self, instance_id: str) -> None:
+        watch, _ = self._oom.pop(instance_id, (None, 0))
+        if watch is not None:
+            self._loop.forget(watch.fileno())
+            watch.close()
+
+    def _remove(self, instance: Instance) -> None:
+        """A shim that still waits for its client has no reason to any more."""
+        if instance.shim_pidfd is not None:
+            self._loop.forget(instance.shim_pidfd)
+            signal_pidfd(instance.shim_pidfd, signal.SIGKILL)
+            readable(instance.shim_pidfd, _SHIM_END_S)
+            with suppress(ChildProcessError):
+                os.waitpid(instance.shim.pid, os.WNOHANG)
+        try:
+            create.remove(self._platform, instance.id)
+        except (CgroupError, OSError):
+            self._loop.after(_REMOVE_RETRY_S, lambda: self._remove(instance))
+            return
+        instance.close()
+        del self._all[instance.id]
+        record = self._exits.pop(instance.id)
+        for done in self._deleting.pop(instance.id, []):
+            done(record)

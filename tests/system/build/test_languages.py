@@ -1,0 +1,266 @@
+"""What buildpacks make of real projects, run in the runtime and asked over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from harness.builder import BuildPlatform
+from harness.platform import ROOT
+from harness.sources import files_of
+
+from paas.nouns.errors import BuildFailed
+from paas.nouns.model import App, Image, Release
+from paas.build.registry import _uv_binary
+from paas.runs.specs import process_spec
+from paas.store import instances
+
+Get = Callable[..., http.client.HTTPResponse]
+
+
+@contextmanager
+def serving(platform: BuildPlatform, app: App, image: Image, commit: str = "c0ffee") -> Iterator[Get]:
+    """One web instance of the image; a function that asks it."""
+    with platform.store.write() as tx:
+        row = instances.create(tx, app.id, kind="process", type="web", number=1)
+    release = Release(app.id, 1, image.digest, 0, {}, "", commit, "test", "pending", "", time.time())
+    spec = process_spec(app, release, image, {}, row, block_base=platform.block_base())
+    started = platform.spawner.create(spec)
+    try:
+        assert started.address is not None
+        address = started.address
+
+        def get(path: str, headers: Mapping[str, str] | None = None) -> http.client.HTTPResponse:
+            deadline = time.monotonic() + 30
+            while True:
+                connection = http.client.HTTPConnection(address, 5000, timeout=10)
+                try:
+                    connection.request("GET", path, headers=dict(headers or {}))
+                    return connection.getresponse()
+                except OSError:
+                    exited = [
+                        seen.exit for seen in platform.spawner.list() if seen.id == spec.id and seen.exit
+                    ]
+                    assert not exited, f"{exited}: {_log(platform, app, spec.id)}"
+                    assert time.monotonic() < deadline, _log(platform, app, spec.id)
+                    time.sleep(0.02)
+
+        yield get
+    finally:
+        platform.spawner.delete(spec.id)
+        with platform.store.write() as tx:
+            instances.ended(tx, row.id, cause="stopped")
+
+
+def _log(platform: BuildPlatform, app: App, runtime_id: str) -> str:
+    files = sorted((platform.layout.logs / app.id).glob(f"{runtime_id}.*"))
+    return "\n".join(file.read_text() for file in files)
+
+
+@pytest.mark.parametrize(("example", "said"), [("hello", b"Hello from web.1"), ("node", b"on Node v22.")])
+def test_an_example_answers(platform: BuildPlatform, example: str, said: bytes) -> None:
+    app = platform.app(f"ex-{example}")
+    with serving(platform, app, platform.build(app, files_of(ROOT / "examples" / example))) as get:
+        answer = get("/")
+        assert answer.status == 200
+        assert said in answer.read()
+
+
+def test_a_static_site_is_served_with_honest_validators(platform: BuildPlatform) -> None:
+    app = platform.app("site")
+    files = files_of(ROOT / "examples" / "static")
+    files |= {
+        "public/.git-credentials": b"secret",
+        "public/data.json": b"{}",
+        "public/module.mjs": b"export default 1\n",
+        "public/font.ttf": b"\0",
+        "public/sub/index.html": b"sub",
+    }
+    image = platform.build(app, files)
+    with serving(platform, app, image, commit="aaa111") as get:
+        first = get("/")
+        assert (first.status, first.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert b"static site" in first.read()
+        assert first.headers["ETag"] == 'W/"aaa111"'
+        assert "Last-Modified" not in first.headers
+        assert get("/style.css", {"If-None-Match": 'W/"aaa111"'}).status == 304
+        assert get("/style.css", {"If-None-Match": 'W/"bbb222"'}).status == 200
+        assert get("/style.css", {"If-Modified-Since": "Tue, 01 Jan 2030 00:00:00 GMT"}).status == 200
+        missing = get("/nowhere")
+        assert missing.status == 404
+        assert b"no such page" in missing.read()
+        assert get("/.git-credentials").status == 404
+        assert get("/sub").headers["Location"] == "/sub/"
+        assert get("/sub/").read() == b"sub"
+        types = {
+            path: get(path).headers["Content-Type"] for path in ("/data.json", "/module.mjs", "/font.ttf")
+        }
+        assert types == {
+            "/data.json": "application/json",
+            "/module.mjs": "text/javascript; charset=utf-8",
+            "/font.ttf": "font/ttf",
+        }
+    assert "GET /style.css" in _all_logs(platform, app)
+
+
+def _all_logs(platform: BuildPlatform, app: App) -> str:
+    return "\n".join(file.read_text() for file in (platform.layout.logs / app.id).glob("i*.log"))
+
+
+def test_a_site_at_the_root_hides_its_own_settings_and_may_fall_back(platform: BuildPlatform) -> None:
+    app = platform.app("spa")
+    files = {"index.html": "home", "Staticfile": "pushstate: true\n", "app.json": "{}", "a b.txt": "spaced"}
+    with serving(platform, app, platform.build(app, dict(files))) as get:
+        assert get("/deep/link").read() == b"home"
+        assert get("/a%20b.txt").read() == b"spaced"
+        for hidden in ("/Staticfile", "/app.json", "/.paas/serve"):
+            assert get(hidden).status == 404
+
+
+def test_a_locked_project_is_installed_as_locked_and_as_a_package(
+    platform: BuildPlatform, tmp_path: Path
+) -> None:
+    (tmp_path / "src" / "shop").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "shop"\nversion = "1.0"\nrequires-python = ">=3.11"\ndependencies = ["gunicorn==23.0.0"]\n'
+        '[dependency-groups]\ndev = ["iniconfig"]\n'
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+    )
+    (tmp_path / "src" / "shop" / "__init__.py").write_text(
+        'def app(environ, start):\n    start("200 OK", [])\n    return [b"shop is open"]\n'
+    )
+    (tmp_path / "Procfile").write_text("web: gunicorn shop:app\n")
+    subprocess.run([_uv_binary(), "lock", "--quiet"], cwd=tmp_path, check=True)
+    app = platform.app("locked")
+    image = platform.build(app, files_of(tmp_path))
+    assert "-----> Installing the project shop" in platform.lines
+    assert not any("iniconfig" in line for line in platform.lines)
+    with serving(platform, app, image) as get:
+        assert get("/").read() == b"shop is open"
+    other = platform.app("locked-too")
+    platform.build(other, files_of(tmp_path))
+    assert "-----> Restoring cache: dependencies unchanged, layer reused" in platform.lines
+
+
+SETTINGS = """import os
+SECRET_KEY = os.environ["SECRET_KEY"]
+INSTALLED_APPS = ["django.contrib.staticfiles"]
+STATIC_URL = "/static/"
+STATIC_ROOT = "/app/collected"
+STATICFILES_DIRS = ["/app/assets"]
+"""
+MANAGE = (
+    "import os, sys\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n"
+    "from django.core.management import execute_from_command_line\nexecute_from_command_line(sys.argv)\n"
+)
+
+
+def test_djangos_static_files_are_collected_with_the_config_vars(platform: BuildPlatform) -> None:
+    files: dict[str, str | bytes] = {
+        "requirements.txt": "django==5.2\nsqlparse==0.5.3\nasgiref==3.8.1\n",
+        "manage.py": MANAGE,
+        "shop/__init__.py": "",
+        "shop/settings.py": SETTINGS,
+        "assets/site.css": "body {}",
+        "Procfile": "web: python manage.py runserver 0.0.0.0:$PORT\n",
+    }
+    app = platform.app("django")
+    with pytest.raises(BuildFailed) as caught:
+        platform.build(app, files)
+    assert "the settings need the config var SECRET_KEY" in caught.value.message
+    assert "DISABLE_COLLECTSTATIC" in caught.value.hint
+    assert any("SECRET_KEY" in line for line in caught.value.lines)
+    image = platform.build(app, files, config={"SECRET_KEY": "canary-77aa"})
+    top = platform.layout.layers / image.layers[-1].removeprefix("sha256:")
+    assert (top / "app" / "collected" / "site.css").read_text() == "body {}"
+    platform.build(app, files, config={"DISABLE_COLLECTSTATIC": "1"})
+    assert any("nothing collected" in line for line in platform.lines)
+
+
+def test_install_scripts_and_compiling_packages_work(platform: BuildPlatform) -> None:
+    package = {
+        "name": "native",
+        "version": "1.0.0",
+        "scripts": {
+            "start": "node s.js",
+            "postinstall": "node -e \"require('fs').writeFileSync('made.txt', 'x')\"",
+        },
+        "dependencies": {"local-addon": "file:addon"},
+    }
+    addon = {
+        "name": "local-addon",
+        "version": "1.0.0",
+        "scripts": {"install": "node-gyp rebuild"},
+        "gypfile": True,
+    }
+    files: dict[str, str | bytes] = {
+        "package.json": json.dumps(package),
+        "addon/package.json": json.dumps(addon),
+        "addon/index.js": 'module.exports = require("./build/Release/addon.node");',
+        "addon/binding.gyp": '{"targets": [{"target_name": "addon", "sources": ["addon.c"]}]}',
+        "addon/addon.c": (
+            "#include <node_api.h>\n"
+            "static napi_value init(napi_env env, napi_value exports) {\n"
+            "  napi_value n; napi_create_int32(env, 42, &n);\n"
+            '  napi_set_named_property(env, exports, "answer", n); return exports; }\n'
+            "NAPI_MODULE(NODE_GYP_MODULE_NAME, init)\n"
+        ),
+        "s.js": (
+            'const http = require("http"); const n = require("local-addon").answer;\n'
+            'http.createServer((q, s) => s.end(`${n} ${require("fs").readFileSync("made.txt")}`))'
+            '.listen(process.env.PORT, "0.0.0.0");\n'
+        ),
+    }
+    app = platform.app("native")
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/").read() == b"42 x"
+
+
+def test_what_a_build_script_removes_or_changes_is_gone_or_changed_at_run_time(
+    platform: BuildPlatform,
+) -> None:
+    script = (
+        "rm gone.txt && rm -r folder && mkdir folder && echo new > folder/new.txt && echo more >> kept.txt"
+    )
+    package = {"name": "x", "version": "1.0.0", "scripts": {"build": script}}
+    files: dict[str, str | bytes] = {
+        "package.json": json.dumps(package),
+        "Procfile": "web: python3 -m http.server $PORT\n",
+        "gone.txt": "1",
+        "kept.txt": "first\n",
+        "folder/old.txt": "2",
+    }
+    app = platform.app("remover")
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/gone.txt").status == 404
+        assert get("/folder/old.txt").status == 404
+        assert get("/folder/new.txt").read() == b"new\n"
+        assert get("/kept.txt").read() == b"first\nmore\n"
+
+
+def test_a_lock_that_does_not_fit_is_named(platform: BuildPlatform) -> None:
+    files = files_of(ROOT / "examples" / "node")
+    package = json.loads(files["package.json"])
+    package["dependencies"]["ms"] = "2.0.0"
+    with pytest.raises(BuildFailed) as caught:
+        platform.build(platform.app("outofsync"), {**files, "package.json": json.dumps(package)})
+    assert "package-lock.json does not fit package.json" in caught.value.message
+    assert caught.value.hint == "Run npm install and commit package-lock.json."
+
+
+@pytest.mark.long
+def test_an_exact_release_of_node_is_fetched(platform: BuildPlatform) -> None:
+    files = files_of(ROOT / "examples" / "node")
+    package = {**json.loads(files["package.json"]), "engines": {"node": "20.11.1"}}
+    app = platform.app("exact")
+    with serving(platform, app, platform.build(app, {**files, "package.json": json.dumps(package)})) as get:
+        assert b"Node v20.11.1" in get("/").read()
+    package["engines"]["node"] = "20.99.99"
+    with pytest.raises(BuildFailed, match=r"the registry has no Node 20\.99\.99"):
+        platform.build(app, {**files, "package.json": json.dumps(package)})

@@ -1,0 +1,76 @@
+"""Trees of very many long names, which cost a pusher a few kilobytes: bounded, and never in memory as a whole."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+
+from harness.git import Client, GitDaemon
+
+from buildpacks.detect import choose
+from paas.build.source import SourceTree
+from paas.receive import children
+from paas.receive.export import export_in_child
+from paas.receive.limits import Limits
+
+_FOLDERS = "/".join(f"{number:02}" + "d" * 200 for number in range(15))
+_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+def commit_of(client: Client, files: int) -> str:
+    """A commit of so many files, each with a path of about 3,250 bytes, and a Procfile."""
+    lines = ["commit refs/heads/main", "committer Ann <ann@example.com> 1700000000 +0000", "data 4", "many"]
+    for number in range(files):
+        lines += [f"M 644 inline {_FOLDERS}/{'f' * 200}{number:05}", "data 1", "x"]
+    lines += ["M 644 inline Procfile", "data 15", "web: sleep 1000"]
+    client.git("fast-import", "--quiet", "--force", input="\n".join(lines) + "\n")
+    return client.git("rev-parse", "main").stdout.strip()
+
+
+def test_longest_listing_that_is_allowed_is_never_in_memory(ann: Client, root: Path) -> None:
+    commit = commit_of(ann, 10_000)
+    sources, limits = root / "exported", Limits()
+    (sources / "scratch").mkdir(parents=True)
+    repository = ann.tree / ".git"
+    done = children.run(
+        lambda: export_in_child(repository, commit, sources / "scratch", limits),
+        bounds=children.bounds(read=(repository,), write=(sources,), memory_bytes=48 << 20),
+        timeout_s=120,
+    )
+    told = json.loads(done.stdout or b"{}")
+    assert told.get("files") == 10_001, done
+    assert (sources / f"{told['tree']}.index").stat().st_size > 30 << 20
+
+    tracemalloc.start()
+    try:
+        tree = SourceTree.open(sources, told["tree"])
+        plan = choose(tree, {"web": "sleep 1000"})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert plan.language and peak < 4 << 20
+
+
+def test_more_is_refused_before_it_is_unpacked(daemon: GitDaemon, ann: Client) -> None:
+    commit_of(ann, 11_000)
+    done = ann.push()
+    assert done.returncode == 1
+    assert " !     Too large: The paths of the commit's files have more than 32.0 MB together." in done.stderr
+    assert daemon.platform.apps == {} and daemon.settled()
+
+
+def test_pointers_of_git_lfs_are_told_by_name(daemon: GitDaemon, ann: Client) -> None:
+    for number in range(7):
+        (ann.tree / f"model{number}.bin").write_text(_POINTER)
+    (ann.tree / "notes.txt").write_text("version https://git-lfs.github.com/spec/v1 is a format\n")
+    (ann.tree / "long.txt").write_text(_POINTER + "x" * 1024)
+    ann.commit("pointers")
+    for _ in range(2):  # the second time the source may be there already
+        done = ann.push()
+        assert done.returncode == 0, done.stderr
+        told = " ".join(done.stderr.replace("remote:  !     ", "").split())
+        assert "Git LFS keeps the content of 'model0.bin', 'model1.bin'," in told
+        assert "'model4.bin' and 2 more elsewhere; the app gets the pointers." in told
+        assert "notes.txt" not in told and "long.txt" not in told
+        ann.commit("the same files")

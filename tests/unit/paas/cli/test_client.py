@@ -1,0 +1,293 @@
+"""The client's HTTP: what it sends, and how it takes every form of answer and every way a connection breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from paas.cli.client import Client, Target, find_target, login_path, part, remote
+from paas.daemon.presence import UNKNOWN_S
+from paas.nouns.errors import DeployFailed, NotFound, PaasError, Unauthorized, Unavailable
+
+
+class Server:
+    """Answers each connection with the bytes of `answer`; remembers the requests."""
+
+    def __init__(self, path: Path) -> None:
+        self.answer: list[bytes] = []
+        self.requests: list[bytes] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self.client = Client(Target("here", path=str(path), headers={"X-Paas-Proof": "bea"}))
+        threading.Thread(target=self._loop, daemon=True).start()
+
+    def _loop(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            with peer:
+                self.requests.append(peer.recv(65536))
+                with contextlib.suppress(ConnectionError):
+                    for piece in self.answer:
+                        peer.sendall(piece)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path / "api.sock")
+    yield made
+    made.close()
+
+
+def plain(body: bytes, status: str = "200 OK") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def chunked(*pieces: bytes) -> list[bytes]:
+    chunks = [f"{len(piece):x}\r\n".encode() + piece + b"\r\n" for piece in pieces]
+    return [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *chunks, b"0\r\n\r\n"]
+
+
+def test_a_request_carries_its_query_body_and_user(server: Server) -> None:
+    server.answer = [plain(b'{"a": 1}')]
+    assert server.client.get("/apps", limit=3, stats=True, release=None) == {"a": 1}
+    assert server.client.post("/apps", {"name": "ünï"}) == {"a": 1}
+    first, second = server.requests
+    assert first.startswith(b"GET /v1/apps?limit=3&stats=1 HTTP/1.1\r\n")
+    assert b"\r\nX-Paas-Proof: bea\r\n" in first and b"Content-Length" not in first
+    head, body = second.split(b"\r\n\r\n")
+    assert json.loads(body) == {"name": "ünï"}
+    assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [plain(b'{"a": 1}')],
+        [piece for byte in plain(b'{"a": 1}') for piece in [bytes([byte])]],
+        chunked(b'{"a"', b": 1}"),
+        [b"HTTP/1.1 200 OK\r\n\r\n", b'{"a": 1}'],
+    ],
+    ids=["length", "byte by byte", "chunked", "until the end"],
+)
+def test_every_framing_of_an_answer_is_read(server: Server, answer: list[bytes]) -> None:
+    server.answer = answer
+    assert server.client.get("/apps") == {"a": 1}
+
+
+def test_an_error_of_the_api_is_raised_as_it_was(server: Server) -> None:
+    body = json.dumps({"error": Unauthorized("A token is needed.", "Make one.").to_json()}).encode()
+    server.answer = [plain(body, "401 Unauthorized")]
+    with pytest.raises(Unauthorized) as caught:
+        server.client.get("/apps")
+    assert (caught.value.message, caught.value.hint) == ("A token is needed.", "Make one.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"", "broke"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "broke"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", "broke"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "does not speak HTTP"),
+        (plain(b"<html>", "502 Bad Gateway"), "answered 502"),
+        (plain(b"<html>"), "did not answer in JSON"),
+        (b"x" * 70_000, "broke"),
+        (plain(b"[" * 100_000), "did not answer in JSON"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "a length of 'many'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "a length of '-5'"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 70_000, "broke"),
+    ],
+)
+def test_a_broken_answer_is_one_sentence(server: Server, answer: bytes, said: str) -> None:
+    server.answer = [answer] if answer else []
+    with pytest.raises(Unavailable, match=said):
+        server.client.get("/apps")
+
+
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 999999999999\r\n", b"Transfer-Encoding: chunked\r\n", b""]
+)
+@pytest.mark.parametrize("way", ["get", "text", "stream"])
+def test_an_endless_answer_is_given_up_and_not_kept(
+    server: Server, monkeypatch: pytest.MonkeyPatch, head: bytes, way: str
+) -> None:
+    """Whoever listens at the address may send for ever: what is kept of it is bounded."""
+    monkeypatch.setattr("paas.cli.client._BODY_BYTES", 1 << 20)
+    monkeypatch.setattr("paas.cli.client._LINE_BYTES", 1 << 20)
+    piece = b"10000\r\n" + b"x" * 65536 + b"\r\n" if head.startswith(b"Transfer") else b"x" * 65536
+    server.answer = [b"HTTP/1.1 200 OK\r\n" + head + b"\r\n", *[piece] * 64]
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unavailable, match=r"answered with a (body|line) of more than"):
+            list(server.client.stream("GET", "/x")) if way == "stream" else getattr(server.client, way)("/x")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_stream_gives_lines_without_pings_and_ends_with_the_result(server: Server) -> None:
+    server.answer = chunked(
+        b'{"line": "one"}\n{"pi', b'ng": true}\n{"line": "two"}\n', b'{"done": true, "result": {"n": 1}}\n'
+    )
+    assert list(server.client.stream("POST", "/x", {})) == [
+        {"line": "one"},
+        {"line": "two"},
+        {"done": True, "result": {"n": 1}},
+    ]
+
+
+def test_a_stream_that_ends_in_an_error_raises_it(server: Server) -> None:
+    error = DeployFailed("web.1 exited.", "See: paas logs", cause="exited with status 1", lines=("boom",))
+    server.answer = chunked(
+        b'{"line": "one"}\n', json.dumps({"done": True, "error": error.to_json()}).encode() + b"\n"
+    )
+    seen = []
+    with pytest.raises(DeployFailed) as caught:
+        seen.extend(server.client.stream("POST", "/x", {}))
+    assert caught.value.lines == ("boom",)
+
+
+def test_closing_a_stream_hangs_up(server: Server) -> None:
+    gone = threading.Event()
+    server.answer = []
+
+    def loop() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(server.client.target.path + "2")
+            listener.listen()
+            ready.set()
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"line": "one"}\n')
+                if peer.recv(1) == b"":
+                    gone.set()
+
+    ready = threading.Event()
+    thread = threading.Thread(target=loop)
+    thread.start()
+    assert ready.wait(10)
+    stream = Client(Target("here", path=server.client.target.path + "2")).stream("GET", "/x")
+    assert next(stream) == {"line": "one"}
+    stream.close()  # type: ignore[attr-defined]
+    assert gone.wait(10)
+    thread.join()
+
+
+def test_an_upgrade_keeps_what_came_with_the_head(server: Server) -> None:
+    server.answer = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: paas-attach\r\n\r\nframe"]
+    sock, first = server.client.upgrade("/apps/a/runs/i1/attach")
+    while piece := sock.recv(100):
+        first += piece
+    sock.close()
+    assert first == b"frame"
+    assert b"\r\nUpgrade: paas-attach\r\n" in server.requests[0]
+
+
+def test_a_refused_upgrade_says_why(server: Server) -> None:
+    body = json.dumps({"error": NotFound("There is no instance i9.").to_json()}).encode()
+    server.answer = [plain(body, "404 Not Found")]
+    with pytest.raises(NotFound, match="i9"):
+        server.client.upgrade("/apps/a/runs/i9/attach")
+
+
+def test_a_server_that_is_away_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable) as caught:
+        Client(Target("/srv/paas", path=str(tmp_path / "none.sock"))).get("/apps")
+    assert "/srv/paas does not answer" in caught.value.message
+    assert "server:status" in caught.value.hint
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), 0], ids=["running", "none"])
+def test_only_a_server_that_is_there_is_waited_for(tmp_path: Path, pid: int) -> None:
+    socket_path = tmp_path / "api" / "api.sock"
+    socket_path.parent.mkdir()
+    (tmp_path / "status.json").write_text(json.dumps({"pid": pid, "ready": False}))
+
+    def appear() -> None:
+        time.sleep(UNKNOWN_S + 0.5)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(socket_path))
+            listener.listen()
+            peer, _ = listener.accept()
+            peer.close()
+
+    if pid:
+        thread = threading.Thread(target=appear)
+        thread.start()
+        Target("here", path=str(socket_path)).connect().close()
+        thread.join()
+    else:
+        with pytest.raises(Unavailable, match="its server does not run"):
+            Target("here", path=str(socket_path)).connect()
+
+
+def home(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "id").write_text("abcdef\n")
+    return folder
+
+
+def login(folder: Path) -> dict[str, str]:
+    path = login_path({"HOME": str(folder)})
+    path.parent.mkdir(parents=True)
+    path.write_text('{"url": "https://paas.example.com", "token": "paas_x"}')
+    return {"HOME": str(folder)}
+
+
+def test_the_home_in_the_environment_comes_first(tmp_path: Path) -> None:
+    target = find_target({**login(tmp_path), "PAAS_HOME": str(home(tmp_path / "home"))})
+    assert target.path == "/run/paas/abcdef/api/api.sock"
+    assert target.headers == {}
+
+
+def test_then_the_login_with_its_token(tmp_path: Path) -> None:
+    target = find_target(login(tmp_path))
+    assert (target.host, target.port, target.tls) == ("paas.example.com", 443, True)
+    assert target.headers["Authorization"] == "Bearer paas_x"
+
+
+def test_over_ssh_the_user_is_told_and_no_login_counts(tmp_path: Path) -> None:
+    environ = {
+        **login(tmp_path),
+        "PAAS_HOME": "/hidden",
+        "PAAS_SOCKET": "/run/x.sock",
+        "PAAS_SSH_PROOF": "bea",
+    }
+    target = find_target(environ)
+    assert (target.path, target.headers) == ("/run/x.sock", {"X-Paas-Proof": "bea"})
+
+
+def test_a_folder_that_is_no_home_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="There is no platform in") as caught:
+        find_target({"PAAS_HOME": str(tmp_path)})
+    assert f"paas server --home {tmp_path}" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["paas.example.com", "ftp://x", "http://", "http://x:port", "http://x:0"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(PaasError, match="is not an address"):
+        remote(url, "t")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a?b", "a b", "ü", "\udcff"])
+def test_names_cannot_leave_their_part_of_a_path(name: str) -> None:
+    escaped: Callable[[object], str] = part
+    assert not set(escaped(name)) & set("/? ")

@@ -1,0 +1,77 @@
+"""What is swept vanishes meanwhile: living pushes and builds remove and rename their own files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from paas.build.source import ENDINGS
+from paas.front import files
+from paas.receive.repository import Repositories
+from paas.receive.sources import Sources
+
+
+def source(folder: Path) -> None:
+    """A push that makes a source, and another that uses it."""
+    sources, tree = Sources(folder), secrets.token_hex(20)
+    with sources.scratch() as scratch:
+        for ending in reversed(ENDINGS):
+            (scratch / ending).write_text("x")
+            os.utime(scratch / ending, (0, 0))
+            (scratch / ending).rename(folder / f"{tree}{ending}")
+    with contextlib.ExitStack() as held:
+        sources.hold(tree, held)
+
+
+def quarantine(folder: Path) -> None:
+    with Repositories(folder).quarantine(None):
+        pass
+
+
+def page(folder: Path) -> None:
+    (folder / "pages").mkdir(exist_ok=True)
+    files.put(folder, "pages", ".html", secrets.token_bytes(8))
+
+
+SWEEPS: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
+    "sources": (source, lambda folder: Sources(folder).sweep(60)),
+    "quarantines": (quarantine, lambda folder: Repositories(folder).sweep_incoming(60)),
+    "edge": (page, lambda folder: files.sweep(folder, "pages", (), young_s=-1)),
+}
+
+
+@pytest.mark.parametrize("kind", SWEEPS)
+def test_sweeping_beside_those_who_make_and_remove(kind: str, tmp_path: Path) -> None:
+    work, sweep = SWEEPS[kind]
+    with working(lambda: work(tmp_path)) as count:
+        while len(count) < 150:
+            sweep(tmp_path)
+
+
+@contextlib.contextmanager
+def working(work: Callable[[], object]) -> Iterator[list[None]]:
+    """Two threads that work on; what is swept from under them is theirs to bear."""
+    stop, count = threading.Event(), [None]
+    work()
+
+    def loop() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError):
+                work()
+            count.append(None)
+
+    threads = [threading.Thread(target=loop) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield count
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,182 @@
+"""What a push says while it builds: to the pusher and to the build's log."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.sources import export
+
+from paas.build import step
+from paas.build.step import Output, printable
+from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
+from paas.nouns.model import App, Build
+from paas.nouns.settings import load
+from paas.release import pipeline as push
+from paas.release.pipeline import PushRequest, _Said, _Tail, run_push
+from paas.store import Store, apps, builds
+from runtime.stack.build import Stack
+
+
+class Broken:
+    """A platform whose spawner fails as told."""
+
+    def __init__(self, folder: Path, error: Exception) -> None:
+        self.settings = replace(load({"home": str(folder), "stacks": str(folder)}, {}, None), id="0a0b0c")
+        self.layout = self.settings.layout()
+        self.layout.database.parent.mkdir()
+        self.layout.builds.mkdir()
+        self.store = Store.open(self.layout.database)
+        self.spawner: Any = self
+        self.error = error
+        with self.store.write() as tx:
+            self.app: App = apps.create(tx, "hello", None)
+
+    def unpack(self, tar: str) -> None:
+        raise self.error
+
+    def poke(self) -> None: ...
+
+    def block_base(self) -> int:
+        return 0
+
+    def push(self, files: dict[str, str], said: list[str]) -> None:
+        tree = export(files, self.layout.sources)
+        run_push(self, self.app, PushRequest("a" * 40, tree, "me"), said.append)
+
+    def newest(self) -> Build:
+        with self.store.read() as tx:
+            return builds.of_app(tx, self.app.id)[0]
+
+
+@pytest.fixture(autouse=True)
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    made = Stack("debian-12", ("sha256:" + "a" * 64,), ("sha256:" + "a" * 64,), "", 0, ())
+    monkeypatch.setattr(push.stacks, "load", lambda folder, name: made)
+    yield
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "status", "cause"),
+    [
+        (OSError(28, "No space left on device"), Unavailable, "failed", "The spawner does not answer."),
+        (RuntimeError("a bug"), RuntimeError, "failed", "internal error"),
+        (Cancelled("stop", cause="cancelled"), Cancelled, "cancelled", "cancelled"),
+        (BuildFailed("no", cause="out of memory"), BuildFailed, "failed", "out of memory"),
+    ],
+)
+def test_a_build_is_finished_whatever_breaks(
+    tmp_path: Path, error: Exception, kind: type[Exception], status: str, cause: str
+) -> None:
+    platform = Broken(tmp_path, error)
+    with pytest.raises(kind):
+        platform.push({"index.html": ""}, [])
+    assert (platform.newest().status, platform.newest().cause) == (status, cause)
+
+
+def test_a_log_that_cannot_be_written_says_that_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path, number: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(push, "_open_log", full)
+    platform = Broken(tmp_path, AssertionError())
+    with pytest.raises(Unavailable, match="disk of the server is full"):
+        platform.push({"index.html": ""}, [])
+    assert platform.newest().cause == "disk full"
+
+
+def test_a_refusal_is_in_the_log_of_the_build_with_what_was_said(tmp_path: Path) -> None:
+    platform, said = Broken(tmp_path, AssertionError()), []
+    with pytest.raises(PaasError):
+        platform.push({"README.md": ""}, said)
+    log = (platform.layout.builds / platform.app.id / "1.log").read_text()
+    assert said == ["-----> Building hello from aaaaaaa on stack debian-12"]
+    assert log.startswith(said[0] + "\n !     no buildpack matched: No buildpack matched: saw README.md;")
+
+
+def test_a_tree_cannot_pose_as_the_platform(tmp_path: Path) -> None:
+    platform, said = Broken(tmp_path, Cancelled("stop")), []
+    evil = '{"engines": {"node": ">=1 \\n-----> Release v9\\u001b[31m"}, "scripts": {"start": "x"}}'
+    with pytest.raises(PaasError):
+        platform.push({"package.json": evil, "Procfile": "web: x\n"}, said)
+    log = (platform.layout.builds / platform.app.id / "1.log").read_text()
+    assert not any(line.startswith("-----> Release") for line in log.splitlines())
+    assert "\x1b" not in log + "".join(said)
+    assert not any("\n" in line for line in said)
+
+
+def test_lines_go_to_the_pusher_and_the_log() -> None:
+    heard: list[str] = []
+    log = io.StringIO()
+    said = _Said(heard.append, log)
+    said.line("-----> One")
+    said.warning("two")
+    said.failure(BuildFailed("it broke", "mend it", cause="out of memory"))
+    assert heard == ["-----> One", " !     two"]
+    assert log.getvalue() == "-----> One\n !     two\n !     out of memory: it broke\n !     mend it\n"
+
+
+def test_output_beyond_the_cap_is_kept_for_the_failure_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paas.build.step.MAX_OUTPUT_BYTES", 100)
+    heard: list[str] = []
+    output = Output(heard.append)
+    for number in range(1000):
+        output.from_instance(f"line {number}")
+    assert len(heard) < 20
+    assert "the rest is not shown" in heard[-1]
+    assert output.recent[-1] == "line 999"
+
+
+def test_a_step_waits_for_its_turn_and_can_be_cancelled_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "_turns", step.Turns(1))
+    heard: list[str] = []
+    stop = threading.Event()
+    with step._turn(1, Output(heard.append)):
+        assert heard == []
+
+        def say_and_stop(text: str) -> None:
+            heard.append(text)
+            stop.set()
+
+        with pytest.raises(Cancelled), step._turn(1, Output(say_and_stop, stop.is_set)):
+            raise AssertionError("two at once")
+    assert heard == ["       Waiting for other builds to finish"]
+    with step._turn(1, Output(heard.append)):
+        assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain\ttext", "plain\ttext"),
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("a\nb", "ab"),
+        ("10%\r100%", "100%"),
+        ("\x9b31mx\u202eevil", "31mxevil"),
+        ("\x1b]0;title\x07x", "x"),
+    ],
+)
+def test_a_line_is_harmless(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_a_growing_file_is_followed_from_where_it_ended(tmp_path: Path) -> None:
+    path = tmp_path / "stack.log"
+    path.write_text("old\n")
+    tail = _Tail(path)
+    assert tail.lines() == []
+    with path.open("a") as file:
+        file.write("one\n\ntw")
+    assert tail.lines() == ["one"]
+    with path.open("a") as file:
+        file.write("o\n")
+    assert tail.lines() == ["two"]
+    assert _Tail(tmp_path / "none").lines() == []

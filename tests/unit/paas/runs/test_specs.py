@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from paas.nouns.model import App, Image, Instance, Release
+from paas.nouns.names import RESERVED_CONFIG
+from paas.runs.specs import (
+    environment,
+    limits_of,
+    process_spec,
+    release_spec,
+    run_spec,
+    shell_argv,
+    web_concurrency,
+)
+from runtime.spec import MIB, ContainerSpec, Limits, Terminal
+
+APP = App("a1", "hello", None, 3, "main", "debian-12", 1, 0, 0, False, 0.0)
+IMAGE = Image(
+    "a1",
+    "sha256:" + "1" * 64,
+    ("sha256:" + "2" * 64, "sha256:" + "3" * 64),
+    {"PATH": "/app/.venv/bin:/usr/bin", "HOME": "/app"},
+    {"web": "gunicorn app:app", "Clock_1": "tick", "release": "migrate"},
+    {},
+    "debian-12",
+    1,
+)
+RELEASE = Release(
+    "a1", 7, IMAGE.digest, 1, {"web": {"memory_bytes": 256 * MIB}}, "Deploy", "c" * 40, "me", "pending", "", 0
+)
+WEB = Instance(91, "a1", "process", "web", 2, 7, 1, 0, "starting", {}, None, None, 0, 0, None, None, "", None)
+BASE = 1_000 * 65536
+
+
+def test_a_web_process_gets_its_port_name_release_and_limits() -> None:
+    spec = process_spec(APP, RELEASE, IMAGE, {"A": "1"}, WEB, block_base=BASE)
+    assert spec.env["PORT"] == "5000"
+    assert spec.env["DYNO"] == spec.env["PAAS_PROCESS"] == "web.2"
+    assert (spec.env["PAAS_APP"], spec.env["PAAS_RELEASE"]) == ("hello", "v7")
+    assert spec.env["SOURCE_VERSION"] == "c" * 40
+    assert (spec.env["PATH"], spec.env["HOME"], spec.env["A"]) == ("/app/.venv/bin:/usr/bin", "/app", "1")
+    assert spec.limits == Limits(memory_bytes=256 * MIB)
+    assert (spec.id, spec.id_base, spec.log.dyno) == ("i91", BASE + 3 * 65536, "web.2")
+    assert ContainerSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_CONFIG))
+def test_config_cannot_replace_what_the_platform_says(name: str) -> None:
+    env = environment(APP, RELEASE, IMAGE, {name: "mine"}, WEB, Limits())
+    assert env[name] != "mine"
+
+
+def test_config_may_replace_defaults() -> None:
+    env = environment(APP, RELEASE, IMAGE, {"WEB_CONCURRENCY": "9", "LANG": "de_DE.UTF-8"}, WEB, Limits())
+    assert (env["WEB_CONCURRENCY"], env["LANG"]) == ("9", "de_DE.UTF-8")
+
+
+def test_only_web_has_a_port() -> None:
+    clock = replace(WEB, type="Clock_1")
+    spec = process_spec(APP, RELEASE, IMAGE, {"PORT": "1"}, clock, block_base=BASE)
+    assert "PORT" not in spec.env
+    assert ContainerSpec.from_json(spec.to_json()).hostname == "hello-clock-1-2"
+
+
+def test_the_release_command_has_a_time_limit() -> None:
+    migrate = replace(WEB, kind="release", type="release", number=7)
+    spec = release_spec(APP, RELEASE, IMAGE, {}, migrate, block_base=BASE, wall_s=600)
+    assert spec.limits.wall_s == 600
+    assert spec.argv[-1].endswith("exec migrate")
+
+
+def test_a_run_takes_a_type_a_line_or_words() -> None:
+    run = replace(WEB, kind="run", type="run", number=12)
+
+    def argv(*command: str) -> tuple[str, ...]:
+        return run_spec(APP, RELEASE, IMAGE, {}, run, block_base=BASE, command=command).argv
+
+    assert argv("web")[-1].endswith("exec gunicorn app:app")
+    assert argv("echo $HOME; ls")[-1].endswith("echo $HOME; ls")
+    assert argv("ls", "a b", ";")[-4:] == ("bash", "ls", "a b", ";")
+
+
+def test_a_run_may_have_a_terminal() -> None:
+    run = replace(WEB, kind="run", type="run", number=12)
+    spec = run_spec(
+        APP, RELEASE, IMAGE, {}, run,
+        block_base=BASE, command=["bash"], terminal=Terminal(10, 20), env={"TERM": "xterm"},
+    )  # fmt: skip
+    assert (spec.terminal, spec.attach, spec.env["TERM"]) == (Terminal(10, 20), True, "xterm")
+    assert ContainerSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("command", "takes_the_shells_place"),
+    [
+        ("gunicorn app:app --bind 0.0.0.0:$PORT", True),
+        ("node server.js --port ${PORT:-5000}", True),
+        ("exec python app.py", False),
+        ("cd src && python app.py", False),
+        ("A=1 python app.py", False),
+        ("a | b", False),
+        ("one\ntwo", False),
+        ("echo hi", False),
+    ],
+)
+def test_a_simple_command_takes_the_shells_place(command: str, takes_the_shells_place: bool) -> None:
+    assert shell_argv(command)[-1].endswith(f"exec {command}") is takes_the_shells_place
+
+
+@pytest.mark.parametrize(
+    "command", ["printf '%s' \"$A\"", "sh -c 'printf %s $A'", "A=x; printf %s $A", "printf x | cat"]
+)
+def test_the_shell_line_runs_as_it_would_by_hand(tmp_path: Path, command: str) -> None:
+    env = {"PATH": os.environ["PATH"], "A": "x"}
+    done = subprocess.run(
+        [*shell_argv(command)], env=env, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "x"
+
+
+@pytest.mark.parametrize(("cpu_millis", "weight"), [(1000, 100), (500, 50), (10, 1), (4000, 400)])
+def test_the_share_of_scarce_cpus_follows_the_quota(cpu_millis: int, weight: int) -> None:
+    limits = limits_of(replace(RELEASE, limits={"web": {"cpu_millis": cpu_millis}}), "web")
+    assert (limits.cpu_millis, limits.cpu_weight) == (cpu_millis, weight)
+
+
+def test_unknown_limits_of_an_older_release_are_ignored() -> None:
+    assert limits_of(replace(RELEASE, limits={"web": {"pids": 9, "gone": 1}}), "web") == Limits(pids=9)
+
+
+@pytest.mark.parametrize(
+    ("limits", "count"),
+    [
+        (Limits(), 2),
+        (Limits(memory_bytes=64 * MIB), 1),
+        (Limits(memory_bytes=4096 * MIB, cpu_millis=2000), 4),
+        (Limits(memory_bytes=4096 * MIB, cpu_millis=100), 2),
+    ],
+)
+def test_web_concurrency_follows_the_quota(limits: Limits, count: int) -> None:
+    assert web_concurrency(limits) == count
