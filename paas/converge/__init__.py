@@ -1,1 +1,7 @@
-"""The loop that converges what runs to what should run: it alone moves deployments and instances."""
+"""The loop that converges what runs to what should run: it alone moves deployments and instances.
+Imports `store`, `front`, `runs`, `manifest` and `nouns`.
+
+Begin with `loop`, whose round reads `world`, asks `plan` and `rollout` (both pure) and lets `act` perform the answer. `watch`, `probe` and
+`health` make facts about instances, `diagnosis` says why one failed; `link` and `routers` hold the connections to the spawner and
+the router's workers; `certify`, `collect`, `prune` and `adopt` are upkeep.
+"""

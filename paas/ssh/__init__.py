@@ -1,4 +1,9 @@
-"""The SSH front: git pushes and fetches, and the CLI's words for people who have no client installed."""
+"""The SSH front: git pushes and fetches, and the CLI's words for people who have no client installed. Imports `receive`, `cli` and
+below; paramiko lives here only.
+
+Begin with `accept` (the loop that forks), then `monitor` and `login` (what judges), `connection` and `transport` (the confined process that
+speaks SSH), `jobs` and `commands` (what a client may start).
+"""
 
 import sys
 

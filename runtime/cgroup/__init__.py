@@ -1,4 +1,7 @@
-"""Control groups behind one protocol: `detect` finds which version this kernel has mounted."""
+"""Control groups behind one protocol: `detect` finds which version this kernel has mounted. Imports `spec`.
+
+Begin with `base`, then `v1` or `v2`.
+"""
 
 from __future__ import annotations
 
