@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from buildpacks import node, procfile_only, python, static
-from buildpacks.plan import BuildRefused, Plan, Tree
+from buildpacks.plan import BuildRefused, Plan, Tree, quoted
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ def _named(wanted: Sequence[str]) -> Buildpack:
         if pack.name == _ALIASES.get(name, name):
             return pack
     known = ", ".join(pack.name for pack in BUILDPACKS)
-    raise BuildRefused(f"app.json asks for the buildpack {_shown(wanted[0])}; there are {known}.")
+    raise BuildRefused(f"app.json asks for the buildpack {quoted(wanted[0])}; there are {known}.")
 
 
 def _no_match(tree: Tree) -> BuildRefused:
     looked = [path for pack in BUILDPACKS for path in pack.looks_for]
     top = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in tree.names()})
-    seen = ", ".join(_shown(name) for name in top[:12]) + (
+    seen = ", ".join(quoted(name) for name in top[:12]) + (
         f" and {len(top) - 12} more" if len(top) > 12 else ""
     )
     return BuildRefused(
@@ -107,15 +107,10 @@ def _advice(tree: Tree, top: Sequence[str], looked: Sequence[str]) -> str:
 
     misplaced = min(filter(below, tree.names()), default=None)
     if misplaced is not None:
-        return f"{_shown(misplaced)} is there, but the app must lie at the root of the repository."
+        return f"{quoted(misplaced)} is there, but the app must lie at the root of the repository."
     for name in [name for name in top if not name.endswith("/")][:_MOST_COMPARED]:
         near = difflib.get_close_matches(name.lower(), [path.lower() for path in looked], 1, 0.85)
         if near:
             right = next(path for path in looked if path.lower() == near[0])
-            return f"Is {_shown(name)} meant to be {right}?"
+            return f"Is {quoted(name)} meant to be {right}?"
     return 'Add one of these files; a Procfile such as "web: ./serve" is enough.'
-
-
-def _shown(text: str) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -26,6 +26,12 @@ class Tree(Protocol):
         ...
 
 
+def quoted(text: str, most: int = 60) -> str:
+    """At most `most` characters of a tenant's word inside a sentence: each control character is a question mark."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text[: most + 1])
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
 class BuildRefused(Exception):
     """The tree cannot be built as it is: what is wrong, and what to do about it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from buildpacks.plan import BuildRefused, Tree, read_text
+from buildpacks.plan import BuildRefused, Tree, quoted, read_text
 
 STACK_PYTHON = (3, 11, 2)
 _MINOR = f"{STACK_PYTHON[0]}.{STACK_PYTHON[1]}"
@@ -31,7 +31,7 @@ def _from_file(path: str, text: str) -> tuple[str, tuple[str, ...]]:
     match = re.fullmatch(r"(\d+)(?:\.(\d+))?(?:\.(\d+|\*))?", version)
     if match is None:
         raise BuildRefused(
-            f'{path}: "{_shown(asked[0])}" is not a Python version.', f"Write {_MINOR} into it."
+            f'{path}: "{quoted(asked[0], 40)}" is not a Python version.', f"Write {_MINOR} into it."
         )
     if match[1] != "3" or match[2] not in (None, str(STACK_PYTHON[1])):
         raise BuildRefused(
@@ -53,10 +53,12 @@ def check_requires_python(specifier: str, where: str) -> None:
             continue
         match = _SPECIFIER.fullmatch(part.strip())
         if match is None:
-            raise BuildRefused(f'{where}: requires-python "{_shown(specifier)}" is not a version specifier.')
+            raise BuildRefused(
+                f'{where}: requires-python "{quoted(specifier, 40)}" is not a version specifier.'
+            )
         if not _allows(match[1], tuple(map(int, match[2].split("."))), bool(match[3])):
             raise BuildRefused(
-                f'{where} requires Python "{_shown(specifier)}"; stack debian-12 has Python {_MINOR}.',
+                f'{where} requires Python "{quoted(specifier, 40)}"; stack debian-12 has Python {_MINOR}.',
                 "Widen requires-python when the app runs there.",
             )
 
@@ -70,7 +72,3 @@ def _allows(operator: str, wanted: tuple[int, ...], wildcard: bool) -> bool:
         return (have[: len(padded)] == padded) == (operator == "==")
     padded = wanted + (0,) * (3 - len(wanted))
     return {">=": have >= padded, "<=": have <= padded, ">": have > padded, "<": have < padded}[operator]
-
-
-def _shown(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:40]

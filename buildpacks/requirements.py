@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from buildpacks.plan import BuildRefused, Tree, read_text
+from buildpacks.plan import BuildRefused, Tree, quoted, read_text
 
 _INCLUDE = re.compile(r"(-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?=[^-\s=]))(\S.*)")
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(\S.*)")
@@ -116,9 +116,7 @@ def _add(line: str, where: str, found: Requirements) -> None:
         return
     match = _NAME.match(bare)
     if match is None:
-        raise BuildRefused(
-            f'{where}: "{"".join(c if c.isprintable() else "?" for c in bare)[:60]}" is not a requirement.'
-        )
+        raise BuildRefused(f'{where}: "{quoted(bare)}" is not a requirement.')
     name = normalised(match[1])
     found.names.add(name)
     direct = re.search(r"@\s*(\S+)", bare)

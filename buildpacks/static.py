@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from buildpacks.mediatypes import nginx
-from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
+from buildpacks.plan import BuildRefused, Plan, Step, Tree, quoted, read_text
 
 RECIPE = "static-2"
 LOOKS_FOR = ("Staticfile", "index.html", "public/index.html")
@@ -119,6 +119,5 @@ def _staticfile(tree: Tree) -> tuple[dict[str, str], tuple[str, ...]]:
         if key.strip() in ("root", "pushstate", "index_fallback"):
             options[key.strip()] = value.strip().strip("\"'")
         else:
-            shown = "".join(c if c.isprintable() else "?" for c in key)[:40]
-            warnings.append(f"Staticfile line {number}: {shown} is not a known key and is ignored")
+            warnings.append(f"Staticfile line {number}: {quoted(key, 40)} is not a known key and is ignored")
     return options, tuple(warnings)

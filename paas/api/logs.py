@@ -19,6 +19,7 @@ from paas.logs import Follower, Query, stamp, tail
 from paas.nouns.errors import BadInput
 from paas.nouns.model import App
 from paas.nouns.names import InstanceName, ProcessType, release_number, shown
+from paas.nouns.units import read_duration
 from paas.store import Tx, instances
 
 routes = Blueprint("logs", __name__)
@@ -78,9 +79,8 @@ def _query(tx: Tx, app: App, asked: dict[str, Any]) -> Query:
 
 def since(value: Any) -> str:
     """A time as lines begin with: from `10m`, `2h`, or an ISO 8601 time (UTC unless it says otherwise)."""
-    ago = re.fullmatch(r"(\d{1,6})([smhd])", value)
-    if ago:
-        return stamp(time.time() - int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]])
+    if re.fullmatch(r"\d{1,6}[smhd]", value):
+        return stamp(time.time() - (read_duration(value) or 0))
     try:
         at = datetime.fromisoformat(value)
         return stamp((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())

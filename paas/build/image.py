@@ -14,6 +14,7 @@ from typing import Any
 
 from buildpacks import detect
 from buildpacks.plan import BuildRefused, Plan, Step
+from paas.nouns.units import DAY_S, shown_size
 from paas.build import registry as registries
 from paas.manifest.appjson import AppManifest, parse_app_json
 from paas.build.step import BASE_ENV, Job, Made, Output, Platform, run_job, spawner_failure
@@ -31,7 +32,7 @@ from runtime.spec import Mount
 from runtime.stack.build import Stack
 
 RECIPE = "build-1"
-RENEW_S = 86400.0
+RENEW_S = float(DAY_S)
 """How old the note of a layer's last use may become before a use is noted again."""
 FIXED_FILES = ("Procfile", "app.json")
 
@@ -165,8 +166,8 @@ class _Builder:
         with self.platform.store.write() as tx:
             images.add(tx, image)
         fresh = [layer for layer in app_layers if layer.digest in self.layers.fresh]
-        new = f"{len(fresh)} new, {megabytes(sum(layer.size_bytes for layer in fresh))}"
-        self.output.line(f"-----> Image {digest[:15]}… : {len(digests)} layers, {megabytes(size)} ({new})")
+        new = f"{len(fresh)} new, {shown_size(sum(layer.size_bytes for layer in fresh))}"
+        self.output.line(f"-----> Image {digest[:15]}… : {len(digests)} layers, {shown_size(size)} ({new})")
         return image
 
     def _source_layer(self) -> Made:
@@ -280,11 +281,6 @@ def _strangers(described: Described) -> list[str]:
         for where, name in named
         if name not in described.processes
     ]
-
-
-def megabytes(size_bytes: int) -> str:
-    """`61.2 MB`"""
-    return f"{size_bytes / 1e6:.1f} MB"
 
 
 def _private_cache(value: str) -> str:

@@ -17,6 +17,7 @@ from paas.cli.output import over_ssh
 from paas.keys.formats import foreign
 from paas.keys.publickey import MAX_BYTES
 from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.text import quoted
 
 
 @command("keys")
@@ -51,7 +52,7 @@ def read_key(file: str | None) -> str:
     if file is None:
         file = "-" if over_ssh() else str(_own_key())
     data = read_file(file, MAX_BYTES, over_ssh_hint="ssh paas@HOST keys:add - < key.pub")
-    name = "Standard input" if file == "-" else output.plain(file)
+    name = "Standard input" if file == "-" else quoted(file)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BadInput(
             f"{name} is in UTF-16.", "Save it in UTF-8; PowerShell: ... | Set-Content -Encoding ascii"
@@ -106,7 +107,7 @@ def tokens(as_json: bool) -> None:
 @click.option("--user", metavar="USER", help="Whose token it is; else your own.")
 def tokens_create(name: str, user: str | None, as_json: bool) -> None:
     """Make a token for `paas login`; it is shown once."""
-    with output.Progress(f"Creating token {output.plain(name)}") as progress:
+    with output.Progress(f"Creating token {quoted(name)}") as progress:
         made = client().post("/tokens", {"name": name, **({"user": user} if user else {})})
         progress.done(f"done, for {made['user']}")
     if as_json:
@@ -119,7 +120,7 @@ def tokens_create(name: str, user: str | None, as_json: bool) -> None:
 @click.argument("token", metavar="NAME|ID")
 def tokens_revoke(token: str, as_json: bool) -> None:
     """Revoke a token by its name or number."""
-    with output.Progress(f"Revoking {output.plain(token)}") as progress:
+    with output.Progress(f"Revoking {quoted(token)}") as progress:
         removed = client().delete(f"/tokens/{part(token)}")
         progress.done()
     if as_json:
@@ -141,7 +142,7 @@ def users(as_json: bool) -> None:
 @click.option("--admin", is_flag=True, help="May do everything.")
 def users_add(name: str, admin: bool, as_json: bool) -> None:
     """Add a user; keys and tokens are added to it by name."""
-    with output.Progress(f"Adding user {output.plain(name)}") as progress:
+    with output.Progress(f"Adding user {quoted(name)}") as progress:
         user = client().post("/users", {"name": name, **({"role": "admin"} if admin else {})})
         progress.done(f"done, {user['role']}")
     if as_json:
@@ -176,7 +177,7 @@ def login(url: str, token: str | None, as_json: bool) -> None:
     target = remote(url, token)
     if not target.tls and target.host not in ("localhost", "127.0.0.1", "::1"):
         output.warn("This address is not https: whoever sees the traffic can take the token.")
-    with output.Progress(f"Logging in to {output.plain(url)}") as progress:
+    with output.Progress(f"Logging in to {quoted(url)}") as progress:
         who = Client(target).get("/whoami")
         _save_login(url, token)
         progress.done(f"done, you are {who['user']}")

@@ -23,6 +23,7 @@ from paas.cli.base import (
 )
 from paas.cli.inputs import read_line
 from paas.nouns.errors import BadInput
+from paas.nouns.text import quoted
 
 REMOTE = "paas"
 
@@ -98,8 +99,7 @@ def apps_info(app: str, as_json: bool) -> None:
             "Deploys": info["deploy_branch"],
             "Release": _version(info),
             "Processes": processes or "none",
-            "Routing": output.plain(" ".join(f"{name}={value}" for name, value in routing.items()))
-            or "defaults",
+            "Routing": quoted(" ".join(f"{name}={value}" for name, value in routing.items())) or "defaults",
             "Image": output.size(info.get("size_bytes")),
             "Stack": info["stack"],
             "Owner": info["owner"] or "nobody",
@@ -137,7 +137,7 @@ def apps_branch(branch: str | None, app: str, as_json: bool) -> None:
     if branch is None:
         found = client().get(app_path(app))["deploy_branch"]
         return output.print_json({"deploy_branch": found}) if as_json else output.result(found)
-    with output.Progress(f"Deploying {app} from {output.plain(branch)}") as progress:
+    with output.Progress(f"Deploying {app} from {quoted(branch)}") as progress:
         info = client().patch(app_path(app), {"deploy_branch": branch})
         progress.done()
     if as_json:
@@ -157,7 +157,7 @@ def apps_destroy(app: str, confirm: str | None, as_json: bool) -> None:
         )
     if confirm != info["name"]:
         raise BadInput(
-            f"{output.plain(confirm)} is not {info['name']}: nothing was destroyed.",
+            f"{quoted(confirm)} is not {info['name']}: nothing was destroyed.",
             f"Confirm with: --confirm {info['name']}",
         )
     with output.Progress(f"Destroying {app}") as progress:

@@ -13,6 +13,7 @@ import click
 from paas.cli import output
 from paas.cli.client import Client, find_target, part
 from paas.nouns.errors import NotFound, Unavailable
+from paas.nouns.text import quoted
 
 REGISTRY: dict[str, click.Command] = {}
 """Name → command, filled as the modules of commands are imported."""
@@ -71,9 +72,7 @@ def about_app(function: Callable[..., Any]) -> Callable[..., Any]:
 def one_app(named: str | None, app: str) -> str:
     """The name that was given as an argument or with -a. Raises UsageError for two."""
     if named and app and named != app:
-        click.get_current_context().fail(
-            f"Two apps are named, {output.plain(named)} and {output.plain(app)}."
-        )
+        click.get_current_context().fail(f"Two apps are named, {quoted(named)} and {quoted(app)}.")
     return named or app
 
 

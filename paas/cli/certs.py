@@ -14,6 +14,8 @@ from paas.cli.client import part
 from paas.cli.inputs import read_file
 from paas.nouns.errors import BadInput
 from paas.nouns.names import both_forms, both_forms_of
+from paas.nouns.text import quoted
+from paas.nouns.units import DAY_S
 
 _FILE_BYTES = 100_000
 
@@ -67,7 +69,7 @@ alias("certs:list", certs)
 def _until(item: dict[str, Any]) -> str:
     if item["source"] is None:
         return "-"
-    days = (item["not_after"] - time.time()) / 86400
+    days = (item["not_after"] - time.time()) / DAY_S
     left = f"in {days:.0f} days" if days >= 2 else f"in {max(0.0, days * 24):.0f} hours"
     date = time.strftime("%Y/%m/%d", time.localtime(item["not_after"]))
     return f"{date} ({left if days > 0 else 'EXPIRED'})"
@@ -91,9 +93,7 @@ def certs_add(
     chain = read_pem(certificate, "--cert")
     private = chain if certificate == "-" and key is None else read_pem(key, "--key")
     name, path = _owner(app, platform)
-    with output.Progress(
-        f"Adding a certificate for {output.plain(both_forms_of(domain))} to {name}"
-    ) as progress:
+    with output.Progress(f"Adding a certificate for {quoted(both_forms_of(domain))} to {name}") as progress:
         body = {"domain": domain, "certificate": chain, "key": private}
         added = client().post(path, body)
         progress.done()
@@ -126,7 +126,7 @@ def _show(added: dict[str, Any], as_json: bool) -> None:
 @app_option
 def certs_generate(domain: str, app: str, as_json: bool) -> None:
     """Make a certificate for development, signed by the platform's own authority (see certs:ca)."""
-    with output.Progress(f"Making a certificate for {output.plain(both_forms_of(domain))}") as progress:
+    with output.Progress(f"Making a certificate for {quoted(both_forms_of(domain))}") as progress:
         added = client().post(app_path(app, "certs", "generate"), {"domain": domain})
         progress.done()
     _show(added, as_json)
@@ -148,7 +148,7 @@ def certs_remove(domain: str, app: str, platform: bool, as_json: bool) -> None:
     """Take a domain's certificate away; an automatic one is not asked for again."""
     name, path = _owner(app, platform)
     with output.Progress(
-        f"Removing the certificate for {output.plain(both_forms_of(domain))} from {name}"
+        f"Removing the certificate for {quoted(both_forms_of(domain))} from {name}"
     ) as progress:
         answer = client().delete(f"{path}/{part(domain)}")
         progress.done()

@@ -11,7 +11,7 @@ from paas.cli import output
 from paas.cli.base import about_app, app_option, app_path, client, command, restarting, run_stream
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.names import ConfigName, config_value, release_number, shown
-from paas.nouns.text import visible
+from paas.nouns.text import quoted, visible
 
 
 @command("config")
@@ -40,7 +40,7 @@ def config_get(name: str, app: str, shell: bool, as_json: bool) -> None:
     """Print the value of one config var."""
     values = client().get(app_path(app, "config"))["vars"]
     if name not in values:
-        raise NotFound(f"{output.plain(name)} is not set.", "See: paas config")
+        raise NotFound(f"{quoted(name)} is not set.", "See: paas config")
     if as_json:
         output.print_json({name: values[name]})
     else:

@@ -8,6 +8,7 @@ from paas.cli import output
 from paas.cli.base import about_app, alias, app_option, app_path, client, command
 from paas.cli.routing import LATER
 from paas.nouns.names import both_forms, both_forms_of
+from paas.nouns.text import quoted
 
 
 @command("domains")
@@ -31,7 +32,7 @@ alias("domains:list", domains)
 @app_option
 def domains_add(name: str, app: str, as_json: bool) -> None:
     """Let a host name lead to an app: NAME, *.NAME for all below it, or NAME/PATH for a part of a host that apps share."""
-    with output.Progress(f"Adding {output.plain(both_forms_of(name))} to {app}") as progress:
+    with output.Progress(f"Adding {quoted(both_forms_of(name))} to {app}") as progress:
         answer = client().post(app_path(app, "domains"), {"name": name})
         progress.done("done" if answer["applied"] else LATER)
     if as_json:
@@ -43,7 +44,7 @@ def domains_add(name: str, app: str, as_json: bool) -> None:
 @app_option
 def domains_remove(name: str, app: str, as_json: bool) -> None:
     """Take a host name away from an app."""
-    with output.Progress(f"Removing {output.plain(both_forms_of(name))} from {app}") as progress:
+    with output.Progress(f"Removing {quoted(both_forms_of(name))} from {app}") as progress:
         answer = client().delete(app_path(app, "domains", name))
         progress.done("done" if answer["applied"] else LATER)
     if as_json:

@@ -12,6 +12,7 @@ from paas.cli.inputs import read_file, read_line
 from paas.cli.routing import change_routing, domain_option, routing_of
 from paas.front.settings import PAGE_BYTES
 from paas.nouns.errors import BadInput
+from paas.nouns.text import quoted
 
 
 @command("auth")
@@ -40,7 +41,7 @@ def auth_add(user: str, app: str, domain: str | None, as_json: bool) -> None:
     else:
         password = read_line("The password").rstrip("\r\n")
     body = {"auth": {"set": {user: password}}}
-    layer = change_routing(f"Adding user {output.plain(user)} to {app}", app, domain, body)
+    layer = change_routing(f"Adding user {quoted(user)} to {app}", app, domain, body)
     if as_json:
         output.print_json(layer["users"])
 
@@ -52,7 +53,7 @@ def auth_add(user: str, app: str, domain: str | None, as_json: bool) -> None:
 def auth_remove(user: str, app: str, domain: str | None, as_json: bool) -> None:
     """Take a user's access away; when the last one is gone, nobody is asked for a password."""
     body = {"auth": {"remove": [user]}}
-    left = change_routing(f"Removing user {output.plain(user)} from {app}", app, domain, body)["users"]
+    left = change_routing(f"Removing user {quoted(user)} from {app}", app, domain, body)["users"]
     if not left:
         output.note("No user is left: everybody may ask, without a password.")
     if as_json:
@@ -81,7 +82,7 @@ def allow(app: str, domain: str | None, as_json: bool) -> None:
 def allow_add(networks: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
     """Let these addresses or networks ask; everybody who is in none of them gets 403."""
     body = {"allow": {"add": list(networks)}}
-    layer = change_routing(f"Allowing {output.plain(' '.join(networks))}", app, domain, body)
+    layer = change_routing(f"Allowing {quoted(' '.join(networks))}", app, domain, body)
     if as_json:
         output.print_json(_networks(layer["settings"]))
 
@@ -93,7 +94,7 @@ def allow_add(networks: tuple[str, ...], app: str, domain: str | None, as_json: 
 def allow_remove(networks: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
     """Take networks off the list; when the last one is gone, everybody may ask."""
     body = {"allow": {"remove": list(networks)}}
-    layer = change_routing(f"Removing {output.plain(' '.join(networks))}", app, domain, body)
+    layer = change_routing(f"Removing {quoted(' '.join(networks))}", app, domain, body)
     left = _networks(layer["settings"])
     if not left:
         output.note("No network is left: everybody may ask.")
@@ -125,7 +126,7 @@ def errors_set(code: str, file: str, app: str, domain: str | None, as_json: bool
     """Answer with this HTML page when the router answers with CODE: a status like 503, or an H-code like H80, which
     counts first. FILE may be «-» for standard input."""
     body = {"pages": {"set": {code: _read_page(file)}}}
-    layer = change_routing(f"Setting the page for {output.plain(code)} of {app}", app, domain, body)
+    layer = change_routing(f"Setting the page for {quoted(code)} of {app}", app, domain, body)
     if as_json:
         output.print_json(layer["pages"])
 
@@ -137,9 +138,7 @@ def errors_set(code: str, file: str, app: str, domain: str | None, as_json: bool
 def errors_unset(codes: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
     """Answer with the platform's own page again."""
     body = {"pages": {"remove": list(codes)}}
-    layer = change_routing(
-        f"Removing the page for {output.plain(' '.join(codes))} of {app}", app, domain, body
-    )
+    layer = change_routing(f"Removing the page for {quoted(' '.join(codes))} of {app}", app, domain, body)
     if as_json:
         output.print_json(layer["pages"])
 
@@ -148,11 +147,11 @@ def _read_page(file: str) -> str:
     """Raises BadInput, NotFound."""
     data = read_file(file, PAGE_BYTES, over_ssh_hint="ssh paas@HOST errors:set CODE - < FILE")
     if not data:
-        raise BadInput(f"{output.plain(file)} is empty.")
+        raise BadInput(f"{quoted(file)} is empty.")
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise BadInput(f"{output.plain(file)} is not UTF-8 text.") from None
+        raise BadInput(f"{quoted(file)} is not UTF-8 text.") from None
 
 
 def _networks(settings: dict[str, str]) -> list[str]:
@@ -162,7 +161,7 @@ def _networks(settings: dict[str, str]) -> list[str]:
 def _show(app: str, domain: str | None, what: str, found: list[str], as_json: bool, nothing: str) -> None:
     if as_json:
         return output.print_json(found)
-    output.heading(f"{output.plain(domain) if domain else app} {what}")
+    output.heading(f"{quoted(domain) if domain else app} {what}")
     if not found and not domain:
         output.note(nothing)
     for item in found:

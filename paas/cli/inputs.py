@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from paas.cli import output
 from paas.cli.output import over_ssh
 from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.text import quoted
 
 _LINE_CHARACTERS = 4096
 
@@ -26,9 +26,9 @@ def read_file(file: str, most: int, *, over_ssh_hint: str) -> bytes:
             with Path(file).open("rb") as opened:
                 data = opened.read(most + 1)
         except OSError as error:
-            raise NotFound(f"{output.plain(file)} cannot be read: {error.strerror}.") from error
+            raise NotFound(f"{quoted(file)} cannot be read: {error.strerror}.") from error
     if len(data) > most:
-        raise BadInput(f"{output.plain(file)} is larger than {most} bytes.")
+        raise BadInput(f"{quoted(file)} is larger than {most} bytes.")
     return data
 
 

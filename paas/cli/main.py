@@ -12,6 +12,7 @@ import click
 
 from paas.cli import base, output
 from paas.nouns.errors import PaasError
+from paas.nouns.text import quoted
 
 MODULES = {
     "apps": (
@@ -90,7 +91,7 @@ class UnknownCommand(PaasError):
         from paas.cli.words import advice
 
         super().__init__(
-            f"{output.plain(word)} is not a command of paas.", advice(word, _BY_COMMAND) or "See: paas help"
+            f"{quoted(word)} is not a command of paas.", advice(word, _BY_COMMAND) or "See: paas help"
         )
 
 

@@ -11,8 +11,7 @@ from typing import Any, TextIO
 
 from paas.nouns.errors import PaasError
 from paas.nouns.text import harmless, json_text, visible
-
-_STEPS = ((60, 1, "s"), (3600, 60, "m"), (86400, 3600, "h"), (None, 86400, "d"))
+from paas.nouns.units import rounded_duration, shown_size
 
 
 def result(text: str = "") -> None:
@@ -156,11 +155,7 @@ def heading(text: str) -> None:
 
 def ago(seconds: float) -> str:
     """`~ 1h ago`"""
-    whole = max(0, int(seconds))
-    for below, unit, letter in _STEPS:
-        if below is None or whole < below:
-            return f"~ {whole // unit}{letter} ago"
-    raise AssertionError("the last step has no bound")
+    return f"~ {rounded_duration(seconds)} ago"
 
 
 def moment(at: float | None, now: float | None = None) -> str:
@@ -172,26 +167,8 @@ def moment(at: float | None, now: float | None = None) -> str:
 
 
 def size(count: int | None) -> str:
-    """`61.2 MB`, in powers of ten as disks are sold."""
-    if count is None:
-        return "-"
-    amount, unit = float(count), "B"
-    for bigger in ("kB", "MB", "GB", "TB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, bigger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-
-
-def plain(text: str) -> str:
-    """Somebody's word as it may be shown: without control characters, and not endless."""
-    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return clean if len(clean) <= 60 else clean[:60] + "…"
-
-
-def one_line(text: str) -> str:
-    """A command as one harmless line."""
-    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
+    """`61.2 MB`; `-` where it is unknown."""
+    return "-" if count is None else shown_size(count)
 
 
 def finish_quietly() -> None:

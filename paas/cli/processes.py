@@ -12,6 +12,7 @@ from paas.cli import output
 from paas.cli.base import about_app, alias, app_option, app_path, client, command, restarting, run_stream
 from paas.nouns.errors import BadInput
 from paas.nouns.names import LIMITS, ProcessType, ScaleWord, limit_word, shown_limit
+from paas.nouns.text import one_line, quoted
 
 
 @command("ps")
@@ -66,13 +67,13 @@ def _group_title(
         shown_limit("cpu_millis", limits["cpu_millis"]),
     )
     count = len({item["name"] for item in members})
-    return f"{type} ({memory}, {cpu} cpu): {output.one_line(first['command'])} ({count})"
+    return f"{type} ({memory}, {cpu} cpu): {one_line(first['command'])} ({count})"
 
 
 def _instance_line(kind: str, item: dict[str, Any], now: float, stats: bool) -> str:
     line = f"{item['name']}: {item['state']} {output.moment(item['since'], now)}"
     if kind == "run":
-        line += f": {output.one_line(item['command'])}"
+        line += f": {one_line(item['command'])}"
     if item.get("release"):
         line += f", v{item['release']}"
     if item.get("restarts"):
@@ -143,7 +144,7 @@ def ps_stop(which: str | None, app: str, as_json: bool) -> None:
 
 def _act(app: str, verb: str, doing: str, which: str | None, as_json: bool) -> None:
     body = {} if which is None else {"name" if "." in which else "type": which}
-    what = f"{output.plain(which)} of {app}" if which else app
+    what = f"{quoted(which)} of {app}" if which else app
     with output.Progress(f"{doing} {what}") as progress:
         messages = client().stream("POST", app_path(app, verb), body)
         formation = run_stream(progress, messages, details=True)["formation"]

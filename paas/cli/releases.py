@@ -11,6 +11,7 @@ from paas.cli import output
 from paas.cli.base import about_app, alias, app_option, app_path, client, command, run_stream
 from paas.cli.processes import limit_words
 from paas.nouns.names import release_number
+from paas.nouns.text import one_line
 
 
 @command("releases")
@@ -62,7 +63,7 @@ def releases_info(version: str | None, app: str, as_json: bool) -> None:
     )
     for type, command_line in info["processes"].items():
         limits = " ".join(limit_words(info["limits"].get(type, {})))
-        output.result(f"  {type}: {output.one_line(command_line)}" + (f" ({limits})" if limits else ""))
+        output.result(f"  {type}: {one_line(command_line)}" + (f" ({limits})" if limits else ""))
 
 
 @command("rollback")

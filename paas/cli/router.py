@@ -19,6 +19,7 @@ from paas.cli import output, traffic
 from paas.cli.base import client, command
 from paas.cli.server import local_layout
 from paas.nouns.errors import Forbidden, NotFound, Unavailable
+from paas.nouns.text import quoted
 
 _INTERVAL_S = 1.0
 _RENEWAL_S = 180.0
@@ -42,7 +43,7 @@ def _worker_row(worker: dict[str, Any]) -> list[str]:
     state = "draining" if worker["draining"] else "serving"
     clients = worker.get("clients", "-")
     shown = (worker["number"], worker["worker"], worker["core"], worker["generation"], clients)
-    return [*(output.plain(str(value)) for value in shown), str(len(worker["backends"])), state]
+    return [*(quoted(str(value)) for value in shown), str(len(worker["backends"])), state]
 
 
 @command("router:top")

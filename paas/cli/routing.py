@@ -12,6 +12,7 @@ from paas.cli.base import about_app, app_option, app_path, client, command
 from paas.front.settings import SETTINGS
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.names import DomainPath, both_forms, shown
+from paas.nouns.text import quoted
 
 Layer = dict[str, Any]
 """What is set for the whole app, or for one domain: `settings`, `users`, `pages`."""
@@ -36,14 +37,14 @@ def _check_domain(app: str, domain: str | None, routing: dict[str, Any]) -> None
     if domain and DomainPath.parse(domain) not in routing["domains"]:
         found = client().get(app_path(app, "domains"))
         if DomainPath.parse(domain) not in (found["own"], *(item["name"] for item in found["domains"])):
-            raise NotFound(f"{app} has no domain {output.plain(domain)}.", "See: paas domains")
+            raise NotFound(f"{app} has no domain {quoted(domain)}.", "See: paas domains")
 
 
 def change_routing(
     doing: str, app: str, domain: str | None, body: dict[str, Any], done: str = "done"
 ) -> Layer:
     """Change something, and say when it holds; what is set afterwards."""
-    with output.Progress(doing + (f" for {output.plain(domain)}" if domain else "")) as progress:
+    with output.Progress(doing + (f" for {quoted(domain)}" if domain else "")) as progress:
         answer = client().patch(app_path(app, "routing"), {**body, **({"domain": domain} if domain else {})})
         progress.done(done if answer["applied"] else LATER)
     return _layer(answer, domain)
@@ -73,7 +74,7 @@ def router_settings(app: str, domain: str | None, as_json: bool) -> None:
         chosen = routing["app"]["settings"]
         output.pairs({row.name: chosen.get(row.name, f"{row.default} (default)") for row in SETTINGS})
     for name, layer in routing["domains"].items():
-        output.heading(f"{output.plain(both_forms(name))} only")
+        output.heading(f"{quoted(both_forms(name))} only")
         output.pairs(layer["settings"])
 
 
@@ -93,11 +94,9 @@ def router_set(words: tuple[str, ...], app: str, domain: str | None, as_json: bo
         if not equals:
             click.get_current_context().fail(f"{shown(word)} is not KEY=VALUE.")
         if name in values:
-            raise BadInput(f"{output.plain(name)} is given twice.")
+            raise BadInput(f"{quoted(name)} is given twice.")
         values[name] = value
-    layer = change_routing(
-        f"Setting {output.plain(', '.join(values))} of {app}", app, domain, {"set": values}
-    )
+    layer = change_routing(f"Setting {quoted(', '.join(values))} of {app}", app, domain, {"set": values})
     now = {name: layer["settings"][name] for name in values}
     if now.get("https-redirect") == "on":
         _warn_without_certificate(app, domain)
@@ -117,7 +116,7 @@ def _warn_without_certificate(app: str, domain: str | None) -> None:
     missing = sorted({name.partition("/")[0] for name in names} - answering)
     if missing:
         output.warn(
-            f"No certificate answers for {output.plain(', '.join(missing))}, whose visitors are now sent to https."
+            f"No certificate answers for {quoted(', '.join(missing))}, whose visitors are now sent to https."
         )
         output.warn("See: paas help certs:generate, certs:add, certs:auto:enable")
 
@@ -129,7 +128,7 @@ def _warn_without_certificate(app: str, domain: str | None) -> None:
 def router_unset(names: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
     """Take routing settings back to their defaults; for a domain, to what the whole app has."""
     unset = list(dict.fromkeys(names))
-    doing = f"Unsetting {output.plain(', '.join(unset))} of {app}"
+    doing = f"Unsetting {quoted(', '.join(unset))} of {app}"
     _told(change_routing(doing, app, domain, {"unset": unset}), as_json)
 
 

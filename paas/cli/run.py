@@ -12,6 +12,7 @@ from paas.cli.attach import Attachment, terminal_size
 from paas.cli.base import app_option, app_path, client, command
 from paas.cli.client import part
 from paas.cli.config import parse_pairs
+from paas.nouns.text import quoted
 
 
 @command("run", context_settings={"allow_interspersed_args": False})
@@ -35,7 +36,7 @@ def run(
     if terminal:
         rows, columns = terminal_size()
         body["terminal"] = {"rows": rows, "columns": columns, "term": os.environ.get("TERM") or "dumb"}
-    shown = output.plain(" ".join(words))
+    shown = quoted(" ".join(words))
     if detach:
         with output.Progress(f"Running {shown} on {app}") as progress:
             begun = api.post(app_path(app, "runs"), body)

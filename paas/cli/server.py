@@ -19,6 +19,7 @@ from paas.cli.client import check_own, no_home
 from paas.cli.output import over_ssh
 from paas.nouns.errors import BadInput, Forbidden, NotFound
 from paas.nouns.settings import OPTIONS, Settings, given, load
+from paas.nouns.text import quoted
 
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,7 +125,7 @@ def server_uninstall(home: str | None, confirm: str | None, as_json: bool) -> No
     if confirm is None:
         confirm = typed_confirmation(f"This removes every app of {path} and all data.", path)
     if confirm != path:
-        raise BadInput(f"{output.plain(confirm)} is not {path}: nothing was removed.")
+        raise BadInput(f"{quoted(confirm)} is not {path}: nothing was removed.")
     from paas.host.uninstall import uninstall
 
     with output.Progress(f"Removing {path}") as progress:

@@ -6,6 +6,7 @@ import click
 
 from paas.cli import output
 from paas.cli.base import client, command, run_stream
+from paas.nouns.text import quoted
 
 
 @command("stacks")
@@ -25,7 +26,7 @@ def stacks(as_json: bool) -> None:
 @click.argument("name")
 def stacks_create(name: str, as_json: bool) -> None:
     """Build a stack on this machine, or find it built."""
-    with output.Progress(f"Creating stack {output.plain(name)}") as progress:
+    with output.Progress(f"Creating stack {quoted(name)}") as progress:
         made = run_stream(progress, client().stream("POST", "/stacks", {"name": name}), details=True)
         progress.done()
     if as_json:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from paas.cli import output
+from paas.nouns.text import quoted
 
 CLASSES = ("2xx", "3xx", "4xx", "5xx")
 _COUNTERS = ("total", *CLASSES, "bytes", "received_bytes")
@@ -129,7 +130,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     busiest = sorted(
         found["apps"].items(), key=lambda item: (-item[1]["requests_per_s"], -item[1]["inflight"], item[0])
     )
-    rows = [HEAD, *(_row(output.plain(name), app) for name, app in busiest), _row("total", found["total"])]
+    rows = [HEAD, *(_row(quoted(name), app) for name, app in busiest), _row("total", found["total"])]
     return aligned(rows)
 
 
@@ -144,7 +145,7 @@ def _row(name: str, app: dict[str, Any]) -> tuple[str, ...]:
         *(_rate(app[f"{kind}_per_s"]) for kind in CLASSES),
         output.size(round(app["sent_bytes_per_s"])),
         output.size(round(app["received_bytes_per_s"])),
-        " ".join(f"{output.plain(dyno)}:{b['inflight']}{'' if b['up'] else '!'}" for dyno, b in app["backends"].items()),
+        " ".join(f"{quoted(dyno)}:{b['inflight']}{'' if b['up'] else '!'}" for dyno, b in app["backends"].items()),
     )  # fmt: skip
 
 

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from paas import logs
 from paas.nouns.certificates import Certificate, answers, belongs, due_at, expires_soon, served, table_entries
 from paas.nouns.settings import Settings
+from paas.nouns.units import DAY_S
 from paas.store import Tx, certificates, challenges
 
 log = logging.getLogger("converge.certify")
 
 AGAIN_S = 5.0
 """A child that ended badly is followed by the next one no sooner."""
-REMIND_S = 86400.0
+REMIND_S = float(DAY_S)
 
 AutoKey = tuple[str | None, str]
 """App's id and domain."""

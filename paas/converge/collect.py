@@ -23,6 +23,7 @@ from paas.front import files as edge
 from paas.nouns.errors import PaasError
 from paas.nouns.model import Build, Instance
 from paas.nouns.settings import Settings
+from paas.nouns.units import DAY_S
 from paas.store import (
     Store,
     Tx,
@@ -43,8 +44,8 @@ log = logging.getLogger("converge.collect")
 
 EVERY_S = 120.0
 SOON_S = 2.0
-SOURCE_AGE_S = 86400.0
-LAYER_KEY_AGE_S = 7 * 86400.0
+SOURCE_AGE_S = float(DAY_S)
+LAYER_KEY_AGE_S = 7.0 * DAY_S
 CLOCK_S = 0.02
 """So far the times of files may be behind the clock, which the kernel reads for them once a tick."""
 

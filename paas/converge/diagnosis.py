@@ -11,6 +11,7 @@ from typing import Any
 from paas.converge import unstartable
 from paas.nouns.errors import DeployFailed
 from paas.nouns.names import LIMITS
+from paas.nouns.units import shown_memory
 from paas.runs.specs import WEB_PORT
 from runtime.spec import MIB, Limits
 
@@ -60,16 +61,6 @@ class Subject:
     command: str = ""
     lines: tuple[str, ...] = ()
     port: int = WEB_PORT
-
-
-def size_text(size_bytes: int) -> str:
-    """`512 MiB`, `61.5 MiB`, `16.0 GiB`."""
-    mebibytes = size_bytes / MIB
-    if mebibytes >= 10_000:
-        return f"{mebibytes / 1024:.1f} GiB"
-    return (
-        f"{mebibytes:.0f} MiB" if mebibytes >= 100 or mebibytes == int(mebibytes) else f"{mebibytes:.1f} MiB"
-    )
 
 
 def accepts(sockets: tuple[tuple[str, int], ...], port: int, address: str | None = None) -> bool:
@@ -132,8 +123,8 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
 
 
 def out_of_memory(subject: Subject, peak_bytes: int, during: str = "") -> DeployFailed:
-    limit = size_text(subject.limits.memory_bytes)
-    peak = f", its peak was {size_text(peak_bytes)}" if peak_bytes else ""
+    limit = shown_memory(subject.limits.memory_bytes)
+    peak = f", its peak was {shown_memory(peak_bytes)}" if peak_bytes else ""
     lowest, highest, *_ = LIMITS["memory_bytes"]
     double = min(highest, max(lowest, 2 * subject.limits.memory_bytes)) // MIB
     return _error(

@@ -15,7 +15,8 @@ from ipaddress import ip_network
 from typing import Any
 
 from paas.nouns.errors import BadInput
-from paas.nouns.names import DomainName, shown, shown_limit, size_bytes
+from paas.nouns.names import DomainName, shown, shown_limit
+from paas.nouns.units import DAY_S, YEAR_S, read_duration, read_size, written_duration
 
 APP_WIDE = ""
 AUTH = "auth"
@@ -31,8 +32,6 @@ PAUSE_QUEUE = 10_000
 Values = Mapping[str, Any]
 """Name → value, as the store keeps them."""
 
-_DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d|y)?")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "y": 365 * 86400}
 _PATH = re.compile(r"/[!-~]{0,199}")
 
 
@@ -53,7 +52,7 @@ def _switch(text: str) -> bool:
 
 
 def _size(text: str) -> int:
-    size = 0 if text == "none" else size_bytes(text)
+    size = 0 if text == "none" else read_size(text)
     if size is None or size > 1 << 50:
         raise ValueError("is not a size, as in 10M, or none")
     return size
@@ -61,26 +60,15 @@ def _size(text: str) -> int:
 
 def _duration(lowest: int, highest: int) -> Kind:
     """Whole seconds."""
-    bounds = f"from {_shown_time(lowest)} to {_shown_time(highest)}"
+    bounds = f"from {written_duration(lowest)} to {written_duration(highest)}"
 
     def parse(text: str) -> int:
-        match = _DURATION.fullmatch(text)
-        seconds = int(match[1]) * _SECONDS[match[2] or "s"] if match else -1
-        if not lowest <= seconds <= highest:
+        seconds = read_duration(text)
+        if seconds is None or not lowest <= seconds <= highest:
             raise ValueError(f"is not a time {bounds}, as in 30s, 5m or 1h")
         return seconds
 
-    return Kind(parse, _shown_time)
-
-
-def _shown_time(seconds: int) -> str:
-    """In the largest unit that has no remainder."""
-    unit = max(
-        (u for u, size in _SECONDS.items() if seconds and seconds % size == 0),
-        key=_SECONDS.__getitem__,
-        default="s",
-    )
-    return f"{seconds // _SECONDS[unit]}{unit}"
+    return Kind(parse, written_duration)
 
 
 def _count(lowest: int, highest: int, nothing: str = "") -> Kind:
@@ -167,10 +155,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("pause", _duration(1, 600), "pause", "off", "Hold every request this long at most, then 503, H11.", True),
     Setting("body-limit", _SIZE, "body_limit_bytes", "none", "Refuse longer request bodies (413)."),
     Setting("first-byte-timeout", _duration(1, 3600), "first_byte_s", "30s", "How long the app may take to begin its answer (503, H12)."),
-    Setting("idle-timeout", _duration(1, 86400), "rolling_s", "55s", "How long nothing may move between two bytes, and in WebSockets (H15)."),
+    Setting("idle-timeout", _duration(1, DAY_S), "rolling_s", "55s", "How long nothing may move between two bytes, and in WebSockets (H15)."),
     Setting("canonical-host", _HOST, "canonical_host", "none", "Redirect requests for other hosts of the app to this one."),
     Setting("https-redirect", _SWITCH, "https_redirect", "off", "Redirect plain requests to https."),
-    Setting("hsts", _duration(0, 10 * 365 * 86400), "hsts_s", "0s", "Tell browsers to use nothing but https for this long."),
+    Setting("hsts", _duration(0, 10 * YEAR_S), "hsts_s", "0s", "Tell browsers to use nothing but https for this long."),
     Setting("sticky", _SWITCH, "sticky", "off", "Keep each client at its instance by a signed cookie."),
     Setting("compress", _SWITCH, "compress", "off", "Compress answers for clients that accept it."),
     Setting("allow", _NETWORKS, "allow", "everybody", "Networks that may ask, with commas between; others get 403."),

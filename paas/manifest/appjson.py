@@ -18,6 +18,7 @@ from paas.nouns.names import (
     memory_bytes,
     quantity,
 )
+from paas.nouns.text import quoted
 
 MAX_BYTES = 256 * 1024
 
@@ -146,7 +147,7 @@ class _Reader:
     def unknown(self, where: str, value: dict[str, Any], known: set[str]) -> None:
         for key in value:
             if key not in known:
-                self.warnings.append(f"app.json: {where}{_plain(key)} is not a known key and is ignored")
+                self.warnings.append(f"app.json: {where}{quoted(key, 50)} is not a known key and is ignored")
 
     def table(
         self,
@@ -214,7 +215,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen:
-            raise BadInput(f"app.json: the key {_plain(key)} appears twice in one object")
+            raise BadInput(f"app.json: the key {quoted(key, 50)} appears twice in one object")
         seen[key] = value
     return seen
 
@@ -355,9 +356,4 @@ def _bad(where: str, value: Any, rule: str) -> NoReturn:
 
 def _shown(value: Any) -> str:
     """A value as it is written in the file: text in quotes."""
-    return _plain(json.dumps(value, ensure_ascii=False))
-
-
-def _plain(text: str) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= 50 else text[:47] + "..."
+    return quoted(json.dumps(value, ensure_ascii=False), 50)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 
 from paas.nouns.errors import BadInput
+from paas.nouns.text import quoted
 
 MAX_BYTES = 64 * 1024
 MAX_TYPES = 50
@@ -94,12 +95,12 @@ def _parse_line(number: int, line: str) -> tuple[str, str]:
     name, colon, command = line.partition(":")
     name, command = name.strip(), command.strip()
     if not colon:
-        raise BadInput(f'Procfile line {number}: "{_shown(line)}" has no colon', _HINT)
+        raise BadInput(f'Procfile line {number}: "{quoted(line)}" has no colon', _HINT)
     first, space, _ = name.partition(" ")
     if space and TYPE.fullmatch(first):
         raise BadInput(f'Procfile line {number}: no colon after "{first}"', _HINT)
     if not TYPE.fullmatch(name):
-        raise BadInput(f'Procfile line {number}: "{_shown(name)}" is not a process type', _TYPE_RULE)
+        raise BadInput(f'Procfile line {number}: "{quoted(name)}" is not a process type', _TYPE_RULE)
     if name in RESERVED:
         raise BadInput(
             f"Procfile line {number}: {name} is a name the platform uses itself",
@@ -108,8 +109,3 @@ def _parse_line(number: int, line: str) -> tuple[str, str]:
     if not command:
         raise BadInput(f"Procfile line {number}: type {name} has no command", _HINT)
     return name, command
-
-
-def _shown(text: str) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= 60 else text[:57] + "..."

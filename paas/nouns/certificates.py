@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paas.nouns.units import DAY_S
+
 FIRST_RETRY_S = 60.0
-LAST_RETRY_S = 86400.0
-WARN_S = 14 * 86400.0
+LAST_RETRY_S = float(DAY_S)
+WARN_S = 14.0 * DAY_S
 
 
 @dataclass(frozen=True)

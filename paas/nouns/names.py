@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Self
 
 from paas.nouns.errors import BadInput
+from paas.nouns.units import MIB, read_size, written_size
 
-MIB = 1024 * 1024
 MAX_QUANTITY = 100
 CANARY_SHARE = 10
 """Percent of the requests, when nobody says otherwise."""
@@ -217,21 +217,13 @@ def quantity(value: object) -> int:
     return value
 
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LOWEST_MEMORY = 16 * MIB
 _HIGHEST_MEMORY = 1 << 44
 
 
-def size_bytes(text: str) -> int | None:
-    """`256M`, `1.5G`, `512MiB`, plain bytes; units are powers of 1024. None when it is nothing like it."""
-    pattern = r"(\d{1,15}(?:\.\d{1,6})?)\s?([KMGT]?)(?:i?B)?"
-    match = re.fullmatch(pattern, text.strip(), re.IGNORECASE | re.ASCII)
-    return None if match is None else int(Decimal(match[1]) * _UNITS[match[2].upper()])
-
-
 def memory_bytes(text: str) -> int:
-    """An amount of memory, as `size_bytes` reads it. Raises BadInput."""
-    size = size_bytes(text)
+    """An amount of memory, as `units.read_size` reads it. Raises BadInput."""
+    size = read_size(text)
     if size is None:
         raise BadInput(f"{shown(text)} is not an amount of memory.", "It must be like 256M or 1.5G.")
     return check_limit("memory_bytes", size)
@@ -289,11 +281,7 @@ def shown_limit(key: str, value: object) -> str:
         return shown(value)
     if key == "cpu_millis":
         return f"{value / 1000:g}"
-    if key == "memory_bytes":
-        for unit in ("T", "G", "M", "K"):
-            if value and value % _UNITS[unit] == 0:
-                return f"{value // _UNITS[unit]}{unit}"
-    return str(value)
+    return written_size(value) if key == "memory_bytes" else str(value)
 
 
 def config_value(name: str, value: object) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from paas.nouns.errors import BadInput
-from paas.nouns.names import size_bytes
+from paas.nouns.units import read_size
 from runtime.home import Layout
 
 Network = IPv4Network | IPv6Network
@@ -98,7 +98,7 @@ def _seconds(text: str) -> float:
 
 
 def _size(text: str) -> int:
-    size = size_bytes(text)
+    size = read_size(text)
     if not size:
         raise ValueError("is not a size, as in 512M")
     return size

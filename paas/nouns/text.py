@@ -31,6 +31,17 @@ def harmless(text: str) -> str:
     return text if text.isprintable() else _REMOVED.sub("", _SEQUENCE.sub("", text))
 
 
+def quoted(text: str, most: int = 60) -> str:
+    """At most `most` characters of a word inside a sentence: each control character is a question mark."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text[: most + 1])
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """A command as one line: each control character, a newline too, is a blank."""
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
+
+
 def json_text(text: str) -> str:
     """JSON with the same meaning, in which every control character is written as an escape."""
     return text if text.isprintable() else _SHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -36,12 +36,3 @@ class Limits:
     connections_per_user: int = 48
     sessions: int = 8
     commands_per_user: int = 16
-
-
-def human(size: float) -> str:
-    """A number of bytes as people say it: `61.2 MB`."""
-    for unit in ("bytes", "KB", "MB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GB"

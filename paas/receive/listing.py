@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO
 
 from paas.nouns.errors import BadInput
+from paas.nouns.units import shown_memory
 from paas.receive.children import ENVIRONMENT, git
-from paas.receive.limits import Limits, human
+from paas.receive.limits import Limits
 
 MAX_PATH_BYTES = 3800
 LINK, FOLDER, MODULE = "120000", "040000", "160000"
@@ -92,7 +93,7 @@ class Checks:
             )
         if self._path_bytes > self._limits.path_bytes:
             raise BadInput(
-                f"The paths of the commit's files have more than {human(self._limits.path_bytes)} together.",
+                f"The paths of the commit's files have more than {shown_memory(self._limits.path_bytes)} together.",
                 "Use shorter names, or fewer files in deep folders.",
                 cause="too large",
             )
@@ -112,9 +113,9 @@ class Checks:
                 "The commit contains no files.", "Add the app's files with `git add`, commit, push again."
             )
         if self.bytes > self._limits.source_bytes:
-            sentence = f"The commit's files have {human(self.bytes)}"
+            sentence = f"The commit's files have {shown_memory(self.bytes)}"
             raise BadInput(
-                f"{sentence}; the limit is {human(self._limits.source_bytes)}.",
+                f"{sentence}; the limit is {shown_memory(self._limits.source_bytes)}.",
                 "Remove large files from the commit; keep data elsewhere.",
                 cause="too large",
             )

@@ -59,9 +59,3 @@ def first_words(message: str) -> str:
     """The first line of a message, shortened."""
     line = message.split("\n")[0]
     return line if len(line) <= 120 else line[:119] + "…"
-
-
-def elapsed(seconds: float) -> str:
-    """`42 s`, `3 min 5 s`"""
-    whole = int(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"

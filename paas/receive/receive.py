@@ -20,6 +20,7 @@ from dulwich.protocol import (
 from dulwich.server import Backend, PackHandler, ReceivePackHandler
 
 from paas.nouns.errors import BadInput, PaasError, Unavailable
+from paas.nouns.units import elapsed
 from paas.receive import policy, progress
 from paas.receive.policy import RefCommand
 from paas.receive.repository import OBJECT_ID, ZERO
@@ -66,7 +67,7 @@ class Voice:
         """Break a silence of ten seconds."""
         now = time.monotonic()
         if now - self._last >= HEARTBEAT_S:
-            self.say(f"       Still {self._doing} ({progress.elapsed(now - self._began)})")
+            self.say(f"       Still {self._doing} ({elapsed(now - self._began)})")
 
     _began: float = 0.0
 

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from paas.nouns.errors import BadInput, PaasError, Unavailable, from_json
+from paas.nouns.units import elapsed, shown_memory
 from paas.receive import progress
 from paas.receive.children import Finished
-from paas.receive.limits import Limits, human
+from paas.receive.limits import Limits
 from runtime.kernel.forked import CRASHED
 
 _SIGKILL, _SIGXCPU, _SIGXFSZ = -9, -24, -25
@@ -48,11 +49,11 @@ def unpack_error(finished: Finished, limits: Limits) -> PaasError:
     if "No space left on device" in said:
         return Unavailable("The platform's disk is full.", "Tell its operator.", cause="disk full")
     if "exceeds maximum allowed size" in said or finished.status == _SIGXFSZ:
-        sentence = f"The push is larger than {human(limits.pack_bytes)}."
+        sentence = f"The push is larger than {shown_memory(limits.pack_bytes)}."
         return BadInput(sentence, "Keep large files out of the repository.", cause="too large")
     if finished.timed_out:
-        sentence = f"The push stood still for {progress.elapsed(limits.stall_s)}, or took longer than"
-        return BadInput(f"{sentence} {progress.elapsed(limits.receive_s)}.", cause="too slow")
+        sentence = f"The push stood still for {elapsed(limits.stall_s)}, or took longer than"
+        return BadInput(f"{sentence} {elapsed(limits.receive_s)}.", cause="too slow")
     if finished.status < 0 or "ut of memory" in said or "mmap failed" in said:
         sentence = "The push takes too much time or memory to unpack."
         return BadInput(sentence, "An object in it is too large.", cause="too large")

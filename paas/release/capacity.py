@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from paas.converge.diagnosis import size_text
 from paas.nouns.errors import BadInput
 from paas.nouns.model import App, Canary
+from paas.nouns.units import shown_memory
 from paas.runs.specs import RELEASE_TYPE, WEB, limits_of
 from paas.store import Tx, apps, canaries, deployments, formations, images, releases
 from runtime.spec import Limits
@@ -33,10 +33,10 @@ def admitted(tx: Tx, overcommit: float) -> Iterator[None]:
         return
     name = max(after, key=lambda name: after[name] - before.get(name, 0))
     raise BadInput(
-        f"{name} does not fit: its processes could use {size_text(after[name])} of memory, those of all apps"
-        f" {size_text(total)}; at most {size_text(most)} may be promised"
-        f" ({overcommit:g} times the {size_text(machine_bytes())} of this machine).",
-        f"Now promised: {size_text(sum(before.values()))}. Ask for less memory or fewer processes, scale another app"
+        f"{name} does not fit: its processes could use {shown_memory(after[name])} of memory, those of all apps"
+        f" {shown_memory(total)}; at most {shown_memory(most)} may be promised"
+        f" ({overcommit:g} times the {shown_memory(machine_bytes())} of this machine).",
+        f"Now promised: {shown_memory(sum(before.values()))}. Ask for less memory or fewer processes, scale another app"
         " down, or let the operator raise memory_overcommit.",
         cause="does not fit",
     )

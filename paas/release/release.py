@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 
-from paas.converge.diagnosis import size_text
 from paas.nouns.errors import BadInput, Conflict, NotFound, TooMany
 from paas.nouns.model import App, Image, Release
 from paas.nouns.names import check_config
+from paas.nouns.units import shown_memory
 from paas.release.capacity import machine_bytes
 from paas.runs.specs import RELEASE_TYPE
 from paas.store import Tx, apps, canaries, configs, events, formations, images, releases
@@ -169,8 +169,8 @@ def _check_fit(type: str, memory_bytes: int) -> None:
     there = machine_bytes()
     if memory_bytes > there:
         raise BadInput(
-            f"{type} does not fit: it asks for {size_text(memory_bytes)} of memory, this machine has"
-            f" {size_text(there)}.",
+            f"{type} does not fit: it asks for {shown_memory(memory_bytes)} of memory, this machine has"
+            f" {shown_memory(there)}.",
             "Ask for less.",
             cause="does not fit",
         )

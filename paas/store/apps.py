@@ -7,12 +7,13 @@ from typing import Any
 
 from paas.nouns.errors import Conflict, NotFound
 from paas.nouns.model import App
+from paas.nouns.units import DAY_S
 from paas.store.database import Tx, now, one
 from runtime.spawner.idblocks import ID_COUNT
 from runtime.spec import ID_RANGE
 
 FORMER_NAMES = 10
-FORMER_NAME_S = 30 * 86400
+FORMER_NAME_S = 30 * DAY_S
 """So long somebody who uses the old name of an app is told the new one."""
 
 _COLUMNS = (

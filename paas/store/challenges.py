@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from paas.nouns.certificates import Challenge
+from paas.nouns.units import DAY_S
 from paas.store.database import Tx, now
 
-FORGOTTEN_S = 86400.0
+FORGOTTEN_S = float(DAY_S)
 _COLUMNS = "domain, token, answer"
 
 

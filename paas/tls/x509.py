@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from paas.nouns.certificates import Certificate, covers
 from paas.nouns.errors import BadInput
+from paas.nouns.text import harmless
 
 LEAF_DAYS = 365
 CA_DAYS = 3650
@@ -327,7 +328,7 @@ def _common_name(name: x509.Name) -> str:
         NameOID.ORGANIZATION_NAME
     )
     text = str(found[0].value) if found else name.rfc4514_string()
-    return "".join(letter for letter in text if letter.isprintable())[:100] or "without a name"
+    return harmless(text)[:100] or "without a name"
 
 
 def _words(error: Exception) -> str:

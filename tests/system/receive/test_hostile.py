@@ -240,7 +240,7 @@ def test_g5_bomb(make_daemon: Callable[..., GitDaemon], root: Path) -> None:
     """The tree's files are counted before one of them is written."""
     daemon = make_daemon(source_limit_bytes=255 << 20)
     ann = Client(daemon, root / "ann", "ann")
-    assert_refused(daemon, push_raw(ann, *bomb()), "have 256.0 MB; the limit is 255.0 MB")
+    assert_refused(daemon, push_raw(ann, *bomb()), "have 256 MiB; the limit is 255 MiB")
 
 
 def test_g5_tree_that_unfolds_without_end_is_refused_by_the_limit_it_passes(

@@ -56,7 +56,7 @@ def test_more_is_refused_before_it_is_unpacked(daemon: GitDaemon, ann: Client) -
     commit_of(ann, 11_000)
     done = ann.push()
     assert done.returncode == 1
-    assert " !     Too large: The paths of the commit's files have more than 32.0 MB together." in done.stderr
+    assert " !     Too large: The paths of the commit's files have more than 32 MiB together." in done.stderr
     assert daemon.platform.apps == {} and daemon.settled()
 
 

@@ -261,7 +261,7 @@ def test_push_above_the_limit_is_told_the_limit(make_daemon: Callable[..., GitDa
     ann.commit("big")
     done = ann.push()
     assert done.returncode == 1, done.stderr
-    assert "The push is larger than 4.0 MB." in done.stderr
+    assert "The push is larger than 4 MiB." in done.stderr
     assert "(unpacker error)" in done.stderr
     assert daemon.platform.apps == {}
     assert daemon.settled()

@@ -109,7 +109,7 @@ def test_nothing_changed_runs_nothing(platform: FakePlatform) -> None:
     assert platform.jobs == []
     assert again.digest == first.digest
     assert "-----> reused" in platform.said
-    assert any("(0 new, 0.0 MB)" in line for line in platform.said)
+    assert any("(0 new, 0 B)" in line for line in platform.said)
 
 
 def test_layers_lie_in_the_order_stack_dependencies_source_after(platform: FakePlatform) -> None:

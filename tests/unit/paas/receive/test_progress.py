@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paas.nouns.errors import BuildFailed, DeployFailed
+from paas.nouns.units import elapsed
 from paas.receive import progress, receive
 
 
@@ -53,8 +54,8 @@ def test_failure_names_the_cause_first_and_once() -> None:
 
 
 def test_durations() -> None:
-    assert progress.elapsed(9.99) == "9 s"
-    assert progress.elapsed(185) == "3 min 5 s"
+    assert elapsed(9.99) == "9 s"
+    assert elapsed(185) == "3 min 5 s"
 
 
 def test_silence_is_broken_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,85 @@
+"""Sizes and durations: how people write them, and how they are shown. Pure.
+
+Memory counts in powers of 1024 (`512 MiB`), what lies on a disk in powers of ten (`61.2 MB`), as the tools around us do.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+YEAR_S = 365 * DAY_S
+_BINARY = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
+_SECONDS = {"s": 1, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S, "y": YEAR_S}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s?([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d|y)?")
+
+
+def read_size(text: str) -> int | None:
+    """`256M`, `1.5G`, `512MiB` or plain bytes, in bytes; units are powers of 1024. None if `text` is no size."""
+    match = _SIZE.fullmatch(text.strip())
+    return None if match is None else int(Decimal(match[1]) * _BINARY[match[2].upper()])
+
+
+def written_size(size_bytes: int) -> str:
+    """`256M`: a size as `read_size` reads it, in the largest unit that leaves no remainder."""
+    unit = max(
+        (u for u, size in _BINARY.items() if size_bytes and size_bytes % size == 0),
+        key=_BINARY.__getitem__,
+        default="",
+    )
+    return f"{size_bytes // _BINARY[unit]}{unit}"
+
+
+def shown_memory(size_bytes: int) -> str:
+    """`512 MiB`, `61.5 MiB`, `16.0 GiB`, `3.9 KiB`, `1000 bytes`."""
+    if size_bytes < KIB:
+        return f"{size_bytes} bytes"
+    if size_bytes >= 10_000 * MIB:
+        return f"{size_bytes / GIB:.1f} GiB"
+    amount, unit = (size_bytes / MIB, "MiB") if size_bytes >= MIB else (size_bytes / KIB, "KiB")
+    whole = amount >= 100 or amount == int(amount)
+    return f"{amount:.0f} {unit}" if whole else f"{amount:.1f} {unit}"
+
+
+def shown_size(size_bytes: float) -> str:
+    """`61.2 MB`, in powers of ten."""
+    amount, unit = float(size_bytes), "B"
+    for bigger in ("kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, bigger
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def read_duration(text: str) -> int | None:
+    """`30s`, `5m`, `1h`, `7d`, `1y` or plain seconds, in seconds. None if `text` is no duration."""
+    match = _DURATION.fullmatch(text)
+    return int(match[1]) * _SECONDS[match[2] or "s"] if match else None
+
+
+def written_duration(seconds: int) -> str:
+    """`5m`: a duration as `read_duration` reads it, in the largest unit that leaves no remainder."""
+    unit = max(
+        (u for u, size in _SECONDS.items() if seconds and seconds % size == 0),
+        key=_SECONDS.__getitem__,
+        default="s",
+    )
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
+def elapsed(seconds: float) -> str:
+    """`42 s`, `3 min 5 s`."""
+    whole = int(seconds)
+    return f"{whole} s" if whole < MINUTE_S else f"{whole // MINUTE_S} min {whole % MINUTE_S} s"
+
+
+def rounded_duration(seconds: float) -> str:
+    """`42s`, `5m`, `3h`, `12d`: one unit, rounded down."""
+    whole = max(0, int(seconds))
+    for letter, size in (("d", DAY_S), ("h", HOUR_S), ("m", MINUTE_S)):
+        if whole >= size:
+            return f"{whole // size}{letter}"
+    return f"{whole}s"
