@@ -14,17 +14,17 @@ from typing import Any
 
 from buildpacks import detect
 from buildpacks.plan import BuildRefused, Plan, Step
-from paas.nouns.units import DAY_S, shown_size
 from paas.build import registry as registries
-from paas.manifest.appjson import AppManifest, parse_app_json
+from paas.build.registry import Registry
+from paas.build.source import SourceTree
 from paas.build.step import BASE_ENV, Job, Made, Output, Platform, run_job, spawner_failure
+from paas.manifest.appjson import AppManifest, parse_app_json
+from paas.manifest.procfile import MAX_BYTES as PROCFILE_BYTES
+from paas.manifest.procfile import doubts, parse_procfile
 from paas.nouns.errors import BadInput, BuildFailed
 from paas.nouns.model import App, Image, LayerKey
 from paas.nouns.names import own_config
-from paas.manifest.procfile import MAX_BYTES as PROCFILE_BYTES
-from paas.manifest.procfile import doubts, parse_procfile
-from paas.build.registry import Registry
-from paas.build.source import SourceTree
+from paas.nouns.units import DAY_S, shown_size
 from paas.store import images, layer_keys
 from runtime.client import SpawnerError
 from runtime.image.ocilayout import ImageStore

@@ -1,46 +1,22 @@
-"""The machine's own package registry settings, read out for the server and generated anew for builds.
+"""The package registry settings of builds, and the environment and mounts that tell pip, uv and npm about them.
 
-The server (root, with the operator's environment) reads pip's, uv's and npm's settings once and leaves what
-builds may know in `RUN/registry.json`; the api makes the build's environment and mounts of it. Nothing of it ever
-lies in a layer.
+`publish` writes them when the server starts, from what `package_settings` reads; the api loads them for each build.
+Nothing of them ever lies in a layer.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
-from importlib import metadata
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from paas.nouns.settings import Settings
 from runtime.home import Layout
 from runtime.spec import Mount
 
 CA_TARGET = "/etc/ssl/certs/ca-certificates.crt"
 UV_TARGET = "/usr/local/bin/uv"
-_NEVER_BOUND = frozenset(
-    {
-        "/",
-        "/etc",
-        "/home",
-        "/opt",
-        "/root",
-        "/srv",
-        "/usr",
-        "/usr/lib",
-        "/usr/local",
-        "/usr/share",
-        "/var",
-        "/var/lib",
-    }
-)
-_HREF = re.compile(rb"""href\s*=\s*["']([^"'#]+)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -82,50 +58,6 @@ class Registry:
         """What decides which packages a build gets; part of a layer's key."""
         return (self.index_url, *self.extra_index_urls, *self.find_links, str(self.no_index), self.npm_registry,
                 *(f"{scope}={url}" for scope, url in sorted(self.npm_scopes.items())))  # fmt: skip
-
-
-def has_credentials(url: str) -> bool:
-    """Whether an address carries a user name or a password.
-
-    >>> has_credentials("https://user:secret@mirror.example/simple")
-    True
-    """
-    try:
-        return "@" in urlsplit(url).netloc
-    except ValueError:
-        return True
-
-
-def shareable(registry: Registry, share_credentials: bool) -> Registry:
-    """The settings without what carries credentials, unless the operator shares them. Pure."""
-    if share_credentials:
-        return registry
-    withheld: list[str] = []
-
-    def kept(what: str, urls: Iterable[str]) -> list[str]:
-        result = []
-        for url in urls:
-            if has_credentials(url):
-                withheld.append(f"{what} {_masked(url)} carries credentials and is not given to builds")
-            else:
-                result.append(url)
-        return result
-
-    for key in registry.npm_auth:
-        withheld.append(f"npm's {key.rpartition(':')[0]} credentials are not given to builds")
-    return replace(
-        registry,
-        index_url="".join(kept("index", [registry.index_url])),
-        extra_index_urls=tuple(kept("extra index", registry.extra_index_urls)),
-        find_links=tuple(kept("find-links", registry.find_links)),
-        npm_registry="".join(kept("npm registry", [registry.npm_registry])),
-        npm_scopes={
-            scope: url for scope, url in registry.npm_scopes.items() if kept(f"npm's {scope}", [url])
-        },
-        npm_auth={},
-        proxies={name: url for name, url in registry.proxies.items() if kept(name, [url])},
-        withheld=tuple(withheld),
-    )
 
 
 def build_env(registry: Registry) -> dict[str, str]:
@@ -175,43 +107,16 @@ def uv_mount(registry: Registry) -> Mount:
     return Mount("host", registry.uv, UV_TARGET, read_only=True)
 
 
-def host_binds(settings: Settings) -> list[str]:
-    """Read the machine's settings out, leave them for the api, and name the host paths that builds may bind."""
-    registry = publish(settings)
-    return [path for path in (registry.ca_bundle, registry.uv, *registry.folders) if path]
-
-
-def publish(settings: Settings) -> Registry:
-    """Write what builds may know to `RUN/registry.json` (0640, the control plane's group)."""
-    from paas.host import accounts
-    from paas.build import package_settings
-
-    found = shareable(package_settings.read(os.environ), settings.builds_share_registry_credentials)
-    uv = _uv_binary()
-    registry = replace(
-        found, folders=_folders(found), uv=uv, uv_version=metadata.version("uv") if uv else "",
-    )  # fmt: skip
-    path = _path(settings.layout())
-    fresh = path.with_name("registry.json.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w") as file:
-        json.dump(registry.to_json(), file, indent=1)
-        if os.geteuid() == 0:
-            os.fchown(descriptor, 0, accounts.account(accounts.CONTROL).gid)
-        os.fchmod(descriptor, 0o640)
-    os.replace(fresh, path)
-    return registry
-
-
 def load(layout: Layout) -> Registry:
     """What `publish` wrote; the tools' defaults when it wrote nothing."""
     try:
-        return Registry.from_json(json.loads(_path(layout).read_text()))
+        return Registry.from_json(json.loads(registry_file(layout).read_text()))
     except FileNotFoundError:
         return Registry()
 
 
-def _path(layout: Layout) -> Path:
+def registry_file(layout: Layout) -> Path:
+    """Where the server leaves the settings for the api."""
     return layout.run / "registry.json"
 
 
@@ -225,46 +130,3 @@ def _npm_token(registry: Registry) -> str:
     """The bearer token of the main registry, if there is one."""
     base = re.sub(r"^https?:", "", registry.npm_registry or "https://registry.npmjs.org/").rstrip("/")
     return registry.npm_auth.get(f"{base}/:_authToken", "")
-
-
-def _masked(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://***@{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _uv_binary() -> str:
-    """The uv that was installed with the platform, else one on the PATH."""
-    import sysconfig
-
-    own = Path(sysconfig.get_path("scripts")) / "uv"
-    found = str(own) if own.is_file() else shutil.which("uv")
-    return os.path.realpath(found) if found else ""
-
-
-def _folders(registry: Registry) -> tuple[str, ...]:
-    """The local folders that addresses and find-links name, existing ones, none inside another."""
-    urls = (registry.index_url, *registry.extra_index_urls, *registry.find_links)
-    paths = {_reach(path) for path in map(_local_path, urls) if path and os.path.isdir(path)}
-    allowed = sorted(path for path in paths if path not in _NEVER_BOUND)
-    return tuple(
-        path
-        for path in allowed
-        if not any(path.startswith(other + "/") for other in allowed if other != path)
-    )
-
-
-def _local_path(url: str) -> str:
-    if url.startswith("file://"):
-        return os.path.normpath(unquote(urlsplit(url).path))
-    return os.path.normpath(url) if url.startswith("/") else ""
-
-
-def _reach(folder: str) -> str:
-    """The folder that an index on disk needs: its pages may link to files beside it."""
-    reached = folder
-    for page in sorted(Path(folder).glob("*/index.html"))[:20]:
-        for link in _HREF.findall(page.read_bytes()[:65536])[:20]:
-            target = unquote(link.decode("utf-8", "replace"))
-            if "://" not in target and not target.startswith("/"):
-                reached = os.path.commonpath([reached, os.path.normpath(page.parent / target)])
-    return folder if reached in _NEVER_BOUND else reached

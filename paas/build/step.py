@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 from buildpacks.failurehint import FailureHint, named_cause
 from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
-from paas.nouns.text import harmless
 from paas.nouns.model import App
 from paas.nouns.settings import Settings
+from paas.nouns.text import harmless
 from paas.runs.specs import id_base
 from paas.store import Store, instances
 from runtime import frames

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paas.nouns.model import App, Build, Release
-from paas.release.release import SHOWN
 from paas.store import (
     Tx,
     apps,
@@ -53,7 +52,9 @@ def prune_app(tx: Tx, app_id: str, keep_releases: int, now: float) -> Pruned:
     gone = [] if any(build.status == "running" for build in made) else _forget_images(
         tx, app, _images_of(kept) | awaited_images(history, made, now)
     )  # fmt: skip
-    configs.prune(tx, app_id, {release.config_number for release in (*kept, *history[:SHOWN])})
+    configs.prune(
+        tx, app_id, {release.config_number for release in (*kept, *history[: releases.CONFIGS_SHOWN])}
+    )
     instances.prune(tx, app_id, KEEP_INSTANCES)
     deployments.prune(tx, app_id, KEEP_DEPLOYMENTS)
     releases.prune(tx, app_id, KEEP_RELEASES, {release.number for release in kept})

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paas.build import registry
+from paas.build import publish
 from paas.daemon import presence
 from paas.front import workers
 from paas.host import accounts, launch
@@ -200,7 +200,9 @@ def _spawner(settings: Settings, layout: Layout) -> Daemon:
 
     def start() -> int:
         if not binds:
-            binds.extend(word for path in registry.host_binds(settings) for word in ("--allow-bind", path))
+            group_id = accounts.account(accounts.CONTROL).gid
+            for path in publish.host_binds(settings, group_id=group_id):
+                binds.extend(("--allow-bind", path))
         argv = [
             "-m",
             "runtime.spawner.server",

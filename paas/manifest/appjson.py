@@ -83,7 +83,7 @@ class HealthCheck:
 @dataclass(frozen=True)
 class AppManifest:
     """A whole app.json, checked. `warnings` are sentences for the push output. The keys of `scripts` are
-    `postdeploy`, `paas.predeploy` and `paas.release.release.postdeploy`."""
+    `postdeploy`, `paas.predeploy` and `paas.postdeploy`."""
 
     env: dict[str, EnvVar] = field(default_factory=dict)
     formation: dict[str, FormationDefault] = field(default_factory=dict)

@@ -20,7 +20,7 @@ POLL_S = 0.1
 
 def scripts_of(scripts: Mapping[str, str], *, first: bool) -> list[str]:
     """What is to run after a push: `scripts.postdeploy` after the first one, `scripts.paas.postdeploy` after each."""
-    named = (["postdeploy"] if first else []) + ["paas.release.release.postdeploy"]
+    named = (["postdeploy"] if first else []) + ["paas.postdeploy"]
     return [scripts[name] for name in named if name in scripts]
 
 

@@ -13,8 +13,6 @@ from paas.release.capacity import machine_bytes
 from paas.runs.specs import RELEASE_TYPE
 from paas.store import Tx, apps, canaries, configs, events, formations, images, releases
 
-SHOWN = 10
-"""The config vars of so many newest releases can be seen, whatever became of them."""
 CHANGES, CHANGES_S = 120, 60.0
 """So many releases an app may have in so many seconds before one is refused that no push makes."""
 
@@ -98,7 +96,7 @@ def next_release(
         actor=actor,
         state="pending" if image else "succeeded",
     )
-    configs.prune(tx, app.id, releases.used_configs(tx, app.id, SHOWN))
+    configs.prune(tx, app.id, releases.used_configs(tx, app.id, releases.CONFIGS_SHOWN))
     detail = {"release": release.number, "description": description}
     events.add(tx, app.id, actor, "release.create", detail)
     return release

@@ -9,6 +9,8 @@ from typing import Any
 from paas.nouns.model import Release
 from paas.store.database import Tx, now, one
 
+CONFIGS_SHOWN = 10
+"""People can see the config vars of this many newest releases, whatever became of them."""
 _COLUMNS = "app_id, number, image_digest, config_number, limits, description, commit_sha, actor, state, cause, created_at"
 
 

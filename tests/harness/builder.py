@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.platform import ROOT, STACKS
 from harness.sources import export
-from paas.build import registry
+from paas.build import publish
 from paas.build.image import Described, build_image, describe
 from paas.build.source import SourceTree
 from paas.build.step import Output
@@ -95,7 +95,7 @@ def build_platform(**flags: Any) -> Iterator[BuildPlatform]:
         "--stacks",
         str(STACKS),
     ]
-    for path in registry.host_binds(settings):
+    for path in publish.host_binds(settings, group_id=accounts.account(accounts.CONTROL).gid):
         command += ["--allow-bind", path]
     with open(home / "spawner.log", "wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)

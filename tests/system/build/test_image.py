@@ -20,7 +20,8 @@ from harness.builder import BuildPlatform, build_platform
 from harness.platform import ROOT
 from harness.sources import files_of
 
-from paas.build import registry
+from paas.build import publish
+from paas.host import accounts
 from paas.nouns.errors import BadInput, BuildFailed, Cancelled
 from paas.nouns.model import Image
 from paas.store import instances
@@ -210,7 +211,8 @@ def test_credentials_of_the_registries_reach_builds_only_when_they_are_shared(
     try:
         with build_platform() as platform:
             for share in (False, True):
-                registry.publish(replace(platform.settings, builds_share_registry_credentials=share))
+                settings = replace(platform.settings, builds_share_registry_credentials=share)
+                publish.publish(settings, group_id=accounts.account(accounts.CONTROL).gid)
                 app = platform.app(f"nosy-{share}".lower())
                 found = app_files(platform, platform.build(app, scripted(script)))
                 seen = found["env.txt"].read_text()

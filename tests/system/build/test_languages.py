@@ -15,9 +15,9 @@ from harness.builder import BuildPlatform
 from harness.platform import ROOT
 from harness.sources import files_of
 
+from paas.build.publish import _uv_binary
 from paas.nouns.errors import BuildFailed
 from paas.nouns.model import App, Image, Release
-from paas.build.registry import _uv_binary
 from paas.runs.specs import process_spec
 from paas.store import instances
 

@@ -14,17 +14,17 @@ from harness.sources import export
 
 from buildpacks.plan import Plan, Step
 from paas.build import image as build
-from paas.manifest.appjson import AppManifest, EnvVar
 from paas.build.image import Described, _say_processes, build_image, describe
+from paas.build.registry import Registry
+from paas.build.source import SourceTree
 from paas.build.step import Job, Made, Output, _cause, _Lines
+from paas.manifest.appjson import AppManifest, EnvVar
+from paas.manifest.wishes import left_unset, wanted_vars
 from paas.nouns.errors import BadInput
 from paas.nouns.model import App, Image
-from paas.release.pipeline import PushRequest, holder, holder_alive
-from paas.build.registry import Registry
 from paas.nouns.settings import load
-from paas.build.source import SourceTree
+from paas.release.pipeline import PushRequest, holder, holder_alive
 from paas.store import Store, apps
-from paas.manifest.wishes import left_unset, wanted_vars
 from runtime.stack.build import Stack
 
 STACK = Stack("debian-12", ("sha256:" + "a" * 64,), ("sha256:" + "a" * 64, "sha256:" + "b" * 64), "", 0, ())

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from paas.build.package_settings import combine, npm_credentials, parse_npm, parse_pip, read
-from paas.build.registry import CA_TARGET, Registry, _folders, build_env, build_mounts, has_credentials, shareable
+from paas.build.publish import _folders, has_credentials, shareable
+from paas.build.registry import CA_TARGET, Registry, build_env, build_mounts
 
 NO_UV: dict[str, list[str]] = {"index": [], "extra": [], "links": []}
 SECRET = "https://ann:s3cret@mirror.example/simple"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from harness.sources import export
 
-from paas.nouns.errors import BadInput, NotFound, Unavailable
 from paas.build.source import SourceTree
+from paas.nouns.errors import BadInput, NotFound, Unavailable
 
 FILES = {
     "Procfile": "web: x\n",

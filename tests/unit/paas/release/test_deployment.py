@@ -12,8 +12,9 @@ from paas.converge.world import read_world
 from paas.nouns.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound
 from paas.nouns.model import App, Deployment, Image, Release
 from paas.release.deployment import cancel, follow, open_deployment, restart
-from paas.release.release import SHOWN, Change, rollback_target
+from paas.release.release import Change, rollback_target
 from paas.store import Store, apps, builds, configs, deployments, formations, images, instances, releases
+from paas.store.releases import CONFIGS_SHOWN
 
 
 class Shop:
@@ -150,7 +151,7 @@ def test_nothing_of_a_first_push_that_ends_otherwise_stays(shop: Shop, end: str,
         set_vars={"MODE": "broken"},
         limits={"web": {"pids": 50}},
     )
-    for _ in range(SHOWN + 2):
+    for _ in range(CONFIGS_SHOWN + 2):
         _, deployment = shop.open(first)
         shop.finish(deployment, "releasing", end)
     with shop.store.read() as tx:

@@ -10,9 +10,10 @@ import pytest
 
 from paas.nouns.errors import BadInput, TooMany
 from paas.nouns.model import App
-from paas.release.release import CHANGES, SHOWN, Change, next_release, rollback_target
+from paas.release.release import CHANGES, Change, next_release, rollback_target
 from paas.store import Store, apps, configs, deployments, events, releases
 from paas.store.database import connect
+from paas.store.releases import CONFIGS_SHOWN
 
 LARGE = "x" * 250_000
 
@@ -60,7 +61,7 @@ def test_a_number_of_a_config_is_never_used_again(store: Store, app: App) -> Non
 
 def test_a_release_whose_config_is_gone_is_no_target(store: Store, app: App) -> None:
     first = change(store, app.id, A="1")
-    for number in range(SHOWN):
+    for number in range(CONFIGS_SHOWN):
         change(store, app.id, A=str(number))
     with store.write() as tx:
         tx.execute("PRAGMA defer_foreign_keys = on")

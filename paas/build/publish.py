@@ -1,0 +1,150 @@
+"""What builds may know of the machine's package settings: the server writes it for the api when it starts.
+
+Addresses that carry credentials stay out unless the operator shares them, and folders are chosen so that a build never
+sees more of the machine than its index needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from paas.build import package_settings
+from paas.build.registry import Registry, registry_file
+from paas.nouns.settings import Settings
+
+_NEVER_BOUND = frozenset(
+    {
+        "/",
+        "/etc",
+        "/home",
+        "/opt",
+        "/root",
+        "/srv",
+        "/usr",
+        "/usr/lib",
+        "/usr/local",
+        "/usr/share",
+        "/var",
+        "/var/lib",
+    }
+)
+_PAGES_READ, _LINKS_READ, _PAGE_BYTES = 20, 20, 65536
+_HREF = re.compile(rb"""href\s*=\s*["']([^"'#]+)""", re.IGNORECASE)
+
+
+def host_binds(settings: Settings, *, group_id: int) -> list[str]:
+    """Publish the machine's settings for the api, and list the host paths that builds may bind."""
+    registry = publish(settings, group_id=group_id)
+    return [path for path in (registry.ca_bundle, registry.uv, *registry.folders) if path]
+
+
+def publish(settings: Settings, *, group_id: int) -> Registry:
+    """Write what builds may know to `RUN/registry.json`, readable by the group (0640)."""
+    found = shareable(package_settings.read(os.environ), settings.builds_share_registry_credentials)
+    uv = _uv_binary()
+    registry = replace(
+        found, folders=_folders(found), uv=uv, uv_version=metadata.version("uv") if uv else "",
+    )  # fmt: skip
+    path = registry_file(settings.layout())
+    fresh = path.with_name("registry.json.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w") as file:
+        json.dump(registry.to_json(), file, indent=1)
+        os.fchown(descriptor, -1, group_id)
+        os.fchmod(descriptor, 0o640)
+    os.replace(fresh, path)
+    return registry
+
+
+def has_credentials(url: str) -> bool:
+    """Whether an address carries a user name or a password.
+
+    >>> has_credentials("https://user:secret@mirror.example/simple")
+    True
+    """
+    try:
+        return "@" in urlsplit(url).netloc
+    except ValueError:
+        return True
+
+
+def shareable(registry: Registry, share_credentials: bool) -> Registry:
+    """The settings without what carries credentials, unless the operator shares them. Pure."""
+    if share_credentials:
+        return registry
+    withheld: list[str] = []
+
+    def kept(what: str, urls: Iterable[str]) -> list[str]:
+        result = []
+        for url in urls:
+            if has_credentials(url):
+                withheld.append(f"{what} {_masked(url)} carries credentials and is not given to builds")
+            else:
+                result.append(url)
+        return result
+
+    for key in registry.npm_auth:
+        withheld.append(f"npm's {key.rpartition(':')[0]} credentials are not given to builds")
+    return replace(
+        registry,
+        index_url="".join(kept("index", [registry.index_url])),
+        extra_index_urls=tuple(kept("extra index", registry.extra_index_urls)),
+        find_links=tuple(kept("find-links", registry.find_links)),
+        npm_registry="".join(kept("npm registry", [registry.npm_registry])),
+        npm_scopes={
+            scope: url for scope, url in registry.npm_scopes.items() if kept(f"npm's {scope}", [url])
+        },
+        npm_auth={},
+        proxies={name: url for name, url in registry.proxies.items() if kept(name, [url])},
+        withheld=tuple(withheld),
+    )
+
+
+def _masked(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://***@{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _uv_binary() -> str:
+    """The uv that was installed with the platform, else one on the PATH."""
+    own = Path(sysconfig.get_path("scripts")) / "uv"
+    found = str(own) if own.is_file() else shutil.which("uv")
+    return os.path.realpath(found) if found else ""
+
+
+def _folders(registry: Registry) -> tuple[str, ...]:
+    """The local folders that addresses and find-links name, existing ones, none inside another."""
+    urls = (registry.index_url, *registry.extra_index_urls, *registry.find_links)
+    paths = {_reach(path) for path in map(_local_path, urls) if path and os.path.isdir(path)}
+    allowed = sorted(path for path in paths if path not in _NEVER_BOUND)
+    return tuple(
+        path
+        for path in allowed
+        if not any(path.startswith(other + "/") for other in allowed if other != path)
+    )
+
+
+def _local_path(url: str) -> str:
+    if url.startswith("file://"):
+        return os.path.normpath(unquote(urlsplit(url).path))
+    return os.path.normpath(url) if url.startswith("/") else ""
+
+
+def _reach(folder: str) -> str:
+    """The folder that an index on disk needs, which is wider when its pages link to files beside it."""
+    reached = folder
+    for page in sorted(Path(folder).glob("*/index.html"))[:_PAGES_READ]:
+        for link in _HREF.findall(page.read_bytes()[:_PAGE_BYTES])[:_LINKS_READ]:
+            target = unquote(link.decode("utf-8", "replace"))
+            if "://" not in target and not target.startswith("/"):
+                reached = os.path.commonpath([reached, os.path.normpath(page.parent / target)])
+    return folder if reached in _NEVER_BOUND else reached
