@@ -39,6 +39,7 @@ from paas.store import (
 from runtime.client import SpawnerError
 from runtime.image.errors import ImageError
 from runtime.image.ocilayout import ImageStore
+from runtime.kernel.process import is_running
 
 log = logging.getLogger("converge.collect")
 
@@ -216,7 +217,7 @@ def orphaned_builds(tx: Tx, live: Iterable[Instance]) -> frozenset[int]:
             continue
         number = instance.detail.get("build")
         build = builds.get(tx, instance.app_id, number) if isinstance(number, int) else None
-        if build is None or build.status != "running" or not _alive(build.holder):
+        if build is None or build.status != "running" or not is_running(build.holder):
             found.add(instance.id)
     return frozenset(found)
 
@@ -230,14 +231,8 @@ def end_dead_builds(store: Store) -> None:
     """Builds whose building process has died are failed ones."""
     with store.write() as tx:
         for build in builds.running(tx):
-            if not _alive(build.holder):
+            if not is_running(build.holder):
                 builds.finish(tx, build.app_id, build.number, "failed", cause="interrupted")
-
-
-def _alive(holder: str) -> bool:
-    from paas.release.pipeline import holder_alive
-
-    return holder_alive(holder)
 
 
 def _has_apps(tx: Tx) -> bool:

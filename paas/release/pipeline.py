@@ -30,6 +30,7 @@ from paas.store import Tx, builds, configs, events, formations, releases
 from runtime.client import SpawnerError
 from runtime.image.errors import ImageError
 from runtime.image.ocilayout import ImageStore
+from runtime.kernel.process import this_process
 from runtime.stack import build as stacks
 from runtime.stack.build import Stack
 
@@ -74,27 +75,6 @@ class PushResult:
 
     def to_json(self) -> dict[str, Any]:
         return {"release": self.release, "build": self.build, "image": self.image_digest}
-
-
-def holder(pid: int | None = None) -> str:
-    """What a build row names as its process: `BOOT_ID PID START_TICKS`."""
-    pid = pid or os.getpid()
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {pid} {_start_ticks(pid)}"
-
-
-def holder_alive(text: str) -> bool:
-    """Whether the process that `holder` named still runs."""
-    try:
-        _, pid, _ = text.split()
-        return holder(int(pid)) == text
-    except (ValueError, OSError):
-        return False
-
-
-def _start_ticks(pid: int) -> str:
-    """Field 22 of /proc/PID/stat (proc(5)); the name before it may hold spaces and parentheses."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def run_push(
@@ -145,7 +125,7 @@ def _begin(platform: Platform, app: App, request: PushRequest) -> Build:
     with platform.store.write() as tx:
         if request.canary is not None:
             check_beside(tx, app.id)
-        build = builds.start(tx, app.id, commit=commit, tree=tree, actor=actor, holder=holder())
+        build = builds.start(tx, app.id, commit=commit, tree=tree, actor=actor, holder=str(this_process()))
         events.add(tx, app.id, actor, "build.start", {"build": build.number, "commit": commit})
     return build
 

@@ -12,8 +12,9 @@ from paas.nouns.errors import BuildFailed, Cancelled, NotFound
 from paas.nouns.model import App, Canary, Deployment
 from paas.release import canary
 from paas.release.deployment import follow
-from paas.release.pipeline import PushRequest, PushResult, holder_alive
+from paas.release.pipeline import PushRequest, PushResult
 from paas.store import Tx, builds, canaries, deployments, releases
+from runtime.kernel.process import is_running
 
 _LOOK_S = 0.2
 
@@ -46,7 +47,7 @@ def resume_push(
     while True:
         with platform.store.read() as tx:
             found = _begun(tx, app, request, since)
-            building = any(each.app_id == app.id and holder_alive(each.holder) for each in builds.running(tx))
+            building = any(each.app_id == app.id and is_running(each.holder) for each in builds.running(tx))
         if found is not None or not building:
             break
         if cancelled():

@@ -1,4 +1,4 @@
-"""Who a process is: pid, start time and boot, so that a pid used again is never taken for its predecessor."""
+"""The identity of a process: pid, start time and boot, because the kernel gives the pid of an ended process to others."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ _START_TIME = 19
 
 @dataclass(frozen=True)
 class Identity:
-    """A process for ever: `start_ticks` is its start in clock ticks since boot `boot_id`."""
+    """Names one process for ever: `start_ticks` is its start in clock ticks since boot `boot_id`."""
 
     pid: int
     start_ticks: int
     boot_id: str
 
+    def __str__(self) -> str:
+        """How files and rows name a process (see `is_running`)."""
+        return f"{self.boot_id} {self.pid} {self.start_ticks}"
+
 
 def boot_id() -> str:
-    """The kernel's name for the time since the machine was started."""
+    """The kernel's random name of the current boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -35,11 +39,25 @@ def start_ticks(pid: int) -> int:
 
 
 def identify(pid: int, boot: str) -> Identity:
+    """The identity of the process that has this pid now. Raises ProcessLookupError."""
     return Identity(pid, start_ticks(pid), boot)
 
 
+def this_process() -> Identity:
+    return identify(os.getpid(), boot_id())
+
+
+def is_running(name: str) -> bool:
+    """Whether the process still runs that `name`, the text of an Identity, names."""
+    try:
+        _, pid, _ = name.split()
+        return str(identify(int(pid), boot_id())) == name
+    except (ValueError, OSError):
+        return False
+
+
 def open_pidfd(identity: Identity, boot: str) -> int | None:
-    """A pidfd of exactly this process; None if it has ended, even if its pid lives on as another's."""
+    """A pidfd of exactly this process; None if it has ended, even if another process has its pid."""
     if identity.boot_id != boot:
         return None
     try:

@@ -112,7 +112,7 @@ def _circle(top: str) -> list[str]:
 
 
 OPEN = {
-    "paas": ["paas.converge.collect"],
+    "paas": [],
     "router": [
         "router.middle.bulk", "router.middle.exchange", "router.middle.squeeze", "router.middle.tunnel", "router.report.exposition",
         "router.rules.tablefile", "router.shared",

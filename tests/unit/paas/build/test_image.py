@@ -23,7 +23,7 @@ from paas.manifest.wishes import left_unset, wanted_vars
 from paas.nouns.errors import BadInput
 from paas.nouns.model import App, Image
 from paas.nouns.settings import load
-from paas.release.pipeline import PushRequest, holder, holder_alive
+from paas.release.pipeline import PushRequest
 from paas.store import Store, apps
 from runtime.stack.build import Stack
 
@@ -292,16 +292,6 @@ def test_what_is_no_push_is_refused(data: dict[str, Any]) -> None:
 def test_a_push_is_parsed() -> None:
     request = PushRequest.parse({"commit": "a" * 40, "tree": "b" * 40, "subject": "s", "wait": False}, "me")
     assert (request.actor, request.branch, request.wait) == ("me", "", False)
-
-
-def test_the_holder_of_a_build_is_known_to_live_or_not() -> None:
-    mine = holder()
-    assert holder_alive(mine)
-    boot, pid, ticks = mine.split()
-    assert not holder_alive(f"{boot} {pid} {int(ticks) + 1}")
-    assert not holder_alive(f"{'0' * 36} {pid} {ticks}")
-    for nonsense in ("", "x", "a b c", "a b c d", f"{boot} 999999999 1"):
-        assert not holder_alive(nonsense)
 
 
 def test_output_becomes_lines_however_it_is_cut() -> None:

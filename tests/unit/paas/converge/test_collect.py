@@ -17,10 +17,10 @@ from paas.front import files
 from paas.nouns.certificates import Certificate
 from paas.nouns.model import App, Image, Release
 from paas.nouns.settings import load
-from paas.release.pipeline import holder
 from paas.store import Store, apps, builds, certificates, images, instances, layer_keys, releases, routing
 from runtime.client import StoredLayer
 from runtime.image.ocilayout import ImageStore
+from runtime.kernel.process import this_process
 
 DEAD = "00000000-0000-0000-0000-000000000000 1 1"
 
@@ -73,7 +73,9 @@ class Home:
         self.blob(f"code-{name}")
         manifest = ImageStore(self.settings.layout().images, self.folder / "stacks").write(layers)
         with self.store.write() as tx:
-            build = builds.start(tx, self.app.id, commit="c", tree="t", actor="me", holder=holder())
+            build = builds.start(
+                tx, self.app.id, commit="c", tree="t", actor="me", holder=str(this_process())
+            )
             image = Image(self.app.id, manifest, layers, {}, {"web": "x"}, {}, "debian-12", 1)
             images.add(tx, image)
             layer_keys.put(tx, f"key-{name}", layers[1], 1)
@@ -120,7 +122,7 @@ def test_a_running_build_keeps_what_it_may_use_and_nothing_else(home: Home) -> N
         home.blob(name)
     time.sleep(0.05)
     with home.store.write() as tx:
-        builds.start(tx, home.app.id, commit="c", tree="t", actor="me", holder=holder())
+        builds.start(tx, home.app.id, commit="c", tree="t", actor="me", holder=str(this_process()))
     home.spawner.layer_digests.add(digest("made"))
     for name in ("made", "taken up"):
         home.blob(name)
@@ -152,7 +154,7 @@ def test_an_image_that_waits_for_its_release_stays(home: Home) -> None:
     for name in ("one", "two", "three"):
         home.release(name)
     with home.store.write() as tx:
-        build = builds.start(tx, home.app.id, commit="c", tree="t", actor="me", holder=holder())
+        build = builds.start(tx, home.app.id, commit="c", tree="t", actor="me", holder=str(this_process()))
         images.add(
             tx, Image(home.app.id, digest("new"), (digest("base"),), {}, {"web": "x"}, {}, "debian-12", 1)
         )
@@ -194,7 +196,7 @@ def test_the_last_succeeded_the_serving_and_the_pending_release_keep_their_image
 def test_build_instances_are_orphans_when_their_builder_is_dead_or_done(home: Home) -> None:
     with home.store.write() as tx:
         rows = []
-        for who in (holder(), DEAD):
+        for who in (str(this_process()), DEAD):
             build = builds.start(tx, home.app.id, commit="c", tree="t", actor="me", holder=who)
             detail = {"build": build.number}
             rows.append(instances.create(tx, home.app.id, kind="build", type="build", detail=detail))

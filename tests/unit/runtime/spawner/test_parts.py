@@ -15,7 +15,6 @@ import pytest
 from runtime import frames
 from runtime.client import Exit, Spawner, SpawnerError
 from runtime.container.create import Instance
-from runtime.kernel import process
 from runtime.kernel.process import Identity
 from runtime.spawner.jobs import Jobs
 from runtime.spawner.listening import MOST_LINES, listening
@@ -38,26 +37,6 @@ def test_the_command_line_is_read() -> None:
 def test_a_wrong_command_line_is_refused(words: list[str]) -> None:
     with pytest.raises(StartError):
         Options.parse(words)
-
-
-def test_a_process_is_known_by_more_than_its_pid() -> None:
-    boot = process.boot_id()
-    me = process.identify(os.getpid(), boot)
-    pidfd = process.open_pidfd(me, boot)
-    assert pidfd is not None
-    os.close(pidfd)
-    assert process.open_pidfd(Identity(me.pid, me.start_ticks + 1, boot), boot) is None
-    assert process.open_pidfd(Identity(me.pid, me.start_ticks, "another boot"), boot) is None
-
-
-def test_a_reaped_process_is_gone() -> None:
-    pid = os.fork()
-    if pid == 0:
-        threading.Event().wait()
-    me = process.identify(pid, "b")
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    assert process.open_pidfd(me, "b") is None
 
 
 def test_what_is_remembered_of_an_instance_survives_the_disk() -> None:
