@@ -11,9 +11,10 @@ import click
 
 from paas.cli import output
 from paas.cli.base import client, command
-from paas.cli.client import Client, login_path, part, read_login, remote
+from paas.cli.client import Client, part
 from paas.cli.inputs import read_file, read_line
 from paas.cli.output import over_ssh
+from paas.cli.target import login_path, read_login, remote
 from paas.keys.formats import foreign
 from paas.keys.publickey import MAX_BYTES
 from paas.nouns.errors import BadInput, NotFound

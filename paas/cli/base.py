@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.client import Client, find_target, part
+from paas.cli.client import Client, part
+from paas.cli.target import find_target
 from paas.nouns.errors import NotFound, Unavailable
 from paas.nouns.text import quoted
 

@@ -1,4 +1,4 @@
-"""The API's client: HTTP/1.1 over the server's unix socket or over TCP with a token.
+"""The API's client: HTTP/1.1 over the server's unix socket, or over TCP with a token.
 
 One connection a request, small enough to read, and quick to import: a command spends most of its time starting.
 """
@@ -6,158 +6,21 @@ One connection a request, small enough to read, and quick to import: a command s
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from paas.daemon import presence
-from paas.nouns.errors import Conflict, Forbidden, NotFound, PaasError, Unavailable, from_json
+from paas.cli.target import NoAnswer, Target
+from paas.nouns.errors import from_json
 
-DEFAULT_HOME = "/var/lib/paas"
-_CONNECT_TIMEOUT_S = 10.0
-_SILENCE_S = 120.0
-"""A stream pings every second; a destroyed app may take half a minute to answer."""
 _PIECE = 64 * 1024
 _HEAD_BYTES = 64 * 1024
 _LINE_BYTES = 8 * 1024 * 1024
 _BODY_BYTES = 64 * 1024 * 1024
 """Far more than a platform sends; what answers at an address that somebody typed may be anything."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where the API is. `path` is a unix socket's, else `host` and `port` count."""
-
-    name: str
-    path: str = ""
-    host: str = "localhost"
-    port: int = 80
-    tls: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def connect(self) -> socket.socket:
-        """Raises Unavailable with what to do about it."""
-        try:
-            if self.path:
-                sock = presence.connect(Path(self.path), _CONNECT_TIMEOUT_S)
-            else:
-                sock = socket.create_connection((self.host, self.port), _CONNECT_TIMEOUT_S)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock = self._secured(sock)
-        except OSError as error:
-            hint, reason = "Check the address and the network.", error.strerror or str(error)
-            if self.path:
-                hint = "Start it with: paas server. Or see: paas server:status"
-                reason = "its server does not run" if _nobody_listens(error) else reason
-            raise Unavailable(f"The platform at {self.name} does not answer: {reason}.", hint) from error
-        sock.settimeout(_SILENCE_S)
-        return sock
-
-    def _secured(self, sock: socket.socket) -> socket.socket:
-        if not self.tls:
-            return sock
-        import ssl
-
-        return ssl.create_default_context().wrap_socket(sock, server_hostname=self.host)
-
-
-def _nobody_listens(error: OSError) -> bool:
-    return isinstance(error, FileNotFoundError | ConnectionRefusedError)
-
-
-def find_target(environ: Mapping[str, str]) -> Target:
-    """The platform to talk to: `PAAS_HOME`, else the one logged in to, else /var/lib/paas of this machine.
-
-    `PAAS_SOCKET`, which the SSH server sets, says where the socket is when the home cannot be seen.
-    Raises NotFound when there is none.
-    """
-    if environ.get("PAAS_SOCKET"):
-        return _on_socket(environ.get("PAAS_HOME") or environ["PAAS_SOCKET"], environ["PAAS_SOCKET"], environ)
-    if environ.get("PAAS_HOME"):
-        return _local(Path(environ["PAAS_HOME"]), environ)
-    login = read_login(environ)
-    if login is not None:
-        return remote(login["url"], login["token"])
-    home = Path(DEFAULT_HOME)
-    if (home / "id").exists():
-        return _local(home, environ)
-    raise NotFound(
-        "There is no platform on this machine, and you are not logged in to another.",
-        "Start one with `paas server`, set PAAS_HOME, or use `paas login URL`.",
-    )
-
-
-def _local(home: Path, environ: Mapping[str, str]) -> Target:
-    presence.wait_for_file(home / "id")
-    try:
-        identity = (home / "id").read_text().strip()
-    except OSError as error:
-        raise no_home(home, error, "set PAAS_HOME to another") from error
-    check_own(home, identity)
-    return _on_socket(str(home), f"/run/paas/{identity}/api/api.sock", environ)
-
-
-def check_own(home: Path, identity: str) -> None:
-    """Raises Conflict when what runs under this id is the platform of another home, which this one is a copy of."""
-    try:
-        owner = json.loads(Path(f"/run/paas/{identity}/settings.json").read_text())["home"]
-        copied = not os.path.samefile(owner, home)
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if copied:
-        raise Conflict(
-            f"{home} has the id of {owner}, as a copied home has.",
-            f"Set PAAS_HOME={owner}, or remove {home / 'id'} to make the copy a platform of its own.",
-        )
-
-
-def no_home(home: Path, error: OSError, otherwise: str) -> PaasError:
-    """Why a folder is not (yet) the home of a platform, and what to do: `otherwise` names another one."""
-    if isinstance(error, PermissionError):
-        return Forbidden(f"{home} may not be read by you.", "Run the command with sudo.")
-    return NotFound(
-        f"There is no platform in {home}.", f"Start one there: paas server --home {home}; or {otherwise}."
-    )
-
-
-def _on_socket(name: str, path: str, environ: Mapping[str, str]) -> Target:
-    proof = environ.get("PAAS_SSH_PROOF")
-    return Target(name, path=path, headers={"X-Paas-Proof": proof} if proof else {})
-
-
-def remote(url: str, token: str) -> Target:
-    """A platform elsewhere. Raises PaasError when `url` is none."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise PaasError(f"{url!r} is not an address.", "It must be like https://paas.example.com:8081.")
-    tls = parts.scheme == "https"
-    headers = {"Authorization": f"Bearer {token}"}
-    return Target(url, host=parts.hostname, port=port or (443 if tls else 80), tls=tls, headers=headers)
-
-
-def login_path(environ: Mapping[str, str]) -> Path:
-    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/root", ".config")
-    return Path(base) / "paas" / "login.json"
-
-
-def read_login(environ: Mapping[str, str]) -> dict[str, str] | None:
-    """`{url, token}` as `paas login` left it, or None."""
-    if environ.get("PAAS_SSH_PROOF"):
-        return None
-    try:
-        data = json.loads(login_path(environ).read_text())
-        return {"url": str(data["url"]), "token": str(data["token"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 class Client:
@@ -190,15 +53,24 @@ class Client:
 
         The last object has `done` and `result`; an error in its place is raised.
         """
-        with _Exchange(self.target, method, _path(path, query), body) as exchange:
-            exchange.check()
-            for line in exchange.lines():
-                message = self._parsed(line)
-                if not isinstance(message, dict) or "ping" in message:
+        with closing(self.messages(method, path, body, **query)) as messages:
+            for message in messages:
+                if "ping" in message:
                     continue
                 if message.get("error"):
                     raise from_json(message["error"])
                 yield message
+
+    def messages(
+        self, method: str, path: str, body: Any = None, **query: object
+    ) -> Generator[dict[str, Any], None, None]:
+        """Every object of an NDJSON answer: pings, and the last one with `result` or `error`."""
+        with _Exchange(self.target, method, _path(path, query), body) as exchange:
+            exchange.check()
+            for line in exchange.lines():
+                message = self._parsed(line)
+                if isinstance(message, dict):
+                    yield message
 
     def upgrade(self, path: str) -> tuple[socket.socket, bytes]:
         """Become an attached stream: the connection, and what came after the head already."""
@@ -206,7 +78,7 @@ class Client:
         if exchange.status != 101:
             with exchange:
                 exchange.check()
-            raise Unavailable("The platform did not attach to the process.")
+            raise NoAnswer("The platform did not attach to the process.")
         return exchange.detach()
 
     def _call(self, method: str, path: str, body: Any, query: Mapping[str, object]) -> Any:
@@ -219,7 +91,7 @@ class Client:
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise Unavailable(f"The platform at {self.target.name} did not answer in JSON.") from error
+            raise NoAnswer(f"The platform at {self.target.name} did not answer in JSON.") from error
 
 
 def part(text: object) -> str:
@@ -263,7 +135,7 @@ class _Exchange:
         try:
             raise from_json(json.loads(self.body())["error"], self.status)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise Unavailable(
+            raise NoAnswer(
                 f"What listens at {self._target.name} answered {self.status}, and not as a platform's API does.",
                 "Check the address: the API has a port of its own, 8081 unless the server was told another.",
             ) from None
@@ -317,7 +189,7 @@ class _Exchange:
         first, *rest = head.decode("latin-1").split("\r\n")
         words = first.split(" ", 2)
         if len(words) < 2 or not words[0].startswith("HTTP/1.") or not re.fullmatch("[0-9]{3}", words[1]):
-            raise Unavailable(f"What answers at {self._target.name} does not speak HTTP.")
+            raise NoAnswer(f"What answers at {self._target.name} does not speak HTTP.")
         pairs = (line.partition(":") for line in rest)
         return int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
 
@@ -371,9 +243,9 @@ class _Exchange:
         self._buffer += piece
         return bool(piece)
 
-    def _nonsense(self, what: str) -> Unavailable:
-        return Unavailable(f"The platform at {self._target.name} answered with {what}.", "Check the address.")
+    def _nonsense(self, what: str) -> NoAnswer:
+        return NoAnswer(f"The platform at {self._target.name} answered with {what}.", "Check the address.")
 
-    def _broken(self, error: OSError | None = None) -> Unavailable:
+    def _broken(self, error: OSError | None = None) -> NoAnswer:
         reason = (error.strerror or str(error)) if error else "it hung up"
-        return Unavailable(f"The connection to the platform at {self._target.name} broke: {reason}.")
+        return NoAnswer(f"The connection to the platform at {self._target.name} broke: {reason}.")

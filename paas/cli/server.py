@@ -15,8 +15,8 @@ import click
 from paas.cli import output
 from paas.cli.apps import typed_confirmation
 from paas.cli.base import command
-from paas.cli.client import check_own, no_home
 from paas.cli.output import over_ssh
+from paas.cli.target import check_own, no_home
 from paas.nouns.errors import BadInput, Forbidden, NotFound
 from paas.nouns.settings import OPTIONS, Settings, given, load
 from paas.nouns.text import quoted

@@ -14,7 +14,7 @@ import pytest
 from harness.platform import STACKS, Platform, commit, free_port, wait_for
 from harness.visitors import Visitors
 
-from paas.cli.client import find_target
+from paas.cli.target import find_target
 from paas.host.uninstall import uninstall
 from paas.nouns.errors import Conflict
 from runtime.client import Spawner

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 from harness.platform import Answer, Platform, wait_for
 
-from paas.cli.client import Client, find_target, part
+from paas.cli.client import Client, part
+from paas.cli.target import find_target
 
 APP = "shop"
 OTHER = "api"
