@@ -20,9 +20,8 @@ routes = Blueprint("config", __name__)
 
 
 def current(tx: Tx, app: App) -> dict[str, str]:
-    """The config vars of the serving release; before the first one, the app's."""
-    release = releases.get(tx, app.id, app.release_number) if app.release_number else None
-    return configs.get(tx, app.id, release.config_number if release else app.config_number)
+    """The config vars of the serving release."""
+    return configs.of(tx, releases.serving(tx, app))
 
 
 @routes.get("/v1/apps/<app_name>/config")

@@ -13,7 +13,7 @@ from paas.api.bodies import body as json_body
 from paas.api.bodies import dict_of, fields, raw_body, text, whole
 from paas.api.context import Context, context, spawner_errors
 from paas.api.releasing import deploy
-from paas.api.shapes import formation_json, image_of, limits_json, release_of
+from paas.api.shapes import formation_json, limits_json
 from paas.api.streams import Cancelled, Emit, stream
 from paas.nouns.errors import BadInput, Conflict, DeployFailed, NotFound
 from paas.nouns.model import App, Image
@@ -29,7 +29,7 @@ from paas.nouns.names import (
 from paas.release.capacity import admitted
 from paas.release.deployment import follow_formation, restart
 from paas.release.release import Change
-from paas.store import Tx, apps, events, formations, instances
+from paas.store import Tx, apps, events, formations, images, instances, releases
 
 routes = Blueprint("formation", __name__)
 
@@ -229,7 +229,7 @@ def _selection() -> tuple[str | None, int | None]:
 
 
 def _image(tx: Tx, app: App) -> Image:
-    image = image_of(tx, release_of(tx, app))
+    image = images.of(tx, releases.serving(tx, app))
     if image is None:
         raise Conflict(f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main")
     return image
@@ -244,7 +244,7 @@ def _unknown_type(app: App, type: str, known: Collection[str]) -> NotFound:
 
 
 def _formation(tx: Tx, app: App) -> list[dict[str, Any]]:
-    return formation_json(formations.of_app(tx, app.id), image_of(tx, release_of(tx, app)))
+    return formation_json(formations.of_app(tx, app.id), images.of(tx, releases.serving(tx, app)))
 
 
 def _read_formation(where: Context, app: App) -> list[dict[str, Any]]:
@@ -257,7 +257,7 @@ def _read_formation(where: Context, app: App) -> list[dict[str, Any]]:
 
 def _limits(tx: Tx, app: App) -> dict[str, dict[str, int]]:
     entries = formations.of_app(tx, app.id)
-    image = image_of(tx, release_of(tx, app))
+    image = images.of(tx, releases.serving(tx, app))
     types = list(
         dict.fromkeys([*(image.processes if image else ()), *(t for t, e in entries.items() if e.limits)])
     )

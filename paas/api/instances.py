@@ -9,10 +9,11 @@ from flask import Blueprint
 from paas.api.access import Access, needs, the_app
 from paas.api.bodies import boolean, query
 from paas.api.context import Context, context
-from paas.api.shapes import image_of, limits_json, release_of
+from paas.api.shapes import limits_json
 from paas.nouns.model import CANARY, App, FormationEntry, Image, Instance, Release
+from paas.runs.desired import Desired
 from paas.runs.specs import WEB
-from paas.store import Tx, canaries, formations, instances, releases
+from paas.store import Tx, desired, images, instances, releases
 from runtime.client import SpawnerError
 
 routes = Blueprint("instances", __name__)
@@ -26,7 +27,8 @@ def show(app_name: str) -> dict[str, Any]:
     where, app = context(), the_app()
     wants_stats = query({"stats": boolean})["stats"]
     with where.store.read() as tx:
-        shown = _live(tx, app) + _vacant(tx, app)
+        wish = desired.of_app(tx, app)
+        shown = _live(tx, wish) + _vacant(tx, wish)
     shown.sort(key=_place)
     if wants_stats:
         for one in shown:
@@ -40,29 +42,27 @@ def _place(one: dict[str, Any]) -> tuple[bool, bool, str, int, bool]:
     return one["kind"] != "process", one["type"] != "web", one["type"], one["number"], leaving
 
 
-def _live(tx: Tx, app: App) -> list[dict[str, Any]]:
-    entries = formations.of_app(tx, app.id)
-    releases_of: dict[int | None, tuple[Release | None, Image | None]] = {}
+def _live(tx: Tx, wish: Desired) -> list[dict[str, Any]]:
+    runs: dict[int | None, tuple[Release | None, Image | None]] = {}
     found = []
-    for instance in instances.live_of(tx, app.id):
+    for instance in instances.live_of(tx, wish.app.id):
         if instance.kind == "build" or (instance.kind == "run" and instance.state == "stopping"):
             continue  # an ended run waits for its reader
         number = instance.release_number
-        if number not in releases_of:
-            release = releases.get(tx, app.id, number) if number is not None else None
-            releases_of[number] = release, image_of(tx, release)
-        release, image = releases_of[number]
-        entry = _canary_entry(tx, app, release) if instance.canary else entries.get(instance.type)
+        if number not in runs:
+            release = releases.get(tx, wish.app.id, number) if number is not None else None
+            runs[number] = release, images.of(tx, release)
+        release, image = runs[number]
+        entry = _canary_entry(wish, release) if instance.canary else wish.formation.get(instance.type)
         found.append(_instance_json(tx, instance, image.processes if image else {}, entry))
     return found
 
 
-def _canary_entry(tx: Tx, app: App, release: Release | None) -> FormationEntry:
+def _canary_entry(wish: Desired, release: Release | None) -> FormationEntry:
     """What a canary of this release asks for, as if it were a process type."""
-    canary, web = canaries.of_app(tx, app.id), formations.of_app(tx, app.id).get(WEB)
-    runs = web is not None and web.quantity > 0 and not web.stopped
     limits = release.limits.get(WEB, {}) if release else {}
-    return FormationEntry(app.id, CANARY, canary.quantity if canary else 0, limits, stopped=not runs)
+    quantity = wish.canary.quantity if wish.canary else 0
+    return FormationEntry(wish.app.id, CANARY, quantity, limits, stopped=not wish.web_count)
 
 
 def _instance_json(
@@ -96,40 +96,33 @@ def _restarts(tx: Tx, instance: Instance) -> int:
     return sum(1 for i in slot if i.crashed and i.release_number == instance.release_number)
 
 
-def _vacant(tx: Tx, app: App) -> list[dict[str, Any]]:
+def _vacant(tx: Tx, wish: Desired) -> list[dict[str, Any]]:
     """Wanted places without an instance: stopped, crashed and waiting for the next try, or about to start."""
-    image: Image | None = image_of(tx, release_of(tx, app))
+    app, image, canary_image = wish.app, wish.image, wish.canary_image
     if image is None:
         return []
     taken = {i.name for i in instances.live_of(tx, app.id)}
     found = []
-    for type, entry in formations.of_app(tx, app.id).items():
-        if type == "release" or type not in image.processes:
-            continue
-        for number in range(1, entry.quantity + 1):
-            if f"{type}.{number}" in taken:
-                continue
+    for type, number in wish.places(image):
+        if f"{type}.{number}" not in taken:
             last = next(iter(instances.recent_of_slot(tx, app.id, type, number, 1)), None)
-            found.append(_vacant_json(app, app.release_number, entry, number, image.processes[type], last))
-    return found + _vacant_canary(tx, app, taken)
-
-
-def _vacant_canary(tx: Tx, app: App, taken: set[str]) -> list[dict[str, Any]]:
-    canary = canaries.of_app(tx, app.id)
-    release = releases.get(tx, app.id, canary.release_number) if canary else None
-    image = image_of(tx, release)
-    if canary is None or image is None:
-        return []
-    entry, found = _canary_entry(tx, app, release), []
-    for number in range(1, canary.quantity + 1):
-        if f"{CANARY}.{number}" not in taken:
+            entry, command = wish.formation[type], image.processes[type]
+            found.append(_vacant_json(app, wish.release, entry, number, command, last))
+    for type, number in wish.canary_places():
+        if canary_image is not None and f"{type}.{number}" not in taken:
             last = next(iter(instances.recent_of_slot(tx, app.id, WEB, number, 1, canary=True)), None)
-            found.append(_vacant_json(app, canary.release_number, entry, number, image.processes[WEB], last))
+            entry, command = _canary_entry(wish, wish.canary_release), canary_image.processes[WEB]
+            found.append(_vacant_json(app, wish.canary_release, entry, number, command, last))
     return found
 
 
 def _vacant_json(
-    app: App, release: int | None, entry: FormationEntry, number: int, command: str, last: Instance | None
+    app: App,
+    release: Release | None,
+    entry: FormationEntry,
+    number: int,
+    command: str,
+    last: Instance | None,
 ) -> dict[str, Any]:
     down = last is not None and last.crashed
     return {
@@ -140,7 +133,7 @@ def _vacant_json(
         "number": number,
         "state": "stopped" if entry.stopped else "crashed" if down else "starting",
         "since": last.state_at if last else app.created_at,
-        "release": release,
+        "release": release.number if release else None,
         "command": command,
         "address": None,
         "limits": limits_json(entry.limits),

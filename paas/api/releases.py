@@ -40,7 +40,7 @@ def show(app_name: str, number: str) -> dict[str, Any]:
         release = releases.get(tx, app.id, release_number(number))
         if release is None:
             raise NotFound(f"{app.name} has no release {number}.", "See: paas releases")
-        image = images.get(tx, app.id, release.image_digest) if release.image_digest else None
+        image = images.of(tx, release)
         names = sorted(configs.get(tx, app.id, release.config_number))
     return {
         **release_json(release, app.release_number),

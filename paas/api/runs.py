@@ -14,14 +14,13 @@ from paas.api.bodies import body, boolean, dict_of, fields, list_of, text, whole
 from paas.api.context import Context, context, spawner_errors
 from paas.api.relay import connect, relay, wants_upgrade
 from paas.api.seats import places
-from paas.api.shapes import image_of, release_of
 from paas.daemon import threads
 from paas.nouns.errors import BadInput, Conflict, NotFound, PaasError
 from paas.nouns.lifecycle import WrongTransition
 from paas.nouns.model import App, Instance
 from paas.nouns.names import ConfigName, config_value, shown
 from paas.runs.specs import run_spec
-from paas.store import configs, events, instances
+from paas.store import configs, events, images, instances, releases
 from runtime.spec import Terminal
 
 routes = Blueprint("runs", __name__)
@@ -77,8 +76,8 @@ def _start(
     """Row first, then the container; a start that fails ends the row."""
     base = where.block_base()
     with where.store.write() as tx:
-        release = release_of(tx, app)
-        image = image_of(tx, release)
+        release = releases.serving(tx, app)
+        image = images.of(tx, release)
         if release is None or image is None:
             raise Conflict(
                 f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main"

@@ -11,20 +11,9 @@ from paas.store import Tx, domains, formations, images, releases, users
 from runtime.spec import Limits
 
 
-def release_of(tx: Tx, app: App) -> Release | None:
-    """The serving release."""
-    return releases.get(tx, app.id, app.release_number) if app.release_number else None
-
-
-def image_of(tx: Tx, release: Release | None) -> Image | None:
-    if release is None or release.image_digest is None:
-        return None
-    return images.get(tx, release.app_id, release.image_digest)
-
-
 def app_json(tx: Tx, app: App, settings: Settings) -> dict[str, Any]:
     owner = users.by_id(tx, app.owner_id) if app.owner_id is not None else None
-    image = image_of(tx, release_of(tx, app))
+    image = images.of(tx, releases.serving(tx, app))
     return {
         "id": app.id,
         "name": app.name,

@@ -140,9 +140,9 @@ class Performer:
         """The rows a new instance is made of, read in the transaction that makes it; None if they are gone."""
         app = apps.by_id(tx, action.app_id)
         release = releases.get(tx, app.id, action.release_number) if app else None
-        if app is None or release is None or release.image_digest is None:
+        if app is None or release is None:
             return None
-        image = images.get(tx, app.id, release.image_digest)
+        image = images.of(tx, release)
         if image is None or action.type not in image.processes:
             return None
         return app, release, image, configs.get(tx, app.id, release.config_number)
@@ -304,10 +304,8 @@ class Performer:
         """What it was started with; empty when that is not known any more."""
         if "argv" in instance.detail:
             return " ".join(instance.detail["argv"])
-        if release is None or release.image_digest is None:
-            return ""
         with self._store.read() as tx:
-            image = images.get(tx, instance.app_id, release.image_digest)
+            image = images.of(tx, release)
         return image.processes.get(instance.type, "") if image else ""
 
     def _delete(self, instance: Instance) -> None:

@@ -11,9 +11,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from paas.converge.world import AppState, Facts, Slot
+from paas.converge.world import AppState, Facts
 from paas.nouns.errors import DeployFailed
 from paas.nouns.model import Instance
+from paas.runs.desired import Slot
 from paas.runs.specs import WEB
 
 BACKOFF_FIRST_S = 1.0

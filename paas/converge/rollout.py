@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paas.converge.plan import Advance, Plan, Start
-from paas.converge.world import AppState, Facts, Slot
+from paas.converge.world import AppState, Facts
 from paas.nouns.errors import Cancelled, DeployFailed
 from paas.nouns.model import Deployment, Instance
+from paas.runs.desired import Slot
 from paas.runs.specs import RELEASE_TYPE, WEB
 
 DRAIN_SHOWN_S = 2.0
@@ -207,7 +208,7 @@ def _has_web(state: AppState) -> bool:
 def _candidates(state: AppState) -> dict[Slot, Instance]:
     """The live instances of the deployment, by slot."""
     return {
-        (i.type, i.number): i
+        i.slot: i
         for i in state.tried
         if i.kind == "process" and i.ended_at is None and i.state in ("starting", "up")
     }

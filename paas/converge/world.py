@@ -10,38 +10,34 @@ from typing import Any
 from paas.converge.health import Answer
 from paas.front.table import AppRoutes
 from paas.nouns.errors import DeployFailed
-from paas.nouns.model import CANARY, App, Canary, Deployment, FormationEntry, Image, Instance, Release
-from paas.runs.specs import RELEASE_TYPE, WEB
+from paas.nouns.model import App, Deployment, Image, Instance, Release
+from paas.runs.desired import Desired, Slot
+from paas.runs.specs import WEB
 from paas.store import (
     Tx,
     apps,
     builds,
-    canaries,
     deployments,
+    desired,
     domains,
-    formations,
     images,
     instances,
     releases,
     routing,
 )
 
-Slot = tuple[str, int]
+RECENT = 12
+"""How many of a slot's newest instances decide about its restart: more crashes than lead to the longest delay."""
 
 
 @dataclass(frozen=True)
-class AppState:
-    """One app's rows. `image` and `release` are the serving ones, `new_*` those of the unfinished deployment,
-    `canary_*` those of the canary.
+class AppState(Desired):
+    """One app's rows: what should run, and what does. `new_*` are those of the unfinished deployment.
 
     `live` are instances that have not ended; `ended` the newest ended ones of wanted slots that have no live
     instance, newest first; `tried` all instances of the unfinished deployment.
     """
 
-    app: App
-    release: Release | None = None
-    image: Image | None = None
-    formation: Mapping[str, FormationEntry] = field(default_factory=dict)
     deployment: Deployment | None = None
     new_release: Release | None = None
     new_image: Image | None = None
@@ -50,31 +46,8 @@ class AppState:
     tried: tuple[Instance, ...] = ()
     hosts: tuple[str, ...] = ()
     routing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    canary: Canary | None = None
-    canary_release: Release | None = None
-    canary_image: Image | None = None
     began_at: float = 0.0
     """When what led to the unfinished deployment began: a push begins with its build."""
-
-    def wanted(self, image: Image | None) -> list[Slot]:
-        """The slots that should run of this image, `web` first."""
-        if image is None:
-            return []
-        slots = [
-            (kind, number)
-            for kind, entry in self.formation.items()
-            if kind in image.processes and kind != RELEASE_TYPE and not entry.stopped
-            for number in range(1, entry.quantity + 1)
-        ]
-        return sorted(slots, key=lambda slot: (slot[0] != WEB, slot))
-
-    def wanted_canary(self) -> list[Slot]:
-        """The slots that should run for the canary: none while web is stopped or scaled to 0."""
-        entry = self.formation.get(WEB)
-        if self.canary is None or self.canary_image is None or entry is None or entry.stopped:
-            return []
-        runs = entry.quantity > 0 and WEB in self.canary_image.processes
-        return [(CANARY, number) for number in range(1, self.canary.quantity + 1) if runs]
 
     def release_of(self, instance: Instance) -> tuple[Release, Image] | None:
         """What the instance runs, if it is among these rows."""
@@ -94,12 +67,11 @@ class AppState:
 
     def routes(self) -> AppRoutes:
         """The part that the router's table is made of."""
-        entry = self.formation.get(WEB)
-        has_web = entry is not None and not entry.stopped and self.image and WEB in self.image.processes
+        has_web = self.image is not None and WEB in self.image.processes
         return AppRoutes(
             app=self.app,
             hosts=self.hosts,
-            web=entry.quantity if entry is not None and has_web else 0,
+            web=self.web_count if has_web else 0,
             has_image=self.image is not None,
             booting=any(
                 i.type == WEB and i.state == "starting" and i.release_number == self.app.release_number
@@ -165,7 +137,7 @@ def read_world(tx: Tx, domain: str) -> list[AppState]:
     hosts: dict[str, list[str]] = {}
     for entry in domains.all(tx):
         hosts.setdefault(entry.app_id, []).append(entry.name)
-    settings, canary = routing.all(tx), canaries.all(tx)
+    settings = routing.all(tx)
     return [
         _app_state(
             tx,
@@ -174,7 +146,6 @@ def read_world(tx: Tx, domain: str) -> list[AppState]:
             unfinished.get(app.id),
             hosts=(f"{app.name}.{domain}", *hosts.get(app.id, [])),
             settings=settings.get(app.id, {}),
-            canary=canary.get(app.id),
         )
         for app in apps.all(tx)
     ]
@@ -188,37 +159,26 @@ def _app_state(
     *,
     hosts: tuple[str, ...],
     settings: routing.Routing,
-    canary: Canary | None,
 ) -> AppState:
-    release = None if app.release_number is None else releases.get(tx, app.id, app.release_number)
     new_release = releases.get(tx, app.id, deployment.release_number) if deployment else None
-    canary_release = releases.get(tx, app.id, canary.release_number) if canary else None
-    state = AppState(
-        app=app,
-        release=release,
-        image=_image(tx, release),
-        formation=formations.of_app(tx, app.id),
+    wish = desired.of_app(tx, app)
+    covered = {i.slot for i in live if i.kind == "process" and i.restart_token >= app.restart_token}
+    ended = {slot: _ended(tx, app, *slot) for slot in wish.wanted(wish.image) if slot not in covered}
+    for slot in wish.wanted_canary():
+        if slot not in covered:
+            ended[slot] = _ended(tx, app, WEB, slot[1], canary=True)
+    return AppState(
+        **vars(wish),
         deployment=deployment,
         new_release=new_release,
-        new_image=_image(tx, new_release),
+        new_image=images.of(tx, new_release),
         live=live,
+        ended=ended,
         tried=tuple(instances.of_deployment(tx, deployment.id)) if deployment else (),
         hosts=hosts,
         routing=settings,
-        canary=canary,
-        canary_release=canary_release,
-        canary_image=_image(tx, canary_release),
         began_at=_began_at(tx, deployment, new_release),
     )
-    covered = {i.slot for i in live if i.kind == "process" and i.restart_token >= app.restart_token}
-    ended = {
-        slot: _ended(tx, app, slot[0], slot[1]) for slot in state.wanted(state.image) if slot not in covered
-    } | {
-        slot: _ended(tx, app, WEB, slot[1], canary=True)
-        for slot in state.wanted_canary()
-        if slot not in covered
-    }
-    return AppState(**{**state.__dict__, "ended": ended})
 
 
 def _began_at(tx: Tx, deployment: Deployment | None, release: Release | None) -> float:
@@ -237,11 +197,5 @@ def _began_at(tx: Tx, deployment: Deployment | None, release: Release | None) ->
 
 
 def _ended(tx: Tx, app: App, type: str, number: int, *, canary: bool = False) -> tuple[Instance, ...]:
-    recent = instances.recent_of_slot(tx, app.id, type, number, 12, canary=canary)
+    recent = instances.recent_of_slot(tx, app.id, type, number, RECENT, canary=canary)
     return tuple(i for i in recent if i.ended_at is not None)
-
-
-def _image(tx: Tx, release: Release | None) -> Image | None:
-    if release is None or release.image_digest is None:
-        return None
-    return images.get(tx, release.app_id, release.image_digest)

@@ -26,7 +26,6 @@ class App:
     deploy_branch: str
     stack: str
     release_number: int | None
-    config_number: int
     restart_token: int
     destroying: bool
     created_at: float

@@ -13,7 +13,7 @@ from paas.nouns.names import CANARY_SHARE
 from paas.release.deployment import change_line, holder_sentence
 from paas.release.release import Change, next_release, rollback_target
 from paas.runs.specs import WEB
-from paas.store import Store, Tx, apps, canaries, deployments, events, formations, images, instances, releases
+from paas.store import Store, Tx, apps, canaries, deployments, desired, events, images, instances
 
 FOLLOW_S = 120.0
 POLL_S = 0.03
@@ -68,15 +68,11 @@ def check_beside(tx: Tx, app_id: str) -> Release:
             f"v{before.release_number} is the canary of {app.name} already.",
             "See: paas canary:promote, paas canary:stop",
         )
-    serving = None if app.release_number is None else releases.get(tx, app.id, app.release_number)
-    if serving is None or serving.image_digest is None or not _has_web(tx, app.id):
+    wish = desired.of_app(tx, app)
+    serving = wish.release
+    if serving is None or serving.image_digest is None or not wish.web_count:
         raise Conflict(f"{app.name} runs no web process.", "A canary runs beside one: paas scale web=1")
     return serving
-
-
-def _has_web(tx: Tx, app_id: str) -> bool:
-    web = formations.of_app(tx, app_id).get(WEB)
-    return web is not None and web.quantity > 0 and not web.stopped
 
 
 def _check_web(tx: Tx, app: App, target: Release, serving: Release) -> None:
@@ -90,7 +86,7 @@ def _check_web(tx: Tx, app: App, target: Release, serving: Release) -> None:
 
 
 def _processes(tx: Tx, release: Release) -> dict[str, str]:
-    image = images.get(tx, release.app_id, release.image_digest or "")
+    image = images.of(tx, release)
     return image.processes if image else {}
 
 
@@ -140,10 +136,11 @@ def follow(
     known: dict[int, str] = {}
     while not cancelled():
         with store.read() as tx:
-            app, now = apps.by_id(tx, canary.app_id), canaries.of_app(tx, canary.app_id)
+            app = apps.by_id(tx, canary.app_id)
+            wish = desired.of_app(tx, app) if app is not None else None
+            now = wish.canary if wish is not None else None
             rows = _rows(tx, now, since) if now is not None else []
-            wanted = now.quantity if now is not None and _has_web(tx, canary.app_id) else 0
-        if app is None or not _is(now, canary):
+        if app is None or wish is None or not _is(now, canary):
             raise DeployFailed("The canary was ended meanwhile.", "See: paas releases", cause="canary ended")
         for row in rows:
             if row.crashed and row.healthy_at is None:
@@ -153,7 +150,7 @@ def follow(
             if line:
                 yield line
         up = {i.number for i in rows if i.state == "up" and i.restart_token >= app.restart_token}
-        if up >= set(range(1, wanted + 1)):
+        if up >= {number for _, number in wish.wanted_canary()}:
             return
         if time.monotonic() > deadline:
             raise DeployFailed(f"The canary did not come up within {FOLLOW_S:.0f} s.", "See: paas ps")

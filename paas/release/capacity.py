@@ -68,7 +68,5 @@ def _promised(tx: Tx, app: App, numbers: tuple[int | None, ...], canary: Canary 
 
 
 def _types(tx: Tx, app_id: str, number: int | None) -> tuple[str, ...]:
-    release = None if number is None else releases.get(tx, app_id, number)
-    digest = release.image_digest if release is not None else None
-    image = None if digest is None else images.get(tx, app_id, digest)
+    image = images.of(tx, None if number is None else releases.get(tx, app_id, number))
     return () if image is None else tuple(image.processes)

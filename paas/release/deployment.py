@@ -17,9 +17,9 @@ from paas.store import (
     Tx,
     apps,
     deployments,
+    desired,
     events,
     formations,
-    images,
     instances,
     releases,
 )
@@ -115,13 +115,6 @@ def _without_repetition(error: PaasError, told: Collection[str]) -> PaasError:
     return error
 
 
-def cancel(store: Store, poke: Callable[[], None], deployment_id: int) -> None:
-    """Ask for the deployment to be given up; after the commit point this changes nothing."""
-    with store.write() as tx:
-        deployments.request_cancel(tx, deployment_id)
-    poke()
-
-
 def follow_formation(
     store: Store,
     app_id: str,
@@ -211,28 +204,21 @@ def _missing(tx: Tx, app_id: str, types: Collection[str]) -> list[str]:
     app = apps.by_id(tx, app_id)
     if app is None or app.release_number is None:
         return []
-    release = releases.get(tx, app_id, app.release_number)
-    image = images.get(tx, app_id, release.image_digest) if release and release.image_digest else None
-    processes = image.processes if image else {}
-    wanted = {
-        (entry.type, number)
-        for entry in formations.of_app(tx, app_id).values()
-        if entry.type in types and entry.type in processes and not entry.stopped
-        for number in range(1, entry.quantity + 1)
-    }
+    wish = desired.of_app(tx, app)
+    wanted = {slot for slot in wish.wanted(wish.image) if slot[0] in types}
     live = [
         i for i in instances.live_of(tx, app_id) if i.kind == "process" and i.type in types and not i.canary
     ]
     up = {
-        (i.type, i.number)
+        i.slot
         for i in live
         if i.state == "up" and i.restart_token >= app.restart_token and i.release_number == app.release_number
     }
     stale = {
-        (i.type, i.number)
+        i.slot
         for i in live
         if (i.state == "up" and i.restart_token < app.restart_token)
-        or (i.state in ("starting", "up") and (i.type, i.number) not in wanted)
+        or (i.state in ("starting", "up") and i.slot not in wanted)
     }
     return [f"{kind}.{number}" for kind, number in sorted((wanted - up) | stale)]
 
@@ -256,7 +242,7 @@ def _open(
     app = apps.by_id(tx, app_id)
     if app is None or app.destroying:
         raise NotFound("This app does not exist any more.")
-    base = None if app.release_number is None else releases.get(tx, app_id, app.release_number)
+    base = releases.serving(tx, app)
     tried = promoted(tx, app, change)
     release = tried or next_release(tx, app, base, change, actor=actor, description=description)
     if release.image_digest is None:

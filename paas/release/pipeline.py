@@ -199,10 +199,8 @@ def _build(
 
 def _standing(tx: Tx, app: App) -> tuple[dict[str, str], bool]:
     """The config vars that the new release will have, and whether it is the first with an image."""
-    serving = None if app.release_number is None else releases.get(tx, app.id, app.release_number)
-    number = serving.config_number if serving else app.config_number
-    config = dict(configs.get(tx, app.id, number)) if number else {}
-    return config, serving is None or serving.image_digest is None
+    serving = releases.serving(tx, app)
+    return configs.of(tx, serving), serving is None or serving.image_digest is None
 
 
 def _release(

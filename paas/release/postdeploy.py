@@ -69,7 +69,7 @@ def _run(
 
 def _spec(tx: Tx, app: App, row: Instance, number: int, script: str, block_base: int) -> ContainerSpec:
     release = releases.get(tx, app.id, number)
-    image = images.get(tx, app.id, release.image_digest or "") if release else None
+    image = images.of(tx, release)
     if release is None or image is None:
         raise PaasError(f"Release v{number} is gone.")
     config = configs.get(tx, app.id, release.config_number)

@@ -11,7 +11,7 @@ from paas.nouns.names import check_config
 from paas.nouns.units import shown_memory
 from paas.release.capacity import machine_bytes
 from paas.runs.specs import RELEASE_TYPE
-from paas.store import Tx, apps, canaries, configs, events, formations, images, releases
+from paas.store import Tx, canaries, configs, events, formations, images, releases
 
 CHANGES, CHANGES_S = 120, 60.0
 """So many releases an app may have in so many seconds before one is refused that no push makes."""
@@ -53,7 +53,7 @@ def rollback_target(tx: Tx, app: App, number: int | None) -> Release:
         release = max(older, key=lambda r: r.number)
     if release.state != "succeeded":
         raise BadInput(f"v{release.number} never ran ({release.state}).", "Choose a succeeded release.")
-    if release.image_digest is None or images.get(tx, app.id, release.image_digest) is None:
+    if images.of(tx, release) is None:
         raise BadInput(
             f"The image of v{release.number} is no longer kept.",
             "Push the commit again, or choose a newer one.",
@@ -73,7 +73,7 @@ def next_release(
     if change.image_digest is None:
         _check_rate(tx, app)
     image_digest, commit = change.image_digest, change.commit
-    config_number = base.config_number if base else app.config_number
+    config_number = base.config_number if base else 0
     limits = change.limits
     if change.rollback_to is not None:
         target = rollback_target(tx, app, change.rollback_to)
@@ -128,10 +128,8 @@ def _check_rate(tx: Tx, app: App) -> None:
 def _config(tx: Tx, app: App, number: int, change: Change) -> int:
     """The number of the configuration the release gets; a changed one is written as the next number."""
     if not change.set_vars and not change.unset_vars:
-        if number != app.config_number:
-            apps.set_config(tx, app.id, number)
         return number
-    values = dict(configs.get(tx, app.id, number)) if number else {}
+    values = configs.get(tx, app.id, number)
     for name in change.unset_vars:
         values.pop(name, None)
     values.update(change.set_vars)

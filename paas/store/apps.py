@@ -17,14 +17,14 @@ FORMER_NAME_S = 30 * DAY_S
 """So long somebody who uses the old name of an app is told the new one."""
 
 _COLUMNS = (
-    "id, name, owner_id, range_index, deploy_branch, stack, release_number, config_number, restart_token,"
+    "id, name, owner_id, range_index, deploy_branch, stack, release_number, restart_token,"
     " destroying, created_at"
 )
 
 
 def _app(row: tuple[Any, ...]) -> App:
     fields = list(row)
-    fields[9] = bool(row[9])
+    fields[8] = bool(row[8])
     return App(*fields)
 
 
@@ -105,10 +105,6 @@ def by_former_name(tx: Tx, name: str) -> App | None:
 def set_release(tx: Tx, app_id: str, number: int) -> None:
     """The release that serves from now on."""
     tx.execute("UPDATE app SET release_number = ? WHERE id = ?", (number, app_id))
-
-
-def set_config(tx: Tx, app_id: str, number: int) -> None:
-    tx.execute("UPDATE app SET config_number = ? WHERE id = ?", (number, app_id))
 
 
 def set_branch(tx: Tx, app_id: str, branch: str) -> None:

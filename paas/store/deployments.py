@@ -56,13 +56,6 @@ def unfinished_of(tx: Tx, app_id: str) -> Deployment | None:
     return _deployment(row) if row else None
 
 
-def latest_of(tx: Tx, app_id: str) -> Deployment | None:
-    row = tx.execute(
-        f"SELECT {_COLUMNS} FROM deployment WHERE app_id = ? ORDER BY id DESC LIMIT 1", (app_id,)
-    ).fetchone()
-    return _deployment(row) if row else None
-
-
 def newest_push(tx: Tx, app_id: str) -> Deployment | None:
     row = tx.execute(
         f"SELECT {_COLUMNS} FROM deployment WHERE app_id = ? AND push = 1 ORDER BY id DESC LIMIT 1", (app_id,)
@@ -104,11 +97,9 @@ def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) ->
 
 
 def _give_back(tx: Tx, app_id: str) -> None:
-    """After a failure the desired configuration and limits are those of the release that serves on, and of process
-    types that have never served nothing is left: the app has what it had before."""
-    app = apps.get(tx, app_id)
-    serving = None if app.release_number is None else releases.get(tx, app_id, app.release_number)
-    apps.set_config(tx, app_id, serving.config_number if serving else 0)
+    """After a failure the limits are those of the release that still serves, and process types that never served are
+    forgotten: the app has what it had before."""
+    serving = releases.serving(tx, apps.get(tx, app_id))
     formations.forget_unserved(tx, app_id)
     for entry in formations.of_app(tx, app_id).values():
         limits = serving.limits.get(entry.type, {}) if serving else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from paas.nouns.model import Image
+from paas.nouns.model import Image, Release
 from paas.store.database import Tx, now
 
 _COLUMNS = "app_id, digest, layers, env, processes, manifest, stack, size_bytes"
@@ -43,6 +43,13 @@ def get(tx: Tx, app_id: str, digest: str) -> Image | None:
         f"SELECT {_COLUMNS} FROM image WHERE app_id = ? AND digest = ?", (app_id, digest)
     ).fetchone()
     return _image(row) if row else None
+
+
+def of(tx: Tx, release: Release | None) -> Image | None:
+    """What the release runs; None before the first push, and when the image is no longer kept."""
+    if release is None or release.image_digest is None:
+        return None
+    return get(tx, release.app_id, release.image_digest)
 
 
 def of_app(tx: Tx, app_id: str) -> list[Image]:

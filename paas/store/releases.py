@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from paas.nouns.model import Release
+from paas.nouns.model import App, Release
 from paas.store.database import Tx, now, one
 
 CONFIGS_SHOWN = 10
@@ -65,6 +65,11 @@ def get(tx: Tx, app_id: str, number: int) -> Release | None:
         f"SELECT {_COLUMNS} FROM release WHERE app_id = ? AND number = ?", (app_id, number)
     ).fetchone()
     return _release(row) if row else None
+
+
+def serving(tx: Tx, app: App) -> Release | None:
+    """The release that serves; before the first push the one that holds the config vars, if there is one."""
+    return None if app.release_number is None else get(tx, app.id, app.release_number)
 
 
 def of_app(tx: Tx, app_id: str, limit: int = 1000) -> list[Release]:

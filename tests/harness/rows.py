@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.api import Api
+from harness.nouns import make_image
 from harness.platform import wait_for
-from paas.nouns.model import Image
 from paas.store import apps, deployments, images, releases
 
 
@@ -19,7 +19,9 @@ def deployed(api: Api, name: str, **processes: str) -> str:
     """Give the app a serving release, as converge would have; its id."""
     app = app_of(api, name)
     with api.store.write() as tx:
-        image = Image(app.id, "sha256:1", ("sha256:" + "a" * 64,), {}, processes, {}, "debian-12", 5)
+        image = make_image(
+            app_id=app.id, digest="sha256:1", layers=("sha256:" + "a" * 64,), processes=processes
+        )
         images.add(tx, image)
         release = releases.create(
             tx, app.id, image_digest=image.digest, config_number=0, limits={}, description="Deploy 1234567",

@@ -6,27 +6,25 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from harness.nouns import make_app, make_deployment, make_image, make_instance, make_release
 
 from paas.converge.plan import Drain, Reap, Start, Stop, Timeouts, plan_app
 from paas.converge.rollout import next_step
 from paas.converge.world import AppState, Facts
 from paas.front.table import route_table
-from paas.nouns.model import App, Canary, Deployment, FormationEntry, Image, Instance, Release
+from paas.nouns.model import Canary, Deployment, FormationEntry, Instance, Release
 
-APP = App("a1", "hello", None, 1, "main", "debian-12", 5, 0, 0, False, 0.0)
-IMAGE = Image("a1", "sha256:i", (), {}, {"web": "serve", "worker": "work"}, {}, "debian-12", 1)
+APP = make_app(release_number=5)
+IMAGE = make_image(processes={"web": "serve", "worker": "work"})
 
 
 def release(number: int, config: int = 0) -> Release:
-    return Release("a1", number, "sha256:i", config, {}, "Deploy", None, "me", "succeeded", "", 0.0)
+    return make_release(number, config_number=config)
 
 
 def web(id: int, number: int = 1, release: int = 5, **changes: Any) -> Instance:
-    plain = Instance(
-        id, "a1", "process", "web", number, release, None, 0, "up", {}, f"10.0.0.{id}", 5000, 0.0, 0.0, 1.0,
-        None, "", None,
-    )  # fmt: skip
-    return replace(plain, **changes)
+    plain = {"number": number, "release_number": release, "address": f"10.0.0.{id}"}
+    return make_instance(id, **{**plain, **changes})
 
 
 def canary(id: int, number: int = 1, release: int = 3, **changes: Any) -> Instance:
@@ -128,7 +126,7 @@ def test_destroying_takes_the_canary_with_it() -> None:
 
 
 def deployment(step: str) -> Deployment:
-    return Deployment(7, "a1", 6, 5, False, step, False, None, 0.0, 0.0, None)
+    return make_deployment(step, release_number=6, from_release=5, push=False)
 
 
 def test_a_canary_goes_on_until_a_deployment_has_switched() -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 import apsw
 import pytest
 from harness.fake_runtime import FakeSpawner
+from harness.nouns import make_image
 
 from paas.converge import collect
 from paas.converge.collect import Collector, orphaned_builds
 from paas.converge.prune import kept_releases
 from paas.front import files
 from paas.nouns.certificates import Certificate
-from paas.nouns.model import App, Image, Release
+from paas.nouns.model import App, Release
 from paas.nouns.settings import load
 from paas.store import Store, apps, builds, certificates, images, instances, layer_keys, releases, routing
 from runtime.client import StoredLayer
@@ -76,7 +77,7 @@ class Home:
             build = builds.start(
                 tx, self.app.id, commit="c", tree="t", actor="me", holder=str(this_process())
             )
-            image = Image(self.app.id, manifest, layers, {}, {"web": "x"}, {}, "debian-12", 1)
+            image = make_image(app_id=self.app.id, digest=manifest, layers=layers, processes={"web": "x"})
             images.add(tx, image)
             layer_keys.put(tx, f"key-{name}", layers[1], 1)
             builds.finish(tx, self.app.id, build.number, "succeeded", image_digest=image.digest)
@@ -156,7 +157,10 @@ def test_an_image_that_waits_for_its_release_stays(home: Home) -> None:
     with home.store.write() as tx:
         build = builds.start(tx, home.app.id, commit="c", tree="t", actor="me", holder=str(this_process()))
         images.add(
-            tx, Image(home.app.id, digest("new"), (digest("base"),), {}, {"web": "x"}, {}, "debian-12", 1)
+            tx,
+            make_image(
+                app_id=home.app.id, digest=digest("new"), layers=(digest("base"),), processes={"web": "x"}
+            ),
         )
         builds.finish(tx, home.app.id, build.number, "succeeded", image_digest=digest("new"))
     home.collect()

@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 from harness.fake_runtime import FakeSpawner
+from harness.nouns import make_image
 
 from paas.converge.health import Answer
 from paas.converge.loop import Loop
 from paas.converge.probe import Outcome
 from paas.converge.routers import Routers
-from paas.nouns.model import App, Deployment, Image, Instance
+from paas.nouns.model import App, Deployment, Instance
 from paas.nouns.settings import Settings, load
 from paas.release.deployment import open_deployment
 from paas.release.release import Change
-from paas.store import Store, Tx, apps, deployments, formations, images, instances, releases
+from paas.store import Store, Tx, apps, configs, deployments, formations, images, instances, releases
 from runtime.home import Layout
 
 PROCESSES = {"web": "serve", "worker": "work", "release": "migrate"}
@@ -60,7 +61,7 @@ class World:
         named = processes or {k: v for k, v in PROCESSES.items() if k != "release" or release}
         digest = f"sha256:{self.images:064x}"
         with self.store.write() as tx:
-            images.add(tx, Image(self.app.id, digest, (digest,), {}, named, {}, "debian-12", 1))
+            images.add(tx, make_image(app_id=self.app.id, digest=digest, layers=(digest,), processes=named))
         _, deployment = open_deployment(
             self.store,
             lambda: None,
@@ -189,7 +190,7 @@ def test_a_failed_boot_leaves_the_old_release_and_its_configuration(world: World
     world.look(lambda: world.live() == old)
     release = world.read(lambda tx: releases.get(tx, world.app.id, 2))
     assert (release.state, release.cause) == ("failed", "exited with status 3")
-    assert world.fresh_app().config_number == 0
+    assert world.read(lambda tx: configs.of(tx, releases.serving(tx, world.fresh_app()))) == {}
     assert world.read(lambda tx: formations.of_app(tx, world.app.id))["web"].limits == {}
 
 

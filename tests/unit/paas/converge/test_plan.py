@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from harness.nouns import make_app, make_deployment, make_formation, make_image, make_instance, make_release
 
 from paas.converge.health import Answer
 from paas.converge.plan import (
@@ -21,23 +22,11 @@ from paas.converge.plan import (
     restart_delay_s,
 )
 from paas.converge.world import AppState, Facts
-from paas.nouns.model import App, Deployment, FormationEntry, Image, Instance, Release
+from paas.nouns.model import FormationEntry, Instance
 
-APP = App("a1", "hello", None, 1, "main", "debian-12", 1, 0, 0, False, 0.0)
-IMAGE = Image(
-    "a1", "sha256:i", (), {}, {"web": "serve", "worker": "work", "release": "migrate"}, {}, "debian-12", 1
-)
-
-
-def release(number: int, state: str = "succeeded") -> Release:
-    return Release("a1", number, "sha256:i", 0, {}, "Deploy", None, "me", state, "", 0.0)
-
-
-def instance(id: int, **changes: Any) -> Instance:
-    plain = Instance(
-        id, "a1", "process", "web", 1, 1, None, 0, "up", {}, "10.0.0.1", 5000, 0.0, 0.0, 1.0, None, "", None
-    )
-    return replace(plain, **changes)
+APP = make_app()
+IMAGE = make_image(processes={"web": "serve", "worker": "work", "release": "migrate"})
+release, instance, formation = make_release, make_instance, make_formation
 
 
 def ended(
@@ -45,10 +34,6 @@ def ended(
 ) -> Instance:
     healthy = None if up_s is None else at - up_s
     return instance(id, state="ended", ended_at=at, healthy_at=healthy, cause=cause, **changes)
-
-
-def formation(**counts: int) -> dict[str, FormationEntry]:
-    return {kind: FormationEntry("a1", kind, count) for kind, count in counts.items()}
 
 
 def state(*live: Instance, **changes: Any) -> AppState:
@@ -217,9 +202,11 @@ def test_instances_of_an_old_release_leave() -> None:
 
 
 def test_candidates_of_an_unfinished_deployment_stay_and_those_of_a_failed_one_leave() -> None:
-    deployment = Deployment(7, "a1", 2, 1, False, "starting", False, None, 0.0, 0.0, None)
+    deployment = make_deployment("starting", push=False)
     old, candidate = instance(1), instance(2, release_number=2, deployment_id=7, state="starting")
-    of = state(old, candidate, deployment=deployment, new_release=release(2, "pending"), new_image=IMAGE)
+    of = state(
+        old, candidate, deployment=deployment, new_release=release(2, state="pending"), new_image=IMAGE
+    )
     assert actions(of, facts(old, candidate)) == []
     assert actions(state(old, candidate), facts(old, candidate)) == [Stop(2)]
 

@@ -3,46 +3,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from harness.nouns import make_app, make_deployment, make_image, make_instance, make_release
+
 from paas.converge.plan import Advance, Start
 from paas.converge.rollout import Traffic, next_step
 from paas.converge.world import AppState, Facts
-from paas.nouns.model import App, Deployment, FormationEntry, Image, Instance, Release
+from paas.nouns.model import Deployment, FormationEntry, Instance
 
-APP = App("a1", "hello", None, 1, "main", "debian-12", 1, 0, 0, False, 0.0)
-IMAGE = Image("a1", "sha256:i", (), {}, {"web": "serve", "release": "migrate"}, {}, "debian-12", 1)
+APP = make_app()
+IMAGE = make_image(processes={"web": "serve", "release": "migrate"})
+release = make_release
 FAILURE = {"code": "deploy_failed", "message": "web.1 exited", "cause": "exited with status 1"}
 
 
-def release(number: int, state: str = "succeeded") -> Release:
-    return Release("a1", number, "sha256:i", 0, {}, "Deploy", None, "me", state, "", 0.0)
-
-
 def deployment(state: str, **changes: Any) -> Deployment:
-    return replace(Deployment(7, "a1", 2, 1, True, state, False, None, 100.0, 100.0, None), **changes)
+    return make_deployment(state, **{"created_at": 100.0, "step_at": 100.0, **changes})
 
 
 def candidate(id: int, number: int = 1, **changes: Any) -> Instance:
-    plain = Instance(
-        id,
-        "a1",
-        "process",
-        "web",
-        number,
-        2,
-        7,
-        0,
-        "starting",
-        {},
-        "10.0.0.1",
-        5000,
-        0,
-        0,
-        None,
-        None,
-        "",
-        None,
-    )
-    return replace(plain, **changes)
+    """An instance of the release that is being deployed."""
+    plain = {"release_number": 2, "deployment_id": 7, "state": "starting", "healthy_at": None}
+    return make_instance(id, number=number, **{**plain, **changes})
 
 
 def step(now_in: str, *tried: Instance, **changes: Any) -> list[Any]:
@@ -56,7 +37,7 @@ def step(now_in: str, *tried: Instance, **changes: Any) -> list[Any]:
         formation=changes.pop("formation", None)
         or {"web": FormationEntry("a1", "web", changes.pop("web", 2))},
         deployment=changes.pop("deployment", deployment(now_in)),
-        new_release=release(2, "pending"),
+        new_release=release(2, state="pending"),
         new_image=changes.pop("new_image", IMAGE),
         live=live,
         tried=tried,

@@ -4,39 +4,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from harness.nouns import make_app, make_deployment, make_instance
 
 from paas.front.table import AppRoutes, route_table
-from paas.nouns.model import App, Deployment, Instance
+from paas.nouns.model import Instance
 
-APP = App("a1", "hello", None, 1, "main", "debian-12", 1, 0, 0, False, 0.0)
+APP = make_app()
 
 
 def instance(id: int, release: int = 1, state: str = "up", **changes: Any) -> Instance:
-    plain = Instance(
-        id,
-        "a1",
-        "process",
-        "web",
-        id,
-        release,
-        None,
-        0,
-        state,
-        {},
-        f"10.0.0.{id}",
-        5000,
-        0,
-        0,
-        None,
-        None,
-        "",
-        None,
-    )
-    return replace(plain, **changes)
+    plain = {"number": id, "release_number": release, "state": state, "address": f"10.0.0.{id}"}
+    return make_instance(id, **{**plain, "healthy_at": None, **changes})
 
 
-def deployment(state: str) -> Deployment:
-    return Deployment(7, "a1", 2, 1, True, state, False, None, 0.0, 0.0, None)
+deployment = make_deployment
 
 
 def view(*instances: Instance, **changes: Any) -> AppRoutes:

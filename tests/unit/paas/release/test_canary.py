@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.nouns import make_image
 
 from paas.converge.prune import kept_releases
 from paas.nouns.errors import BadInput, Conflict, DeployFailed, NotFound, PaasError
-from paas.nouns.model import App, Canary, Image
+from paas.nouns.model import App, Canary
 from paas.release.canary import begin, begin_pushed, check_beside, come_up, follow
 from paas.release.deployment import open_deployment, restart
 from paas.release.release import Change
@@ -37,7 +38,7 @@ class Shop:
     def release(self, digest: str, *, state: str = "succeeded", **processes: str) -> int:
         with self.store.write() as tx:
             named = processes or {"web": "serve"}
-            images.add(tx, Image(self.id, digest, (), {}, named, {}, "debian-12", 1))
+            images.add(tx, make_image(app_id=self.id, digest=digest, layers=(), processes=named))
             formations.ensure(tx, self.id, "web", 1)
             made = releases.create(
                 tx, self.id, image_digest=digest, config_number=0, limits={}, description="Deploy", commit=None,
@@ -59,7 +60,10 @@ class Shop:
     def push(self, digest: str = "sha256:p") -> Canary:
         """As `git push -o canary=25` does, after the build."""
         with self.store.write() as tx:
-            images.add(tx, Image(self.id, digest, (), {}, {"web": "serve", "job": "x"}, {}, "debian-12", 1))
+            images.add(
+                tx,
+                make_image(app_id=self.id, digest=digest, layers=(), processes={"web": "serve", "job": "x"}),
+            )
             change = Change(image_digest=digest, commit="c" * 40, beside=True)
             _, canary = begin_pushed(
                 tx, apps.get(tx, self.id), change, share=25, actor="me", description="Deploy"

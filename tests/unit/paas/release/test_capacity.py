@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.nouns import make_image
 
 from paas.nouns.errors import BadInput
-from paas.nouns.model import App, Image
+from paas.nouns.model import App
 from paas.nouns.settings import load
 from paas.release import capacity
 from paas.release.canary import begin_pushed
@@ -41,7 +42,7 @@ class Town:
         digest = f"sha256:{number:064x}"
         processes = {"web": "x", "worker": "y", "release": "z"}
         with self.store.write() as tx:
-            images.add(tx, Image(app.id, digest, (digest,), {}, processes, {}, "debian-12", 1))
+            images.add(tx, make_image(app_id=app.id, digest=digest, layers=(digest,), processes=processes))
         return digest
 
     def limit(self, app: App, gibibytes: int, type: str = "web") -> None:

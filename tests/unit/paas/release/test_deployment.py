@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.nouns import make_image
 
 from paas.converge.world import read_world
 from paas.nouns.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound
-from paas.nouns.model import App, Deployment, Image, Release
-from paas.release.deployment import cancel, follow, open_deployment, restart
+from paas.nouns.model import App, Deployment, Release
+from paas.release.deployment import follow, open_deployment, restart
 from paas.release.release import Change, rollback_target
 from paas.store import Store, apps, builds, configs, deployments, formations, images, instances, releases
 from paas.store.releases import CONFIGS_SHOWN
@@ -32,8 +33,12 @@ class Shop:
     def image(self, number: int, manifest: dict[str, Any] | None = None, **processes: str) -> str:
         digest = f"sha256:{number:064x}"
         with self.store.write() as tx:
-            made = Image(
-                self.app.id, digest, (digest,), {}, processes or {"web": "x"}, manifest or {}, "debian-12", 1
+            made = make_image(
+                app_id=self.app.id,
+                digest=digest,
+                layers=(digest,),
+                processes=processes or {"web": "x"},
+                manifest=manifest or {},
             )
             images.add(tx, made)
         return digest
@@ -58,7 +63,7 @@ class Shop:
 
     def vars(self) -> dict[str, str]:
         with self.store.read() as tx:
-            return configs.get(tx, self.app.id, apps.get(tx, self.app.id).config_number)
+            return configs.of(tx, releases.serving(tx, apps.get(tx, self.app.id)))
 
 
 @pytest.fixture
@@ -283,7 +288,8 @@ def test_a_cancel_after_the_end_changes_nothing(shop: Shop) -> None:
     _, deployment = shop.open(Change(image_digest=shop.image(1)))
     shop.finish(deployment)
     assert deployment is not None
-    cancel(shop.store, shop.poke, deployment.id)
+    with shop.store.write() as tx:
+        deployments.request_cancel(tx, deployment.id)
     assert list(follow(shop.store, deployment.id)) == []
 
 

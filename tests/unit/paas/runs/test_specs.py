@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from harness.nouns import make_app, make_image, make_instance, make_release
 
-from paas.nouns.model import App, Image, Instance, Release
 from paas.nouns.names import RESERVED_CONFIG
 from paas.runs.specs import (
     environment,
@@ -20,21 +20,31 @@ from paas.runs.specs import (
 )
 from runtime.spec import MIB, ContainerSpec, Limits, Terminal
 
-APP = App("a1", "hello", None, 3, "main", "debian-12", 1, 0, 0, False, 0.0)
-IMAGE = Image(
-    "a1",
-    "sha256:" + "1" * 64,
-    ("sha256:" + "2" * 64, "sha256:" + "3" * 64),
-    {"PATH": "/app/.venv/bin:/usr/bin", "HOME": "/app"},
-    {"web": "gunicorn app:app", "Clock_1": "tick", "release": "migrate"},
-    {},
-    "debian-12",
-    1,
+APP = make_app(range_index=3)
+IMAGE = make_image(
+    digest="sha256:" + "1" * 64,
+    layers=("sha256:" + "2" * 64, "sha256:" + "3" * 64),
+    env={"PATH": "/app/.venv/bin:/usr/bin", "HOME": "/app"},
+    processes={"web": "gunicorn app:app", "Clock_1": "tick", "release": "migrate"},
 )
-RELEASE = Release(
-    "a1", 7, IMAGE.digest, 1, {"web": {"memory_bytes": 256 * MIB}}, "Deploy", "c" * 40, "me", "pending", "", 0
+RELEASE = make_release(
+    7,
+    image_digest=IMAGE.digest,
+    config_number=1,
+    limits={"web": {"memory_bytes": 256 * MIB}},
+    commit="c" * 40,
+    state="pending",
 )
-WEB = Instance(91, "a1", "process", "web", 2, 7, 1, 0, "starting", {}, None, None, 0, 0, None, None, "", None)
+WEB = make_instance(
+    91,
+    number=2,
+    release_number=7,
+    deployment_id=1,
+    state="starting",
+    address=None,
+    port=None,
+    healthy_at=None,
+)
 BASE = 1_000 * 65536
 
 

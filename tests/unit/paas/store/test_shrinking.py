@@ -53,8 +53,7 @@ def test_a_number_of_a_config_is_never_used_again(store: Store, app: App) -> Non
     with store.write() as tx:
         for number in range(1, 4):
             assert configs.put(tx, app.id, {"A": str(number)}) == number
-        apps.set_config(tx, app.id, 1)
-        configs.prune(tx, app.id, ())
+        configs.prune(tx, app.id, {1})
         assert [number for number in range(1, 4) if configs.kept(tx, app.id, number)] == [1, 3]
         assert configs.put(tx, app.id, {}) == 4
 
