@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from runtime.spawner.loop import readable
+from runtime.kernel.poll import readable
 
 QUICK_DEATH_S = 2.0
 FIRST_DELAY_S = 0.1

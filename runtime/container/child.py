@@ -25,8 +25,8 @@ from runtime.container.mounts import Root, perform
 from runtime.container.rootfs import Plan
 from runtime.kernel import caps
 from runtime.kernel import syscalls as sc
+from runtime.kernel.poll import readable
 from runtime.net.network import Endpoint, configure
-from runtime.spawner.loop import readable
 from runtime.spec import ContainerSpec
 
 READY, GO, TERMINAL = b"r", b"g", b"t"

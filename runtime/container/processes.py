@@ -13,8 +13,7 @@ import time
 from types import FrameType
 
 from runtime.cgroup import Group
-from runtime.kernel.process import signal_pidfd
-from runtime.spawner.signals import signal_all
+from runtime.kernel.process import signal_all, signal_pidfd
 
 STOPPING = signal.SIGTERM
 """What the spawner sends to the shim before it asks the container's processes to end."""
@@ -47,7 +46,7 @@ class Processes:
         if number in _ENDING:
             self._stopping = True
             self._grace_s = GRACE_S
-            signal_all(self._group.pids, self._pid, number)
+            signal_all(self._group.pids, number, but=self._pid)
         else:
             signal_pidfd(self.pidfd, number)
 

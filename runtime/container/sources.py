@@ -10,15 +10,12 @@ import os
 import stat
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from runtime.container.engine import Engine
 from runtime.container.mounts import Bind
 from runtime.home import Layout
 from runtime.kernel import syscalls as sc
 from runtime.spec import ContainerSpec, Mount
-
-if TYPE_CHECKING:
-    from runtime.container.create import Platform
 
 TRASH = ".trash"
 _REMOVAL_CAPS = 1 << 1 | 1 << 2 | 1 << 3  # DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER
@@ -30,42 +27,42 @@ class SourceError(Exception):
     """Something a spec names does not exist or is not allowed; the message says what."""
 
 
-def open_folder(path: Path, ours: ExitStack) -> int:
+def open_folder(path: Path, shim_fds: ExitStack) -> int:
     """A detached mount of a folder. Raises OSError."""
-    return _detached(os.open(path, _OPEN_FOLDER), ours)
+    return _detached(os.open(path, _OPEN_FOLDER), shim_fds)
 
 
-def _detached(fd: int, ours: ExitStack) -> int:
+def _detached(fd: int, shim_fds: ExitStack) -> int:
     """A detached mount of what `fd`, which is closed, is open on."""
     try:
         tree = sc.open_tree(fd, "", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH)
     finally:
         os.close(fd)
-    ours.callback(os.close, tree)
+    shim_fds.callback(os.close, tree)
     return tree
 
 
-def open_layers(layout: Layout, digests: tuple[str, ...], ours: ExitStack) -> tuple[int, ...]:
+def open_layers(layout: Layout, digests: tuple[str, ...], shim_fds: ExitStack) -> tuple[int, ...]:
     """The unpacked layers, lowest first, of the home or else of the stacks. Raises SourceError."""
     found = []
     for digest in digests:
         name = digest.removeprefix("sha256:")
         for folder in (layout.layers, layout.stacks / "layers"):
             with suppress(FileNotFoundError):
-                found.append(open_folder(folder / name, ours))
+                found.append(open_folder(folder / name, shim_fds))
                 break
         else:
             raise SourceError(f"layer {digest} is not here")
     return tuple(found)
 
 
-def open_mounts(platform: Platform, spec: ContainerSpec, ours: ExitStack) -> tuple[Bind, ...]:
+def open_mounts(engine: Engine, spec: ContainerSpec, shim_fds: ExitStack) -> tuple[Bind, ...]:
     """The bind mounts of a spec. Raises SourceError."""
     binds = []
     for mount in spec.mounts:
         owner = spec.id_base + spec.user
-        fd = _open_host(platform, mount) if mount.kind == "host" else _open_own(platform, mount, owner)
-        tree = _detached(fd, ours)
+        fd = _open_host(engine, mount) if mount.kind == "host" else _open_own(engine, mount, owner)
+        tree = _detached(fd, shim_fds)
         attributes = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV
         if mount.read_only or mount.kind == "host":
             attributes |= sc.MOUNT_ATTR_RDONLY
@@ -73,22 +70,22 @@ def open_mounts(platform: Platform, spec: ContainerSpec, ours: ExitStack) -> tup
     return tuple(binds)
 
 
-def _open_host(platform: Platform, mount: Mount) -> int:
+def _open_host(engine: Engine, mount: Mount) -> int:
     """A path of the machine that, its links followed, lies in a folder the operator allowed."""
     try:
         fd = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
         raise SourceError(f"mount {mount.source}: {error.strerror}") from error
     real = Path(os.readlink(f"/proc/self/fd/{fd}"))
-    if not any(real.is_relative_to(allowed) for allowed in platform.allow_bind):
+    if not any(real.is_relative_to(allowed) for allowed in engine.allow_bind):
         os.close(fd)
         raise SourceError(f"mount {mount.source}: the spawner was not told to allow binding {real}")
     return fd
 
 
-def _open_own(platform: Platform, mount: Mount, owner: int) -> int:
+def _open_own(engine: Engine, mount: Mount, owner: int) -> int:
     """A folder below volumes/ or caches/, made for the app's user if it is missing."""
-    layout = platform.layout
+    layout = engine.layout
     top = layout.volumes if mount.kind == "volume" else layout.caches
     here = os.open(top, _OPEN_FOLDER)
     words = mount.source.split("/")
@@ -104,42 +101,42 @@ def _open_own(platform: Platform, mount: Mount, owner: int) -> int:
     return here
 
 
-def open_logs(platform: Platform, spec: ContainerSpec, ours: ExitStack) -> tuple[int, int]:
+def open_logs(engine: Engine, spec: ContainerSpec, shim_fds: ExitStack) -> tuple[int, int]:
     """The two files of the instance's ring, owned by the log user; the control plane reads and trims them.
 
     The control plane may write in that folder too, so links are refused and only an ordinary file is touched.
     """
-    make_log_folder(platform, spec.log.app_id)
-    folder = os.open(platform.layout.logs, _OPEN_FOLDER)
-    ours.callback(os.close, folder)
+    make_log_folder(engine, spec.log.app_id)
+    folder = os.open(engine.layout.logs, _OPEN_FOLDER)
+    shim_fds.callback(os.close, folder)
     found = []
     for number in (0, 1):
         name = f"{spec.log.app_id}/{spec.id}.{number}.log"
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
         fd = sc.openat2(folder, name, flags, resolve=_BELOW, mode=0o640)
-        ours.callback(os.close, fd)
+        shim_fds.callback(os.close, fd)
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             raise SourceError(f"logs/{name} is not an ordinary file")
-        os.fchown(fd, platform.log_user, platform.attach_group)
+        os.fchown(fd, engine.log_user, engine.attach_group)
         os.fchmod(fd, 0o660)
         found.append(fd)
     return found[0], found[1]
 
 
-def make_log_folder(platform: Platform, app_id: str) -> None:
+def make_log_folder(engine: Engine, app_id: str) -> None:
     """`logs/APPID`, writable by the log user and the control plane's group."""
-    folder = platform.layout.logs / app_id
+    folder = engine.layout.logs / app_id
     with suppress(FileExistsError):
         folder.mkdir()
-        os.chown(folder, platform.log_user, platform.attach_group)
+        os.chown(folder, engine.log_user, engine.attach_group)
         folder.chmod(0o2770)
 
 
-def discard(platform: Platform, instance_id: str) -> None:
+def discard(engine: Engine, instance_id: str) -> None:
     """Move an instance's upper folder to the trash, which a job empties; nothing happens if it is gone."""
     with suppress(FileNotFoundError):
-        trash(platform.layout.instances, platform.layout.instances / instance_id)
+        trash(engine.layout.instances, engine.layout.instances / instance_id)
 
 
 def trash(top: Path, folder: Path) -> None:

@@ -30,7 +30,7 @@ from runtime.image.tarwriter import APP_OWNER
 from runtime.image.unpack import unpack
 from runtime.kernel import syscalls, userns
 from runtime.kernel.confine import Bounds, ConfineError, User, box_user, confine
-from runtime.spawner.loop import readable
+from runtime.kernel.poll import readable
 
 WALL_S = 300.0
 _MAX_OPAQUE = 1000

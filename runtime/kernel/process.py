@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_OPENED_AT_ONCE = 256
 _START_TIME = 19
 """Index of `starttime` in the fields after the command name (proc_pid_stat(5), field 22)."""
 
@@ -80,3 +83,19 @@ def signal_pidfd(pidfd: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def signal_all(list_pids: Callable[[], list[int]], number: int, *, but: int) -> None:
+    """Signal every listed process except the pid `but`. A pid may be used again between listing and opening, so only
+    those that are listed once more afterwards are signalled."""
+    pids = [pid for pid in list_pids() if pid != but]
+    for start in range(0, len(pids), _OPENED_AT_ONCE):
+        opened: dict[int, int] = {}
+        for pid in pids[start : start + _OPENED_AT_ONCE]:
+            with suppress(ProcessLookupError):
+                opened[pid] = os.pidfd_open(pid)
+        still = opened.keys() & set(list_pids())
+        for pid, pidfd in opened.items():
+            if pid in still:
+                signal_pidfd(pidfd, number)
+            os.close(pidfd)

@@ -12,11 +12,13 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from runtime.cgroup import CgroupError, OomWatch
-from runtime.container import create
-from runtime.container.create import ContainerError, Instance, Platform
+from runtime.container import create, records
+from runtime.container.engine import ContainerError, Engine
+from runtime.container.records import Instance
 from runtime.container.sources import TRASH
+from runtime.kernel.poll import readable
 from runtime.kernel.process import signal_pidfd
-from runtime.spawner.loop import Loop, readable
+from runtime.spawner.loop import Loop
 
 _RECORD_RETRY_S = 0.005
 _RECORD_WAIT_S = 5.0
@@ -31,8 +33,8 @@ Event = Callable[[str, str], None]
 class Instances:
     """What runs, what has ended and is not deleted yet. `event` is told `exit` and `oom` with the id."""
 
-    def __init__(self, platform: Platform, loop: Loop, event: Event) -> None:
-        self._platform = platform
+    def __init__(self, engine: Engine, loop: Loop, event: Event) -> None:
+        self._engine = engine
         self._loop = loop
         self._event = event
         self._all: dict[str, Instance] = {}
@@ -68,20 +70,20 @@ class Instances:
 
     def recover(self) -> list[str]:
         """At the start: adopt what runs, remove what a killed spawner left half done; ids adopted."""
-        platform = self._platform
-        folders = {path.name: path for path in platform.layout.run_instances.iterdir() if path.is_dir()}
+        engine = self._engine
+        folders = {path.name: path for path in engine.layout.run_instances.iterdir() if path.is_dir()}
         for name, folder in folders.items():
-            instance = create.adopt(platform, folder)
+            instance = records.adopt(engine, folder)
             if instance is None:
                 continue
-            if platform.network is not None and instance.address is not None:
-                platform.network.adopt(name, IPv4Address(instance.address), instance.allow)
+            if engine.network is not None and instance.address is not None:
+                engine.network.adopt(name, IPv4Address(instance.address), instance.allow)
             self.add(instance)
         known = set(self._all)
-        links = set(platform.network.instances()) if platform.network is not None else set()
-        uppers = {path.name for path in platform.layout.instances.iterdir() if path.name != TRASH}
-        for name in (set(folders) | set(platform.cgroups.groups()) | links | uppers) - known:
-            create.remove(platform, name)
+        links = set(engine.network.instances()) if engine.network is not None else set()
+        uppers = {path.name for path in engine.layout.instances.iterdir() if path.name != TRASH}
+        for name in (set(folders) | set(engine.cgroups.groups()) | links | uppers) - known:
+            create.remove(engine, name)
         return sorted(known)
 
     def add(self, instance: Instance) -> None:
@@ -99,7 +101,7 @@ class Instances:
         """Kill if need be, then remove everything; `done` may be called later."""
         instance = self._all.get(instance_id)
         if instance is None:
-            create.remove(self._platform, instance_id)
+            create.remove(self._engine, instance_id)
             done(None)
             return
         self._deleting.setdefault(instance_id, []).append(done)
@@ -113,10 +115,10 @@ class Instances:
         if instance.pidfd is not None:
             signal_pidfd(instance.pidfd, signal.SIGKILL)
         with suppress(OSError, CgroupError):
-            self._platform.cgroups.group(instance.id).kill()
+            self._engine.cgroups.group(instance.id).kill()
 
     def _watch_oom(self, instance: Instance) -> None:
-        group = self._platform.cgroups.group(instance.id)
+        group = self._engine.cgroups.group(instance.id)
         try:
             watch = group.watch_oom()
         except OSError:
@@ -133,7 +135,7 @@ class Instances:
         if instance_id not in self._oom:
             return
         watch, before = self._oom[instance_id]
-        count = self._platform.cgroups.group(instance_id).oom_kills()
+        count = self._engine.cgroups.group(instance_id).oom_kills()
         self._oom[instance_id] = (watch, count)
         if count > before:
             self._event("oom", instance_id)
@@ -152,16 +154,16 @@ class Instances:
 
     def _settle(self, instance: Instance, since: float) -> None:
         """Wait for the shim's record, which follows the end at once; make one up if the shim is dead."""
-        record = create.read_exit(self._platform, instance.id)
+        record = records.read_exit(self._engine, instance.id)
         if record is None:
             late = time.monotonic() - since > _RECORD_WAIT_S
             if instance.shim_alive() and not late:
                 self._loop.after(_RECORD_RETRY_S, lambda: self._settle(instance, since))
                 return
-            record = create.read_exit(self._platform, instance.id)
+            record = records.read_exit(self._engine, instance.id)
         if record is None:
-            record = create.lost_exit(self._platform.cgroups.group(instance.id))
-            folder = create.run_folder(self._platform, instance.id)
+            record = records.lost_exit(self._engine.cgroups.group(instance.id))
+            folder = self._engine.run_folder(instance.id)
             with suppress(OSError):
                 (folder / "exit.json").write_text(json.dumps(record))
         self._exits[instance.id] = record
@@ -186,7 +188,7 @@ class Instances:
             with suppress(ChildProcessError):
                 os.waitpid(instance.shim.pid, os.WNOHANG)
         try:
-            create.remove(self._platform, instance.id)
+            create.remove(self._engine, instance.id)
         except (CgroupError, OSError):
             self._loop.after(_REMOVE_RETRY_S, lambda: self._remove(instance))
             return

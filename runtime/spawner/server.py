@@ -24,7 +24,7 @@ from typing import Any
 
 from runtime import cgroup
 from runtime.container import init
-from runtime.container.create import ContainerError, Platform
+from runtime.container.engine import ContainerError, Engine
 from runtime.frames import FrameError, JsonDecoder, encode_json
 from runtime.home import Layout
 from runtime.kernel import process, seccomp_apps
@@ -189,12 +189,12 @@ def run(options: Options) -> None:
     sc.unshare(sc.CLONE_NEWNS)
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_SLAVE)
     user = _account(options.user)
-    platform, network = _platform(options, layout, user, block)
+    engine, network = _engine(options, layout, user, block)
     loop = Loop()
     server = Server(loop, _listen(layout, user.pw_gid), {0, user.pw_uid})
-    instances = Instances(platform, loop, server.event)
-    lent = platform.cgroups.lend("layers", cgroup.work_limits(), 0, 0)
-    server.verbs = verbs.Verbs(platform, instances, Jobs(loop, lent.work), block, loop)
+    instances = Instances(engine, loop, server.event)
+    lent = engine.cgroups.lend("layers", cgroup.work_limits(), 0, 0)
+    server.verbs = verbs.Verbs(engine, instances, Jobs(loop, lent.work), block, loop)
     adopted = instances.recover()
     upkeep.keep_rules(loop, network)
     upkeep.keep_relay(loop, network)
@@ -209,14 +209,14 @@ def run(options: Options) -> None:
         loop.turn()
 
 
-def _platform(
+def _engine(
     options: Options, layout: Layout, user: pwd.struct_passwd, block: idblocks.Block
-) -> tuple[Platform, Network]:
+) -> tuple[Engine, Network]:
     log = _account("paas-log")
     neighbours = tuple(other for other in idblocks.networks() if other != block.network)
     network = Network(layout.id, block.network, refused=neighbours)
     network.prepare()
-    platform = Platform(
+    engine = Engine(
         layout=layout,
         cgroups=cgroup.detect(layout.id),
         network=network,
@@ -231,7 +231,7 @@ def _platform(
         attach_group=user.pw_gid,
         allow_bind=options.allow_bind,
     )
-    return platform, network
+    return engine, network
 
 
 def _layout(options: Options) -> Layout:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from runtime.container import create, processes, sources
-from runtime.container.create import ContainerError, Instance, Platform
+from runtime.container.engine import ContainerError, Engine
+from runtime.container.records import Instance
 from runtime.image import make
 from runtime.image.newblob import link_stack_blobs, used_since
 from runtime.kernel import syscalls as sc
-from runtime.kernel.process import signal_pidfd
-from runtime.spawner import listening, signals
+from runtime.kernel.process import signal_all, signal_pidfd
+from runtime.spawner import listening
 from runtime.spawner.idblocks import Block
 from runtime.spawner.instances import Instances
 from runtime.spawner.jobs import Jobs, Work, failure
@@ -50,10 +51,8 @@ class BadRequest(ContainerError):
 class Verbs:
     """`handle` calls the method named after the verb; every answer goes through `reply`, maybe later."""
 
-    def __init__(
-        self, platform: Platform, instances: Instances, jobs: Jobs, block: Block, loop: Loop
-    ) -> None:
-        self._platform = platform
+    def __init__(self, engine: Engine, instances: Instances, jobs: Jobs, block: Block, loop: Loop) -> None:
+        self._engine = engine
         self._loop = loop
         self._instances = instances
         self._jobs = jobs
@@ -80,7 +79,7 @@ class Verbs:
         spec = ContainerSpec.from_json(request.get("spec"))
         if not self._block.id_base <= spec.id_base < self._block.id_base + self._block.id_count:
             raise BadRequest(f"id_base: {spec.id_base} is not in the block of this platform")
-        instance = create.create(self._platform, spec)
+        instance = create.create(self._engine, spec)
         self._instances.add(instance)
         return {
             "pid": instance.process.pid,
@@ -99,8 +98,8 @@ class Verbs:
         if request.get("all"):
             if number == processes.STOPPING and instance.shim_pidfd is not None:
                 signal_pidfd(instance.shim_pidfd, number)
-            group = self._platform.cgroups.group(instance.id)
-            signals.signal_all(group.pids, instance.process.pid, number)
+            group = self._engine.cgroups.group(instance.id)
+            signal_all(group.pids, number, but=instance.process.pid)
         elif instance.pidfd is not None:
             signal_pidfd(instance.pidfd, number)
         return {}
@@ -111,7 +110,7 @@ class Verbs:
 
     def _do_limit(self, request: Request, reply: Reply) -> Answer:
         instance = self._instances.running(_id(request))
-        self._platform.cgroups.group(instance.id).limit(parse_limits(request.get("limits")))
+        self._engine.cgroups.group(instance.id).limit(parse_limits(request.get("limits")))
         return {}
 
     def _do_delete(self, request: Request, reply: Reply) -> None:
@@ -142,7 +141,7 @@ class Verbs:
         return {"sockets": listening.listening(Path("/proc") / str(instance.process.pid) / "net")}
 
     def _do_stats(self, request: Request, reply: Reply) -> Answer:
-        group = self._platform.cgroups.group(self._instances.get(_id(request)).id)
+        group = self._engine.cgroups.group(self._instances.get(_id(request)).id)
         return {**asdict(group.stats()), "processes": group.pids()}
 
     # layers and folders
@@ -154,10 +153,10 @@ class Verbs:
         paths = request.get("paths")
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise BadRequest("paths: not a list of text")
-        layout, layers, base = self._platform.layout, instance.layers, instance.id_base
+        layout, layers, base = self._engine.layout, instance.layers, instance.id_base
 
         def prepare() -> tuple[Work, tuple[int, ...]]:
-            userns = self._platform.userns.get(base)
+            userns = self._engine.userns.get(base)
             worker = make.app_worker(base, userns)
             return lambda: _layer(make.run_snapshot(layout, instance.id, paths, layers, worker)), (userns,)
 
@@ -167,7 +166,7 @@ class Verbs:
         tar = request.get("tar")
         if not isinstance(tar, str):
             raise BadRequest("tar: not the name of a file")
-        layout = self._platform.layout
+        layout = self._engine.layout
 
         def work() -> Answer:
             return _layer(make.run_unpack(layout, tar, make.box_worker()))
@@ -176,7 +175,7 @@ class Verbs:
 
     def _do_layers(self, request: Request, reply: Reply) -> None:
         """Some at once; with `more`, ask again for those `after` the last."""
-        layout, after = self._platform.layout, request.get("after", "")
+        layout, after = self._engine.layout, request.get("after", "")
         if not isinstance(after, str) or (after and not _DIGEST.fullmatch(after)):
             raise BadRequest("after: not sha256 and 64 hexadecimal digits")
 
@@ -197,7 +196,7 @@ class Verbs:
         for instance in self._instances:
             if digest in instance.layers:
                 raise ContainerError("in_use", f"layer {digest} is in use by {instance.id}")
-        layout = self._platform.layout
+        layout = self._engine.layout
 
         def wanted() -> bool:
             return since is not None and used_since(layout.images, digest, since)
@@ -209,14 +208,14 @@ class Verbs:
 
     def _do_app_create(self, request: Request, reply: Reply) -> Answer:
         app_id = _app_id(request)
-        sources.make_log_folder(self._platform, app_id)
-        for top in (self._platform.layout.volumes, self._platform.layout.caches):
+        sources.make_log_folder(self._engine, app_id)
+        for top in (self._engine.layout.volumes, self._engine.layout.caches):
             (top / app_id).mkdir(mode=0o700, exist_ok=True)
         return {}
 
     def _do_app_remove(self, request: Request, reply: Reply) -> Answer:
         app_id = _app_id(request)
-        layout = self._platform.layout
+        layout = self._engine.layout
         for top in (layout.logs, layout.volumes, layout.caches):
             with suppress(FileNotFoundError):
                 sources.trash(top, top / app_id)
@@ -224,7 +223,7 @@ class Verbs:
         return {}
 
     def _do_cache_clear(self, request: Request, reply: Reply) -> Answer:
-        caches = self._platform.layout.caches
+        caches = self._engine.layout.caches
         with suppress(FileNotFoundError):
             sources.trash(caches, caches / _app_id(request))
         (caches / _app_id(request)).mkdir(mode=0o700, exist_ok=True)
@@ -233,7 +232,7 @@ class Verbs:
 
     def repair_layers(self) -> None:
         """After a start: sweep the layer store, make damaged layers again, bring new ones to the disk."""
-        layout = self._platform.layout
+        layout = self._engine.layout
 
         def work() -> Answer:
             make.run_repair(layout, make.box_worker())
@@ -278,7 +277,7 @@ class Verbs:
     def _sync_layers(self) -> None:
         """Bring new layers to the disk, when the push that made them no longer waits for it."""
         self._sync_planned = False
-        layout = self._platform.layout
+        layout = self._engine.layout
 
         def work() -> Answer:
             make.stores(layout).sync()
@@ -292,7 +291,7 @@ class Verbs:
             self._more_trash = True
             return
         self._emptying, self._more_trash = True, False
-        layout = self._platform.layout
+        layout = self._engine.layout
 
         def work() -> Answer:
             sources.empty_trash((layout.instances, layout.logs, layout.volumes, layout.caches))
@@ -311,7 +310,7 @@ class Verbs:
         name = request.get("name")
         if not isinstance(name, str) or not _STACK.fullmatch(name):
             raise BadRequest("name: not the name of a stack")
-        layout, group = self._platform.layout, self._platform.attach_group
+        layout, group = self._engine.layout, self._engine.attach_group
 
         def work() -> Answer:
             from runtime.stack import build
@@ -333,14 +332,14 @@ class Verbs:
         self._jobs.start("stack", work, reply, timeout_s=_STACK_S)
 
     def _do_info(self, request: Request, reply: Reply) -> Answer:
-        network = self._platform.network
+        network = self._engine.network
         return {
             "block": {
                 "id_base": self._block.id_base,
                 "id_count": self._block.id_count,
                 "addresses": str(self._block.network),
             },
-            "cgroup": self._platform.cgroups.version,
+            "cgroup": self._engine.cgroups.version,
             "features": {"landlock": sc.landlock_abi(), "network": network is not None},
             "resolvers": [] if network is None else [str(server) for server in network.nameservers],
         }

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from paas.build.source import ENDINGS, SourceTree
 from paas.keys.proof import HEADER, Proof
 from paas.nouns.errors import Conflict, Forbidden, NotFound, PaasError, Unauthorized
-from runtime.spawner.loop import readable
+from runtime.kernel.poll import readable
 
 Emit = Callable[[dict[str, Any]], None]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from runtime.frames import EXIT, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, FrameDecoder, encode_frame
-from runtime.spawner.loop import readable
+from runtime.kernel.poll import readable
 
 ROOT = Path(__file__).parents[3]
 _CODE = """

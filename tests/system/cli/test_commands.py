@@ -14,7 +14,7 @@ import pytest
 from harness.platform import PAAS, Platform, free_port, git, traces, wait_for
 
 from paas.cli import main
-from runtime.spawner.loop import readable
+from runtime.kernel.poll import readable
 
 APP = "cli"
 

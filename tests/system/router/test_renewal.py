@@ -21,7 +21,7 @@ from harness.visitors import Visitors
 from prometheus_client.parser import text_string_to_metric_families
 
 from router import core
-from runtime.spawner.loop import readable
+from runtime.kernel.poll import readable
 
 SERVER = """
 import http.server, os, socketserver, time

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from harness.layers import BASE, Home, give, layer_home
 
-from runtime.container.create import Instance
+from runtime.container.records import Instance
 from runtime.image import make
 from runtime.image.newblob import used_since
 from runtime.kernel import userns

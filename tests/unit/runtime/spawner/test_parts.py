@@ -14,11 +14,12 @@ import pytest
 
 from runtime import frames
 from runtime.client import Exit, Spawner, SpawnerError
-from runtime.container.create import Instance
+from runtime.container.records import Instance
+from runtime.kernel.poll import readable
 from runtime.kernel.process import Identity
 from runtime.spawner.jobs import Jobs
 from runtime.spawner.listening import MOST_LINES, listening
-from runtime.spawner.loop import Loop, readable
+from runtime.spawner.loop import Loop
 from runtime.spawner.server import Options, StartError
 from runtime.spec import Log
 

@@ -1,0 +1,45 @@
+"""What all containers of one platform share, and the error that making or changing one raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.cgroup import Cgroups
+from runtime.home import Layout
+from runtime.kernel.userns import UserNamespaces
+from runtime.net.network import Network
+
+
+class ContainerError(Exception):
+    """A container could not be made or changed. `code` is stable."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Built once by the spawner. `init` and `start` are descriptors of the programs in `init`, `stage` an empty folder
+    that every container mounts over in its own mount namespace."""
+
+    layout: Layout
+    cgroups: Cgroups
+    network: Network | None
+    userns: UserNamespaces
+    init: int
+    start: int
+    seccomp: bytes
+    stage: Path
+    boot_id: str
+    log_user: int
+    log_group: int
+    attach_group: int
+    allow_bind: tuple[Path, ...] = ()
+
+    def run_folder(self, instance_id: str) -> Path:
+        """Holds the state file, exit record and attach socket of one container."""
+        return self.layout.run_instances / instance_id
