@@ -18,7 +18,7 @@ from typing import Any, Final
 from router import core
 from router.io.loop import Loop
 from router.io.stream import BROKEN, READ_BYTES, Stream
-from router.report.exposition import CONTENT_TYPE, render
+from router.report.exposition import CONTENT_TYPE, WorkerState, render
 from router.rules.pieces import Pieces, load, release, save
 from router.rules.table import RouteTable
 from router.rules.tablefile import Draft, TableError
@@ -209,7 +209,7 @@ class ControlServer:
     def metrics(self) -> str:
         """The counters as Prometheus text."""
         self.proxy.access.flush()
-        return render(self.proxy)
+        return render(worker_state(self.proxy))
 
     def _table(self, peer: ControlConnection, document: Any) -> Pieces[None]:
         """Read a table, keep it, put it in force."""
@@ -283,6 +283,21 @@ class ControlServer:
         held, self._held = self._held, []
         for event in held:
             self._publish(event)
+
+
+def worker_state(proxy: Proxy) -> WorkerState:
+    """What the metrics show. A draining worker's label has its process id: its successor has its number."""
+    return WorkerState(
+        label=f"{proxy.worker}.{proxy.pid}" if proxy.draining else str(proxy.worker),
+        metrics=proxy.metrics,
+        backends=list(proxy.backends.values()),
+        queues={app: len(gate.waiting) for app, gate in proxy.gates.items()},
+        clients=len(proxy.clients),
+        draining=proxy.draining,
+        generation=proxy.table.generation,
+        log_lines_lost=proxy.access.lost,
+        now=proxy.loop.now,
+    )
 
 
 def _verb(message: Any) -> Any:

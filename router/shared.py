@@ -26,7 +26,8 @@ from router.report.metrics import Metrics
 from router.rules.pages import Pages
 from router.rules.pieces import Pieces, at_once
 from router.rules.policy import Policy
-from router.rules.table import Backend, RouteTable
+from router.rules.route import Backend
+from router.rules.table import RouteTable
 from router.rules.tablefile import Draft, read, read_generation
 from router.wire import request, response
 
@@ -105,7 +106,7 @@ class Proxy:
         self.metrics = Metrics()
         self.access = AccessLog(log_dir, worker, self.metrics)
         self.loop.chores = self.access.entries
-        self.loop.on_spare = self.access.do_some
+        self.loop.on_spare = self.access.format_some
         self.loop.on_due = self.access.flush
         self.gates: dict[str, Gate] = {}
         """By app."""
@@ -169,7 +170,10 @@ class Proxy:
         generation = read_generation(document)
         if generation < self.table.generation:
             raise StaleTable(f"generation {generation} is older than {self.table.generation}")
-        return (yield from read(document, self.backends, self.gates, self.table))
+        return (yield from read(document, self.backends, self._gate_of, self.table))
+
+    def _gate_of(self, app: str) -> Gate:
+        return self.gates.get(app) or Gate()
 
     def put_in_force(self, draft: Draft) -> RouteTable:
         """Serve by this table from now on; returns the one before."""

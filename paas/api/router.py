@@ -12,8 +12,9 @@ from paas.api.context import context
 from paas.front import workers
 from paas.nouns.errors import Unavailable
 from paas.store import apps
+from router.report.entry import UNKNOWN
 from router.report.exposition import CONTENT_TYPE, merge
-from router.report.metrics import BUCKETS_S, UNKNOWN
+from router.report.metrics import BUCKETS_S
 
 routes = Blueprint("router", __name__)
 

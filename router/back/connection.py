@@ -26,7 +26,7 @@ from router.wire.response import (
 
 if TYPE_CHECKING:
     from router.middle.exchange import Exchange
-    from router.rules.table import Backend
+    from router.rules.route import Backend
     from router.shared import Proxy
 
 MAX_INTERIM: Final = 16

@@ -17,7 +17,8 @@ from router.wire.heads import CRLF, HEAD_END, BadHead
 from router.wire.response import parse_status_line
 
 if TYPE_CHECKING:
-    from router.rules.table import Backend, RouteTable
+    from router.rules.route import Backend
+    from router.rules.table import RouteTable
     from router.shared import Proxy
 
 MAX_ANSWER_BYTES: Final = 16 * 1024

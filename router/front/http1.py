@@ -14,7 +14,7 @@ from router.io.stream import BROKEN, READ_BYTES, Stream
 from router.middle import timeouts
 from router.middle.bulk import pour, relay_upload
 from router.middle.exchange import Exchange
-from router.report.access import quote
+from router.report.entry import quote
 from router.rules.failures import FAILURES, of_status
 from router.wire import rewrite
 from router.wire.heads import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, HeadMemory, check_partial
@@ -173,7 +173,7 @@ class ClientConnection(Stream):
         method, target = line.groups()
         proxy = self.proxy
         route = proxy.table.lookup(host, target)
-        if route is None or route.judged:
+        if route is None or route.needs_admission:
             return False
         if self.since:
             self.since, self.checked = 0.0, 0

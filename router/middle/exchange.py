@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from router.io.stream import BROKEN, PENDING
 from router.middle import gate
-from router.report.access import FLUSH_S, quote
-from router.rules.choice import choose
+from router.report.access import FLUSH_S
+from router.report.entry import quote
 from router.rules.failures import FAILURES, Failure, of_status
+from router.rules.route import choose
 from router.wire.chunked import BadChunk
 from router.wire.upload import Upload
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from router.back.connection import BackendConnection
     from router.front.http1 import ClientConnection
     from router.middle.squeeze import Squeeze
-    from router.rules.table import Backend, Pool, Route
+    from router.rules.route import Backend, Pool, Route
     from router.wire.request import RequestMeaning
 
 IDEMPOTENT: Final = frozenset(
@@ -192,7 +193,7 @@ class Exchange:
         if backend is None:
             route = self.route
             assert route is not None
-            if route.special is not None:
+            if route.needs_pick:
                 backend = gate.pick(self, route)
             elif route.pool is not None:
                 backend = choose(route.pool, self.tried)

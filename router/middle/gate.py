@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from router.io.stream import BROKEN
 from router.middle.squeeze import Squeeze, accepts_gzip
-from router.rules.choice import choose
 from router.rules.failures import FAILURES
 from router.rules.policy import Policy, affinity_cookie, affinity_of, judge
-from router.rules.table import Backend, Route, pick_pool
+from router.rules.route import Backend, Route, choose, pick_pool
 
 if TYPE_CHECKING:
     from router.middle.exchange import Exchange

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
-from router.report.metrics import BUCKETS_S, AppCounts
-
-if TYPE_CHECKING:
-    from router.shared import Proxy
+from router.report.metrics import BUCKETS_S, AppCounts, Metrics
+from router.rules.route import Backend
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -33,9 +32,24 @@ _OF_WORKER: Final = (
 )
 
 
+@dataclass
+class WorkerState:
+    """What the metrics show of a worker besides its counters. `now` is monotonic."""
+
+    label: str
+    metrics: Metrics
+    backends: list[Backend]
+    queues: dict[str, int]
+    """Waiting requests by app, of the apps with a gate."""
+    clients: int
+    draining: bool
+    generation: int
+    log_lines_lost: int
+    now: float
+
+
 class _Text:
-    """Families of samples, one after the other. Labels are given as text, the worker's among them: they are written
-    once, and used by many samples."""
+    """Families of samples, one after the other. Labels are given as text, because many samples share them."""
 
     def __init__(self, worker: str) -> None:
         self.lines: list[str] = []
@@ -54,10 +68,10 @@ class _Text:
         return f'{self.worker},app="{name.translate(_ESCAPES)}"'
 
 
-def render(proxy: Proxy) -> str:
-    """All of a worker's metrics. One that drains has its process id in its label: its number is another's by then."""
-    text = _Text(f"{proxy.worker}.{proxy.pid}" if proxy.draining else str(proxy.worker))
-    apps = [(text.app(name), counts) for name, counts in proxy.metrics.apps.items()]
+def render(worker: WorkerState) -> str:
+    """All metrics of a worker."""
+    text = _Text(worker.label)
+    apps = [(text.app(name), counts) for name, counts in worker.metrics.apps.items()]
     text.family("requests_total", "counter", "Requests that are over, by class of status.")
     for labels, counts in apps:
         for name, count in counts.by_class().items():
@@ -67,12 +81,12 @@ def render(proxy: Proxy) -> str:
         for labels, counts in apps:
             text.sample(labels, getattr(counts, attribute))
     _times(text, apps)
-    _present(text, proxy)
+    _gauges(text, worker)
     for name, attribute, meaning in _OF_WORKER:
         text.family(name, "counter", meaning)
-        text.sample(text.worker, getattr(proxy.metrics, attribute))
+        text.sample(text.worker, getattr(worker.metrics, attribute))
     text.family("log_lines_lost_total", "counter", "Lines of the access log that could not be written.")
-    text.sample(text.worker, proxy.access.lost)
+    text.sample(text.worker, worker.log_lines_lost)
     return "\n".join(text.lines) + "\n"
 
 
@@ -92,11 +106,10 @@ def _times(text: _Text, apps: list[tuple[str, AppCounts]]) -> None:
         text.sample(labels, counts.connects, "_count")
 
 
-def _present(text: _Text, proxy: Proxy) -> None:
-    """What is so at this moment."""
-    inflight = {b.app: 0 for b in proxy.backends.values()}
+def _gauges(text: _Text, worker: WorkerState) -> None:
+    inflight = {b.app: 0 for b in worker.backends}
     backends = []
-    for b in proxy.backends.values():
+    for b in worker.backends:
         inflight[b.app] += b.inflight
         named = f'{text.app(b.app)},backend="{b.id.translate(_ESCAPES)}",dyno="{b.dyno.decode().translate(_ESCAPES)}"'
         backends.append((named, b))
@@ -104,24 +117,24 @@ def _present(text: _Text, proxy: Proxy) -> None:
     for app, count in inflight.items():
         text.sample(text.app(app), count)
     text.family("queue", "gauge", "Requests that wait for the app, which has a limit or is paused.")
-    for app, gate in proxy.gates.items():
-        text.sample(text.app(app), len(gate.waiting))
+    for app, count in worker.queues.items():
+        text.sample(text.app(app), count)
     text.family("backend_inflight", "gauge", "Requests that are at this instance.")
     for labels, b in backends:
         text.sample(labels, b.inflight)
     text.family("backend_up", "gauge", "1 while this instance takes requests.")
     for labels, b in backends:
-        text.sample(labels, int(b.fit(proxy.loop.now)))
+        text.sample(labels, int(b.fit(worker.now)))
     text.family("clients", "gauge", "Open connections of clients.")
-    text.sample(text.worker, len(proxy.clients))
+    text.sample(text.worker, worker.clients)
     text.family("draining", "gauge", "1 while this worker finishes what it has, to be replaced.")
-    text.sample(text.worker, int(proxy.draining))
+    text.sample(text.worker, int(worker.draining))
     text.family("table_generation", "gauge", "Which table is in force.")
-    text.sample(text.worker, proxy.table.generation)
+    text.sample(text.worker, worker.generation)
 
 
 def merge(texts: Iterable[str]) -> str:
-    """The texts of several workers as one: a family's samples together, each sample once."""
+    """Merge the texts of several workers: each family's samples stand together, each sample once."""
     families: dict[str, dict[str, str]] = {}
     for text in texts:
         samples: dict[str, str] = {}

@@ -1,23 +1,20 @@
-"""Counters of one worker: per app from the batches of the access log, and for the worker as a whole."""
+"""The counters of one worker: of each app, from the access log's entries, and of the worker as a whole."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from router.rules.table import Backend, Route
-
-if TYPE_CHECKING:
-    from router.report.access import Entry
+from router.report.entry import UNKNOWN, Entry
+from router.rules.route import Backend, Route
 
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-UNKNOWN: Final = "_unknown"
 
 
 class AppCounts:
-    """What happened to one app's requests. `failed` counts answers that the router had to make up or cut short
-    because no backend answered properly; clients that went away are not among them. Bytes are those of bodies."""
+    """The counters of one app. `failed` counts answers that the router made or cut short because no backend answered
+    properly; `gone` counts clients that disconnected. Bytes are those of bodies."""
 
     __slots__ = (
         "buckets",
@@ -62,7 +59,7 @@ class AppCounts:
 
 
 class Metrics:
-    """The counters of one worker. Whoever does what is counted adds to the attribute."""
+    """The counters of one worker. `count` adds up entries; the other counters are incremented where the thing happens."""
 
     def __init__(self) -> None:
         self.apps: dict[str, AppCounts] = {}
@@ -72,14 +69,14 @@ class Metrics:
         """Active checks that failed."""
         self.tls_handshakes = 0
         self.tls_resumptions = 0
-        """Handshakes among them that resumed a session."""
+        """Those of `tls_handshakes` that resumed a session."""
         self.tls_failures = 0
         self.h2_connections = 0
         self.h2_streams = 0
         self.turned_away = 0
-        """Connections of clients that had too many."""
+        """Connections refused because their client had too many."""
         self.given_up = 0
-        """Idle connections that were closed for their descriptors."""
+        """Idle connections closed because descriptors ran out."""
 
     def app(self, route: Route | None) -> AppCounts:
         name = route.app if route is not None else UNKNOWN
@@ -89,7 +86,7 @@ class Metrics:
         return counts
 
     def keep(self, apps: set[str]) -> None:
-        """Forget what was counted for other apps: they are no more."""
+        """Drop the counters of all other apps; they no longer exist."""
         for name in self.apps.keys() - apps - {UNKNOWN}:
             del self.apps[name]
 

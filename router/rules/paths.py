@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-if TYPE_CHECKING:
-    from router.rules.table import Route
+from router.rules.route import Route
 
 LONG_BYTES: Final = 1024
 _ODD = re.compile(rb"[A-Z%#;\\]|//|/\.").search

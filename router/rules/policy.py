@@ -72,9 +72,9 @@ class Policy:
     """What an ACME server wants to read at this path (RFC 8555 8.3); no flag, the table says it."""
 
     @property
-    def quiet(self) -> bool:
-        """Whether it has nothing to say of a request before a backend gets that."""
-        return self == Policy(
+    def needs_admission(self) -> bool:
+        """Whether it must be asked before a backend gets a request."""
+        return self != Policy(
             first_byte_s=self.first_byte_s, rolling_s=self.rolling_s, pages=self.pages, health=self.health
         )
 

@@ -1,20 +1,20 @@
-"""A table's document read into a RouteTable: in pieces, and whole before anything that is in force is changed."""
+"""Reads a document (JSON) into a RouteTable. It works in pieces, and changes nothing in force until all of it is valid."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 
-from router.middle.gate import Gate
 from router.rules.failures import BY_CODE, FAILURES
 from router.rules.pieces import Pieces, at_once
 from router.rules.policy import Policy
 from router.rules.policy import parse as read_policy
-from router.rules.table import Backend, Pool, Route, RouteTable
+from router.rules.route import Backend, Pool, Route
+from router.rules.table import RouteTable
 
 ACME_PATH: Final = "/.well-known/acme-challenge/"
 
@@ -30,8 +30,8 @@ class TableError(ValueError):
 
 
 @dataclass(slots=True)
-class Told:
-    """What a document says of a backend, besides id and address."""
+class BackendState:
+    """The fields of a backend that a table may change."""
 
     backend: Backend
     weight: int
@@ -42,28 +42,28 @@ class Told:
 
 @dataclass(slots=True)
 class Draft:
-    """A table that has been read. Until `settle` its backends are as the table in force has them. `gates` are those of
-    apps whose requests may have to wait, with what their policy is now."""
+    """A table that is valid but not in force. `settle` writes `states` (by backend id) to its backends. `gates` holds
+    the gate and the policy of each app whose requests may have to wait."""
 
     table: RouteTable
-    told: dict[str, Told] = field(default_factory=dict)
-    gates: dict[str, tuple[Gate, Policy]] = field(default_factory=dict)
+    states: dict[str, BackendState] = field(default_factory=dict)
+    gates: dict[str, tuple[Any, Policy]] = field(default_factory=dict)
     apps: set[str] = field(default_factory=set)
 
     def settle(self, now: float) -> None:
-        """Let the backends be as the document says. It cannot fail."""
-        for told in self.told.values():
-            backend = told.backend
-            backend.weight, backend.draining = told.weight, told.draining
-            backend.dyno, backend.app = told.dyno, told.app
+        """Write the backends' new states. It cannot fail."""
+        for state in self.states.values():
+            backend = state.backend
+            backend.weight, backend.draining = state.weight, state.draining
+            backend.dyno, backend.app = state.dyno, state.app
         for pool in self.table.pools.values():
             pool.refresh(now)
 
 
 def parse(document: Any, known: Mapping[str, Backend], before: RouteTable | None = None) -> RouteTable:
-    """The table of a document, at once. Backends of `known` are used again by id. Raises TableError, before any of
-    them has been changed."""
-    draft = at_once(read(document, known, {}, before or RouteTable()))
+    """Read a document at once, without gates. Reuses backends of `known` by id; raises TableError before it changes
+    any of them."""
+    draft = at_once(read(document, known, lambda app: None, before or RouteTable()))
     draft.settle(0.0)
     return draft.table
 
@@ -77,15 +77,15 @@ def read_generation(document: Any) -> int:
 
 
 def read(
-    document: Any, known: Mapping[str, Backend], gates: Mapping[str, Gate], before: RouteTable
+    document: Any, known: Mapping[str, Backend], gate_of: Callable[[str], Any], before: RouteTable
 ) -> Pieces[Draft]:
-    """What a document says. Backends of `known` are used again by id, `gates` by app; of routes whose flags are as in
-    the table `before` these are not read again, which can take long. Raises TableError."""
+    """Read a document. Reuses backends of `known` by id, and the policies of the table `before`: parsing flags can
+    take long. `gate_of` gives the gate of an app. Raises TableError."""
     table = RouteTable(generation=read_generation(document))
     draft = Draft(table)
     try:
         yield from _read_pools(document.get("pools", {}), known, draft)
-        grouped = yield from _read_routes(document.get("routes", []), gates, draft, before)
+        grouped = yield from _read_routes(document.get("routes", []), gate_of, draft, before)
         table.certificates = yield from _read_certificates(document.get("certificates", []))
         challenges = yield from _read_challenges(document.get("challenges", {}))
     except (TypeError, UnicodeError, OverflowError) as error:
@@ -126,8 +126,8 @@ def _read_pools(pools: Any, known: Mapping[str, Backend], draft: Draft) -> Piece
     for name, entries in _object(pools, "pools").items():
         members = []
         for entry in _list(entries, f"pool {name}"):
-            told = _read_backend(_object(entry, f"pool {name}: a backend"), name, known)
-            members.append(draft.told.setdefault(told.backend.id, told).backend)
+            state = _read_backend(_object(entry, f"pool {name}: a backend"), name, known)
+            members.append(draft.states.setdefault(state.backend.id, state).backend)
             yield
         draft.table.pools[name] = Pool(name, members)
         for backend in members:
@@ -135,8 +135,8 @@ def _read_pools(pools: Any, known: Mapping[str, Backend], draft: Draft) -> Piece
         yield
 
 
-def _read_backend(entry: dict[str, Any], pool: str, known: Mapping[str, Backend]) -> Told:
-    """The backend of this id and what is said of it; another address under an old id is a new one."""
+def _read_backend(entry: dict[str, Any], pool: str, known: Mapping[str, Backend]) -> BackendState:
+    """A known id at another address is a new backend."""
     id, address, port = entry.get("id"), entry.get("address"), entry.get("port")
     if not isinstance(id, str) or not isinstance(address, str) or not _is_number(port):
         raise TableError(f"pool {pool}: a backend needs id, address and port")
@@ -159,11 +159,11 @@ def _read_backend(entry: dict[str, Any], pool: str, known: Mapping[str, Backend]
     backend = known.get(id)
     if backend is None or (backend.address, backend.port) != (address, port):
         backend = Backend(id, address, port)
-    return Told(backend, max(1, weight), draining, dyno.encode())
+    return BackendState(backend, max(1, weight), draining, dyno.encode())
 
 
 class _Policies:
-    """Reads each set of flags once: the domains of an app have mostly the same."""
+    """Parses each distinct set of flags once: the domains of an app usually share one."""
 
     def __init__(self, before: dict[str, Policy | None]) -> None:
         self._before = before
@@ -173,15 +173,17 @@ class _Policies:
         """The policy of these flags. Raises ValueError."""
         text = repr(flags)
         if text not in self.read:
-            json.dumps(flags, ensure_ascii=False).encode()  # half a character is no text that can be sent
+            json.dumps(
+                flags, ensure_ascii=False
+            ).encode()  # raises for a lone surrogate, which cannot be sent
             self.read[text] = self._before[text] if text in self._before else read_policy(flags)
         return self.read[text]
 
 
 def _read_routes(
-    entries: Any, gates: Mapping[str, Gate], draft: Draft, before: RouteTable
+    entries: Any, gate_of: Callable[[str], Any], draft: Draft, before: RouteTable
 ) -> Pieces[dict[bytes, list[Route]]]:
-    """The routes by the key of their host; what they mean for backends and gates goes into the draft."""
+    """The routes by the key of their host. Records gates, health checks and the backends' apps in the draft."""
     table = draft.table
     policies = _Policies(before.policies)
     grouped: dict[bytes, list[Route]] = {}
@@ -191,7 +193,7 @@ def _read_routes(
         policy = route.policy
         draft.apps.add(route.app)
         if policy is not None and policy.gated:
-            gate = draft.gates[route.app][0] if route.app in draft.gates else gates.get(route.app) or Gate()
+            gate = draft.gates[route.app][0] if route.app in draft.gates else gate_of(route.app)
             draft.gates[route.app] = (gate, policy)
             route.gate = gate
         for pool in route.pools():
@@ -204,7 +206,7 @@ def _read_routes(
         yield
     for name, app in owners.items():
         for backend in table.pools[name].backends:
-            draft.told[backend.id].app = app
+            draft.states[backend.id].app = app
         yield
     table.policies = policies.read
     return grouped
@@ -240,14 +242,14 @@ def _read_route(entry: Any, pools: dict[str, Pool], policies: _Policies) -> Rout
         pools[name] if name is not None else None,
         BY_CODE.get(flags.get("error", ""), FAILURES["no-web"]),
         policy,
-        judged=policy is not None and not policy.quiet,
+        needs_admission=policy is not None and policy.needs_admission,
         shares=tuple((pools[pool], share) for pool, share in shares.items()),
-        special=True if shares or (policy is not None and policy.sticky) else None,
+        needs_pick=bool(shares or (policy is not None and policy.sticky)),
     )
 
 
 def _read_certificates(entries: Any) -> Pieces[dict[str, str]]:
-    """Name to file."""
+    """Lower-case name to file."""
     files: dict[str, str] = {}
     for entry in _list(entries, "certificates"):
         if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
@@ -261,7 +263,7 @@ def _read_certificates(entries: Any) -> Pieces[dict[str, str]]:
 
 
 def _read_challenges(challenges: Any) -> Pieces[list[Route]]:
-    """What answers an ACME server, before any other route of its host."""
+    """A route for each ACME challenge (RFC 8555 8.3); it comes before the other routes of its host."""
     routes: list[Route] = []
     for host, tokens in _object(challenges, "challenges").items():
         for token, text in _object(tokens, f"challenges: {host}").items():
@@ -269,6 +271,8 @@ def _read_challenges(challenges: Any) -> Pieces[list[Route]]:
                 raise TableError(f"challenges: {host}: no token and no key authorization")
             name, path = str(host).lower().encode("ascii", "replace"), f"{ACME_PATH}{token}".encode()
             policy = Policy(challenge=text.encode())
-            routes.append(Route(name, path, "", "_unknown", None, FAILURES["no-web"], policy, judged=True))
+            routes.append(
+                Route(name, path, "", "_unknown", None, FAILURES["no-web"], policy, needs_admission=True)
+            )
             yield
     return routes

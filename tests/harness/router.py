@@ -20,7 +20,7 @@ from router.back.connection import BackendConnection
 from router.front.entrance import PROTOCOLS, Entrance, Guests
 from router.front.http1 import ClientConnection
 from router.io.certificates import Certificates
-from router.rules.table import Backend
+from router.rules.route import Backend
 from router.shared import Limits, Proxy
 
 ADDRESS = b"192.0.2.7"

@@ -9,6 +9,7 @@ import pytest
 from harness.router import Rig
 from prometheus_client.parser import text_string_to_metric_families
 
+from router.control import worker_state
 from router.report.exposition import merge, render
 
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
@@ -32,7 +33,7 @@ def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def told(rig: Rig) -> dict[tuple[str, tuple[str, ...]], float]:
     rig.proxy.access.flush()
-    return samples(render(rig.proxy))
+    return samples(render(worker_state(rig.proxy)))
 
 
 def exchange(rig: Rig, answer: bytes = OK, request: bytes = GET) -> None:
@@ -147,11 +148,11 @@ def test_names_that_hold_what_the_format_must_escape(rig: Rig) -> None:
 def test_texts_of_workers_become_one_with_each_family_once(rig: Rig) -> None:
     exchange(rig)
     rig.proxy.access.flush()
-    one = render(rig.proxy)
+    one = render(worker_state(rig.proxy))
     rig.proxy.worker = 1
-    other = render(rig.proxy)
+    other = render(worker_state(rig.proxy))
     rig.proxy.draining = True
-    old = render(rig.proxy)
+    old = render(worker_state(rig.proxy))
     rig.proxy.draining = False
     families = list(text_string_to_metric_families(merge([one, other, old, one])))
     assert len({family.name for family in families}) == len(families)

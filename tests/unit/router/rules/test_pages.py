@@ -13,6 +13,7 @@ from harness.router import REFUSED, Rig
 from router.rules.failures import FAILURES
 from router.rules.pages import MAX_PAGE_BYTES, MOST_FIELDS, Page, Pages
 
+UUID = b"6f1ed002-ab55-4985-a140-14ebf0951522"
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\nX-Request-Id: 01234567890123456789\r\n\r\n"
 
 
@@ -131,3 +132,21 @@ def test_a_page_of_nothing_but_fields_stays_small() -> None:
     text = b"$request_id" * (MAX_PAGE_BYTES // 11)
     page = Page(text).render(FAILURES["maintenance"], b"x" * 200)
     assert page == b"x" * 200 * MOST_FIELDS + text[11 * MOST_FIELDS :]
+
+
+def test_pages_say_what_and_carry_the_id() -> None:
+    pages = Pages()
+    for failure in FAILURES.values():
+        answer, size = pages.answer(failure, UUID, close=True, head_only=False)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % failure.status)
+        assert b"X-Request-Id: " + UUID in head and b"Connection: close" in head
+        assert b"Content-Length: %d\r\n" % len(body) in head and size == len(body)
+        assert failure.code.encode() in body and failure.text.encode() in body
+    assert pages.answer(FAILURES["refused"], b"", close=False, head_only=True)[0].endswith(b"\r\n\r\n")
+
+
+def test_pages_from_another_template(tmp_path: Path) -> None:
+    (tmp_path / "error.html").write_text("$status|$code|$title|$text")
+    answer, _ = Pages(tmp_path).answer(FAILURES["first-byte"], b"", close=False, head_only=False)
+    assert answer.endswith(b"503|H12|Service Unavailable|The application took too long to answer.")

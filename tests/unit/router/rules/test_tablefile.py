@@ -15,7 +15,7 @@ from harness.router import Rig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.control import ControlServer, Decoder, encode
+from router.control import ControlServer, Decoder, encode, worker_state
 from router.report.exposition import render
 from router.rules.pieces import at_once, load, release, save
 from router.rules.tablefile import TableError
@@ -137,7 +137,7 @@ def test_a_table_is_put_in_force_or_refused_whatever_is_in_it(
         rig.client().send(GET)
         rig.advance(2)
         rig.proxy.access.flush()
-        assert render(rig.proxy) and "event=bug" not in capfd.readouterr().err, value
+        assert render(worker_state(rig.proxy)) and "event=bug" not in capfd.readouterr().err, value
         rig.proxy.table.generation = 0
         rig.proxy.set_table(DOCUMENT)
     rig.proxy.access.close()
