@@ -8,12 +8,11 @@ power cut caught before that is made again from its blob, which is on disk befor
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,7 +21,7 @@ from runtime.image.errors import NotFound
 from runtime.image.names import digest_hex
 from runtime.image.removal import remove_tree
 from runtime.image.tarwriter import APP_OWNER, LAYER_MTIME
-from runtime.kernel import syscalls
+from runtime.kernel import files, syscalls
 from runtime.kernel.process import boot_id
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -147,18 +146,12 @@ class LayerStore:
                 self._discard(name)
         for name in os.listdir(self.folder):
             described = name[64:] == ".json" and (self.folder / name[:64]).is_dir()
-            if name[64:70].startswith(".json") and not described:
+            if name.startswith(files.STAGED) or (name[64:70].startswith(".json") and not described):
                 (self.folder / name).unlink(missing_ok=True)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """A layer that is there already is either seen by who publishes it again, or made anew."""
-        fd = os.open(self.folder, _FOLDER)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
+    def _locked(self) -> AbstractContextManager[int]:
+        """While it is held no layer appears and none goes."""
+        return files.locked(self.folder, create=False)
 
     def _discard(self, name: str) -> None:
         fd = os.open(self.folder / _NEW, _FOLDER)
@@ -169,6 +162,4 @@ class LayerStore:
 
     def _describe(self, layer: Layer) -> None:
         path = self.folder / f"{digest_hex(layer.digest)}.json"
-        temporary = path.with_suffix(f".json.{os.urandom(4).hex()}")
-        temporary.write_text(json.dumps(asdict(layer)))
-        temporary.rename(path)
+        files.replace(path, json.dumps(asdict(layer)), durable=False)

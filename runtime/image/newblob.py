@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime.image.names import digest_hex
+from runtime.kernel.files import STAGED
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = ".new-"
 
 
 class NewBlob:
@@ -24,7 +24,7 @@ class NewBlob:
         import hashlib  # here, since its library is a tenth of an idle spawner
 
         self._folder = blob_folder(images)
-        self._name = f"{_NEW}{os.urandom(8).hex()}"
+        self._name = f"{STAGED}{os.urandom(8).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(self._name, flags, 0o644, dir_fd=self._folder)
         self._hash = hashlib.sha256()
@@ -87,7 +87,7 @@ def sweep_blobs(images: Path) -> None:
     folder = blob_folder(images)
     try:
         for name in os.listdir(folder):
-            if name.startswith(_NEW):
+            if name.startswith(STAGED):
                 with suppress(FileNotFoundError):  # a child of the killed process may remove its own
                     os.unlink(name, dir_fd=folder)
     finally:

@@ -7,7 +7,6 @@ writes the small JSON ones, and forgets what nothing refers to. Every file appea
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any
 
 from runtime.image.errors import Damaged, NotFound
 from runtime.image.names import digest_hex
+from runtime.kernel import files
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -219,9 +219,9 @@ class ImageStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("a") as file:
-            _belong(file.fileno(), self.folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with files.locked(self.folder / ".lock", mode=0o666) as descriptor:
+            if owner := _owner(self.folder):
+                os.fchown(descriptor, *owner)
             yield
 
     def _entries(self) -> list[dict[str, Any]]:
@@ -267,26 +267,12 @@ def _name(entry: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".new-{os.urandom(8).hex()}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            _belong(file.fileno(), path.parent)
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    files.replace(path, data, owner=_owner(path.parent))
 
 
-def _belong(fd: int, folder: Path) -> None:
-    """Root may write here too; the file is the folder's owner's all the same."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.fchown(fd, owner.st_uid, owner.st_gid)
+def _owner(folder: Path) -> tuple[int, int] | None:
+    """Root may write here too, but the files belong to the owner of the folder."""
+    if os.geteuid() != 0:
+        return None
+    status = folder.stat()
+    return status.st_uid, status.st_gid

@@ -93,10 +93,10 @@ def lock(
 
 
 @contextmanager
-def locked(path: Path, *, create: bool = True, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive `lock` for the length of a block."""
-    descriptor = lock(path, create=create, wait=wait)
+def locked(path: Path, *, wait: bool = True, create: bool = True, mode: int = 0o600) -> Iterator[int]:
+    """Hold an exclusive `lock` for the length of a block; gives the descriptor."""
+    descriptor = lock(path, wait=wait, create=create, mode=mode)
     try:
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -6,11 +6,10 @@ are gone after a reboot, as the setting is.
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from runtime.kernel import files
 
 STATE = Path("/run/paas/net")
 SETTING = Path("/proc/sys/net/ipv4/ip_forward")
@@ -33,26 +32,18 @@ def release(platform_id: str, *, state: Path = STATE, setting: Path = SETTING) -
     """This platform needs it no longer; the last one restores the value that the first one found."""
     with _locked(state):
         (state / platform_id).unlink(missing_ok=True)
-        others = [entry.name for entry in state.iterdir() if entry.name not in (_BEFORE, _LOCK)]
+        names = {entry.name for entry in state.iterdir() if not entry.name.startswith(files.STAGED)}
         before = state / _BEFORE
-        if others or not before.exists():
+        if names - {_BEFORE, _LOCK} or not before.exists():
             return
         setting.write_text(before.read_text())
         before.unlink()
 
 
-@contextmanager
-def _locked(state: Path) -> Iterator[None]:
+def _locked(state: Path) -> AbstractContextManager[int]:
     state.mkdir(parents=True, exist_ok=True, mode=0o755)
-    descriptor = os.open(state / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return files.locked(state / _LOCK)
 
 
 def _write(path: Path, value: str) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(value)
-    temporary.replace(path)
+    files.replace(path, value, durable=False)

@@ -8,16 +8,16 @@ unused ones are left, as a missing folder may be a disk that is not mounted yet.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from runtime.home import Layout
+from runtime.kernel import files
 
 REGISTER = Path("/var/lib/paas-blocks")
 SUBORDINATE = (Path("/etc/subuid"), Path("/etc/subgid"))
@@ -169,30 +169,10 @@ def _load(register: Path) -> list[_Entry]:
 
 
 def _save(register: Path, entries: list[_Entry]) -> None:
-    """Write the register, durably: temporary file, fsync, rename, fsync of the folder."""
-    temporary = register / "blocks.json.new"
-    body = json.dumps(
-        {"blocks": [asdict(item) for item in sorted(entries, key=lambda e: e.id_base)]}, indent=1
-    )
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(body + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(register / "blocks.json")
-    folder = os.open(register, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    blocks = [asdict(item) for item in sorted(entries, key=lambda item: item.id_base)]
+    files.replace(register / "blocks.json", json.dumps({"blocks": blocks}, indent=1) + "\n", mode=0o644)
 
 
-@contextmanager
-def _locked(register: Path) -> Iterator[None]:
+def _locked(register: Path) -> AbstractContextManager[int]:
     register.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(register / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return files.locked(register / "lock")

@@ -6,7 +6,6 @@ moment: containers run on under their shims, and the next spawner finds them aga
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
 import pwd
@@ -27,7 +26,7 @@ from runtime.container import init
 from runtime.container.engine import ContainerError, Engine
 from runtime.frames import FrameError, JsonDecoder, encode_json
 from runtime.home import Layout
-from runtime.kernel import process, seccomp_apps
+from runtime.kernel import files, process, seccomp_apps
 from runtime.kernel import syscalls as sc
 from runtime.kernel.forked import log_lines
 from runtime.kernel.userns import UserNamespaces
@@ -270,12 +269,10 @@ def _account(name: str) -> pwd.struct_passwd:
 
 
 def _lock(layout: Layout) -> int:
-    fd = os.open(layout.spawner_socket.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return files.lock(layout.spawner_socket.parent / "lock", wait=False)
     except BlockingIOError:
         raise StartError(f"another spawner runs for {layout.home}") from None
-    return fd
 
 
 def _listen(layout: Layout, group: int) -> socket.socket:

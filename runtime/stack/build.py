@@ -8,7 +8,6 @@ tar it was hashed from. `python -m runtime.stack create debian-12 --stacks DIR`,
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
@@ -24,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runtime.image.removal import remove_path
+from runtime.kernel import files
 from runtime.stack import debian
 from runtime.stack.debian import Say, StackError
 
@@ -139,7 +139,7 @@ def _build(recipe: Recipe, stacks: Path, work: Path, say: Say) -> Stack:
         recipe.name, (run,), (run, build), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         size + upper_size, packages,
     )  # fmt: skip
-    _write(stacks / f"{recipe.name}.json", json.dumps(asdict(stack), indent=1).encode() + b"\n")
+    files.replace(stacks / f"{recipe.name}.json", json.dumps(asdict(stack), indent=1) + "\n")
     say(f"Stack {recipe.name} is ready: {(size + upper_size) / 1e6:.0f} MB in {time.time() - began:.0f} s")
     return stack
 
@@ -189,7 +189,7 @@ def publish(tree: Path, stacks: Path, lower: Path | None = None) -> str:
         tree.rename(target)
     blob.rename(stacks / "blobs/sha256" / name)
     for folder in (stacks / "layers", stacks / "blobs/sha256"):
-        _sync_folder(folder)
+        files.sync_folder(folder)
     return f"sha256:{name}"
 
 
@@ -216,9 +216,9 @@ def _tar(tree: Path, lower: Path | None) -> list[str]:
 def _hidden(tree: Path, lower: Path) -> tuple[list[str], list[str]]:
     """What an upper folder hides of `lower`: its whiteout devices, and the `.wh.` names of the same meaning."""
     devices, marks = [], []
-    for folder, folders, files in os.walk(tree):
+    for folder, folders, names in os.walk(tree):
         inside = os.path.relpath(folder, tree)
-        for name in sorted(files):
+        for name in sorted(names):
             status = os.lstat(os.path.join(folder, name))
             if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
                 devices.append(os.path.normpath(os.path.join(inside, name)))
@@ -242,13 +242,16 @@ def _add_app_user(root: Path) -> None:
 
 @contextmanager
 def _locked(stacks: Path, say: Say) -> Iterator[None]:
-    with (stacks / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Another process is building a stack; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    path = stacks / ".lock"
+    try:
+        descriptor = files.lock(path, wait=False)
+    except BlockingIOError:
+        say("Another process is building a stack; waiting for it")
+        descriptor = files.lock(path)
+    try:
         yield
+    finally:
+        os.close(descriptor)
 
 
 def _fresh(parent: Path) -> Path:
@@ -258,24 +261,6 @@ def _fresh(parent: Path) -> Path:
     path = Path(tempfile.mkdtemp(dir=parent))
     path.chmod(0o755)
     return path
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _in_own_mounts() -> None:

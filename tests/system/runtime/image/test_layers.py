@@ -271,7 +271,7 @@ def test_start_sweeps_descriptions_that_describe_nothing(home: Home) -> None:
     made = make.run_unpack(home.layout, home.source("a.tar", (b"app/x", b"1")), home.box)
     assert made is not None
     name = made.digest.removeprefix("sha256:")
-    for stray in (f"{name}.json.1a2b", f"{'0' * 64}.json", f"{'0' * 64}.json.ffff"):
+    for stray in (f"{name}.json.1a2b", f"{'0' * 64}.json", f"{'0' * 64}.json.ffff", ".new-1a2b"):
         (home.layout.layers / stray).write_text("{}")
     (home.layout.layers / ".new" / "left").mkdir()
     (home.layout.images / "blobs/sha256/.new-left").touch()
