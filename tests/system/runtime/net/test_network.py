@@ -29,7 +29,7 @@ _BOX = """
 import ctypes, pickle, socket, subprocess, sys
 ctypes.CDLL(None).unshare(0x40000000)
 print("ready", flush=True)
-from runtime.net import configure
+from runtime.net.endpoint import configure
 configure(pickle.loads(bytes.fromhex(sys.stdin.readline())))
 print("configured", flush=True)
 def connect(host, port, source_port=0):
