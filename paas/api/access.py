@@ -98,11 +98,11 @@ def hash_of_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def authenticate(where: Context) -> Principal:
+def authenticate(ctx: Context) -> Principal:
     """By peer credentials (and the proof of an SSH login) on the unix socket, by token over TCP. Raises Unauthorized."""
     sock = request.environ.get("gunicorn.socket")
     if sock is not None and sock.family == socket.AF_UNIX:
-        return _local(where, peer_uid(sock))
+        return _local(ctx, peer_uid(sock))
     given = request.headers.get("Authorization", "")
     if not given:
         raise Unauthorized(
@@ -110,41 +110,41 @@ def authenticate(where: Context) -> Principal:
         )
     match, found = _TOKEN.fullmatch(given), None
     if match is not None:
-        with where.store.read() as tx:
+        with ctx.store.read() as tx:
             found = tokens.by_hash(tx, hash_of_token(match[1]))
     if found is None:
         raise Unauthorized("This token is not valid.", "It may have been revoked; see: paas login")
     token, user = found
     if token.last_used_at is None or time.time() - token.last_used_at > _LAST_USED_STEP_S:
-        with where.store.write() as tx:
+        with ctx.store.write() as tx:
             tokens.used(tx, token.id)
     return Principal(user.name, user, user.is_admin, "token")
 
 
-def _local(where: Context, uid: int) -> Principal:
+def _local(ctx: Context, uid: int) -> Principal:
     if uid in (0, os.geteuid()):
         return Principal("root", None, True, "root")
-    if uid != where.git_uid:
+    if uid != ctx.git_uid:
         raise Unauthorized(
             "This socket serves root and the platform's own users.", "Use `paas login URL` with a token."
         )
     text = request.headers.get(HEADER)
     if text is None:
         return Principal("git", None, False, "git")
-    user = _proven(where, text)
+    user = _proven(ctx, text)
     return Principal(user.name, user, user.is_admin, "git")
 
 
 _sessions = Sessions()
 
 
-def _proven(where: Context, text: str) -> User:
+def _proven(ctx: Context, text: str) -> User:
     """Whom the git server speaks for: not whom it names, but whose key signed the login. Raises Unauthorized."""
     try:
         proof = Proof.decode(text)
     except ValueError:
         raise Unauthorized("This is no proof of a login.") from None
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         key = keys.get(tx, proof.fingerprint)
         user = keys.user_of(tx, proof.fingerprint)
     if key is None or user is None or not proof.holds(key.public_key) or not _sessions.is_of(proof):

@@ -12,6 +12,7 @@ from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, text
 from paas.api.context import Context, context, spawner_errors
 from paas.api.domains import host_names
+from paas.api.edit import edit
 from paas.api.shapes import app_json
 from paas.api.users import first_administrator
 from paas.nouns.errors import BadInput, Conflict, PaasError
@@ -34,26 +35,26 @@ _THINGS = "bay brook cliff cloud creek dawn field forest harbor hill lake leaf m
 @routes.get("/v1/apps")
 @needs(Access.USER)
 def list_apps() -> dict[str, Any]:
-    where, who = context(), principal()
-    with where.store.read() as tx:
+    ctx, who = context(), principal()
+    with ctx.store.read() as tx:
         seen = [app for app in apps.all(tx) if not app.destroying and who.may_touch(app)]
-        return {"apps": [app_json(tx, app, where.settings) for app in seen]}
+        return {"apps": [app_json(tx, app, ctx.settings) for app in seen]}
 
 
 @routes.post("/v1/apps")
 @needs(Access.USER)
 def create() -> tuple[dict[str, Any], int]:
-    where = context()
+    ctx = context()
     data = body(optional={"name": AppName.parse})
-    app = create_app(where, data["name"])
-    with where.store.read() as tx:
-        return app_json(tx, app, where.settings), 201
+    app = create_app(ctx, data["name"])
+    with ctx.store.read() as tx:
+        return app_json(tx, app, ctx.settings), 201
 
 
-def create_app(where: Context, name: AppName | None) -> App:
+def create_app(ctx: Context, name: AppName | None) -> App:
     """A new app of the caller (root's: of the first administrator); with no name, one is made up. Raises Conflict."""
     who = principal()
-    with where.store.write() as tx:
+    with ctx.store.write() as tx:
         while name is None:
             words = (
                 secrets.choice(_ADJECTIVES.split()),
@@ -70,62 +71,56 @@ def create_app(where: Context, name: AppName | None) -> App:
         events.add(tx, app.id, who.name, "app.create", {"name": name})
     try:
         with spawner_errors():
-            where.spawner.create_app(app.id)
+            ctx.spawner.create_app(app.id)
     except PaasError:
-        with where.store.write() as tx:
+        with ctx.store.write() as tx:
             apps.delete(tx, app.id)
         raise
-    where.poke()
-    where.tell(app.id, f"Create app by {who.name}")
+    ctx.poke()
+    ctx.tell(app.id, f"Create app by {who.name}")
     return app
 
 
 @routes.get("/v1/apps/<app_name>")
 @needs(Access.APP)
 def show(app_name: str) -> dict[str, Any]:
-    where = context()
-    with where.store.read() as tx:
-        return app_json(tx, the_app(), where.settings)
+    ctx = context()
+    with ctx.store.read() as tx:
+        return app_json(tx, the_app(), ctx.settings)
 
 
 @routes.patch("/v1/apps/<app_name>")
 @needs(Access.APP)
-def change(app_name: str) -> dict[str, Any]:
-    where, app, who = context(), the_app(), principal()
+def update(app_name: str) -> dict[str, Any]:
+    ctx, app = context(), the_app()
     data = body(optional={"name": AppName.parse, "deploy_branch": BranchName.parse})
-    with where.store.write() as tx:
-        if data["name"] is not None:
-            apps.rename(tx, app.id, data["name"])
-            host = where.settings.app_host
-            routing.rename(tx, app.id, host(app.name), host(data["name"]))
-            certificates.keep_only(tx, app.id, host_names(tx, apps.get(tx, app.id), where))
-            events.add(tx, app.id, who.name, "app.rename", {"from": app.name, "to": data["name"]})
-        if data["deploy_branch"] is not None:
-            apps.set_branch(tx, app.id, data["deploy_branch"])
-            events.add(tx, app.id, who.name, "app.branch", {"branch": data["deploy_branch"]})
-        changed = app_json(tx, apps.get(tx, app.id), where.settings)
-    where.poke()
-    if data["name"] is not None:
-        where.tell(app.id, f"Rename {app.name} to {data['name']} by {who.name}")
-    if data["deploy_branch"] is not None:
-        where.tell(app.id, f"Deploy from branch {data['deploy_branch']} by {who.name}")
-    return changed
+    name, branch = data["name"], data["deploy_branch"]
+    with edit(app) as change:
+        tx = change.tx
+        if name is not None:
+            apps.rename(tx, app.id, name)
+            routing.rename(tx, app.id, ctx.settings.app_host(app.name), ctx.settings.app_host(name))
+            certificates.keep_only(tx, app.id, host_names(tx, apps.get(tx, app.id), ctx))
+            change.record("app.rename", {"from": app.name, "to": name}, f"Rename {app.name} to {name}")
+        if branch is not None:
+            apps.set_branch(tx, app.id, branch)
+            change.record("app.branch", {"branch": branch}, f"Deploy from branch {branch}")
+        return app_json(tx, apps.get(tx, app.id), ctx.settings)
 
 
 @routes.delete("/v1/apps/<app_name>")
 @needs(Access.APP)
 def destroy(app_name: str) -> dict[str, Any]:
     """Answers when everything of the app is gone, or after a while with `"destroyed": false`: the rest follows."""
-    where, app, who = context(), the_app(), principal()
+    ctx, app = context(), the_app()
     if body(required={"confirm": text})["confirm"] != app.name:
         raise BadInput("The confirmation is not the name of the app.", f"Confirm with {app.name}.")
-    with where.store.write() as tx:
-        apps.set_destroying(tx, app.id)
-        events.add(tx, app.id, who.name, "app.destroy", {"name": app.name})
-    where.poke()
+    with edit(app) as change:
+        apps.set_destroying(change.tx, app.id)
+        change.record("app.destroy", {"name": app.name})
     deadline = time.monotonic() + _DESTROY_WAIT_S
     while time.monotonic() < deadline:
-        with where.store.read() as tx:
+        with ctx.store.read() as tx:
             if apps.by_id(tx, app.id) is None:
                 return {"name": app.name, "destroyed": True}
         time.sleep(0.03)

@@ -91,12 +91,12 @@ def whole(low: int, high: int) -> Rule:
     return rule
 
 
-def list_of(rule: Rule, most: int) -> Rule:
+def list_of(rule: Rule, most: int, nouns: str = "") -> Rule:
     """A list of parsed values."""
 
     def rule_of_list(value: Any) -> list[Any]:
         if not isinstance(value, list) or len(value) > most:
-            raise BadInput(f"{shown(value)} is not a list of at most {most}.")
+            raise BadInput(f"{shown(value)} is not a list of at most {most}{nouns}.")
         return [rule(item) for item in value]
 
     return rule_of_list

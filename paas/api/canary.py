@@ -11,6 +11,7 @@ from flask import Blueprint, Response
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, whole
 from paas.api.context import Context, context
+from paas.api.edit import edit
 from paas.api.releasing import deploy
 from paas.api.streams import Cancelled, Emit, stream
 from paas.front import workers
@@ -19,7 +20,7 @@ from paas.nouns.names import MAX_QUANTITY, release_number
 from paas.release.canary import begin, come_up, follow, running
 from paas.release.capacity import admitted
 from paas.release.release import Change
-from paas.store import Tx, apps, canaries, events, formations, instances
+from paas.store import Tx, apps, canaries, formations, instances
 
 routes = Blueprint("canary", __name__)
 
@@ -36,34 +37,32 @@ def show(app_name: str) -> dict[str, Any]:
 @routes.post("/v1/apps/<app_name>/canary")
 @needs(Access.APP)
 def start(app_name: str) -> Response:
-    """Begin a canary, or change the one that runs. One that does not come up at its beginning is ended."""
-    where, app, who = context(), the_app(), principal()
-    asked = body(
+    """Start a canary, or change the running one. A new canary that does not come up is ended."""
+    ctx, app = context(), the_app()
+    wanted = body(
         optional={"release": release_number, "share": whole(0, 100), "quantity": whole(1, MAX_QUANTITY)}
     )
     since = time.time()
-    with where.store.write() as tx:
-        before = canaries.of_app(tx, app.id)
-        number = asked["release"] or running(tx, app).release_number
-        share, quantity = asked["share"], asked["quantity"]
-        with admitted(tx, where.settings.memory_overcommit):
-            canary = begin(tx, app, number, share=share, quantity=quantity, actor=who.name)
-        seq = events.last(tx)
-    where.poke()
-    where.tell(app.id, f"Canary v{number}: {canary.share} % of the requests, by {who.name}")
+    with edit(app) as change:
+        before = canaries.of_app(change.tx, app.id)
+        number = wanted["release"] or running(change.tx, app).release_number
+        share, quantity = wanted["share"], wanted["quantity"]
+        with admitted(change.tx, ctx.settings.memory_overcommit):
+            canary = begin(change.tx, app, number, share=share, quantity=quantity, actor=change.actor)
+        change.log(f"Canary v{number}: {canary.share} % of the requests, by {change.actor}")
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         if before is None:
-            tell = partial(where.tell, app.id)
-            lines = come_up(where.store, where.poke, canary, since=since, tell=tell, cancelled=cancelled)
+            tell = partial(ctx.tell, app.id)
+            lines = come_up(ctx.store, ctx.poke, canary, since=since, tell=tell, cancelled=cancelled)
         elif canary.quantity > before.quantity:
-            lines = follow(where.store, canary, since=since, cancelled=cancelled)
+            lines = follow(ctx.store, canary, since=since, cancelled=cancelled)
         else:
             lines = iter(())
         for line in lines:
             emit(line)
-        applied = where.applied(seq)
-        with where.store.read() as tx:
+        applied = change.applied()
+        with ctx.store.read() as tx:
             return {**_canary_json(tx, app, canaries.of_app(tx, app.id)), "applied": applied}
 
     return stream(work)
@@ -72,13 +71,13 @@ def start(app_name: str) -> Response:
 @routes.post("/v1/apps/<app_name>/canary/promote")
 @needs(Access.APP)
 def promote(app_name: str) -> Response:
-    """Deploy the canary's release: the canary goes on until that has switched."""
-    where, app, who = context(), the_app(), principal()
+    """Deploy the canary's release; the canary runs until the deployment has switched."""
+    ctx, app, who = context(), the_app(), principal()
     body()
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         number = running(tx, app).release_number
     return deploy(
-        where,
+        ctx,
         app,
         Change(rollback_to=number, promote=True),
         who=who.name,
@@ -90,18 +89,16 @@ def promote(app_name: str) -> Response:
 @routes.delete("/v1/apps/<app_name>/canary")
 @needs(Access.APP)
 def stop(app_name: str) -> dict[str, Any]:
-    where, app, who = context(), the_app(), principal()
-    with where.store.write() as tx:
-        ended = running(tx, app)
-        canaries.end(tx, app.id, actor=who.name, why="stopped")
-        seq = events.last(tx)
-    where.poke()
-    where.tell(app.id, f"Canary v{ended.release_number} stopped by {who.name}")
-    return {"stopped": ended.release_number, "release": app.release_number, "applied": where.applied(seq)}
+    app = the_app()
+    with edit(app) as change:
+        ended = running(change.tx, app)
+        canaries.end(change.tx, app.id, actor=change.actor, why="stopped")
+        change.log(f"Canary v{ended.release_number} stopped by {change.actor}")
+    return {"stopped": ended.release_number, "release": app.release_number, "applied": change.applied()}
 
 
 def _canary_json(tx: Tx, app: App, canary: Canary | None) -> dict[str, Any]:
-    """The canary, and what each side has: the share of the requests that it gets now, and its instances."""
+    """The canary, and for each side its current share of the requests and its instances."""
     app = apps.by_id(tx, app.id) or app
     if canary is None:
         return {"canary": None, "sides": []}
@@ -124,15 +121,15 @@ def _canary_json(tx: Tx, app: App, canary: Canary | None) -> dict[str, Any]:
     return {"canary": shown, "sides": sides}
 
 
-def _counted(where: Context, shown: dict[str, Any]) -> dict[str, Any]:
-    """With the requests and errors of the instances that run, as the router's workers have counted them."""
-    folder = where.layout.router_control
-    told = [(workers.ask(path, "stats") or {}).get("backends") for path in workers.sockets(folder)]
+def _counted(ctx: Context, shown: dict[str, Any]) -> dict[str, Any]:
+    """Add the requests and errors of the running instances, as the router's workers have counted them."""
+    folder = ctx.layout.router_control
+    answers = [(workers.ask(path, "stats") or {}).get("backends") for path in workers.sockets(folder)]
     for side in shown["sides"]:
-        own = [each.get(id) for each in told if isinstance(each, dict) for id in side["up"]]
-        for what in ("requests", "errors"):
-            counts = [one.get(what) for one in own if isinstance(one, dict)]
-            side[what] = sum(count for count in counts if type(count) is int)
+        own = [each.get(id) for each in answers if isinstance(each, dict) for id in side["up"]]
+        for counter in ("requests", "errors"):
+            counts = [one.get(counter) for one in own if isinstance(one, dict)]
+            side[counter] = sum(count for count in counts if type(count) is int)
     return shown
 
 

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from flask import Blueprint
 
-from paas.api.access import Access, needs, principal, the_app
-from paas.api.bodies import body, boolean
+from paas.api.access import Access, needs, the_app
+from paas.api.bodies import body, boolean, list_of
 from paas.api.context import Context, context
 from paas.api.domains import host_names
-from paas.front import files
+from paas.api.edit import edit
 from paas.nouns.certificates import AutoCertificate, Certificate, belongs, due_at, served
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.model import App
 from paas.nouns.names import DomainName, shown
 from paas.nouns.settings import Address
-from paas.store import Tx, certificates, domains, events
+from paas.store import Tx, certificates, domains
+from paas.tls.install import install, write
 
 routes = Blueprint("certs", __name__)
 
 _PEM_CHARACTERS = 100_000
+_MOST_DOMAINS = 100
 
 
 @routes.get("/v1/apps/<app_name>/certs")
 @needs(Access.APP)
 def list_certificates(app_name: str) -> dict[str, Any]:
-    where, app = context(), the_app()
-    with where.store.read() as tx:
+    ctx, app = context(), the_app()
+    with ctx.store.read() as tx:
         mine = {item.domain: item for item in certificates.of_app(tx, app.id)}
         asked = {item.domain: item for item in certificates.wanted(tx, app.id)}
         shared = certificates.of_app(tx, None)
-        answering = served({app.id: host_names(tx, app, where)}, [*mine.values(), *shared])
+        answering = served({app.id: host_names(tx, app, ctx)}, [*mine.values(), *shared])
     rows = [(domain, mine.get(domain), asked.get(domain)) for domain in sorted({*mine, *asked})]
     rows += [(item.domain, item, None) for item in shared if item in answering.values()]
     listed = [
@@ -88,7 +89,9 @@ def _add(app: App | None) -> tuple[dict[str, Any], int]:
 
 
 def _pem(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _PEM_CHARACTERS:  # which is not repeated: it may hold a key
+    if (
+        not isinstance(value, str) or len(value) > _PEM_CHARACTERS
+    ):  # not quoted in the error: it may hold a key
         raise BadInput(f"The certificate and the key must be text of at most {_PEM_CHARACTERS} characters.")
     return value
 
@@ -106,38 +109,31 @@ def generate(app_name: str) -> tuple[dict[str, Any], int]:
     from paas.tls import x509
     from paas.tls.development_ca import development_ca
 
-    where, app = context(), the_app()
+    ctx, app = context(), the_app()
     domain = body(required={"domain": _host})["domain"]
-    with where.store.read() as tx:
-        check_domain(tx, app, where, domain)
-    pair = x509.issue(development_ca(where.layout), domain, x509.utc_now())
+    with ctx.store.read() as tx:
+        check_domain(tx, app, ctx, domain)
+    pair = x509.issue(development_ca(ctx.layout), domain, x509.utc_now())
     return _keep(app, domain, pair, "generated"), 201
 
 
 def _keep(app: App | None, domain: str, pair: Any, source: str) -> dict[str, Any]:
-    where, who, app_id = context(), principal(), app.id if app else None
-    file = files.put(where.layout.edge, "certificates", ".pem", pair.pem)
-    row = pair.row(app_id, domain, file=file, source=source, now=time.time())
-    with where.store.write() as tx:
-        check_domain(tx, app, where, domain)
-        was_auto = app_id is not None and certificates.set_auto(tx, app_id, domain, on=False)
-        certificates.put(tx, row)
-        detail = {"domain": domain, "source": source, "fingerprint": row.fingerprint}
-        seq = events.add(tx, app_id, who.name, "certificate.add", detail)
-    where.poke()
-    if app_id is not None:
-        where.tell(app_id, f"Add a certificate for {domain} ({source}, by {row.issuer}) by {who.name}")
+    ctx = context()
+    row = write(ctx.layout, pair, app.id if app else None, domain, source)
+    with edit(app) as change:
+        check_domain(change.tx, app, ctx, domain)
+        was_auto = app is not None and certificates.set_auto(change.tx, app.id, domain, on=False)
+        install(change.tx, row, change.actor)
+        change.log(f"Add a certificate for {domain} ({source}, by {row.issuer}) by {change.actor}")
     stopped = [f"{domain} had automatic certificates; they are off now."] if was_auto else []
-    return certificate_json(row, None, domain) | {
-        "warnings": [*pair.warnings, *stopped],
-        "applied": where.applied(seq),
-    }
+    warnings = [*pair.warnings, *stopped]
+    return certificate_json(row, None, domain) | {"warnings": warnings, "applied": change.applied()}
 
 
 @routes.delete("/v1/apps/<app_name>/certs/<name>")
 @needs(Access.APP)
 def remove(app_name: str, name: str) -> dict[str, Any]:
-    return _remove(the_app().id, name)
+    return _remove(the_app(), name)
 
 
 @routes.delete("/v1/certs/<name>")
@@ -146,40 +142,38 @@ def remove_platform(name: str) -> dict[str, Any]:
     return _remove(None, name)
 
 
-def _remove(app_id: str | None, name: str) -> dict[str, Any]:
-    where, who, domain = context(), principal(), DomainName.parse(name)
-    with where.store.write() as tx:
-        certificates.remove(tx, app_id, domain)
-        seq = events.add(tx, app_id, who.name, "certificate.remove", {"domain": domain})
-    where.poke()
-    if app_id is not None:
-        where.tell(app_id, f"Remove the certificate for {domain} by {who.name}")
-    return {"domain": domain, "applied": where.applied(seq)}
+def _remove(app: App | None, name: str) -> dict[str, Any]:
+    domain = DomainName.parse(name)
+    with edit(app) as change:
+        certificates.remove(change.tx, app.id if app else None, domain)
+        change.record("certificate.remove", {"domain": domain}, f"Remove the certificate for {domain}")
+    return {"domain": domain, "applied": change.applied()}
 
 
 @routes.patch("/v1/apps/<app_name>/certs/auto")
 @needs(Access.APP)
 def set_auto(app_name: str) -> dict[str, Any]:
     """Turn automatic certificates on or off for the domains named, or for all that the app has."""
-    where, app, who = context(), the_app(), principal()
-    data = body(required={"on": boolean}, optional={"domains": _domains})
-    with where.store.write() as tx:
-        names = data["domains"] or _automatic(tx, app, where, on=data["on"])
+    ctx, app = context(), the_app()
+    data = body(
+        required={"on": boolean}, optional={"domains": list_of(DomainName.parse, _MOST_DOMAINS, " domains")}
+    )
+    with edit(app) as change:
+        tx = change.tx
+        names = list(dict.fromkeys(data["domains"] or ())) or _automatic(tx, app, ctx, on=data["on"])
         for domain in names:
             if data["on"]:
-                check_domain(tx, app, where, domain)
+                check_domain(tx, app, ctx, domain)
                 _check_public(domain)
             if not certificates.set_auto(tx, app.id, domain, on=data["on"]) and not data["on"]:
                 raise NotFound(f"{domain} has no automatic certificates.", "See: paas certs")
-        verb = "certificate.auto" if data["on"] else "certificate.manual"
-        events.add(tx, app.id, who.name, verb, {"domains": names})
-    where.poke()
-    state = "on" if data["on"] else "off"
-    where.tell(app.id, f"Turn automatic certificates {state} for {', '.join(names)} by {who.name}")
+        verb, state = ("certificate.auto", "on") if data["on"] else ("certificate.manual", "off")
+        line = f"Turn automatic certificates {state} for {', '.join(names)}"
+        change.record(verb, {"domains": names}, line)
     return {
         "domains": names,
-        "directory": where.settings.acme_directory,
-        "warnings": _reachability(where.settings.http) if data["on"] else [],
+        "directory": ctx.settings.acme_directory,
+        "warnings": _reachability(ctx.settings.http) if data["on"] else [],
     }
 
 
@@ -189,16 +183,10 @@ def _reachability(http: Address) -> list[str]:
     return [f"The authority asks at port 80, and the router listens on {http}: something must forward to it."]
 
 
-def _domains(value: Any) -> list[str]:
-    if not isinstance(value, list) or len(value) > 100:
-        raise BadInput(f"{shown(value)} is not a list of at most 100 domains.")
-    return list(dict.fromkeys(DomainName.parse(item) for item in value))
-
-
-def _automatic(tx: Tx, app: App, where: Context, *, on: bool) -> list[str]:
-    """All the app's domains that can have automatic certificates; those that have them, to turn them off."""
+def _automatic(tx: Tx, app: App, ctx: Context, *, on: bool) -> list[str]:
+    """The domains meant when none is named: `on`, those that could have automatic certificates, else those that have them."""
     if on:
-        names = [host for host in host_names(tx, app, where) if not _why_not(host)]
+        names = [host for host in host_names(tx, app, ctx) if not _why_not(host)]
     else:
         names = [item.domain for item in certificates.wanted(tx, app.id)]
     if not names:
@@ -234,17 +222,17 @@ def show_ca() -> dict[str, str]:
     return {"certificate": development_ca(context().layout).chain_pem.decode()}
 
 
-def check_domain(tx: Tx, app: App | None, where: Context, domain: str) -> None:
-    """The app must have the domain, or a wildcard over it; the platform's can only be for the apps' own addresses.
-    Raises BadInput."""
+def check_domain(tx: Tx, app: App | None, ctx: Context, domain: str) -> None:
+    """Refuse a domain that the app has neither itself nor by a wildcard. Without an app it must be the wildcard over
+    all apps' own addresses. Raises BadInput."""
     if app is None:
-        if domain != (wanted := where.settings.app_host("*")):
+        if domain != (wanted := ctx.settings.app_host("*")):
             raise BadInput(f"The platform's certificate cannot be for {domain}.", f"It must be for {wanted}.")
         return
     others = {item.host for item in domains.all(tx) if item.app_id != app.id}
-    if not belongs(domain, host_names(tx, app, where), others):
+    if not belongs(domain, host_names(tx, app, ctx), others):
         hint = f"Add it first: paas domains:add {domain}"
-        own = where.settings.app_host(app.name)
-        if domain.endswith(where.settings.app_host("")):
+        own = ctx.settings.app_host(app.name)
+        if domain.endswith(ctx.settings.app_host("")):
             hint = f"In the platform's own domain it has {own} alone."
         raise BadInput(f"{app.name} has no domain {domain}.", hint)

@@ -43,7 +43,7 @@ def show(app_name: str) -> dict[str, Any]:
 @routes.patch("/v1/apps/<app_name>/config")
 @needs(Access.APP)
 def change(app_name: str) -> Response:
-    app, who, where = the_app(), principal(), context()
+    app, who, ctx = the_app(), principal(), context()
     data = body(
         optional={
             "set": dict_of(ConfigName.parse, lambda value: value),
@@ -54,7 +54,7 @@ def change(app_name: str) -> Response:
     unwanted = tuple(dict.fromkeys(data["unset"] or ()))
     if not wanted and not unwanted:
         raise BadInput("No config var is named.", "Name at least one.")
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         vars = current(tx, app)
     missing = [name for name in unwanted if name not in vars]
     if missing:
@@ -73,7 +73,7 @@ def change(app_name: str) -> Response:
         return {"vars": current(tx, app)}
 
     return deploy(
-        where,
+        ctx,
         app,
         Change(set_vars=wanted, unset_vars=unwanted),
         who=who.name,

@@ -9,12 +9,13 @@ from flask import Blueprint
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body
 from paas.api.context import Context, context
+from paas.api.edit import edit
 from paas.api.shapes import domain_json
 from paas.front.settings import check_size
 from paas.nouns.errors import BadInput
 from paas.nouns.model import App
 from paas.nouns.names import DomainPath
-from paas.store import Tx, certificates, domains, events, routing
+from paas.store import Tx, certificates, domains, routing
 
 routes = Blueprint("domains", __name__)
 
@@ -24,34 +25,32 @@ _MOST = 100
 @routes.get("/v1/apps/<app_name>/domains")
 @needs(Access.APP)
 def list_domains(app_name: str) -> dict[str, Any]:
-    where, app = context(), the_app()
-    with where.store.read() as tx:
+    ctx, app = context(), the_app()
+    with ctx.store.read() as tx:
         shown = [domain_json(domain) for domain in domains.of_app(tx, app.id)]
-    return {"domains": shown, "own": where.settings.app_host(app.name)}
+    return {"domains": shown, "own": ctx.settings.app_host(app.name)}
 
 
 @routes.post("/v1/apps/<app_name>/domains")
 @needs(Access.APP)
 def add(app_name: str) -> tuple[dict[str, Any], int]:
-    where, app, who = context(), the_app(), principal()
+    ctx, app = context(), the_app()
     name: DomainPath = body(required={"name": DomainPath.parse})["name"]
-    check_claim(name.partition("/")[0], where.settings.domain)
-    with where.store.write() as tx:
-        names = [item.name for item in domains.of_app(tx, app.id)]
+    check_claim(name.partition("/")[0], ctx.settings.domain)
+    with edit(app) as change:
+        names = [item.name for item in domains.of_app(change.tx, app.id)]
         if len(names) >= _MOST:
             raise BadInput(f"{app.name} has {_MOST} domains already.", "Remove one first.")
-        check_size(routing.of_app(tx, app.id), [where.settings.app_host(app.name), *names, name])
-        domain = domains.add(tx, app.id, name, anywhere=who.is_admin)
-        seq = events.add(tx, app.id, who.name, "domain.add", {"name": name})
-    where.poke()
-    where.tell(app.id, f"Add domain {name} by {who.name}")
-    return {**domain_json(domain), "applied": where.applied(seq)}, 201
+        check_size(routing.of_app(change.tx, app.id), [ctx.settings.app_host(app.name), *names, name])
+        domain = domains.add(change.tx, app.id, name, anywhere=principal().is_admin)
+        change.record("domain.add", {"name": name}, f"Add domain {name}")
+    return {**domain_json(domain), "applied": change.applied()}, 201
 
 
-def host_names(tx: Tx, app: App, where: Context) -> list[str]:
+def host_names(tx: Tx, app: App, ctx: Context) -> list[str]:
     """The hosts that lead to the app, wildcards among them; its own comes first."""
     names = [item.host for item in domains.of_app(tx, app.id)]
-    return list(dict.fromkeys([where.settings.app_host(app.name), *names]))
+    return list(dict.fromkeys([ctx.settings.app_host(app.name), *names]))
 
 
 def check_claim(name: str, platform: str) -> None:
@@ -68,12 +67,9 @@ def check_claim(name: str, platform: str) -> None:
 @routes.delete("/v1/apps/<app_name>/domains/<path:name>")
 @needs(Access.APP)
 def remove(app_name: str, name: str) -> dict[str, Any]:
-    where, app, who = context(), the_app(), principal()
-    domain = DomainPath.parse(name)
-    with where.store.write() as tx:
-        domains.remove(tx, app.id, domain)
-        certificates.keep_only(tx, app.id, host_names(tx, app, where))
-        seq = events.add(tx, app.id, who.name, "domain.remove", {"name": domain})
-    where.poke()
-    where.tell(app.id, f"Remove domain {domain} by {who.name}")
-    return {"name": domain, "applied": where.applied(seq)}
+    app, domain = the_app(), DomainPath.parse(name)
+    with edit(app) as change:
+        domains.remove(change.tx, app.id, domain)
+        certificates.keep_only(change.tx, app.id, host_names(change.tx, app, context()))
+        change.record("domain.remove", {"name": domain}, f"Remove domain {domain}")
+    return {"name": domain, "applied": change.applied()}

@@ -12,6 +12,7 @@ from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body as json_body
 from paas.api.bodies import dict_of, fields, raw_body, text, whole
 from paas.api.context import Context, context, spawner_errors
+from paas.api.edit import edit
 from paas.api.releasing import deploy
 from paas.api.shapes import formation_json, limits_json
 from paas.api.streams import Cancelled, Emit, stream
@@ -47,11 +48,12 @@ def show(app_name: str) -> dict[str, Any]:
 @routes.patch("/v1/apps/<app_name>/formation")
 @needs(Access.APP)
 def scale(app_name: str) -> Response:
-    where, app, who = context(), the_app(), principal()
+    ctx, app = context(), the_app()
     changes = json_body(required={"changes": dict_of(scalable, _change, 100)})["changes"]
     if not changes:
         raise BadInput("No process type is named.", "Name at least one, like web=2.")
-    with where.store.write() as tx, admitted(tx, where.settings.memory_overcommit):
+    with edit(app) as made, admitted(made.tx, ctx.settings.memory_overcommit):
+        tx = made.tx
         known = _types(_image(tx, app))
         entries = formations.of_app(tx, app.id)
         old, done = {}, {}
@@ -66,21 +68,17 @@ def scale(app_name: str) -> Response:
                 )
             formations.set_quantity(tx, app.id, type, after)
             old[str(type)], done[str(type)] = before, after
-        events.add(tx, app.id, who.name, "formation.scale", {"quantities": done})
-    where.poke()
-    where.tell(
-        app.id, f"Scaled to {' '.join(f'{type}@{count}' for type, count in done.items())} by {who.name}"
-    )
-    return _converging(
-        where, app, done, undo=lambda error: _scale_back(where, app, who.name, old, done, error)
-    )
+        now = " ".join(f"{type}@{count}" for type, count in done.items())
+        made.record("formation.scale", {"quantities": done}, f"Scaled to {now}")
+    actor = principal().name
+    return _converging(ctx, app, done, undo=lambda error: _scale_back(ctx, app, actor, old, done, error))
 
 
 def _scale_back(
-    where: Context, app: App, who: str, old: dict[str, int], done: dict[str, int], error: DeployFailed
+    ctx: Context, app: App, who: str, old: dict[str, int], done: dict[str, int], error: DeployFailed
 ) -> DeployFailed:
     """Take back a scale of which an instance did not come up, unless somebody has scaled since; what to tell of it."""
-    with where.store.write() as tx:
+    with ctx.store.write() as tx:
         entries = formations.of_app(tx, app.id)
         back = {
             t: n for t, n in old.items() if n < done[t] and t in entries and entries[t].quantity == done[t]
@@ -91,9 +89,9 @@ def _scale_back(
             events.add(tx, app.id, who, "formation.scale", {"quantities": back})
     if not back:
         return error
-    where.poke()
+    ctx.poke()
     now = " ".join(f"{type}={count}" for type, count in back.items())
-    where.tell(app.id, f"Scaled back to {now}: {error.message}")
+    ctx.tell(app.id, f"Scaled back to {now}: {error.message}")
     return DeployFailed(
         error.message, f"Scaled back to {now}. {error.hint}", cause=error.cause, lines=error.lines
     )
@@ -102,30 +100,31 @@ def _scale_back(
 @routes.post("/v1/apps/<app_name>/restart")
 @needs(Access.APP)
 def restart_processes(app_name: str) -> Response:
-    where, app, who = context(), the_app(), principal()
+    ctx, app, who = context(), the_app(), principal()
     type, number = _selection()
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         known = _types(_image(tx, app))
         if type is not None and type not in known:
             raise _unknown_type(app, type, known)
         if number is not None and number > formations.of_app(tx, app.id)[type or ""].quantity:
             raise NotFound(f"{app.name} has no {type}.{number}.", "See: paas ps")
-    most = where.settings.memory_overcommit
-    restart(where.store, where.poke, app.id, actor=who.name, type=type, number=number, overcommit=most)
+    most = ctx.settings.memory_overcommit
+    restart(ctx.store, ctx.poke, app.id, actor=who.name, type=type, number=number, overcommit=most)
     what = "all processes" if type is None else type if number is None else f"{type}.{number}"
-    where.tell(app.id, f"Restart {what} by {who.name}")
-    return _converging(where, app, known if type is None else [type])
+    ctx.tell(app.id, f"Restart {what} by {who.name}")
+    return _converging(ctx, app, known if type is None else [type])
 
 
 @routes.post("/v1/apps/<app_name>/stop")
 @needs(Access.APP)
 def stop(app_name: str) -> Response:
     """Stop a type (all without one) until it is scaled or restarted; or end one run by its name."""
-    where, app, who = context(), the_app(), principal()
+    ctx, app = context(), the_app()
     type, number = _selection()
     if number is not None:
-        return _stop_run(where, app, f"{type}.{number}", who.name)
-    with where.store.write() as tx:
+        return _stop_run(ctx, app, f"{type}.{number}")
+    with edit(app) as made:
+        tx = made.tx
         known = _types(_image(tx, app))
         if type is not None and type not in known:
             raise _unknown_type(app, type, known)
@@ -133,37 +132,34 @@ def stop(app_name: str) -> Response:
         for each in types:
             formations.ensure(tx, app.id, each, 0)
             formations.set_stopped(tx, app.id, each, True)
-        events.add(tx, app.id, who.name, "formation.stop", {"types": types})
-    where.poke()
-    where.tell(app.id, f"Stop {', '.join(types)} by {who.name}")
-    return _converging(where, app, types)
+        made.record("formation.stop", {"types": types}, f"Stop {', '.join(types)}")
+    return _converging(ctx, app, types)
 
 
-def _stop_run(where: Context, app: App, name: str, who: str) -> Response:
-    with where.store.write() as tx:
-        found = [i for i in instances.live_of(tx, app.id) if i.name == name]
+def _stop_run(ctx: Context, app: App, name: str) -> Response:
+    with edit(app) as made:
+        found = [i for i in instances.live_of(made.tx, app.id) if i.name == name]
         if not found:
             raise NotFound(f"{app.name} has no {name}.", "See: paas ps")
         run = found[0]
         if run.kind != "run":
             raise BadInput(f"{name} would be started again.", "Stop its type, or scale it down.")
         if run.state != "stopping":
-            instances.stop(tx, run.id, "stopped")
-    where.poke()
-    where.tell(app.id, f"Stop {name} by {who}")
+            instances.stop(made.tx, run.id, "stopped")
+        made.log(f"Stop {name} by {made.actor}")
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
-        while not cancelled() and _runs(where, run.runtime_id):
+        while not cancelled() and _runs(ctx, run.runtime_id):
             time.sleep(_LOOK_EVERY_S)
         emit(f"{name} stopped")
-        return {"formation": _read_formation(where, app)}
+        return {"formation": _read_formation(ctx, app)}
 
     return stream(work)
 
 
-def _runs(where: Context, runtime_id: str) -> bool:
+def _runs(ctx: Context, runtime_id: str) -> bool:
     with spawner_errors():
-        return any(item.id == runtime_id and item.state == "running" for item in where.spawner.list())
+        return any(item.id == runtime_id and item.state == "running" for item in ctx.spawner.list())
 
 
 @routes.get("/v1/apps/<app_name>/limits")
@@ -176,11 +172,11 @@ def show_limits(app_name: str) -> dict[str, Any]:
 @routes.patch("/v1/apps/<app_name>/limits")
 @needs(Access.APP)
 def set_limits(app_name: str) -> Response:
-    where, app, who = context(), the_app(), principal()
+    ctx, app, who = context(), the_app(), principal()
     asked = {ProcessType.parse(type): _limit_changes(changes) for type, changes in raw_body().items()}
     if not any(asked.values()):
         raise BadInput("No limit is named.", "Name at least one, like memory=256M.")
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         known = [*_types(_image(tx, app)), "release", RUN_TYPE]
         entries = formations.of_app(tx, app.id)
     for type in asked:
@@ -194,7 +190,7 @@ def set_limits(app_name: str) -> Response:
         for type, new in asked.items()
     ]
     return deploy(
-        where,
+        ctx,
         app,
         Change(limits=whole_limits),
         who=who.name,
@@ -247,8 +243,8 @@ def _formation(tx: Tx, app: App) -> list[dict[str, Any]]:
     return formation_json(formations.of_app(tx, app.id), images.of(tx, releases.serving(tx, app)))
 
 
-def _read_formation(where: Context, app: App) -> list[dict[str, Any]]:
-    with where.store.read() as tx:
+def _read_formation(ctx: Context, app: App) -> list[dict[str, Any]]:
+    with ctx.store.read() as tx:
         after = apps.by_id(tx, app.id)
         if after is None:
             raise NotFound("The app was destroyed meanwhile.")
@@ -265,7 +261,7 @@ def _limits(tx: Tx, app: App) -> dict[str, dict[str, int]]:
 
 
 def _converging(
-    where: Context,
+    ctx: Context,
     app: App,
     types: Collection[str],
     undo: Callable[[DeployFailed], DeployFailed] = lambda error: error,
@@ -274,10 +270,10 @@ def _converging(
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         try:
-            for line in follow_formation(where.store, app.id, types, cancelled=cancelled):
+            for line in follow_formation(ctx.store, app.id, types, cancelled=cancelled):
                 emit(line)
         except DeployFailed as error:
             raise (undo(error) if error.cause else error) from error
-        return {"formation": _read_formation(where, app)}
+        return {"formation": _read_formation(ctx, app)}
 
     return stream(work)

@@ -40,21 +40,21 @@ def show(app_name: str) -> dict[str, Any]:
 @needs(Access.GIT_USER)
 def create(app_name: str) -> tuple[dict[str, Any], int]:
     """Make the app at its first push, or find it when the user may touch it."""
-    where, name = context(), AppName.parse(app_name)
+    ctx, name = context(), AppName.parse(app_name)
     raw_body()
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         app = apps.by_name(tx, name)
         if app is None:
             refuse_former_name(tx, name)
     if app is not None and principal().may_touch(app):
-        return _repository(where, app), 200
-    return _repository(where, create_app(where, name)), 201
+        return _repository(ctx, app), 200
+    return _repository(ctx, create_app(ctx, name)), 201
 
 
-def _repository(where: Context, app: App) -> dict[str, Any]:
+def _repository(ctx: Context, app: App) -> dict[str, Any]:
     from paas.release.resume import mark
 
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         live = deployments.pushed_commit(tx, app.id)
         newest = mark(tx, app.id)
     return {
@@ -81,7 +81,7 @@ def push(app_name: str) -> Response:
     from paas.release.pipeline import PushRequest, run_push
     from paas.release.resume import Mark, resume_push
 
-    where, app, who = context(), the_app(), principal()
+    ctx, app, who = context(), the_app(), principal()
     told = body(required={"commit": text, "tree": text}, optional=_TOLD)
     given = {key: value for key, value in told.items() if value is not None}
     request = PushRequest.parse({**given, "wait": not told["nowait"]}, who.name)
@@ -90,11 +90,11 @@ def push(app_name: str) -> Response:
         since = Mark(told["last_deployment"], told["last_release"] or 0)
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
-        gone = _Gone(where, app, cancelled)
+        gone = _Gone(ctx, app, cancelled)
         if since is None:
-            result = run_push(where, app, request, emit, gone)
+            result = run_push(ctx, app, request, emit, gone)
         else:
-            result = resume_push(where, app, request, since, emit, gone)
+            result = resume_push(ctx, app, request, since, emit, gone)
         if gone.destroyed:
             raise NotFound("The app was destroyed meanwhile.")
         return result.to_json()
@@ -105,15 +105,15 @@ def push(app_name: str) -> Response:
 class _Gone:
     """Cancelled by a hang-up, or by the end of the app (looked for now and then)."""
 
-    def __init__(self, where: Context, app: App, cancelled: Cancelled) -> None:
-        self._where, self._app, self._cancelled = where, app, cancelled
+    def __init__(self, ctx: Context, app: App, cancelled: Cancelled) -> None:
+        self._ctx, self._app, self._cancelled = ctx, app, cancelled
         self._looked = time.monotonic()
         self.destroyed = False
 
     def __call__(self) -> bool:
         if not self.destroyed and time.monotonic() - self._looked > _DESTROY_LOOK_S:
             self._looked = time.monotonic()
-            with self._where.store.read() as tx:
+            with self._ctx.store.read() as tx:
                 app = apps.by_id(tx, self._app.id)
             self.destroyed = app is None or app.destroying
         return self.destroyed or self._cancelled()

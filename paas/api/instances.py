@@ -24,15 +24,15 @@ _RECENT = 20
 @routes.get("/v1/apps/<app_name>/instances")
 @needs(Access.APP)
 def show(app_name: str) -> dict[str, Any]:
-    where, app = context(), the_app()
+    ctx, app = context(), the_app()
     wants_stats = query({"stats": boolean})["stats"]
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         wish = desired.of_app(tx, app)
         shown = _live(tx, wish) + _vacant(tx, wish)
     shown.sort(key=_place)
     if wants_stats:
         for one in shown:
-            one["stats"] = _stats(where, one["id"]) if one["id"] else None
+            one["stats"] = _stats(ctx, one["id"]) if one["id"] else None
     return {"instances": shown}
 
 
@@ -142,8 +142,8 @@ def _vacant_json(
     }
 
 
-def _stats(where: Context, runtime_id: str) -> Any:
+def _stats(ctx: Context, runtime_id: str) -> Any:
     try:
-        return dict(where.spawner.stats(runtime_id))
+        return dict(ctx.spawner.stats(runtime_id))
     except (SpawnerError, OSError):
         return None

@@ -32,10 +32,10 @@ def list_keys() -> dict[str, Any]:
 @routes.post("/v1/keys")
 @needs(Access.USER)
 def add() -> tuple[dict[str, Any], int]:
-    where, who = context(), principal()
+    ctx, who = context(), principal()
     data = body(required={"public_key": lambda value: text(value, 65536)}, optional={"user": user_name})
     key = parse(data["public_key"])
-    with where.store.write() as tx:
+    with ctx.store.write() as tx:
         user = meant(tx, who, data["user"], make=True)
         if len(keys.of_user(tx, user.id)) >= _MOST:
             raise Conflict(f"{user.name} has {_MOST} keys already.", "Remove one first; see: paas keys")
@@ -57,8 +57,8 @@ def whose(fingerprint: str) -> dict[str, Any]:
 @routes.delete("/v1/keys/<path:fingerprint>")
 @needs(Access.USER)
 def remove(fingerprint: str) -> dict[str, Any]:
-    where, who = context(), principal()
-    with where.store.write() as tx:
+    ctx, who = context(), principal()
+    with ctx.store.write() as tx:
         key = keys.get(tx, fingerprint)
         if key is None or not (who.is_admin or (who.user and who.user.id == key.user_id)):
             raise NotFound("There is no such key.", "See: paas keys")

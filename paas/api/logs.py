@@ -32,7 +32,7 @@ _INTERVAL_S = 0.1
 @routes.get("/v1/apps/<app_name>/logs")
 @needs(Access.APP)
 def show(app_name: str) -> Response:
-    where, app = context(), the_app()
+    ctx, app = context(), the_app()
     asked = query(
         {
             "lines": whole(0, MAX_LINES),
@@ -45,15 +45,15 @@ def show(app_name: str) -> Response:
             "follow": boolean,
         }
     )
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         wanted = _query(tx, app, asked)
     count = DEFAULT_LINES if asked["lines"] is None else asked["lines"]
     if not asked["follow"]:
-        lines = _decoded(tail(where.layout, app.id, wanted, count))
+        lines = _decoded(tail(ctx.layout, app.id, wanted, count))
         return Response(_ndjson(lines), mimetype="application/x-ndjson")
     leave = places.stay(principal())
     try:
-        follower = Follower(where.layout, app.id, wanted)
+        follower = Follower(ctx.layout, app.id, wanted)
         first = _decoded(follower.tail(count))
     except BaseException:
         leave()

@@ -56,12 +56,12 @@ def show(app_name: str, number: str) -> dict[str, Any]:
 @routes.post("/v1/apps/<app_name>/rollback")
 @needs(Access.APP)
 def rollback(app_name: str) -> Response:
-    where, app, who = context(), the_app(), principal()
+    ctx, app, who = context(), the_app(), principal()
     wanted = body(optional={"to": release_number})["to"]
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         target = rollback_target(tx, app, wanted)
     return deploy(
-        where,
+        ctx,
         app,
         Change(rollback_to=target.number),
         who=who.name,

@@ -19,29 +19,27 @@ from paas.store import Tx, apps, releases
 Result = Callable[[Tx, App], dict[str, Any]]
 
 
-def deploy(
-    where: Context, app: App, change: Change, *, who: str, description: str, result: Result
-) -> Response:
+def deploy(ctx: Context, app: App, change: Change, *, who: str, description: str, result: Result) -> Response:
     """Stream a deployment; its result is the release and what `result` adds. A client that hangs up cancels it."""
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         release, deployment = open_deployment(
-            where.store,
-            where.poke,
+            ctx.store,
+            ctx.poke,
             app.id,
             change,
             actor=who,
             description=description,
             on_wait=lambda sentence: emit(f"       Waiting: {sentence}"),
             cancelled=cancelled,
-            overcommit=where.settings.memory_overcommit,
+            overcommit=ctx.settings.memory_overcommit,
         )
-        where.tell(app.id, f"{description} by {who}")
-        where.tell(app.id, f"Release v{release.number} created by {who}")
+        ctx.tell(app.id, f"{description} by {who}")
+        ctx.tell(app.id, f"Release v{release.number} created by {who}")
         if deployment is not None:
-            for line in follow(where.store, deployment.id, cancelled=cancelled, poke=where.poke):
+            for line in follow(ctx.store, deployment.id, cancelled=cancelled, poke=ctx.poke):
                 emit(line)
-        with where.store.read() as tx:
+        with ctx.store.read() as tx:
             after, made = apps.by_id(tx, app.id), releases.get(tx, app.id, release.number)
             if after is None or made is None:
                 raise NotFound("The app was destroyed meanwhile.")

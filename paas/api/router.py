@@ -26,10 +26,10 @@ _OF_ADMINS = (*_OF_ALL, "clients", "retries", "ejections", "health_failures")
 @needs(Access.USER)
 def stats() -> dict[str, Any]:
     """Counters since each worker began: of the caller's apps, for an administrator of all."""
-    where, who = context(), principal()
-    with where.store.read() as tx:
+    ctx, who = context(), principal()
+    with ctx.store.read() as tx:
         own = {app.name for app in apps.all(tx) if who.may_touch(app)}
-    answers = (workers.ask(path, "stats") for path in workers.sockets(where.layout.router_control))
+    answers = (workers.ask(path, "stats") for path in workers.sockets(ctx.layout.router_control))
     seen = own | {UNKNOWN} if who.is_admin else own
     facts = _OF_ADMINS if who.is_admin else _OF_ALL
     found = [_shown(answer, facts, seen) for answer in answers if answer is not None and answer.get("ok")]

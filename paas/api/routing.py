@@ -8,9 +8,10 @@ from typing import Any
 
 from flask import Blueprint
 
-from paas.api.access import Access, needs, principal, the_app
+from paas.api.access import Access, needs, the_app
 from paas.api.bodies import body, dict_of, fields, list_of, text
 from paas.api.context import Context, context
+from paas.api.edit import edit
 from paas.front import files
 from paas.front.settings import (
     APP_WIDE,
@@ -30,7 +31,7 @@ from paas.front.settings import (
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.model import App
 from paas.nouns.names import DomainPath, UserName, shown
-from paas.store import Tx, domains, events, routing
+from paas.store import Tx, domains, routing
 from router.rules.failures import FAILURES
 from router.rules.policy import hash_password
 
@@ -54,7 +55,7 @@ def show(app_name: str) -> dict[str, Any]:
 @routes.patch("/v1/apps/<app_name>/routing")
 @needs(Access.APP)
 def change(app_name: str) -> dict[str, Any]:
-    where, app, who = context(), the_app(), principal()
+    ctx, app = context(), the_app()
     data = body(
         optional={
             "domain": DomainPath.parse,
@@ -67,32 +68,28 @@ def change(app_name: str) -> dict[str, Any]:
     )
     if not any(value for name, value in data.items() if name != "domain"):
         raise BadInput("Nothing is named that should change.", "Name a setting, like max-requests=100.")
-    asked = {name: value or {} for name, value in data.items()}
-    asked["set"] = {row.name: row.read(value) for row, value in asked["set"].items()}
-    asked["unset"] = [row.name for row in asked["unset"]]
-    if pages := asked["pages"].get("set"):
-        asked["pages"]["set"] = {code: _keep_page(where, page) for code, page in pages.items()}
+    wanted = {name: value or {} for name, value in data.items()}
+    wanted["set"] = {row.name: row.read(value) for row, value in wanted["set"].items()}
+    wanted["unset"] = [row.name for row in wanted["unset"]]
+    if pages := wanted["pages"].get("set"):
+        wanted["pages"]["set"] = {code: _keep_page(ctx, page) for code, page in pages.items()}
     domain = data["domain"] or APP_WIDE
-    with where.store.write() as tx:
-        words = _apply(tx, where, app, domain, asked)
-        seq = events.last(tx)
-        if words:
-            seq = events.add(tx, app.id, who.name, "routing.change", {"domain": domain, "changes": words})
-        after = routing.of_app(tx, app.id)
-    where.poke()
-    if words:
-        where.tell(app.id, f"{', '.join(words)}{' for ' + domain if domain else ''} by {who.name}")
-    return {"routing": _json(after), "applied": where.applied(seq)}
+    with edit(app) as made:
+        if words := _apply(made.tx, ctx, app, domain, wanted):
+            line = ", ".join(words) + (f" for {domain}" if domain else "")
+            made.record("routing.change", {"domain": domain, "changes": words}, line)
+        after = routing.of_app(made.tx, app.id)
+    return {"routing": _json(after), "applied": made.applied()}
 
 
-def _apply(tx: Tx, where: Context, app: App, domain: str, asked: Mapping[str, Any]) -> list[str]:
+def _apply(tx: Tx, ctx: Context, app: App, domain: str, wanted: Mapping[str, Any]) -> list[str]:
     """Write what changes; what that is, in words. Raises BadInput, NotFound."""
-    hosts = {where.settings.app_host(app.name), *(item.name for item in domains.of_app(tx, app.id))}
+    hosts = {ctx.settings.app_host(app.name), *(item.name for item in domains.of_app(tx, app.id))}
     if domain and domain not in hosts:
         raise NotFound(f"{app.name} has no domain {domain}.", "See: paas domains")
     before = routing.of_app(tx, app.id).get(domain, {})
-    after = _changed(before, asked)
-    for name in asked["set"]:
+    after = _changed(before, wanted)
+    for name in wanted["set"]:
         if domain and BY_NAME[name].whole_app:
             raise BadInput(f"{name} is for the whole app.", "Set it without a domain.")
     canonical = after.get("canonical-host")
@@ -101,7 +98,7 @@ def _apply(tx: Tx, where: Context, app: App, domain: str, asked: Mapping[str, An
             f"canonical-host: {canonical} does not lead to {app.name}.",
             f"Add it first: paas domains:add {canonical}",
         )
-    if asked["set"].get("https-redirect") and not (where.settings.https or where.settings.trust):
+    if wanted["set"].get("https-redirect") and not (ctx.settings.https or ctx.settings.trust):
         raise BadInput(
             "https-redirect: this platform does not listen for https.",
             "Give the server --https, or trust the proxy that does.",
@@ -116,36 +113,38 @@ def _apply(tx: Tx, where: Context, app: App, domain: str, asked: Mapping[str, An
     return [_described(name, before, after) for name in changed]
 
 
-def _changed(before: Values, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(before: Values, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The values afterwards. Raises BadInput, NotFound."""
-    both = [name for name in asked["unset"] if name in asked["set"]]
+    both = [name for name in wanted["unset"] if name in wanted["set"]]
     if both:
         raise BadInput(f"{both[0]} is both set and unset.")
-    after = {name: value for name, value in {**before, **asked["set"]}.items() if name not in asked["unset"]}
+    after = {
+        name: value for name, value in {**before, **wanted["set"]}.items() if name not in wanted["unset"]
+    }
     if after.get("sticky") is True:
         after["sticky"] = before.get("sticky") or secrets.token_urlsafe(24)
-    networks = _without(dict.fromkeys(after.get("allow", ())), asked["allow"], "network")
+    networks = _without(dict.fromkeys(after.get("allow", ())), wanted["allow"], "network")
     changes = {
-        AUTH: _without(after.get(AUTH, {}), asked["auth"], "user") | _hashed(asked["auth"].get("set", {})),
-        PAGES: _without(after.get(PAGES, {}), asked["pages"], "page for") | asked["pages"].get("set", {}),
-        "allow": list(networks | dict.fromkeys(asked["allow"].get("add", ()))),
+        AUTH: _without(after.get(AUTH, {}), wanted["auth"], "user") | _hashed(wanted["auth"].get("set", {})),
+        PAGES: _without(after.get(PAGES, {}), wanted["pages"], "page for") | wanted["pages"].get("set", {}),
+        "allow": list(networks | dict.fromkeys(wanted["allow"].get("add", ()))),
     }
     for name, value in changes.items():
-        if value or name in asked["set"]:
+        if value or name in wanted["set"]:
             after[name] = value
-        elif asked[name]:
+        elif wanted[name]:
             after.pop(name, None)
     return after
 
 
-def _without(present: Mapping[str, Any], asked: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """What is left when the asked ones are removed. Raises NotFound for one that is not there."""
-    for name in asked.get("remove", ()):
+def _without(present: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """What is left when the named ones are removed. Raises NotFound for one that is not there."""
+    for name in wanted.get("remove", ()):
         if name not in present:
             raise NotFound(
                 f"There is no {what} {name}.", f"There is: {', '.join(present)}." if present else ""
             )
-    return {name: value for name, value in present.items() if name not in asked.get("remove", ())}
+    return {name: value for name, value in present.items() if name not in wanted.get("remove", ())}
 
 
 def _hashed(users: Mapping[str, str]) -> dict[str, str]:
@@ -200,8 +199,8 @@ def _page(value: Any) -> bytes:
     return data
 
 
-def _keep_page(where: Context, data: bytes) -> str:
-    return files.put(where.layout.edge, "pages", ".html", data)
+def _keep_page(ctx: Context, data: bytes) -> str:
+    return files.put(ctx.layout.edge, "pages", ".html", data)
 
 
 def _json(found: routing.Routing) -> dict[str, Any]:

@@ -36,7 +36,7 @@ _waiting: dict[int, threading.Timer] = {}
 @needs(Access.APP)
 def create(app_name: str) -> tuple[dict[str, Any], int]:
     """Start a command of the serving release; without `detach` somebody must attach soon."""
-    where, app, who = context(), the_app(), principal()
+    ctx, app, who = context(), the_app(), principal()
     data = body(
         required={"command": list_of(lambda value: text(value, 128 * 1024), 1000)},
         optional={
@@ -56,15 +56,15 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
     if terminal:
         env["TERM"] = terminal["term"]
     size = Terminal(terminal["rows"], terminal["columns"]) if terminal else None
-    instance = _start(where, app, command, size=size, detach=detach, env=env, who=who.name)
-    where.tell(app.id, f"Starting process with command `{' '.join(command)}` by {who.name}")
+    instance = _start(ctx, app, command, size=size, detach=detach, env=env, who=who.name)
+    ctx.tell(app.id, f"Starting process with command `{' '.join(command)}` by {who.name}")
     if not detach:
-        _expect_client(where, instance)
+        _expect_client(ctx, instance)
     return {"instance": instance.runtime_id, "name": instance.name}, 201
 
 
 def _start(
-    where: Context,
+    ctx: Context,
     app: App,
     command: list[str],
     *,
@@ -74,8 +74,8 @@ def _start(
     who: str,
 ) -> Instance:
     """Row first, then the container; a start that fails ends the row."""
-    base = where.block_base()
-    with where.store.write() as tx:
+    base = ctx.block_base()
+    with ctx.store.write() as tx:
         release = releases.serving(tx, app)
         image = images.of(tx, release)
         if release is None or image is None:
@@ -99,33 +99,33 @@ def _start(
     )  # fmt: skip
     try:
         with spawner_errors():
-            started = where.spawner.create(spec)
+            started = ctx.spawner.create(spec)
     except PaasError as error:
-        with where.store.write() as tx:
+        with ctx.store.write() as tx:
             instances.ended(tx, instance.id, cause=error.message)
-        where.poke()
+        ctx.poke()
         raise
-    with where.store.write() as tx:
+    with ctx.store.write() as tx:
         instances.started(tx, instance.id, address=started.address, detail={"pid": started.pid})
-    where.poke()
+    ctx.poke()
     return instance
 
 
 @routes.get("/v1/apps/<app_name>/runs/<runtime_id>/attach")
 @needs(Access.APP)
 def attach(app_name: str, runtime_id: str) -> Response:
-    where, app = context(), the_app()
+    ctx, app = context(), the_app()
     match = re.fullmatch(r"i([1-9][0-9]{0,14})", runtime_id)
     if match is None:
         raise NotFound(f"{app.name} has no {shown(runtime_id)}.")
-    with where.store.read() as tx:
+    with ctx.store.read() as tx:
         instance = instances.get(tx, int(match[1]))
     if instance.app_id != app.id or instance.kind != "run":
         raise NotFound(f"There is no instance {runtime_id}.")
     client = wants_upgrade()
     leave = places.stay(principal())
     try:
-        shim = connect(str(where.layout.run_instances / instance.runtime_id / "attach.sock"))
+        shim = connect(str(ctx.layout.run_instances / instance.runtime_id / "attach.sock"))
         timer = _waiting.pop(instance.id, None)
         if timer is not None:
             timer.cancel()
@@ -134,14 +134,14 @@ def attach(app_name: str, runtime_id: str) -> Response:
         leave()
 
 
-def _expect_client(where: Context, instance: Instance) -> None:
+def _expect_client(ctx: Context, instance: Instance) -> None:
     """Stop a run that nobody attaches to: its client died between the two requests."""
 
     def give_up() -> None:
         if _waiting.pop(instance.id, None) is not None:
-            with suppress(WrongTransition), where.store.write() as tx:
+            with suppress(WrongTransition), ctx.store.write() as tx:
                 instances.stop(tx, instance.id, "nobody attached to it")
-            where.poke()
+            ctx.poke()
 
     _waiting[instance.id] = threads.later("attach grace", _ATTACH_GRACE_S, give_up)
 

@@ -28,9 +28,9 @@ def list_stacks() -> dict[str, Any]:
     return {"stacks": _stacks(context())}
 
 
-def _stacks(where: Context) -> list[dict[str, Any]]:
+def _stacks(ctx: Context) -> list[dict[str, Any]]:
     found = []
-    for path in sorted(where.layout.stacks.glob("*.json")):
+    for path in sorted(ctx.layout.stacks.glob("*.json")):
         try:
             data = json.loads(path.read_text())
         except (OSError, ValueError):
@@ -43,28 +43,28 @@ def _stacks(where: Context) -> list[dict[str, Any]]:
 @needs(Access.ADMIN)
 def create() -> Response:
     """Build a stack, or find it built. It goes on when the client hangs up."""
-    where = context()
+    ctx = context()
     name: str = body(required={"name": StackName.parse})["name"]
-    progress = where.layout.spawner_socket.parent / f"stack-{name}.log"
+    progress = ctx.layout.spawner_socket.parent / f"stack-{name}.log"
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         failed: list[PaasError] = []
         offset = _size(progress)
-        thread = threads.start("stack", lambda: _build(where, name, failed))
+        thread = threads.start("stack", lambda: _build(ctx, name, failed))
         while thread.is_alive() and not cancelled():
             thread.join(0.2)
             offset = _emit_new(progress, offset, emit)
         if failed:
             raise failed[0]
-        return {"stacks": [stack for stack in _stacks(where) if stack.get("name") == name]}
+        return {"stacks": [stack for stack in _stacks(ctx) if stack.get("name") == name]}
 
     return stream(work)
 
 
-def _build(where: Context, name: str, failed: list[PaasError]) -> None:
+def _build(ctx: Context, name: str, failed: list[PaasError]) -> None:
     try:
         with spawner_errors():
-            where.spawner.ensure_stack(name)
+            ctx.spawner.ensure_stack(name)
     except PaasError as error:
         failed.append(error)
     except Exception as error:

@@ -32,10 +32,10 @@ def list_tokens() -> dict[str, Any]:
 @routes.post("/v1/tokens")
 @needs(Access.USER)
 def create() -> tuple[dict[str, Any], int]:
-    where, who = context(), principal()
+    ctx, who = context(), principal()
     data = body(required={"name": TokenName.parse}, optional={"user": user_name})
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    with where.store.write() as tx:
+    with ctx.store.write() as tx:
         user = meant(tx, who, data["user"], make=not data["user"])
         mine = tokens.of_user(tx, user.id)
         if len(mine) >= _MOST:
@@ -53,8 +53,8 @@ def create() -> tuple[dict[str, Any], int]:
 @needs(Access.USER)
 def remove(reference: str) -> dict[str, Any]:
     """By id or by name; a name that several users gave is told apart by its id."""
-    where, who = context(), principal()
-    with where.store.write() as tx:
+    ctx, who = context(), principal()
+    with ctx.store.write() as tx:
         found = [t for t in _visible(tx, who) if reference in (str(t.id), t.name)]
         if not found:
             raise NotFound("There is no such token.", "See: paas tokens")

@@ -34,13 +34,14 @@ from josepy.jwk import JWKEC
 
 from paas import logs
 from paas.daemon.journal import log_to_stderr
-from paas.front import applied, files
+from paas.front import applied
 from paas.nouns.certificates import LAST_RETRY_S, AutoCertificate, Challenge, due_at, retry_s
 from paas.nouns.errors import PaasError, Unavailable
 from paas.nouns.settings import Settings
 from paas.store import Store, certificates, challenges, events, poke
 from paas.tls import x509
 from paas.tls.development_ca import keep, secrets_folder
+from paas.tls.install import install, write
 from runtime.kernel import syscalls
 
 log = logging.getLogger("acme")
@@ -226,15 +227,12 @@ class Attempts:
         authority.client.answer_challenge(offered[0], response)
 
     def _keep(self, auto: AutoCertificate, pair: x509.Pair) -> None:
-        file = files.put(self._layout.edge, "certificates", ".pem", pair.pem)
-        row = pair.row(auto.app_id, auto.domain, file=file, source="acme", now=time.time())
+        row = write(self._layout, pair, auto.app_id, auto.domain, "acme")
         with self._store.write() as tx:
             if not any(item.domain == auto.domain for item in certificates.wanted(tx, auto.app_id)):
                 return  # somebody turned it off meanwhile
-            certificates.put(tx, row)
             certificates.attempted(tx, AutoCertificate(auto.app_id, auto.domain))
-            detail = {"domain": auto.domain, "source": "acme", "fingerprint": row.fingerprint}
-            events.add(tx, auto.app_id, "paas", "certificate.add", detail)
+            install(tx, row, "paas")
         end = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(row.not_after))
         self._say(auto, f"Add a certificate for {auto.domain} (acme, by {row.issuer}), good until {end}")
         log.info("domain=%s issuer=%r fingerprint=%s", auto.domain, row.issuer, row.fingerprint)
