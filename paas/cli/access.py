@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from paas.cli import output
-from paas.cli.base import client, command
+from paas.cli.base import Answer, client, command
 from paas.cli.client import Client, part
 from paas.cli.inputs import read_file, read_line
 from paas.cli.output import over_ssh
@@ -22,30 +22,26 @@ from paas.nouns.text import quoted
 
 
 @command("keys")
-def keys(as_json: bool) -> None:
+def keys() -> Answer:
     """List SSH keys that may push."""
     found = client().get("/keys")["keys"]
-    if as_json:
-        return output.print_json(found)
-    output.heading("SSH keys")
+    yield found
     rows = [[item["user"] or "", item["fingerprint"], item["type"], item["comment"]] for item in found]
-    output.table(rows, head=("USER", "FINGERPRINT", "TYPE", "COMMENT"))
+    output.listing("SSH keys", rows, ("USER", "FINGERPRINT", "TYPE", "COMMENT"))
 
 
 @command("keys:add")
 @click.argument("file", required=False)
 @click.option("--name", "user", metavar="USER", help="Whose key it is; a new user is made. Else your own.")
-def keys_add(file: str | None, user: str | None, as_json: bool) -> None:
+def keys_add(file: str | None, user: str | None) -> Answer:
     """Add an SSH key: a .pub file, «-» for standard input, else the one in ~/.ssh. The first user is the administrator."""
     body = {"public_key": read_key(file), **({"user": user} if user else {})}
     with output.Progress("Adding the SSH key") as progress:
         added = client().post("/keys", body)
         role = ", the administrator" if added.get("role") == "admin" else ""
         progress.done(f"done, for {added['user']}{role}")
-    if as_json:
-        output.print_json(added)
-    else:
-        output.result(added["fingerprint"])
+    yield added
+    output.result(added["fingerprint"])
 
 
 def read_key(file: str | None) -> str:
@@ -80,83 +76,71 @@ def _own_key() -> Path:
 
 @command("keys:remove")
 @click.argument("fingerprint")
-def keys_remove(fingerprint: str, as_json: bool) -> None:
+def keys_remove(fingerprint: str) -> Answer:
     """Remove an SSH key by its fingerprint."""
-    with output.Progress("Removing the SSH key") as progress:
+    with output.Progress("Removing the SSH key"):
         removed = client().delete(f"/keys/{part(fingerprint)}")
-        progress.done()
-    if as_json:
-        output.print_json(removed)
+    yield removed
 
 
 @command("tokens")
-def tokens(as_json: bool) -> None:
+def tokens() -> Answer:
     """List API tokens."""
     found = client().get("/tokens")["tokens"]
-    if as_json:
-        return output.print_json(found)
-    output.heading("Tokens")
+    yield found
     rows = [
         [str(item["id"]), item["name"], item["user"] or "", output.moment(item["last_used_at"])]
         for item in found
     ]
-    output.table(rows, head=("ID", "NAME", "USER", "LAST USED"))
+    output.listing("Tokens", rows, ("ID", "NAME", "USER", "LAST USED"))
 
 
 @command("tokens:create")
 @click.argument("name")
 @click.option("--user", metavar="USER", help="Whose token it is; else your own.")
-def tokens_create(name: str, user: str | None, as_json: bool) -> None:
+def tokens_create(name: str, user: str | None) -> Answer:
     """Make a token for `paas login`; it is shown once."""
     with output.Progress(f"Creating token {quoted(name)}") as progress:
         made = client().post("/tokens", {"name": name, **({"user": user} if user else {})})
         progress.done(f"done, for {made['user']}")
-    if as_json:
-        output.print_json(made)
-    else:
-        output.result(made["token"])
+    yield made
+    output.result(made["token"])
 
 
 @command("tokens:revoke")
 @click.argument("token", metavar="NAME|ID")
-def tokens_revoke(token: str, as_json: bool) -> None:
+def tokens_revoke(token: str) -> Answer:
     """Revoke a token by its name or number."""
-    with output.Progress(f"Revoking {quoted(token)}") as progress:
+    with output.Progress(f"Revoking {quoted(token)}"):
         removed = client().delete(f"/tokens/{part(token)}")
-        progress.done()
-    if as_json:
-        output.print_json(removed)
+    yield removed
 
 
 @command("users")
-def users(as_json: bool) -> None:
+def users() -> Answer:
     """List users."""
     found = client().get("/users")["users"]
-    if as_json:
-        return output.print_json(found)
-    output.heading("Users")
-    output.table([[item["name"], item["role"]] for item in found], head=("NAME", "ROLE"))
+    yield found
+    output.listing("Users", [[item["name"], item["role"]] for item in found], ("NAME", "ROLE"))
 
 
 @command("users:add")
 @click.argument("name")
 @click.option("--admin", is_flag=True, help="May do everything.")
-def users_add(name: str, admin: bool, as_json: bool) -> None:
+def users_add(name: str, admin: bool) -> Answer:
     """Add a user; keys and tokens are added to it by name."""
     with output.Progress(f"Adding user {quoted(name)}") as progress:
         user = client().post("/users", {"name": name, **({"role": "admin"} if admin else {})})
         progress.done(f"done, {user['role']}")
-    if as_json:
-        output.print_json(user)
+    yield user
 
 
 @command("whoami")
-def whoami(as_json: bool) -> None:
+def whoami() -> Answer:
     """Say who you are to the platform."""
     api = client()
     who = api.get("/whoami")
-    if as_json:
-        return output.print_json({**who, "platform": api.target.name})
+    yield {**who, "platform": api.target.name}
     output.note(f"on {api.target.name}" + (", administrator" if who["admin"] else ""))
     output.result(who["user"])
 
@@ -166,7 +150,7 @@ def whoami(as_json: bool) -> None:
 @click.option(
     "--token", metavar="TOKEN", help="The token; else it is asked for, or read from standard input."
 )
-def login(url: str, token: str | None, as_json: bool) -> None:
+def login(url: str, token: str | None) -> Answer:
     """Use a platform elsewhere, with a token that `paas tokens:create` made there."""
     if token is None:
         token = (
@@ -182,8 +166,7 @@ def login(url: str, token: str | None, as_json: bool) -> None:
         who = Client(target).get("/whoami")
         _save_login(url, token)
         progress.done(f"done, you are {who['user']}")
-    if as_json:
-        output.print_json({**who, "url": url})
+    yield {**who, "url": url}
 
 
 def _save_login(url: str, token: str) -> None:
@@ -200,10 +183,9 @@ def _save_login(url: str, token: str) -> None:
 
 
 @command("logout")
-def logout(as_json: bool) -> None:
+def logout() -> Answer:
     """Forget the platform elsewhere; the token stays valid until it is revoked."""
     login = read_login(os.environ)
     login_path(os.environ).unlink(missing_ok=True)
     output.note(f"Logged out of {login['url']}." if login else "You were not logged in.")
-    if as_json:
-        output.print_json({"url": login["url"] if login else None})
+    yield {"url": login["url"] if login else None}

@@ -11,6 +11,7 @@ import click
 from paas.cli import output
 from paas.cli.base import (
     APP_SENTENCE,
+    Answer,
     about_app,
     alias,
     app_option,
@@ -31,24 +32,22 @@ REMOTE = "paas"
 @command("create")
 @click.argument("name", required=False)
 @click.option("--no-remote", is_flag=True, help="Do not add the git remote «paas».")
-def create(name: str | None, no_remote: bool, as_json: bool) -> None:
+def create(name: str | None, no_remote: bool) -> Answer:
     """Create an app, and the git remote «paas» in this repository. Without a name one is made up."""
     with output.Progress(f"Creating {name or 'app'}") as progress:
         app = client().post("/apps", {} if name is None else {"name": name})
         progress.done("done" if name else f"done, {app['name']}")
     if not no_remote and not output.over_ssh():
         _add_remote(app["git_url"])
-    _show_addresses(app, as_json)
+    yield from _addresses(app)
 
 
 alias("apps:create", create)
 
 
-def _show_addresses(app: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        output.print_json(app)
-    else:
-        output.result(f"{app['url']} | {app['git_url']}")
+def _addresses(app: dict[str, Any]) -> Answer:
+    yield app
+    output.result(f"{app['url']} | {app['git_url']}")
 
 
 def _add_remote(url: str) -> None:
@@ -70,24 +69,20 @@ def _git(*words: str) -> bool:
 
 
 @command("apps")
-def apps(as_json: bool) -> None:
+def apps() -> Answer:
     """List your apps."""
     found = client().get("/apps")["apps"]
-    if as_json:
-        return output.print_json(found)
-    output.heading("Apps")
-    output.result()
+    yield found
     rows = [[app["name"], _version(app), app["url"], app["owner"] or ""] for app in found]
-    output.table(rows, head=("NAME", "RELEASE", "URL", "OWNER"))
+    output.listing("Apps", rows, ("NAME", "RELEASE", "URL", "OWNER"), gap=True)
 
 
 @command("apps:info")
 @about_app
-def apps_info(app: str, as_json: bool) -> None:
+def apps_info(app: str) -> Answer:
     """Show an app: its addresses, release, processes."""
     info = client().get(app_path(app))
-    if as_json:
-        return output.print_json(info)
+    yield info
     routing = client().get(app_path(app, "routing"))["routing"]["app"]["settings"]
     output.heading(info["name"])
     processes = " ".join(f"{item['type']}={item['quantity']}" for item in info["processes"])
@@ -112,7 +107,7 @@ def apps_info(app: str, as_json: bool) -> None:
 @command("apps:rename")
 @click.argument("words", metavar="[APP] NAME", nargs=-1, required=True)
 @click.option("-a", "--app", metavar="APP", default="", help=APP_SENTENCE)
-def apps_rename(words: tuple[str, ...], app: str, as_json: bool) -> None:
+def apps_rename(words: tuple[str, ...], app: str) -> Answer:
     """Give an app another name; its address and git address change with it.
 
     For 30 days, commands and pushes that use the old name are refused with the new one.
@@ -120,34 +115,32 @@ def apps_rename(words: tuple[str, ...], app: str, as_json: bool) -> None:
     if len(words) > 2:
         click.get_current_context().fail("Give the new name, or the old one and the new one.")
     app, name = chosen_app(one_app(words[0] if words[1:] else None, app)), words[-1]
-    with output.Progress(f"Renaming {app} to {name}") as progress:
+    with output.Progress(f"Renaming {app} to {name}"):
         info = client().patch(app_path(app), {"name": name})
-        progress.done()
     if not output.over_ssh() and remote_url().removesuffix(".git").endswith(f"/{app}"):
         _git("remote", "set-url", REMOTE, info["git_url"])
         output.note(f"Git remote {REMOTE} updated.")
-    _show_addresses(info, as_json)
+    yield from _addresses(info)
 
 
 @command("apps:branch")
 @click.argument("branch", required=False)
 @app_option
-def apps_branch(branch: str | None, app: str, as_json: bool) -> None:
+def apps_branch(branch: str | None, app: str) -> Answer:
     """Show or set the branch whose pushes are deployed."""
     if branch is None:
         found = client().get(app_path(app))["deploy_branch"]
-        return output.print_json({"deploy_branch": found}) if as_json else output.result(found)
-    with output.Progress(f"Deploying {app} from {quoted(branch)}") as progress:
+        yield {"deploy_branch": found}
+        return output.result(found)
+    with output.Progress(f"Deploying {app} from {quoted(branch)}"):
         info = client().patch(app_path(app), {"deploy_branch": branch})
-        progress.done()
-    if as_json:
-        output.print_json({"deploy_branch": info["deploy_branch"]})
+    yield {"deploy_branch": info["deploy_branch"]}
 
 
 @command("apps:destroy")
 @about_app
 @click.option("--confirm", metavar="APP", help="The app's name, instead of typing it when asked.")
-def apps_destroy(app: str, confirm: str | None, as_json: bool) -> None:
+def apps_destroy(app: str, confirm: str | None) -> Answer:
     """Destroy an app with everything it owns: releases, images, config, domains, logs, repository."""
     api = client()
     info = api.get(app_path(app))
@@ -166,8 +159,7 @@ def apps_destroy(app: str, confirm: str | None, as_json: bool) -> None:
     if not output.over_ssh() and remote_url().removesuffix(".git") == info["git_url"]:
         _git("remote", "remove", REMOTE)
         output.note(f"Git remote {REMOTE} removed.")
-    if as_json:
-        output.print_json(answer)
+    yield answer
 
 
 def typed_confirmation(consequence: str, expected: str) -> str:
@@ -186,11 +178,10 @@ alias("destroy", apps_destroy)
 
 @command("open")
 @about_app
-def open_(app: str, as_json: bool) -> None:
+def open_(app: str) -> Answer:
     """Open an app in the browser; prints its address."""
     url = client().get(app_path(app))["url"]
-    if as_json:
-        return output.print_json({"url": url})
+    yield {"url": url}
     output.result(url)
     if sys.stdout.isatty():
         click.launch(url)

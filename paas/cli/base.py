@@ -23,13 +23,32 @@ APP_SENTENCE = "The app; else PAAS_APP, else the git remote «paas»."
 _REMOTE = re.compile(r"(?:ssh://(?:[^/@]*@)?[^/]+/|(?:[^/@:]+@)?[^/:]+:)/?([a-z][a-z0-9-]*?)(?:\.git)?/?")
 
 
-def command(
+Answer = Iterator[Any]
+"""What a command yields: once, the data that --json prints. The code behind the yield prints for people."""
+
+
+def command(name: str, **attributes: Any) -> Callable[[Callable[..., Answer]], click.Command]:
+    """Declare a command of the flat group; the docstring's first sentence is its help line."""
+
+    def declare(function: Callable[..., Answer]) -> click.Command:
+        @functools.wraps(function)
+        def answering(*arguments: Any, as_json: bool, **options: Any) -> None:
+            answer = function(*arguments, **options)
+            data = next(answer)
+            if as_json:
+                output.print_json(data)
+            else:
+                next(answer, None)
+
+        return printing_command(name, **attributes)(answering)
+
+    return declare
+
+
+def printing_command(
     name: str, *, json: bool = True, **attributes: Any
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Declare a command of the flat group; the docstring's first sentence is its help line.
-
-    The function gets `as_json`, but with `json` false: that is for what prints no answer of its own.
-    """
+    """Declare a command that prints by itself, and may give an exit status. It gets `as_json`, unless `json` is false."""
 
     def declare(function: Callable[..., Any]) -> click.Command:
         if json:
@@ -133,18 +152,13 @@ def restarting(api: Client, app: str) -> str:
     return f"and restarting {app}" if runs else f"of {app}"
 
 
-def run_stream(
-    progress: output.Progress, messages: Iterator[dict[str, Any]], *, details: bool = False
-) -> dict[str, Any]:
-    """Follow a stream to its end and give its result; warnings and waits are shown, with `details` every line."""
+def run_stream(progress: output.Progress, messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Show a stream's lines until its end; its result. Lines without an indentation or an arrow get one."""
     for message in messages:
         if message.get("done"):
             return dict(message.get("result") or {})
-        text = str(message.get("line", ""))
-        if text.startswith((" !", "       Waiting")):
-            progress.detail(text)
-        elif details and text:
-            progress.detail(text if text[:1] in " -=" else f"       {text}")
+        if text := str(message.get("line", "")):
+            progress.detail(text if text[0] in " -=" else f"       {text}")
     raise Unavailable(
         "The platform hung up before the end; it may have gone on.", "See: paas releases, paas ps"
     )

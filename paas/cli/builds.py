@@ -8,20 +8,17 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import about_app, app_option, app_path, client, command
+from paas.cli.base import Answer, about_app, app_option, app_path, client, command
 from paas.nouns.errors import NotFound
 
 
 @command("builds")
 @about_app
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
-def builds(app: str, limit: int, as_json: bool) -> None:
+def builds(app: str, limit: int) -> Answer:
     """List builds, newest first."""
     found = client().get(app_path(app, "builds"), limit=limit)["builds"]
-    if as_json:
-        return output.print_json(found)
-    output.heading(f"{app} Builds")
-    output.result()
+    yield found
     now = time.time()
     rows = [
         [
@@ -33,7 +30,7 @@ def builds(app: str, limit: int, as_json: bool) -> None:
         ]
         for item in found
     ]
-    output.table(rows, head=("BUILD", "COMMIT", "OUTCOME", "BY", "STARTED"))
+    output.listing(f"{app} Builds", rows, ("BUILD", "COMMIT", "OUTCOME", "BY", "STARTED"), gap=True)
 
 
 def _outcome(build: dict[str, Any]) -> str:
@@ -44,12 +41,11 @@ def _outcome(build: dict[str, Any]) -> str:
 @command("builds:info")
 @click.argument("number", type=click.IntRange(1), required=False)
 @app_option
-def builds_info(number: int | None, app: str, as_json: bool) -> None:
+def builds_info(number: int | None, app: str) -> Answer:
     """Show a build, by default the newest."""
     api = client()
     info = api.get(app_path(app, "builds", number or _newest(api, app)))
-    if as_json:
-        return output.print_json(info)
+    yield info
     output.heading(f"{app} Build {info['number']}")
     output.pairs(
         {
@@ -66,13 +62,12 @@ def builds_info(number: int | None, app: str, as_json: bool) -> None:
 @command("builds:output")
 @click.argument("number", type=click.IntRange(1), required=False)
 @app_option
-def builds_output(number: int | None, app: str, as_json: bool) -> None:
+def builds_output(number: int | None, app: str) -> Answer:
     """Print what a build printed, by default the newest."""
     api = client()
     number = number or _newest(api, app)
     text = api.text(app_path(app, "builds", number, "output"))
-    if as_json:
-        return output.print_json({"number": number, "output": text})
+    yield {"number": number, "output": text}
     output.result(text.rstrip("\n"))
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import about_app, app_option, app_path, client, command, run_stream
-from paas.cli.routing import LATER
+from paas.cli.base import Answer, about_app, app_option, app_path, client, command, run_stream
 from paas.nouns.names import MAX_QUANTITY, release_number
 
 
@@ -30,67 +29,59 @@ _SHARE = Percent(0, 100)
 @click.option("--share", type=_SHARE, metavar="PERCENT", help="Of the requests that go there; 10 at first.")
 @click.option("--count", type=click.IntRange(1, MAX_QUANTITY), help="Its web instances; 1 at first.")
 @app_option
-def canary(version: str | None, share: int | None, count: int | None, app: str, as_json: bool) -> None:
+def canary(version: str | None, share: int | None, count: int | None, app: str) -> Answer:
     """Run an earlier release beside the serving one, for a share of the requests; without vN, show it."""
     if version is None and (share is not None or count is not None):
         click.get_current_context().fail("No release is named. A canary that runs has canary:share.")
     if version is None:
-        return _show(app, client().get(app_path(app, "canary")), as_json)
-    asked = {"release": release_number(version), "share": share, "quantity": count}
-    _change(f"Starting canary v{asked['release']} of {app}", app, asked, as_json)
+        return (yield from _show(app, client().get(app_path(app, "canary"))))
+    wanted = {"release": release_number(version), "share": share, "quantity": count}
+    yield _change(f"Starting canary v{wanted['release']} of {app}", app, wanted)
 
 
 @command("canary:share")
 @click.argument("percent", type=_SHARE)
 @app_option
-def canary_share(percent: int, app: str, as_json: bool) -> None:
+def canary_share(percent: int, app: str) -> Answer:
     """Change the canary's share of the requests: 0 to 100 percent."""
-    _change(f"Changing the canary's share in {app}", app, {"share": percent}, as_json)
+    yield _change(f"Changing the canary's share in {app}", app, {"share": percent})
 
 
-def _change(doing: str, app: str, asked: dict[str, Any], as_json: bool) -> None:
+def _change(doing: str, app: str, wanted: dict[str, Any]) -> dict[str, Any]:
     with output.Progress(doing) as progress:
-        body = {key: value for key, value in asked.items() if value is not None}
-        result = run_stream(progress, client().stream("POST", app_path(app, "canary"), body), details=True)
+        body = {key: value for key, value in wanted.items() if value is not None}
+        result = run_stream(progress, client().stream("POST", app_path(app, "canary"), body))
         now = result["canary"]
         if now is None:
             progress.done("the canary was ended meanwhile")
         else:
-            told = f"done, v{now['release']} gets {now['share']} % of the requests"
-            progress.done(told if result["applied"] else LATER)
-    if as_json:
-        output.print_json(result)
+            progress.applied(result, f"done, v{now['release']} gets {now['share']} % of the requests")
+    return result
 
 
 @command("canary:promote")
 @about_app
-def canary_promote(app: str, as_json: bool) -> None:
+def canary_promote(app: str) -> Answer:
     """Let the canary's release serve all requests: a new release of its image and config."""
     with output.Progress(f"Promoting the canary of {app}") as progress:
-        result = run_stream(
-            progress, client().stream("POST", app_path(app, "canary", "promote"), {}), details=True
-        )
+        result = run_stream(progress, client().stream("POST", app_path(app, "canary", "promote"), {}))
         version, tried = result["release"]["version"], f"v{result['promoted']}"
         progress.done(f"done, {version}" + ("" if version == tried else f" (from {tried})"))
-    if as_json:
-        output.print_json(result)
+    yield result
 
 
 @command("canary:stop")
 @about_app
-def canary_stop(app: str, as_json: bool) -> None:
+def canary_stop(app: str) -> Answer:
     """Stop the canary: the serving release gets all requests."""
     with output.Progress(f"Stopping the canary of {app}") as progress:
         result = client().delete(app_path(app, "canary"))
-        told = f"done, v{result['release']} gets all requests"
-        progress.done(told if result["applied"] else LATER)
-    if as_json:
-        output.print_json(result)
+        progress.applied(result, f"done, v{result['release']} gets all requests")
+    yield result
 
 
-def _show(app: str, answer: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        return output.print_json(answer)
+def _show(app: str, answer: dict[str, Any]) -> Answer:
+    yield answer
     if answer["canary"] is None:
         return output.note(f"{app} has no canary.")
     output.heading(

@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import APP_SENTENCE, alias, app_option, app_path, chosen_app, client, command, one_app
+from paas.cli.base import (
+    APP_SENTENCE,
+    Answer,
+    alias,
+    app_option,
+    app_path,
+    chosen_app,
+    client,
+    command,
+    one_app,
+)
 from paas.cli.client import part
 from paas.cli.inputs import read_file
 from paas.nouns.errors import BadInput
@@ -41,12 +51,11 @@ def _owner(app: str, platform: bool) -> tuple[str, str]:
 @command("certs")
 @click.argument("named", metavar="[APP]", required=False)
 @owner_options
-def certs(named: str | None, app: str, platform: bool, as_json: bool) -> None:
+def certs(named: str | None, app: str, platform: bool) -> Answer:
     """List certificates: for what, by whom, until when."""
     name, path = _owner(one_app(named, app), platform)
     found = client().get(path)["certificates"]
-    if as_json:
-        return output.print_json(found)
+    yield found
     output.heading(f"{'Platform' if platform else name} Certificates")
     rows = [
         [both_forms(item["domain"]), item.get("issuer") or "-", _until(item), _source(item)] for item in found
@@ -86,18 +95,15 @@ def _source(item: dict[str, Any]) -> str:
 @click.option("--cert", "certificate", metavar="FILE", help="The certificate and its chain, in PEM form.")
 @click.option("--key", metavar="FILE", help="Its private key, in PEM form, not encrypted.")
 @owner_options
-def certs_add(
-    domain: str, certificate: str | None, key: str | None, app: str, platform: bool, as_json: bool
-) -> None:
+def certs_add(domain: str, certificate: str | None, key: str | None, app: str, platform: bool) -> Answer:
     """Use a certificate for a domain, in the place of the one it had. «-» reads both from standard input."""
     chain = read_pem(certificate, "--cert")
     private = chain if certificate == "-" and key is None else read_pem(key, "--key")
     name, path = _owner(app, platform)
-    with output.Progress(f"Adding a certificate for {quoted(both_forms_of(domain))} to {name}") as progress:
+    with output.Progress(f"Adding a certificate for {quoted(both_forms_of(domain))} to {name}"):
         body = {"domain": domain, "certificate": chain, "key": private}
         added = client().post(path, body)
-        progress.done()
-    _show(added, as_json)
+    yield from _added(added)
 
 
 def read_pem(file: str | None, option: str) -> str:
@@ -108,13 +114,10 @@ def read_pem(file: str | None, option: str) -> str:
     return read_file(file, _FILE_BYTES, over_ssh_hint=hint).decode("ascii", "replace")
 
 
-def _show(added: dict[str, Any], as_json: bool) -> None:
+def _added(added: dict[str, Any]) -> Answer:
     for warning in added["warnings"]:
         output.warn(warning)
-    if as_json:
-        return output.print_json(
-            {key: value for key, value in added.items() if key not in ("warnings", "applied")}
-        )
+    yield {key: value for key, value in added.items() if key not in ("warnings", "applied")}
     output.pairs(
         {"Names": ", ".join(map(both_forms, added["names"])), "Issuer": added["issuer"], "Expires": _until(added),
          "Fingerprint": added["fingerprint"]}
@@ -124,50 +127,43 @@ def _show(added: dict[str, Any], as_json: bool) -> None:
 @command("certs:generate")
 @click.argument("domain")
 @app_option
-def certs_generate(domain: str, app: str, as_json: bool) -> None:
+def certs_generate(domain: str, app: str) -> Answer:
     """Make a certificate for development, signed by the platform's own authority (see certs:ca)."""
-    with output.Progress(f"Making a certificate for {quoted(both_forms_of(domain))}") as progress:
+    with output.Progress(f"Making a certificate for {quoted(both_forms_of(domain))}"):
         added = client().post(app_path(app, "certs", "generate"), {"domain": domain})
-        progress.done()
-    _show(added, as_json)
+    yield from _added(added)
 
 
 @command("certs:ca")
-def certs_ca(as_json: bool) -> None:
+def certs_ca() -> Answer:
     """Print the certificate of the platform's own authority, for curl --cacert or a browser."""
     answer = client().get("/certs/ca")
-    if as_json:
-        return output.print_json(answer)
+    yield answer
     output.result(answer["certificate"].rstrip())
 
 
 @command("certs:remove")
 @click.argument("domain")
 @owner_options
-def certs_remove(domain: str, app: str, platform: bool, as_json: bool) -> None:
+def certs_remove(domain: str, app: str, platform: bool) -> Answer:
     """Take a domain's certificate away; an automatic one is not asked for again."""
     name, path = _owner(app, platform)
-    with output.Progress(
-        f"Removing the certificate for {quoted(both_forms_of(domain))} from {name}"
-    ) as progress:
+    with output.Progress(f"Removing the certificate for {quoted(both_forms_of(domain))} from {name}"):
         answer = client().delete(f"{path}/{part(domain)}")
-        progress.done()
-    if as_json:
-        output.print_json(answer)
+    yield answer
 
 
 @command("certs:auto:enable")
 @click.argument("domains", nargs=-1)
 @app_option
-def certs_auto_enable(domains: tuple[str, ...], app: str, as_json: bool) -> None:
+def certs_auto_enable(domains: tuple[str, ...], app: str) -> Answer:
     """Have certificates issued and renewed by ACME for the named domains, or all that the app has."""
     with output.Progress(f"Turning automatic certificates on for {app}") as progress:
         answer = client().patch(app_path(app, "certs", "auto"), {"on": True, "domains": list(domains)})
         progress.done(f"done, asking {answer['directory']}")
     for warning in answer["warnings"]:
         output.warn(warning)
-    if as_json:
-        return output.print_json(answer)
+    yield answer
     for domain in answer["domains"]:
         output.result(both_forms(domain))
 
@@ -175,12 +171,10 @@ def certs_auto_enable(domains: tuple[str, ...], app: str, as_json: bool) -> None
 @command("certs:auto:disable")
 @click.argument("domains", nargs=-1)
 @app_option
-def certs_auto_disable(domains: tuple[str, ...], app: str, as_json: bool) -> None:
+def certs_auto_disable(domains: tuple[str, ...], app: str) -> Answer:
     """Ask for no more certificates by ACME; those that are there stay until they expire."""
-    with output.Progress(f"Turning automatic certificates off for {app}") as progress:
+    with output.Progress(f"Turning automatic certificates off for {app}"):
         answer = client().patch(app_path(app, "certs", "auto"), {"on": False, "domains": list(domains)})
-        progress.done()
-    if as_json:
-        return output.print_json(answer)
+    yield answer
     for domain in answer["domains"]:
         output.result(both_forms(domain))

@@ -8,7 +8,7 @@ import shlex
 import click
 
 from paas.cli import output
-from paas.cli.base import about_app, app_option, app_path, client, command, restarting, run_stream
+from paas.cli.base import Answer, about_app, app_option, app_path, client, command, restarting, run_stream
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.names import ConfigName, config_value, release_number, shown
 from paas.nouns.text import quoted, visible
@@ -18,13 +18,12 @@ from paas.nouns.text import quoted, visible
 @about_app
 @click.option("-s", "--shell", is_flag=True, help="Print lines that a shell can read.")
 @click.option("--release", metavar="vN", help="As it was in that release.")
-def config(app: str, shell: bool, release: str | None, as_json: bool) -> None:
+def config(app: str, shell: bool, release: str | None) -> Answer:
     """Show the config vars."""
     number = release_number(release) if release else None
     values: dict[str, str] = client().get(app_path(app, "config"), release=number)["vars"]
     values = dict(sorted(values.items()))
-    if as_json:
-        return output.print_json(values)
+    yield values
     if not shell:
         output.heading(f"{app} Config Vars" + (f" of {release}" if release else ""))
         return output.pairs(values)
@@ -36,15 +35,13 @@ def config(app: str, shell: bool, release: str | None, as_json: bool) -> None:
 @click.argument("name")
 @app_option
 @click.option("-s", "--shell", is_flag=True, help="Print a line that a shell can read.")
-def config_get(name: str, app: str, shell: bool, as_json: bool) -> None:
+def config_get(name: str, app: str, shell: bool) -> Answer:
     """Print the value of one config var."""
     values = client().get(app_path(app, "config"))["vars"]
     if name not in values:
         raise NotFound(f"{quoted(name)} is not set.", "See: paas config")
-    if as_json:
-        output.print_json({name: values[name]})
-    else:
-        output.exact(f"{name}={_shell_word(values[name])}" if shell else values[name])
+    yield {name: values[name]}
+    output.exact(f"{name}={_shell_word(values[name])}" if shell else values[name])
 
 
 def _shell_word(value: str) -> str:
@@ -63,27 +60,24 @@ def _printed(text: str) -> str:
 @command("config:set")
 @click.argument("words", metavar="NAME=VALUE...", nargs=-1, required=True)
 @app_option
-def config_set(words: tuple[str, ...], app: str, as_json: bool) -> None:
+def config_set(words: tuple[str, ...], app: str) -> Answer:
     """Set config vars: one new release, one rolling restart."""
     values = parse_pairs(words)
     result = _change(app, f"Setting {', '.join(values)}", {"set": values})
     shown_values = result.get("vars", values)
     chosen = {name: shown_values.get(name, value) for name, value in sorted(values.items())}
-    if as_json:
-        output.print_json(chosen)
-    else:
-        output.pairs(chosen)
+    yield chosen
+    output.pairs(chosen)
 
 
 @command("config:unset")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @app_option
-def config_unset(names: tuple[str, ...], app: str, as_json: bool) -> None:
+def config_unset(names: tuple[str, ...], app: str) -> Answer:
     """Remove config vars: one new release, one rolling restart."""
     unset = list(dict.fromkeys(names))
     result = _change(app, f"Unsetting {', '.join(unset)}", {"unset": unset})
-    if as_json:
-        output.print_json({"unset": unset, "release": result["release"]})
+    yield {"unset": unset, "release": result["release"]}
 
 
 def parse_pairs(words: tuple[str, ...]) -> dict[str, str]:
@@ -105,6 +99,6 @@ def parse_pairs(words: tuple[str, ...]) -> dict[str, str]:
 def _change(app: str, doing: str, body: dict[str, object]) -> dict[str, dict[str, str]]:
     api = client()
     with output.Progress(f"{doing} {restarting(api, app)}") as progress:
-        result = run_stream(progress, api.stream("PATCH", app_path(app, "config"), body), details=True)
+        result = run_stream(progress, api.stream("PATCH", app_path(app, "config"), body))
         progress.done(f"done, {result['release']['version']}")
     return result

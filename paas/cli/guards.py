@@ -7,7 +7,7 @@ import sys
 import click
 
 from paas.cli import output
-from paas.cli.base import about_app, app_option, command
+from paas.cli.base import Answer, about_app, app_option, command
 from paas.cli.inputs import read_file, read_line
 from paas.cli.routing import change_routing, domain_option, routing_of
 from paas.front.settings import PAGE_BYTES
@@ -18,15 +18,10 @@ from paas.nouns.text import quoted
 @command("auth")
 @about_app
 @domain_option
-def auth(app: str, domain: str | None, as_json: bool) -> None:
+def auth(app: str, domain: str | None) -> Answer:
     """List the users who may see an app; nobody listed, nobody is asked for a password."""
-    _show(
-        app,
-        domain,
-        "Users",
-        routing_of(app, domain)["users"],
-        as_json,
-        "No user: nobody is asked for a password.",
+    yield from _list(
+        app, domain, "Users", routing_of(app, domain)["users"], "No user: nobody is asked for a password."
     )
 
 
@@ -34,7 +29,7 @@ def auth(app: str, domain: str | None, as_json: bool) -> None:
 @click.argument("user")
 @app_option
 @domain_option
-def auth_add(user: str, app: str, domain: str | None, as_json: bool) -> None:
+def auth_add(user: str, app: str, domain: str | None) -> Answer:
     """Ask visitors for a name and a password (basic auth); that of USER is asked for, or read from standard input."""
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
@@ -42,35 +37,32 @@ def auth_add(user: str, app: str, domain: str | None, as_json: bool) -> None:
         password = read_line("The password").rstrip("\r\n")
     body = {"auth": {"set": {user: password}}}
     layer = change_routing(f"Adding user {quoted(user)} to {app}", app, domain, body)
-    if as_json:
-        output.print_json(layer["users"])
+    yield layer["users"]
 
 
 @command("auth:remove")
 @click.argument("user")
 @app_option
 @domain_option
-def auth_remove(user: str, app: str, domain: str | None, as_json: bool) -> None:
+def auth_remove(user: str, app: str, domain: str | None) -> Answer:
     """Take a user's access away; when the last one is gone, nobody is asked for a password."""
     body = {"auth": {"remove": [user]}}
     left = change_routing(f"Removing user {quoted(user)} from {app}", app, domain, body)["users"]
     if not left:
         output.note("No user is left: everybody may ask, without a password.")
-    if as_json:
-        output.print_json(left)
+    yield left
 
 
 @command("allow")
 @about_app
 @domain_option
-def allow(app: str, domain: str | None, as_json: bool) -> None:
+def allow(app: str, domain: str | None) -> Answer:
     """List the networks that may ask an app; none listed, everybody may."""
-    _show(
+    yield from _list(
         app,
         domain,
         "Networks",
         _networks(routing_of(app, domain)["settings"]),
-        as_json,
         "No network: everybody may ask.",
     )
 
@@ -79,41 +71,34 @@ def allow(app: str, domain: str | None, as_json: bool) -> None:
 @click.argument("networks", metavar="NETWORK...", nargs=-1, required=True)
 @app_option
 @domain_option
-def allow_add(networks: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
+def allow_add(networks: tuple[str, ...], app: str, domain: str | None) -> Answer:
     """Let these addresses or networks ask; everybody who is in none of them gets 403."""
     body = {"allow": {"add": list(networks)}}
     layer = change_routing(f"Allowing {quoted(' '.join(networks))}", app, domain, body)
-    if as_json:
-        output.print_json(_networks(layer["settings"]))
+    yield _networks(layer["settings"])
 
 
 @command("allow:remove")
 @click.argument("networks", metavar="NETWORK...", nargs=-1, required=True)
 @app_option
 @domain_option
-def allow_remove(networks: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
+def allow_remove(networks: tuple[str, ...], app: str, domain: str | None) -> Answer:
     """Take networks off the list; when the last one is gone, everybody may ask."""
     body = {"allow": {"remove": list(networks)}}
     layer = change_routing(f"Removing {quoted(' '.join(networks))}", app, domain, body)
     left = _networks(layer["settings"])
     if not left:
         output.note("No network is left: everybody may ask.")
-    if as_json:
-        output.print_json(left)
+    yield left
 
 
 @command("errors")
 @about_app
 @domain_option
-def errors(app: str, domain: str | None, as_json: bool) -> None:
+def errors(app: str, domain: str | None) -> Answer:
     """List the codes that have an error page of the app's own."""
-    _show(
-        app,
-        domain,
-        "Error Pages",
-        routing_of(app, domain)["pages"],
-        as_json,
-        "No page: the platform's own are sent.",
+    yield from _list(
+        app, domain, "Error Pages", routing_of(app, domain)["pages"], "No page: the platform's own are sent."
     )
 
 
@@ -122,25 +107,23 @@ def errors(app: str, domain: str | None, as_json: bool) -> None:
 @click.argument("file")
 @app_option
 @domain_option
-def errors_set(code: str, file: str, app: str, domain: str | None, as_json: bool) -> None:
+def errors_set(code: str, file: str, app: str, domain: str | None) -> Answer:
     """Answer with this HTML page when the router answers with CODE: a status like 503, or an H-code like H80, which
     counts first. FILE may be «-» for standard input."""
     body = {"pages": {"set": {code: _read_page(file)}}}
     layer = change_routing(f"Setting the page for {quoted(code)} of {app}", app, domain, body)
-    if as_json:
-        output.print_json(layer["pages"])
+    yield layer["pages"]
 
 
 @command("errors:unset")
 @click.argument("codes", metavar="CODE...", nargs=-1, required=True)
 @app_option
 @domain_option
-def errors_unset(codes: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
+def errors_unset(codes: tuple[str, ...], app: str, domain: str | None) -> Answer:
     """Answer with the platform's own page again."""
     body = {"pages": {"remove": list(codes)}}
     layer = change_routing(f"Removing the page for {quoted(' '.join(codes))} of {app}", app, domain, body)
-    if as_json:
-        output.print_json(layer["pages"])
+    yield layer["pages"]
 
 
 def _read_page(file: str) -> str:
@@ -158,10 +141,9 @@ def _networks(settings: dict[str, str]) -> list[str]:
     return [word for word in settings.get("allow", "").split(",") if word and word != "everybody"]
 
 
-def _show(app: str, domain: str | None, what: str, found: list[str], as_json: bool, nothing: str) -> None:
-    if as_json:
-        return output.print_json(found)
-    output.heading(f"{quoted(domain) if domain else app} {what}")
+def _list(app: str, domain: str | None, title: str, found: list[str], nothing: str) -> Answer:
+    yield found
+    output.heading(f"{quoted(domain) if domain else app} {title}")
     if not found and not domain:
         output.note(nothing)
     for item in found:

@@ -7,7 +7,7 @@ import sys
 import click
 
 from paas.cli import output
-from paas.cli.base import about_app, app_path, client, command
+from paas.cli.base import about_app, app_path, client, printing_command
 from paas.nouns.names import release_number
 from paas.nouns.text import harmless
 
@@ -15,7 +15,7 @@ SOURCES = ("app", "paas", "router", "api")
 _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 
 
-@command("logs")
+@printing_command("logs")
 @about_app
 @click.option("-t", "--tail", is_flag=True, help="Follow: show lines as they come.")
 @click.option(

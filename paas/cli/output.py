@@ -98,15 +98,19 @@ def print_error(error: PaasError) -> None:
         note(f"       {harmless(line)}")
 
 
+LATER = "done; the router's workers will have it in a moment"
+
+
 class Progress:
     """`Scaling hello... done, now running web at 3`: the end follows on the same line.
 
-    Details in between get lines of their own above it.
+    Details in between get lines of their own above it. A block that ends without a word ends with `done`.
     """
 
     def __init__(self, text: str) -> None:
         self._text = visible(f"{text}... ")
         self._live = sys.stderr.isatty()
+        self._ended = False
 
     def __enter__(self) -> Progress:
         if self._live:
@@ -117,6 +121,8 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is not None:
             self.done("cancelled" if kind in (KeyboardInterrupt, GeneratorExit) else "failed")
+        elif not self._ended:
+            self.done()
 
     def detail(self, text: str) -> None:
         if self._live:
@@ -126,7 +132,12 @@ class Progress:
             note(text)
 
     def done(self, end: str = "done") -> None:
+        self._ended = True
         note(end if self._live else self._text + end)
+
+    def applied(self, answer: dict[str, Any], end: str = "done") -> None:
+        """End with `end`, or with LATER while some router workers do not have the change yet."""
+        self.done(end if answer["applied"] else LATER)
 
 
 def table(rows: Iterable[Sequence[str]], indent: str = "", *, head: Sequence[str] = ()) -> None:
@@ -140,6 +151,14 @@ def table(rows: Iterable[Sequence[str]], indent: str = "", *, head: Sequence[str
     for line in lines:
         cells = [cell.ljust(widths[i]) for i, cell in enumerate(line)]
         result(indent + "  ".join(cells).rstrip())
+
+
+def listing(title: str, rows: Iterable[Sequence[str]], head: Sequence[str], *, gap: bool = False) -> None:
+    """A heading and a table, with `gap` an empty line between them."""
+    heading(title)
+    if gap:
+        result()
+    table(rows, head=head)
 
 
 def pairs(values: dict[str, Any], *, indent: str = "") -> None:

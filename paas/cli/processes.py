@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import about_app, alias, app_option, app_path, client, command, restarting, run_stream
+from paas.cli.base import (
+    Answer,
+    about_app,
+    alias,
+    app_option,
+    app_path,
+    client,
+    command,
+    restarting,
+    run_stream,
+)
 from paas.nouns.errors import BadInput
 from paas.nouns.names import LIMITS, ProcessType, ScaleWord, limit_word, shown_limit
 from paas.nouns.text import one_line, quoted
@@ -18,12 +28,11 @@ from paas.nouns.text import one_line, quoted
 @command("ps")
 @about_app
 @click.option("--stats", is_flag=True, help="Also show memory, cpu time and processes.")
-def ps(app: str, stats: bool, as_json: bool) -> None:
+def ps(app: str, stats: bool) -> Answer:
     """List what runs."""
     api = client()
     found = api.get(app_path(app, "instances"), stats=stats or None)["instances"]
-    if as_json:
-        return output.print_json(found)
+    yield found
     if not found:
         output.note(f"Nothing runs in {app}.")
     formation = api.get(app_path(app, "formation"))["formation"]
@@ -92,12 +101,13 @@ def _instance_line(kind: str, item: dict[str, Any], now: float, stats: bool) -> 
 @command("scale")
 @click.argument("words", metavar="[TYPE=N|TYPE+N|TYPE-N]...", nargs=-1)
 @app_option
-def scale(words: tuple[str, ...], app: str, as_json: bool) -> None:
+def scale(words: tuple[str, ...], app: str) -> Answer:
     """Say how many of each process should run; without arguments, show it."""
     api = client()
     if not words:
         formation = api.get(app_path(app, "formation"))["formation"]
-        return _show_formation(formation, as_json)
+        yield formation
+        return output.result(" ".join(f"{item['type']}={item['quantity']}" for item in formation))
     changes = {}
     for word in words:
         parsed = ScaleWord.parse(word)
@@ -106,29 +116,21 @@ def scale(words: tuple[str, ...], app: str, as_json: bool) -> None:
         changes[parsed.type] = {"delta" if parsed.delta else "quantity": parsed.amount}
     with output.Progress(f"Scaling {app}") as progress:
         messages = api.stream("PATCH", app_path(app, "formation"), {"changes": changes})
-        formation = run_stream(progress, messages, details=True)["formation"]
+        formation = run_stream(progress, messages)["formation"]
         now = [f"{item['type']} at {item['quantity']}" for item in formation if item["type"] in changes]
         progress.done(f"done, now running {', '.join(now)}")
-    if as_json:
-        output.print_json(formation)
+    yield formation
 
 
 alias("ps:scale", scale)
 
 
-def _show_formation(formation: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        output.print_json(formation)
-    else:
-        output.result(" ".join(f"{item['type']}={item['quantity']}" for item in formation))
-
-
 @command("ps:restart")
 @click.argument("which", metavar="[TYPE|web.1]", required=False)
 @app_option
-def ps_restart(which: str | None, app: str, as_json: bool) -> None:
+def ps_restart(which: str | None, app: str) -> Answer:
     """Restart all processes, those of a type, or one; stopped ones start again."""
-    _act(app, "restart", "Restarting", which, as_json)
+    yield _act(app, "restart", "Restarting", which)
 
 
 alias("restart", ps_restart)
@@ -137,31 +139,29 @@ alias("restart", ps_restart)
 @command("ps:stop")
 @click.argument("which", metavar="[TYPE|run.1]", required=False)
 @app_option
-def ps_stop(which: str | None, app: str, as_json: bool) -> None:
+def ps_stop(which: str | None, app: str) -> Answer:
     """Stop processes until they are scaled or restarted; or end one run."""
-    _act(app, "stop", "Stopping", which, as_json)
+    yield _act(app, "stop", "Stopping", which)
 
 
-def _act(app: str, verb: str, doing: str, which: str | None, as_json: bool) -> None:
+def _act(app: str, verb: str, doing: str, which: str | None) -> Any:
     body = {} if which is None else {"name" if "." in which else "type": which}
     what = f"{quoted(which)} of {app}" if which else app
     with output.Progress(f"{doing} {what}") as progress:
         messages = client().stream("POST", app_path(app, verb), body)
-        formation = run_stream(progress, messages, details=True)["formation"]
+        formation = run_stream(progress, messages)["formation"]
         meant = [item for item in formation if "type" not in body or item["type"] == body["type"]]
         idle = not ("name" in body or any(item["quantity"] for item in meant))
         progress.done("done: nothing runs, all is scaled to 0; see: paas scale" if idle else "done")
-    if as_json:
-        output.print_json(formation)
+    return formation
 
 
 @command("limits")
 @about_app
-def limits(app: str, as_json: bool) -> None:
+def limits(app: str) -> Answer:
     """Show memory, cpu and process limits of each type."""
     found = client().get(app_path(app, "limits"))["limits"]
-    if as_json:
-        return output.print_json(found)
+    yield found
     output.heading(f"{app} Limits")
     output.table([type, *limit_words(values)] for type, values in found.items())
 
@@ -177,16 +177,14 @@ def limit_words(values: dict[str, int]) -> list[str]:
 @click.argument("type")
 @click.argument("words", metavar="[memory=256M] [cpu=0.5] [pids=100]", nargs=-1, required=True)
 @app_option
-def limits_set(type: str, words: tuple[str, ...], app: str, as_json: bool) -> None:
+def limits_set(type: str, words: tuple[str, ...], app: str) -> Answer:
     """Limit a process type: one new release, one rolling restart."""
     changes = dict(limit_word(word) for word in words)
     api, type = client(), ProcessType.parse(type)
     with output.Progress(f"Setting {type} limits {restarting(api, app)}") as progress:
         messages = api.stream("PATCH", app_path(app, "limits"), {type: changes})
-        result = run_stream(progress, messages, details=True)
+        result = run_stream(progress, messages)
         progress.done(f"done, {result['release']['version']}" if "release" in result else "done")
     now = result.get("limits", {}).get(type, changes)
-    if as_json:
-        output.print_json({type: now})
-    else:
-        output.result(" ".join([type, *limit_words(now)]))
+    yield {type: now}
+    output.result(" ".join([type, *limit_words(now)]))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import about_app, alias, app_option, app_path, client, command, run_stream
+from paas.cli.base import Answer, about_app, alias, app_option, app_path, client, command, run_stream
 from paas.cli.processes import limit_words
 from paas.nouns.names import release_number
 from paas.nouns.text import one_line
@@ -17,20 +17,17 @@ from paas.nouns.text import one_line
 @command("releases")
 @about_app
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
-def releases(app: str, limit: int, as_json: bool) -> None:
+def releases(app: str, limit: int) -> Answer:
     """List releases, newest first."""
     answer = client().get(app_path(app, "releases"), limit=limit)
-    if as_json:
-        return output.print_json(answer["releases"])
+    yield answer["releases"]
     current = f" - Current: v{answer['current']}" if answer["current"] else ""
-    output.heading(f"{app} Releases{current}")
-    output.result()
     now = time.time()
     rows = [
         [item["version"], _described(item), item["actor"], output.moment(item["created_at"], now)]
         for item in answer["releases"]
     ]
-    output.table(rows, head=("VERSION", "CHANGE", "BY", "WHEN"))
+    output.listing(f"{app} Releases{current}", rows, ("VERSION", "CHANGE", "BY", "WHEN"), gap=True)
 
 
 def _described(release: dict[str, Any]) -> str:
@@ -41,13 +38,12 @@ def _described(release: dict[str, Any]) -> str:
 @command("releases:info")
 @click.argument("version", metavar="[vN]", required=False)
 @app_option
-def releases_info(version: str | None, app: str, as_json: bool) -> None:
+def releases_info(version: str | None, app: str) -> Answer:
     """Show a release, by default the one that serves."""
     api = client()
     number = release_number(version) if version else api.get(app_path(app))["release"]
     info = api.get(app_path(app, "releases", number or 1))
-    if as_json:
-        return output.print_json(info)
+    yield info
     output.heading(f"{app} Release {info['version']}" + (" (current)" if info["current"] else ""))
     output.pairs(
         {
@@ -69,17 +65,16 @@ def releases_info(version: str | None, app: str, as_json: bool) -> None:
 @command("rollback")
 @click.argument("version", metavar="[vN]", required=False)
 @app_option
-def rollback(version: str | None, app: str, as_json: bool) -> None:
+def rollback(version: str | None, app: str) -> Answer:
     """Make a new release of an old one's image and config, by default the one before."""
     target = release_number(version) if version else None
     what = f"v{target}" if target else "the release before"
     with output.Progress(f"Rolling back {app} to {what}") as progress:
         body = {"to": target} if target else {}
-        result = run_stream(progress, client().stream("POST", app_path(app, "rollback"), body), details=True)
-        told = "" if target else f" (from v{result['to']})"
-        progress.done(f"done, {result['release']['version']}{told}")
-    if as_json:
-        output.print_json(result)
+        result = run_stream(progress, client().stream("POST", app_path(app, "rollback"), body))
+        origin = "" if target else f" (from v{result['to']})"
+        progress.done(f"done, {result['release']['version']}{origin}")
+    yield result
 
 
 alias("releases:rollback", rollback)

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from paas.cli import output, traffic
-from paas.cli.base import client, command
+from paas.cli.base import Answer, client, command, printing_command
 from paas.cli.server import local_layout
 from paas.nouns.errors import Forbidden, NotFound, Unavailable
 from paas.nouns.text import quoted
@@ -26,15 +26,10 @@ _RENEWAL_S = 180.0
 
 
 @command("router")
-def router(as_json: bool) -> None:
+def router() -> Answer:
     """Show the router's workers: process, table, connections."""
     found = client().get("/router/stats")["workers"]
-    if as_json:
-        facts = [
-            {key: value for key, value in worker.items() if key not in ("apps", "backends")}
-            for worker in found
-        ]
-        return output.print_json(facts)
+    yield [{key: worker[key] for key in worker if key not in ("apps", "backends")} for worker in found]
     rows = [["WORKER", "PID", "CORE", "TABLE", "CLIENTS", "INSTANCES", "STATE"]]
     output.table(rows + [_worker_row(worker) for worker in found])
 
@@ -46,7 +41,7 @@ def _worker_row(worker: dict[str, Any]) -> list[str]:
     return [*(quoted(str(value)) for value in shown), str(len(worker["backends"])), state]
 
 
-@command("router:top")
+@printing_command("router:top")
 @click.option("--once", is_flag=True, help="One reading, over a second, instead of one after the other.")
 def router_top(once: bool, as_json: bool) -> None:
     """Watch what goes through the router: rates, times and statuses of each app."""
@@ -79,17 +74,16 @@ def _draw(lines: list[str], workers: int) -> None:
 
 
 @command("router:metrics")
-def router_metrics(as_json: bool) -> None:
+def router_metrics() -> Answer:
     """Print the metrics of all workers in Prometheus's format."""
     text = client().text("/router/metrics").rstrip()
-    if as_json:
-        return output.print_json({"metrics": text})
+    yield {"metrics": text}
     output.result(text)
 
 
 @command("router:restart")
 @click.option("--home", metavar="DIR", help="Which platform  [PAAS_HOME; default /var/lib/paas].")
-def router_restart(home: str | None, as_json: bool) -> None:
+def router_restart(home: str | None) -> Answer:
     """Replace the router's workers by new ones, from the code of now; no request and no connection is lost."""
     layout = local_layout(home)
     status = _status(layout.run / "status.json")
@@ -105,8 +99,7 @@ def router_restart(home: str | None, as_json: bool) -> None:
             raise Forbidden("Only root may restart the router.", "Run it with sudo.") from None
         count = _follow(layout.run / "status.json", status["renewal"]["finished"])
         progress.done(f"done, {count} workers")
-    if as_json:
-        output.print_json({"workers": count})
+    yield {"workers": count}
 
 
 def _status(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import about_app, app_option, app_path, client, command
+from paas.cli.base import Answer, about_app, app_option, app_path, client, command
 from paas.front.settings import SETTINGS
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.names import DomainPath, both_forms, shown
@@ -17,7 +17,6 @@ from paas.nouns.text import quoted
 Layer = dict[str, Any]
 """What is set for the whole app, or for one domain: `settings`, `users`, `pages`."""
 
-LATER = "done; the router's workers will have it in a moment"
 _EMPTY: Layer = {"settings": {}, "users": [], "pages": []}
 
 
@@ -43,10 +42,10 @@ def _check_domain(app: str, domain: str | None, routing: dict[str, Any]) -> None
 def change_routing(
     doing: str, app: str, domain: str | None, body: dict[str, Any], done: str = "done"
 ) -> Layer:
-    """Change something, and say when it holds; what is set afterwards."""
+    """Change something and say when the router has it; what is set afterwards."""
     with output.Progress(doing + (f" for {quoted(domain)}" if domain else "")) as progress:
         answer = client().patch(app_path(app, "routing"), {**body, **({"domain": domain} if domain else {})})
-        progress.done(done if answer["applied"] else LATER)
+        progress.applied(answer, done)
     return _layer(answer, domain)
 
 
@@ -58,7 +57,7 @@ def _layer(answer: dict[str, Any], domain: str | None) -> Layer:
 @command("router:settings")
 @about_app
 @domain_option
-def router_settings(app: str, domain: str | None, as_json: bool) -> None:
+def router_settings(app: str, domain: str | None) -> Answer:
     """Show the routing settings, those that nobody has set with their defaults."""
     routing = client().get(app_path(app, "routing"))["routing"]
     _check_domain(app, domain, routing)
@@ -67,8 +66,7 @@ def router_settings(app: str, domain: str | None, as_json: bool) -> None:
             "app": routing["app"],
             "domains": {DomainPath.parse(domain): routing["domains"].get(DomainPath.parse(domain), _EMPTY)},
         }
-    if as_json:
-        return output.print_json(routing)
+    yield routing
     if not domain:
         output.heading(f"{app} Routing")
         chosen = routing["app"]["settings"]
@@ -87,7 +85,7 @@ def router_settings(app: str, domain: str | None, as_json: bool) -> None:
 @click.argument("words", metavar="KEY=VALUE...", nargs=-1, required=True)
 @app_option
 @domain_option
-def router_set(words: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
+def router_set(words: tuple[str, ...], app: str, domain: str | None) -> Answer:
     values: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -100,10 +98,8 @@ def router_set(words: tuple[str, ...], app: str, domain: str | None, as_json: bo
     now = {name: layer["settings"][name] for name in values}
     if now.get("https-redirect") == "on":
         _warn_without_certificate(app, domain)
-    if as_json:
-        output.print_json(now)
-    else:
-        output.pairs(now)
+    yield now
+    output.pairs(now)
 
 
 def _warn_without_certificate(app: str, domain: str | None) -> None:
@@ -125,43 +121,36 @@ def _warn_without_certificate(app: str, domain: str | None) -> None:
 @click.argument("names", metavar="KEY...", nargs=-1, required=True)
 @app_option
 @domain_option
-def router_unset(names: tuple[str, ...], app: str, domain: str | None, as_json: bool) -> None:
+def router_unset(names: tuple[str, ...], app: str, domain: str | None) -> Answer:
     """Take routing settings back to their defaults; for a domain, to what the whole app has."""
     unset = list(dict.fromkeys(names))
     doing = f"Unsetting {quoted(', '.join(unset))} of {app}"
-    _told(change_routing(doing, app, domain, {"unset": unset}), as_json)
-
-
-def _told(layer: Layer, as_json: bool) -> None:
-    if as_json:
-        output.print_json(layer["settings"])
+    yield change_routing(doing, app, domain, {"unset": unset})["settings"]
 
 
 @command("maintenance")
 @about_app
-def maintenance(app: str, as_json: bool) -> None:
+def maintenance(app: str) -> Answer:
     """Say whether an app is in maintenance mode."""
     state = routing_of(app, None)["settings"].get("maintenance", "off")
-    if as_json:
-        output.print_json({"maintenance": state == "on"})
-    else:
-        output.result(state)
+    yield {"maintenance": state == "on"}
+    output.result(state)
 
 
 @command("maintenance:on")
 @about_app
-def maintenance_on(app: str, as_json: bool) -> None:
+def maintenance_on(app: str) -> Answer:
     """Answer every request with the maintenance page (503, H80); the app goes on running."""
     body = {"set": {"maintenance": "on"}}
-    _told(change_routing(f"Enabling maintenance mode for {app}", app, None, body), as_json)
+    yield change_routing(f"Enabling maintenance mode for {app}", app, None, body)["settings"]
 
 
 @command("maintenance:off")
 @about_app
-def maintenance_off(app: str, as_json: bool) -> None:
+def maintenance_off(app: str) -> Answer:
     """Let requests through again."""
     body = {"unset": ["maintenance"]}
-    _told(change_routing(f"Disabling maintenance mode for {app}", app, None, body), as_json)
+    yield change_routing(f"Disabling maintenance mode for {app}", app, None, body)["settings"]
 
 
 @command("pause")
@@ -169,18 +158,18 @@ def maintenance_off(app: str, as_json: bool) -> None:
     "--for", "time", metavar="TIME", default="30s", show_default=True, help="How long a request may wait."
 )
 @about_app
-def pause(time: str, app: str, as_json: bool) -> None:
+def pause(time: str, app: str) -> Answer:
     """Hold new requests until `resume`, while a database is moved, say. Those in flight finish. Each waits TIME at
     most and is then answered with 503 (H11)."""
     layer = change_routing(f"Pausing {app}", app, None, {"set": {"pause": time}})
     output.note(
         f"Requests wait up to {layer['settings']['pause']}, then get 503 (H11). Go on with: paas resume -a {app}"
     )
-    _told(layer, as_json)
+    yield layer["settings"]
 
 
 @command("resume")
 @about_app
-def resume(app: str, as_json: bool) -> None:
+def resume(app: str) -> Answer:
     """Let requests through again, those that wait first."""
-    _told(change_routing(f"Resuming {app}", app, None, {"unset": ["pause"]}), as_json)
+    yield change_routing(f"Resuming {app}", app, None, {"unset": ["pause"]})["settings"]

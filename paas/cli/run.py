@@ -9,13 +9,13 @@ import click
 
 from paas.cli import output
 from paas.cli.attach import Attachment, terminal_size
-from paas.cli.base import app_option, app_path, client, command
+from paas.cli.base import app_option, app_path, client, printing_command
 from paas.cli.client import part
 from paas.cli.config import parse_pairs
 from paas.nouns.text import quoted
 
 
-@command("run", context_settings={"allow_interspersed_args": False})
+@printing_command("run", context_settings={"allow_interspersed_args": False})
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @app_option
 @click.option("-d", "--detach", is_flag=True, help="Do not wait; the output goes to the log.")

@@ -14,7 +14,7 @@ import click
 
 from paas.cli import output
 from paas.cli.apps import typed_confirmation
-from paas.cli.base import command
+from paas.cli.base import Answer, command, printing_command
 from paas.cli.output import over_ssh
 from paas.cli.target import check_own, no_home
 from paas.nouns.errors import BadInput, Forbidden, NotFound
@@ -44,7 +44,7 @@ def _by_name(flags: dict[str, Any]) -> dict[str, Any]:
     return {names[key]: value for key, value in flags.items()}
 
 
-@command("server", json=False)
+@printing_command("server", json=False)
 @setting_options
 @click.option("--stop-apps", is_flag=True, help="Stop the apps, too, when the server stops.")
 def server(stop_apps: bool, **flags: Any) -> int:
@@ -55,7 +55,7 @@ def server(stop_apps: bool, **flags: Any) -> int:
     return run(settings, stop_apps=stop_apps)
 
 
-@command("server:status")
+@printing_command("server:status")
 @click.option("--home", metavar="DIR", help="Which platform  [PAAS_HOME; default /var/lib/paas].")
 def server_status(home: str | None, as_json: bool) -> int:
     """Show the daemons: pid, user, what they listen on. Status 1 if the server does not run."""
@@ -103,22 +103,21 @@ def local_layout(home: str | None) -> Any:
 
 @command("server:unit")
 @setting_options
-def server_unit(as_json: bool, **flags: Any) -> None:
+def server_unit(**flags: Any) -> Answer:
     """Print a systemd unit that runs the platform with these flags, and the PAAS_* variables of now, at boot."""
     _settings(flags)
     from paas.host.unit import render
 
     said = given(_by_name(flags), os.environ)
     text = render(os.path.abspath(sys.argv[0]), said).rstrip()
-    if as_json:
-        return output.print_json({"unit": text})
+    yield {"unit": text}
     output.result(text)
 
 
 @command("server:uninstall")
 @click.option("--home", metavar="DIR", help="Which platform  [PAAS_HOME; default /var/lib/paas].")
 @click.option("--confirm", metavar="DIR", help="The home's path, instead of typing it when asked.")
-def server_uninstall(home: str | None, confirm: str | None, as_json: bool) -> None:
+def server_uninstall(home: str | None, confirm: str | None) -> Answer:
     """Remove a platform from this machine with all its apps and their data."""
     layout = local_layout(home)
     path = str(layout.home)
@@ -128,14 +127,12 @@ def server_uninstall(home: str | None, confirm: str | None, as_json: bool) -> No
         raise BadInput(f"{quoted(confirm)} is not {path}: nothing was removed.")
     from paas.host.uninstall import uninstall
 
-    with output.Progress(f"Removing {path}") as progress:
+    with output.Progress(f"Removing {path}"):
         uninstall(layout)
-        progress.done()
-    if as_json:
-        output.print_json({"home": path, "removed": True})
+    yield {"home": path, "removed": True}
 
 
-@command("doctor")
+@printing_command("doctor")
 @setting_options
 def doctor(as_json: bool, **flags: Any) -> int:
     """Check this machine for what a platform needs, and say what to do about each thing."""
