@@ -16,8 +16,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runtime.kernel import caps, syscalls
-from runtime.kernel.seccomp_children import compile_list
+from runtime.kernel import caps, seccomp_children, syscalls
 
 MIB = 1024 * 1024
 BOX_USER = "paas-box"
@@ -113,7 +112,7 @@ def confine(
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     if restrict_files(bounds):
         layers.append("landlock")
-    program = compile_list(programs=bounds.programs, talks=bounds.talks)
+    program = seccomp_children.compile_filter(programs=bounds.programs, talks=bounds.talks)
     if program is not None:
         syscalls.seccomp(program)
         layers.append("seccomp")

@@ -1,58 +1,25 @@
-"""The system call filter of instances: a policy as data, compiled to classic BPF (seccomp(2)).
+"""The system call filter of instances: a policy as data.
 
-The architecture is looked at first, so numbers of a 32-bit or x32 call never match the table. Calls that are known
-and dangerous answer EPERM, calls newer than the table ENOSYS (a C library then falls back to the older call),
-everything between is allowed: it is a closed range, not an open one.
+Known and dangerous calls answer EPERM. Calls newer than the table answer ENOSYS, and a C library then falls back to the
+older call. Everything between is allowed: it is a closed range, not an open one.
 """
 
 from __future__ import annotations
 
 import errno
 import platform
-import struct
-from dataclasses import dataclass
 
-from runtime.kernel.syscalls import (
-    CLONE_NEWCGROUP,
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWTIME,
-    CLONE_NEWUSER,
-    CLONE_NEWUTS,
-)
+from runtime.kernel import bpf
+from runtime.kernel.bpf import ARCHITECTURES, NAMESPACES, Architecture, Calls, Program, Rule
+from runtime.kernel.syscalls import CLONE_NEWTIME
 
-RET_ALLOW = 0x7FFF0000
-RET_ERRNO = 0x00050000
-
-_LD_ABS, _JEQ, _JGT, _JGE, _JSET, _RET = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
-_OFFSET_NR, _OFFSET_ARCH, _OFFSET_ARGS = 0, 4, 16
-
-_NAMESPACES = (
-    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET
-)
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_NETLINK_ROUTE = 0
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PERSONALITY_QUERY = 0xFFFFFFFF
+_X32_BIT = 0x40000000
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """How one machine numbers its calls. `ranges` are the closed ranges of numbers this filter knows."""
-
-    audit: int
-    column: int
-    ranges: tuple[tuple[int, int], ...]
-    x32: bool = False
-
-
-ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, 0, ((0, 334), (424, 456)), x32=True),
-    "aarch64": Architecture(0xC00000B7, 1, ((0, 294), (424, 456))),
-}
-
-DENIED: dict[str, tuple[int | None, int | None]] = {
+DENIED: Calls = {
     # mounts and namespaces
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "setns": (308, 268),
     "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431),
@@ -74,98 +41,38 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "open_by_handle_at": (304, 265),
     "kcmp": (312, 272), "pidfd_getfd": (438, 438), "process_madvise": (440, 440),
 }  # fmt: skip
-"""Call → number on x86_64 and aarch64. They answer EPERM."""
+"""They answer EPERM."""
 
-ABSENT: dict[str, tuple[int, int]] = {"clone3": (435, 435)}
-"""Calls that answer ENOSYS, since their arguments lie in memory, where a filter cannot look."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A call refused with `error` for some values of the low 32 bits of one argument.
-
-    Refused when a bit of `mask` is set, or the value is in `refuse`, or `only` is given and lacks it. With `when`
-    the rule holds only if that (argument, value) also matches.
-    """
-
-    name: str
-    numbers: tuple[int, int]
-    argument: int
-    error: int = errno.EPERM
-    mask: int = 0
-    refuse: tuple[int, ...] = ()
-    only: tuple[int, ...] = ()
-    when: tuple[int, int] | None = None
+ABSENT: Calls = {"clone3": (435, 435)}
+"""They answer ENOSYS, since their arguments lie in memory, where a filter cannot look."""
 
 
 RULES = (
-    Rule("clone", (56, 220), 0, mask=_NAMESPACES),
-    Rule("unshare", (272, 97), 0, mask=_NAMESPACES | CLONE_NEWTIME),
+    Rule("clone", (56, 220), 0, mask=NAMESPACES),
+    Rule("unshare", (272, 97), 0, mask=NAMESPACES | CLONE_NEWTIME),
     Rule("personality", (135, 92), 0, only=(0, _PERSONALITY_QUERY)),
     Rule("ioctl", (16, 29), 1, refuse=(_TIOCSTI, _TIOCLINUX)),
     Rule("socket", (41, 198), 0, errno.EAFNOSUPPORT, only=(_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK)),
-    Rule("socket", (41, 198), 2, errno.EAFNOSUPPORT, only=(0,), when=(0, _AF_NETLINK)),
+    Rule("socket", (41, 198), 2, errno.EAFNOSUPPORT, only=(_NETLINK_ROUTE,), when=(0, _AF_NETLINK)),
 )
-
-Instruction = tuple[int, int, int, int]
-"""Code, jump if true, jump if false, operand: `struct sock_filter`."""
 
 
 def compile_filter(machine: str | None = None) -> bytes:
     """The program for this machine (or the one named). Raises KeyError for an architecture without a table."""
-    return assemble(instructions(ARCHITECTURES[machine or platform.machine()]))
+    return bpf.assemble(instructions(ARCHITECTURES[machine or platform.machine()]))
 
 
-def assemble(program: list[Instruction]) -> bytes:
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
-
-
-def instructions(arch: Architecture) -> list[Instruction]:
-    program: list[Instruction] = [
-        (_LD_ABS, 0, 0, _OFFSET_ARCH),
-        (_JEQ, 1, 0, arch.audit),
-        _error(errno.EPERM),
-        (_LD_ABS, 0, 0, _OFFSET_NR),
-    ]
+def instructions(arch: Architecture) -> Program:
+    program = bpf.begin(arch)
     if arch.x32:
-        program += [(_JGE, 0, 1, 0x40000000), _error(errno.EPERM)]
-    program += _unknown(arch)
-    for numbers in ABSENT.values():
-        program += [(_JEQ, 0, 1, numbers[arch.column]), _error(errno.ENOSYS)]
-    for pair in DENIED.values():
-        number = pair[arch.column]
-        if number is not None:
-            program += [(_JEQ, 0, 1, number), _error(errno.EPERM)]
-    for rule in RULES:
-        program += _rule(rule, arch.column)
-    program.append((_RET, 0, 0, RET_ALLOW))
-    return program
-
-
-def _error(number: int) -> Instruction:
-    return (_RET, 0, 0, RET_ERRNO | number)
-
-
-def _unknown(arch: Architecture) -> list[Instruction]:
-    """ENOSYS between and above the known ranges (the first begins at 0)."""
-    program: list[Instruction] = []
+        program += bpf.refuse_from(_X32_BIT, errno.EPERM)
     for (_, last), (first, _) in zip(arch.ranges, arch.ranges[1:], strict=False):
-        program += [(_JGT, 0, 2, last), (_JGE, 1, 0, first), _error(errno.ENOSYS)]
-    return [*program, (_JGT, 0, 1, arch.ranges[-1][1]), _error(errno.ENOSYS)]
-
-
-def _rule(rule: Rule, column: int) -> list[Instruction]:
-    test: list[Instruction] = [(_LD_ABS, 0, 0, _OFFSET_ARGS + 8 * rule.argument)]
-    if rule.mask:
-        test += [(_JSET, 0, 1, rule.mask), _error(rule.error)]
-    for value in rule.refuse:
-        test += [(_JEQ, 0, 1, value), _error(rule.error)]
-    if rule.only:
-        left = len(rule.only)
-        test += [(_JEQ, left - index, 0, value) for index, value in enumerate(rule.only)]
-        test.append(_error(rule.error))
-    if rule.when is not None:
-        argument, value = rule.when
-        test = [(_LD_ABS, 0, 0, _OFFSET_ARGS + 8 * argument), (_JEQ, 0, len(test), value), *test]
-    test.append((_LD_ABS, 0, 0, _OFFSET_NR))
-    return [(_JEQ, 0, len(test), rule.numbers[column]), *test]
+        program += bpf.refuse_between(last, first, errno.ENOSYS)
+    program += bpf.refuse_from(arch.ranges[-1][1] + 1, errno.ENOSYS)
+    for number in arch.numbers(ABSENT):
+        program += bpf.refuse_number(number, errno.ENOSYS)
+    for number in arch.numbers(DENIED):
+        program += bpf.refuse_number(number, errno.EPERM)
+    for rule in RULES:
+        program += bpf.rule(rule, arch)
+    return [*program, bpf.allow()]

@@ -1,18 +1,18 @@
-"""System calls that a confined child may make: a short list; everything else is refused.
+"""The system call filter of confined children: a short list of calls that they may make.
 
-Unlike the filter of instances, which runs anybody's programs, this one serves our own parsers, git, and what speaks
-with strangers: no new sockets, no namespaces, no tracing, no signals to others. Numbers of x86_64 and aarch64; None:
-no such call there.
+It serves our own parsers, git, and the processes that speak with strangers: no new sockets, no namespaces, no tracing, no
+signals to others. Everything that is not on the list is refused.
 """
 
 from __future__ import annotations
 
 import errno
 import platform
+from itertools import pairwise
 
-from runtime.kernel.seccomp_apps import ARCHITECTURES, RET_ALLOW, RET_ERRNO, Instruction, assemble
-
-Calls = dict[str, tuple[int, int | None]]
+from runtime.kernel import bpf
+from runtime.kernel.bpf import ARCHITECTURES, NAMESPACES, Calls, Rule
+from runtime.kernel.syscalls import CLONE_NEWTIME
 
 FILES: Calls = {
     "open": (2, None), "openat": (257, 56), "openat2": (437, 437), "creat": (85, None), "flock": (73, 32),
@@ -30,7 +30,7 @@ FILES: Calls = {
     "fchdir": (81, 50), "umask": (95, 166),
 }  # fmt: skip
 
-ONESELF: Calls = {
+ITSELF: Calls = {
     # what is open already
     "close": (3, 57), "close_range": (436, 436), "read": (0, 63), "write": (1, 64), "readv": (19, 65),
     "writev": (20, 66), "dup": (32, 23), "dup2": (33, None), "dup3": (292, 24), "fstat": (5, 80),
@@ -43,7 +43,7 @@ ONESELF: Calls = {
     "set_robust_list": (273, 99), "get_robust_list": (274, 100), "set_tid_address": (218, 96),
     "rseq": (334, 293), "sched_yield": (24, 124), "sched_getaffinity": (204, 123), "getcpu": (309, 168),
     "arch_prctl": (158, None),
-    # oneself
+    # the process itself
     "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
     "rt_sigsuspend": (130, 133), "rt_sigtimedwait": (128, 137), "sigaltstack": (131, 132), "exit": (60, 93),
     "exit_group": (231, 94), "restart_syscall": (219, 128), "getpid": (39, 172), "gettid": (186, 178),
@@ -53,11 +53,11 @@ ONESELF: Calls = {
     "getrusage": (98, 165), "times": (100, 153), "uname": (63, 160), "sysinfo": (99, 179),
     "clock_gettime": (228, 113), "clock_getres": (229, 114), "clock_nanosleep": (230, 115),
     "nanosleep": (35, 101), "gettimeofday": (96, 169), "time": (201, None), "alarm": (37, None),
-    "setitimer": (38, 103),
+    "setitimer": (38, 103), "ioctl": (16, 29), "fcntl": (72, 25), "prlimit64": (302, 261), "clone": (56, 220),
 }  # fmt: skip
 
-SOCKETS: Calls = {"recvfrom": (45, 207), "recvmsg": (47, 212), "shutdown": (48, 210)}
-"""What it takes to talk over sockets that one holds, besides `sendto` without an address; no way to make or name one."""
+SOCKETS: Calls = {"recvfrom": (45, 207), "recvmsg": (47, 212), "shutdown": (48, 210), "sendto": (44, 206)}
+"""To talk over sockets that are open; there is no way to make or name one."""
 
 PROGRAMS: Calls = {
     "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281),
@@ -65,112 +65,60 @@ PROGRAMS: Calls = {
     "setpgid": (109, 154), "setsid": (112, 157), "sched_getparam": (143, 121),
     "sched_getscheduler": (145, 120), "getpriority": (140, 141),
 }  # fmt: skip
-"""What it takes besides to run another program, with threads and children of its own."""
+"""To run another program, with threads and children of its own."""
 
-_CLONE, _CLONE3, _IOCTL, _PRLIMIT = (56, 220), (435, 435), (16, 29), (302, 261)
-_FCNTL, _SENDTO = (72, 25), (44, 206)
-_THREAD = 0x00010000
-_NAMESPACES = 0x7E020080
-_TERMINAL_QUESTIONS = (0x5401, 0x5413, 0x541B)
-"""TCGETS, TIOCGWINSZ, FIONREAD: what programs ask their standard streams."""
+_CLONE3: Calls = {"clone3": (435, 435)}
+_CLONE_THREAD = 0x00010000
+_TCGETS, _TIOCGWINSZ, _TIOCSWINSZ, _FIONREAD, _FIONBIO = 0x5401, 0x5413, 0x5414, 0x541B, 0x5421
+_F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
+_THE_CALLER = 0
+_LIST_BEGINS_ANEW = 424
+"""From this number on all architectures number calls alike. A refused one answers ENOSYS, so that a C library tries the older call."""
 
-_TERMINAL_SETTINGS = (0x5414, 0x5421)
-"""TIOCSWINSZ, FIONBIO: what who relays between a socket and a terminal does."""
+RULES = (
+    Rule("ioctl", (16, 29), 1, errno.ENOTTY, only=(_TCGETS, _TIOCGWINSZ, _FIONREAD)),
+    Rule("prlimit64", (302, 261), 0, only=(_THE_CALLER,)),
+    # any signal to any process of the same user (fcntl(2))
+    Rule("fcntl", (72, 25), 1, refuse=(_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)),
+    Rule("clone", (56, 220), 0, mask=NAMESPACES | CLONE_NEWTIME),
+)
+THREADS_ONLY = Rule("clone", (56, 220), 0, need=_CLONE_THREAD)
+TALK = (
+    Rule("ioctl", (16, 29), 1, errno.ENOTTY, only=(_TCGETS, _TIOCGWINSZ, _FIONREAD, _TIOCSWINSZ, _FIONBIO)),
+    *RULES[1:],
+    # no address: the pointer to it, both halves, is null
+    Rule("sendto", (44, 206), 4, only=(0,)),
+    Rule("sendto", (44, 206), 4, only=(0,), high=True),
+)
+"""As RULES, for a relay between a socket and a terminal."""
 
-_SIGNALS_TO_OTHERS = (8, 10, 15)
-"""F_SETOWN, F_SETSIG, F_SETOWN_EX: any signal to any process of the same user (fcntl(2))."""
 
-_ONESELF = 0
-"""prlimit(2)'s pid for the caller."""
+def compile_filter(
+    *, programs: bool = False, talks: bool = False, machine: str | None = None
+) -> bytes | None:
+    """The program for this machine (or the one named); None for an architecture without a table.
 
-_LD, _JEQ, _JGT, _JGE, _JSET, _RET = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
-_NUMBER, _ARCH, _ARGUMENT = 0, 4, 16
-_NEW = 424
-"""From this number on a refused call is «not implemented», so that a C library tries the older one."""
-
-
-def compile_list(*, programs: bool = False, talks: bool = False, machine: str | None = None) -> bytes | None:
-    """The filter for this machine (or the one named) as classic BPF; None when there is no table for it.
-
-    For files, also for `programs`, or for one who `talks` over what is open and names no file.
+    It serves work on files, and running other programs with `programs`; a child that `talks` over what is open names no
+    file.
     """
     arch = ARCHITECTURES.get(machine or platform.machine())
     if arch is None:
         return None
-    calls = ONESELF | (SOCKETS if talks else FILES) | (PROGRAMS if programs else {})
-    numbers = sorted(number for pair in calls.values() if (number := pair[arch.column]) is not None)
-    controls = _TERMINAL_QUESTIONS + (_TERMINAL_SETTINGS if talks else ())
-    program: list[Instruction] = [
-        (_LD, 0, 0, _ARCH),
-        (_JEQ, 1, 0, arch.audit),
-        _refuse(errno.EPERM),
-        (_LD, 0, 0, _NUMBER),
-        *_only(_IOCTL[arch.column], 1, controls, errno.ENOTTY),
-        *_only(_PRLIMIT[arch.column], 0, (_ONESELF,), errno.EPERM),
-        *_but(_FCNTL[arch.column], 1, _SIGNALS_TO_OTHERS, errno.EPERM),
-        *(_nowhere(_SENDTO[arch.column], 4) if talks else ()),
-        (_JEQ, 0, 1, _CLONE3[arch.column]),
-        _refuse(errno.ENOSYS),
-        *_clone(_CLONE[arch.column], programs=programs),
-    ]
-    for first, last in _ranges(numbers):
-        program += [
-            (_JGT, 3, 0, last),
-            (_JGE, 0, 1, first),
-            (_RET, 0, 0, RET_ALLOW),
-            _refuse(errno.EPERM if first < _NEW else errno.ENOSYS),
-        ]
-    return assemble([*program, _refuse(errno.ENOSYS)])
-
-
-def _refuse(number: int) -> Instruction:
-    return (_RET, 0, 0, RET_ERRNO | number)
+    program = bpf.begin(arch)
+    for number in arch.numbers(_CLONE3):
+        program += bpf.refuse_number(number, errno.ENOSYS)
+    for rule in (*(TALK if talks else RULES), *(() if programs else (THREADS_ONLY,))):
+        program += bpf.rule(rule, arch)
+    calls = ITSELF | (SOCKETS if talks else FILES) | (PROGRAMS if programs else {})
+    for first, last in _ranges(sorted(arch.numbers(calls))):
+        below = errno.EPERM if first < _LIST_BEGINS_ANEW else errno.ENOSYS
+        program += bpf.allow_range(first, last, below)
+    return bpf.assemble([*program, bpf.refuse(errno.ENOSYS)])
 
 
 def _ranges(numbers: list[int]) -> list[tuple[int, int]]:
     """Sorted numbers as closed ranges."""
-    ranges: list[tuple[int, int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1] = (ranges[-1][0], number)
-        else:
-            ranges.append((number, number))
-    return ranges
-
-
-def _only(number: int, argument: int, values: tuple[int, ...], error: int) -> list[Instruction]:
-    """Allow a call for these values of the low 32 bits of one argument."""
-    test: list[Instruction] = [(_LD, 0, 0, _ARGUMENT + 8 * argument)]
-    test += [(_JEQ, len(values) - index, 0, value) for index, value in enumerate(values)]
-    test += [_refuse(error), (_RET, 0, 0, RET_ALLOW)]
-    return [(_JEQ, 0, len(test), number), *test]
-
-
-def _but(number: int, argument: int, values: tuple[int, ...], error: int) -> list[Instruction]:
-    """Allow a call but for these values of the low 32 bits of one argument."""
-    test: list[Instruction] = [(_LD, 0, 0, _ARGUMENT + 8 * argument)]
-    test += [(_JEQ, len(values) - index, 0, value) for index, value in enumerate(values)]
-    test += [(_RET, 0, 0, RET_ALLOW), _refuse(error)]
-    return [(_JEQ, 0, len(test), number), *test]
-
-
-def _nowhere(number: int, argument: int) -> list[Instruction]:
-    """Allow a call when this argument is a null pointer."""
-    test: list[Instruction] = [
-        (_LD, 0, 0, _ARGUMENT + 8 * argument),
-        (_JEQ, 0, 3, 0),
-        (_LD, 0, 0, _ARGUMENT + 8 * argument + 4),
-        (_JEQ, 0, 1, 0),
-        (_RET, 0, 0, RET_ALLOW),
-        _refuse(errno.EPERM),
-    ]
-    return [(_JEQ, 0, len(test), number), *test]
-
-
-def _clone(number: int, *, programs: bool) -> list[Instruction]:
-    """Threads always, processes for programs, namespaces never."""
-    test: list[Instruction] = [(_LD, 0, 0, _ARGUMENT), (_JSET, 0, 1, _NAMESPACES), _refuse(errno.EPERM)]
-    if not programs:
-        test += [(_JSET, 1, 0, _THREAD), _refuse(errno.EPERM)]
-    test.append((_RET, 0, 0, RET_ALLOW))
-    return [(_JEQ, 0, len(test), number), *test]
+    gaps = [(before, after) for before, after in pairwise(numbers) if after > before + 1]
+    starts = [numbers[0], *(after for _, after in gaps)]
+    ends = [*(before for before, _ in gaps), numbers[-1]]
+    return list(zip(starts, ends, strict=True))
