@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from paas.build import package_settings
 from paas.build.registry import Registry, registry_file
 from paas.nouns.settings import Settings
+from runtime.kernel import files
 
 _NEVER_BOUND = frozenset(
     {
@@ -55,13 +56,8 @@ def publish(settings: Settings, *, group_id: int) -> Registry:
         found, folders=_folders(found), uv=uv, uv_version=metadata.version("uv") if uv else "",
     )  # fmt: skip
     path = registry_file(settings.layout())
-    fresh = path.with_name("registry.json.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w") as file:
-        json.dump(registry.to_json(), file, indent=1)
-        os.fchown(descriptor, -1, group_id)
-        os.fchmod(descriptor, 0o640)
-    os.replace(fresh, path)
+    text = json.dumps(registry.to_json(), indent=1)
+    files.replace(path, text, mode=0o640, owner=(-1, group_id), durable=False)
     return registry
 
 

@@ -19,6 +19,7 @@ from paas.keys.formats import foreign
 from paas.keys.publickey import MAX_BYTES
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.text import quoted
+from runtime.kernel import files
 
 
 @command("keys")
@@ -173,11 +174,7 @@ def _save_login(url: str, token: str) -> None:
     path = login_path(os.environ)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name("login.json.new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"url": url, "token": token}, file)
-        temporary.replace(path)
+        files.replace(path, json.dumps({"url": url, "token": token}), mode=0o600)
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from paas.nouns.settings import Settings
 from paas.store import Store
 from runtime.client import Spawner
 from runtime.home import Layout
+from runtime.kernel import files
 
 
 def main() -> int:
@@ -37,13 +37,11 @@ def main() -> int:
 def _only_one(layout: Layout) -> int:
     """Hold the lock for as long as the process lives; wait for a predecessor that is still ending."""
     path = layout.converge_socket.parent / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return files.lock(path, wait=False)
     except BlockingIOError:
         print("converge waits: another one runs", file=sys.stderr, flush=True)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
+        return files.lock(path)
 
 
 if __name__ == "__main__":

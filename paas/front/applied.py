@@ -5,21 +5,18 @@ Converge notes it beside its socket; who has changed something waits for it.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 from runtime.home import Layout
+from runtime.kernel import files
 
 _LOOK_S = 0.01
 
 
 def note(layout: Layout, seq: int) -> None:
     """Every worker has a table that was made after event `seq`. Raises OSError."""
-    path = _path(layout)
-    fresh = path.with_name("routed.new")
-    fresh.write_text(str(seq))
-    os.replace(fresh, path)
+    files.replace(_path(layout), str(seq), durable=False)
 
 
 def wait(layout: Layout, seq: int, *, timeout_s: float) -> bool:

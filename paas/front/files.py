@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+
+from runtime.kernel import files
 
 YOUNG_S = 3600.0
 """A file this young stays: its row may be on its way, or a worker may still have an older table."""
@@ -25,22 +26,7 @@ def put(folder: Path, kind: str, suffix: str, data: bytes) -> str:
         os.stat(where / name)  # whose error names the file, as that of utime does not
         os.utime(where / name)
         return name
-    descriptor, fresh = tempfile.mkstemp(prefix=".new-", dir=where)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), 0o640)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, where / name)
-    except BaseException:
-        os.unlink(fresh)
-        raise
-    opened = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    files.replace(where / name, data, mode=0o640)
     return name
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from paas.nouns.errors import PaasError, Unavailable
 from runtime.home import Layout
+from runtime.kernel import files
 
 CONTROL = "paas"
 GIT = "paas-git"
@@ -63,10 +64,7 @@ def ensure_identity(home: Path) -> str:
         home.mkdir(mode=0o755, parents=True, exist_ok=True)
         path = home / "id"
         if not path.exists():
-            fresh = home / f".id-{os.getpid()}"
-            fresh.write_text(secrets.token_hex(3) + "\n")
-            os.chmod(fresh, 0o644)
-            os.replace(fresh, path)
+            files.replace(path, secrets.token_hex(3) + "\n", mode=0o644)
         identity = path.read_text().strip()
     except OSError as error:
         raise Unavailable(f"The home {home} cannot be used: {error.strerror}.") from error

@@ -7,7 +7,6 @@ its `id` file must not be taken for the platform that it is a copy of.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from paas.nouns.errors import Conflict, NotFound, Unavailable
 from runtime.home import Layout
+from runtime.kernel import files
 from runtime.net import network
 from runtime.spawner import idblocks
 
@@ -45,15 +45,11 @@ def claimed(layout: Layout) -> Iterator[idblocks.Block]:
 def _lock(path: Path, home: Path) -> int:
     """Lock the file, and say in it who holds it for which home. The descriptor."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = files.lock(path, wait=False)
     except FileNotFoundError as error:
         raise NotFound(f"There is no platform in {home}.") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        said = os.pread(descriptor, 4096, 0).decode(errors="replace")
-        os.close(descriptor)
-        pid, _, holder = said.partition("\n")
+        pid, _, holder = path.read_text(errors="replace")[:4096].partition("\n")
         raise Conflict(
             f"A server (pid {pid or 'unknown'}) already runs on {holder.strip() or home}.",
             "Stop it first.",

@@ -25,6 +25,7 @@ from paas.nouns.settings import Address, Settings
 from runtime import cgroup
 from runtime.client import Spawner, SpawnerError
 from runtime.home import Layout
+from runtime.kernel import files
 
 READY_S = 30.0
 """How often to say what is not ready yet."""
@@ -84,10 +85,7 @@ def _identified(settings: Settings) -> Settings:
 
 def _write_settings(settings: Settings, layout: Layout) -> Path:
     path = layout.run / "settings.json"
-    fresh = path.with_name("settings.json.new")
-    fresh.write_text(json.dumps(settings.to_json(), indent=1))
-    os.chmod(fresh, 0o644)
-    os.replace(fresh, path)
+    files.replace(path, json.dumps(settings.to_json(), indent=1), mode=0o644, durable=False)
     return path
 
 

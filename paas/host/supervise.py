@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from runtime.kernel import files
 from runtime.kernel.poll import readable
 
 QUICK_DEATH_S = 2.0
@@ -224,10 +225,7 @@ class Supervisor:
             "leaving": [daemon.to_json() for daemon in self._leaving],
             "renewal": self._renewal,
         }
-        fresh = self._status.with_name(self._status.name + ".new")
-        fresh.write_text(json.dumps(facts))
-        os.chmod(fresh, 0o644)
-        os.replace(fresh, self._status)
+        files.replace(self._status, json.dumps(facts), mode=0o644, durable=False)
 
 
 def _signal(daemons: list[Daemon], number: signal.Signals) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from runtime.kernel import files
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,9 @@ class AppLock:
 
     def acquire(self, user: str) -> bool:
         """Take the lock if it is free."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = files.lock(self._path, wait=False)
         except BlockingIOError:
-            os.close(descriptor)
             return False
         if not same_file(descriptor, self._path):
             os.close(descriptor)
@@ -75,12 +75,6 @@ class Slots:
         """A descriptor to close when done; None while all are taken."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in range(self._count):
-            path = self._folder / str(number)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-            else:
-                return descriptor
+            with contextlib.suppress(BlockingIOError):
+                return files.lock(self._folder / str(number), wait=False)
         return None

@@ -6,7 +6,6 @@ Only the git daemon writes here, and only under the app's lock; no lock outlives
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from paas.nouns.units import DAY_S
 from paas.receive.locks import AppLock, Slots
+from runtime.kernel import files
 
 APP_ID = re.compile(r"a[0-9a-f]{10}")
 OBJECT_ID = re.compile(r"[0-9a-f]{40}")
@@ -76,8 +76,8 @@ class Repository:
         if commit is not None:
             path = self._ref(branch)
             self._clear_way(path)
-            self._replace(path, commit + "\n")
-            self._replace(self.path / "HEAD", f"ref: refs/heads/{branch}\n")
+            files.replace(path, commit + "\n", mode=0o600)
+            files.replace(self.path / "HEAD", f"ref: refs/heads/{branch}\n", mode=0o600)
 
     def compare_and_swap(self, branch: str, old: str | None, new: str) -> bool:
         """Move the branch if it is where the caller believes (None: absent); says whether it moved."""
@@ -93,7 +93,7 @@ class Repository:
         taken = [name for name in names if not (target / name).exists()]
         for name in names:
             os.rename(source / name, target / name)
-        sync_folder(target)
+        files.sync_folder(target)
         return taken
 
     def drop(self, taken: list[str]) -> None:
@@ -108,7 +108,7 @@ class Repository:
             path.unlink(missing_ok=True)
         else:
             path.parent.mkdir(exist_ok=True)
-            self._replace(path, commit + "\n")
+            files.replace(path, commit + "\n", mode=0o600)
 
     def wants_repack(self, now: float) -> bool:
         """Whether there are many packs, or more than one since a week: the others may hold what nobody reaches."""
@@ -122,18 +122,6 @@ class Repository:
 
     def _ref(self, branch: str) -> Path:
         return self.path / "refs" / "heads" / branch
-
-    def _replace(self, path: Path, text: str) -> None:
-        """Whole or not at all, also after a power cut."""
-        fresh = self.path / f".new-{secrets.token_hex(4)}"
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, text.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(fresh, path)
-        sync_folder(path.parent)
 
     def _clear_way(self, path: Path) -> None:
         """`a` is in the way of `a/b`, and an empty folder `a` in that of `a`."""
@@ -173,9 +161,8 @@ class Repositories:
         self.incoming.mkdir(mode=0o700, exist_ok=True)
         path = self.incoming / secrets.token_hex(8)
         path.mkdir(mode=0o700)
-        alive = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        alive = files.lock(path, create=False)
         try:
-            fcntl.flock(alive, fcntl.LOCK_EX)
             make_bare(path)
             if base is not None and base.exists():
                 (path / "objects" / "info" / "alternates").write_text(f"{base.objects}\n")
@@ -231,24 +218,13 @@ def make_bare(path: Path) -> None:
     (path / "HEAD").write_text("ref: refs/heads/main\n")
 
 
-def sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _remove_unheld(path: Path) -> bool:
     """Remove a folder unless somebody holds a lock on it; whether that was so. Raises FileNotFoundError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        remove_folder(path)
+        with files.locked(path, wait=False, create=False):
+            remove_folder(path)
     except BlockingIOError:
         return False
-    finally:
-        os.close(descriptor)
     return True
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from paas.build.source import ENDINGS
 from paas.receive.locks import same_file
 from paas.receive.repository import remove_folder
+from runtime.kernel import files
 
 _SCRATCH = ".new-"
 
@@ -27,10 +28,9 @@ class Sources:
         """Keep a source until `held` is closed; False when it is not there (any more)."""
         tar = self.path / f"{tree}.tar"
         try:
-            descriptor = os.open(tar, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = files.lock(tar, shared=True, create=False)
         except FileNotFoundError:
             return False
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
         if not same_file(descriptor, tar) or not all(tar.with_suffix(each).exists() for each in ENDINGS):
             os.close(descriptor)
             return False
@@ -74,12 +74,9 @@ class Sources:
         if path.suffix not in ENDINGS:
             return False
         tar = path.with_suffix(".tar")
-        descriptor = os.open(tar if tar.exists() else path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            with files.locked(tar if tar.exists() else path, wait=False, create=False):
+                path.unlink()
         except BlockingIOError:
             return False
-        finally:
-            os.close(descriptor)
         return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paramiko.ed25519key import Ed25519Key
 
 from paas.nouns.errors import PaasError, Unavailable, from_json
+from runtime.kernel import files
 from runtime.kernel.forked import fork
 
 NAME = "host_ed25519"
@@ -87,24 +87,5 @@ def _make(path: Path) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        _write(fresh, private, 0o600)
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            return
-    finally:
-        fresh.unlink(missing_ok=True)
-    public_path = path.with_suffix(".pub")
-    public_path.unlink(missing_ok=True)
-    _write(public_path, public + b" paas\n", 0o644)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if files.create(path, private, mode=0o600):
+        files.replace(path.with_suffix(".pub"), public + b" paas\n", mode=0o644)

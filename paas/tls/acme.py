@@ -40,9 +40,9 @@ from paas.nouns.errors import PaasError, Unavailable
 from paas.nouns.settings import Settings
 from paas.store import Store, certificates, challenges, events, poke
 from paas.tls import x509
-from paas.tls.development_ca import keep, secrets_folder
+from paas.tls.development_ca import secrets_folder
 from paas.tls.install import install, write
-from runtime.kernel import syscalls
+from runtime.kernel import files, syscalls
 
 log = logging.getLogger("acme")
 
@@ -105,7 +105,7 @@ class Authority:
             uri = self.client.new_account(wanted).uri
         except errors.ConflictError as error:
             uri = error.location
-        keep(self._account_file, json.dumps({"uri": uri}).encode())
+        files.create(self._account_file, json.dumps({"uri": uri}), mode=0o600)
         return messages.RegistrationResource(body=messages.Registration(), uri=uri)
 
     def forget_account(self) -> None:
@@ -281,7 +281,7 @@ def _hint(error: messages.Error) -> str:
 def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """The key in the file, made if there is none."""
     if not path.exists():
-        keep(path, x509.key_pem(x509.new_key()))
+        files.create(path, x509.key_pem(x509.new_key()), mode=0o600)
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return key
