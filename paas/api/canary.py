@@ -19,7 +19,7 @@ from paas.nouns.model import App, Canary
 from paas.nouns.names import MAX_QUANTITY, release_number
 from paas.release.canary import begin, come_up, follow, running
 from paas.release.capacity import admitted
-from paas.release.release import Change
+from paas.release.change import Promote
 from paas.store import Tx, apps, canaries, formations, instances
 
 routes = Blueprint("canary", __name__)
@@ -54,9 +54,9 @@ def start(app_name: str) -> Response:
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         if before is None:
             tell = partial(ctx.tell, app.id)
-            lines = come_up(ctx.store, ctx.poke, canary, since=since, tell=tell, cancelled=cancelled)
+            lines = come_up(ctx, canary, since=since, tell=tell, cancelled=cancelled)
         elif canary.quantity > before.quantity:
-            lines = follow(ctx.store, canary, since=since, cancelled=cancelled)
+            lines = follow(ctx, canary, since=since, cancelled=cancelled)
         else:
             lines = iter(())
         for line in lines:
@@ -76,14 +76,8 @@ def promote(app_name: str) -> Response:
     body()
     with ctx.store.read() as tx:
         number = running(tx, app).release_number
-    return deploy(
-        ctx,
-        app,
-        Change(rollback_to=number, promote=True),
-        who=who.name,
-        description=f"Promote canary v{number}",
-        result=lambda tx, after: {"promoted": number},
-    )
+    change = Promote(actor=who.name, description=f"Promote canary v{number}", to=number)
+    return deploy(ctx, app, change, lambda tx, after: {"promoted": number})
 
 
 @routes.delete("/v1/apps/<app_name>/canary")

@@ -13,7 +13,7 @@ from paas.api.releasing import deploy
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.model import App
 from paas.nouns.names import ConfigName, check_config, config_value, release_number, shown
-from paas.release.release import Change
+from paas.release.change import SetConfig
 from paas.store import Tx, configs, releases
 
 routes = Blueprint("config", __name__)
@@ -72,14 +72,8 @@ def change(app_name: str) -> Response:
     def result(tx: Tx, app: App) -> dict[str, Any]:
         return {"vars": current(tx, app)}
 
-    return deploy(
-        ctx,
-        app,
-        Change(set_vars=wanted, unset_vars=unwanted),
-        who=who.name,
-        description=description,
-        result=result,
-    )
+    change = SetConfig(actor=who.name, description=description, set_vars=wanted, unset_vars=unwanted)
+    return deploy(ctx, app, change, result)
 
 
 def _named(name: str) -> str:

@@ -28,8 +28,9 @@ from paas.nouns.names import (
     shown_limit,
 )
 from paas.release.capacity import admitted
-from paas.release.deployment import follow_formation, restart
-from paas.release.release import Change
+from paas.release.change import SetLimits
+from paas.release.deployment import restart
+from paas.release.formation import follow_formation
 from paas.store import Tx, apps, events, formations, images, instances, releases
 
 routes = Blueprint("formation", __name__)
@@ -108,8 +109,7 @@ def restart_processes(app_name: str) -> Response:
             raise _unknown_type(app, type, known)
         if number is not None and number > formations.of_app(tx, app.id)[type or ""].quantity:
             raise NotFound(f"{app.name} has no {type}.{number}.", "See: paas ps")
-    most = ctx.settings.memory_overcommit
-    restart(ctx.store, ctx.poke, app.id, actor=who.name, type=type, number=number, overcommit=most)
+    restart(ctx, app.id, actor=who.name, type=type, number=number)
     what = "all processes" if type is None else type if number is None else f"{type}.{number}"
     ctx.tell(app.id, f"Restart {what} by {who.name}")
     return _converging(ctx, app, known if type is None else [type])
@@ -189,14 +189,8 @@ def set_limits(app_name: str) -> Response:
         f"{type} limits " + " ".join(f"{_WORDS[key]}={shown_limit(key, value)}" for key, value in new.items())
         for type, new in asked.items()
     ]
-    return deploy(
-        ctx,
-        app,
-        Change(limits=whole_limits),
-        who=who.name,
-        description="Set " + ", ".join(words),
-        result=lambda tx, after: {"limits": _limits(tx, after)},
-    )
+    change = SetLimits(actor=who.name, description="Set " + ", ".join(words), limits=whole_limits)
+    return deploy(ctx, app, change, lambda tx, after: {"limits": _limits(tx, after)})
 
 
 _WORDS = {"memory_bytes": "memory", "cpu_millis": "cpu", "pids": "pids"}
@@ -270,7 +264,7 @@ def _converging(
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         try:
-            for line in follow_formation(ctx.store, app.id, types, cancelled=cancelled):
+            for line in follow_formation(ctx, app.id, types, cancelled=cancelled):
                 emit(line)
         except DeployFailed as error:
             raise (undo(error) if error.cause else error) from error

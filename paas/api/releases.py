@@ -14,7 +14,7 @@ from paas.api.releasing import deploy
 from paas.api.shapes import build_json, release_json
 from paas.nouns.errors import NotFound
 from paas.nouns.names import release_number
-from paas.release.release import Change, rollback_target
+from paas.release.change import Rollback, rollback_target
 from paas.store import builds, configs, images, releases
 
 routes = Blueprint("releases", __name__)
@@ -60,14 +60,8 @@ def rollback(app_name: str) -> Response:
     wanted = body(optional={"to": release_number})["to"]
     with ctx.store.read() as tx:
         target = rollback_target(tx, app, wanted)
-    return deploy(
-        ctx,
-        app,
-        Change(rollback_to=target.number),
-        who=who.name,
-        description=f"Rollback to v{target.number}",
-        result=lambda tx, after: {"to": target.number},
-    )
+    change = Rollback(actor=who.name, description=f"Rollback to v{target.number}", to=target.number)
+    return deploy(ctx, app, change, lambda tx, after: {"to": target.number})
 
 
 @routes.get("/v1/apps/<app_name>/builds")

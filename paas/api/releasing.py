@@ -12,32 +12,28 @@ from paas.api.shapes import release_json
 from paas.api.streams import Cancelled, Emit, stream
 from paas.nouns.errors import NotFound
 from paas.nouns.model import App
+from paas.release.change import Change
 from paas.release.deployment import follow, open_deployment
-from paas.release.release import Change
 from paas.store import Tx, apps, releases
 
 Result = Callable[[Tx, App], dict[str, Any]]
 
 
-def deploy(ctx: Context, app: App, change: Change, *, who: str, description: str, result: Result) -> Response:
+def deploy(ctx: Context, app: App, change: Change, result: Result) -> Response:
     """Stream a deployment; its result is the release and what `result` adds. A client that hangs up cancels it."""
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         release, deployment = open_deployment(
-            ctx.store,
-            ctx.poke,
+            ctx,
             app.id,
             change,
-            actor=who,
-            description=description,
             on_wait=lambda sentence: emit(f"       Waiting: {sentence}"),
             cancelled=cancelled,
-            overcommit=ctx.settings.memory_overcommit,
         )
-        ctx.tell(app.id, f"{description} by {who}")
-        ctx.tell(app.id, f"Release v{release.number} created by {who}")
+        ctx.tell(app.id, f"{change.description} by {change.actor}")
+        ctx.tell(app.id, f"Release v{release.number} created by {change.actor}")
         if deployment is not None:
-            for line in follow(ctx.store, deployment.id, cancelled=cancelled, poke=ctx.poke):
+            for line in follow(ctx, deployment.id, cancelled=cancelled):
                 emit(line)
         with ctx.store.read() as tx:
             after, made = apps.by_id(tx, app.id), releases.get(tx, app.id, release.number)

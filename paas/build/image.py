@@ -88,43 +88,38 @@ def _both(predeploy: str, release: str | None) -> str:
     return " && ".join(f"bash -c {shlex.quote(command)}" for command in (predeploy, release) if command)
 
 
-def build_image(
-    platform: Platform,
-    app: App,
-    number: int,
-    tree: SourceTree,
-    described: Described,
-    config: Mapping[str, str],
-    stack: Stack,
-    output: Output,
-) -> Image:
+@dataclass(frozen=True)
+class ImageJob:
+    """What an image is built for and from; `number` is the build's, `config` the vars that steps may see."""
+
+    platform: Platform
+    app: App
+    number: int
+    tree: SourceTree
+    config: Mapping[str, str]
+    stack: Stack
+    output: Output
+
+
+def build_image(job: ImageJob, described: Described) -> Image:
     """Make every layer that is not there yet, then the image and its row.
 
     Raises BuildFailed with the cause class, Cancelled, Unavailable.
     """
-    builder = _Builder(platform, app, number, tree, config, stack, output)
+    builder = _Builder(job)
     builder.run(described.plan)
-    _say_processes(described, output)
+    _say_processes(described, job.output)
     return builder.assemble(described)
 
 
 class _Builder:
-    def __init__(
-        self,
-        platform: Platform,
-        app: App,
-        number: int,
-        tree: SourceTree,
-        config: Mapping[str, str],
-        stack: Stack,
-        output: Output,
-    ) -> None:
-        self.platform, self.app, self.number, self.tree = platform, app, number, tree
-        self.config, self.stack, self.output = config, stack, output
-        self.registry: Registry = registries.load(platform.layout)
+    def __init__(self, job: ImageJob) -> None:
+        self.platform, self.app, self.number, self.tree = job.platform, job.app, job.number, job.tree
+        self.config, self.stack, self.output = job.config, job.stack, job.output
+        self.registry: Registry = registries.load(job.platform.layout)
         self.layers = Layers()
         self.source = Made("", 0, 0)
-        self.store = ImageStore(platform.layout.images, platform.layout.stacks)
+        self.store = ImageStore(job.platform.layout.images, job.platform.layout.stacks)
 
     def run(self, plan: Plan) -> None:
         self.source = self._source_layer()

@@ -21,6 +21,7 @@ from paas.converge.rollout import Traffic, next_step
 from paas.converge.routers import Routers
 from paas.converge.watch import Candidate, Watch
 from paas.converge.world import Ages, AppState, Facts, read_world
+from paas.daemon.wakeup import Waker
 from paas.front import applied
 from paas.front.table import route_table
 from paas.nouns.errors import Unavailable
@@ -76,6 +77,7 @@ class Loop:
         self._dirty = True
         self._stopping = False
         self._poke_socket = self._bind()
+        self._waker = Waker(layout)
 
     def poke(self) -> None:
         """Something has happened: look again at the next turn."""
@@ -109,6 +111,7 @@ class Loop:
         self._routers.close()
         self._link.close()
         self._poke_socket.close()
+        self._waker.close()
         self._reactor.close()
 
     def _look(self) -> float:
@@ -151,7 +154,8 @@ class Loop:
             return 0.0, True
         self._report_ooms(states)
         self._sync_watch(states)
-        self._output.follow(states)
+        if self._output.follow(states):
+            self._waker.wake()
         facts = self._facts()
         self._expect_foreign(states)
         self._booting = sum(
@@ -193,6 +197,7 @@ class Loop:
                 self._booting += 1
             try:
                 self._performer.perform(action)
+                self._waker.wake()
                 done += 1
             except SpawnerError as error:
                 log.error("action=%s refused=%s reason=%s", described(action), error.code, error.message)

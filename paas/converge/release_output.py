@@ -28,8 +28,9 @@ class ReleaseOutput:
         query = Query(source="app", instances=frozenset([f"i{instance_id}"]))
         self._followers[instance_id] = Follower(self._layout, app_id, query)
 
-    def follow(self, states: list[AppState]) -> None:
-        """Add what came since the last look; the last time when the instance's row has still not ended."""
+    def follow(self, states: list[AppState]) -> bool:
+        """Add what came since the last look, the last time while the instance's row has still not ended; returns
+        whether there was anything."""
         running = {
             instance.id: (state.app.id, instance.deployment_id)
             for state in states
@@ -39,19 +40,22 @@ class ReleaseOutput:
         for id in [id for id in self._followers if id not in running]:
             del self._followers[id]
             self._counts.pop(id, None)
+        carried = False
         for id, (app_id, deployment_id) in running.items():
             if id not in self._followers:
                 self._follow(app_id, id)
             if deployment_id is not None:
-                self._carry(id, deployment_id)
+                carried |= self._carry(id, deployment_id)
+        return carried
 
-    def _carry(self, id: int, deployment_id: int) -> None:
+    def _carry(self, id: int, deployment_id: int) -> bool:
         lines = self._followers[id].poll()
         room = max(0, MAX_LINES - self._counts.get(id, 0))
         self._counts[id] = self._counts.get(id, 0) + len(lines)
         if not lines or not room:
-            return
+            return False
         with self._store.write() as tx:
             for line in lines[:room]:
                 text = line.partition(b"]: ")[2].decode("utf-8", "replace")
                 deployments.add_line(tx, deployment_id, f"       {text}")
+        return True

@@ -7,34 +7,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from paas.build.step import Platform
+from paas.daemon.wakeup import Waiter
 from paas.nouns.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.nouns.model import CANARY, App, Canary, Instance, Release
 from paas.nouns.names import CANARY_SHARE
-from paas.release.deployment import change_line, holder_sentence
-from paas.release.release import Change, next_release, rollback_target
+from paas.release.change import Push, rollback_target
+from paas.release.deployment import Cancel, holder_sentence, never
+from paas.release.formation import change_line
+from paas.release.release import next_release
 from paas.runs.specs import WEB
-from paas.store import Store, Tx, apps, canaries, deployments, desired, events, images, instances
+from paas.store import Tx, apps, canaries, deployments, desired, events, images, instances
 
 FOLLOW_S = 120.0
-POLL_S = 0.03
 
 
-def begin_pushed(
-    tx: Tx, app: App, change: Change, *, share: int, actor: str, description: str
-) -> tuple[Release, Canary]:
-    """Make the next release, which is not to serve yet, and let it be the app's canary. Raises BadInput or Conflict."""
+def begin_pushed(tx: Tx, app: App, change: Push, *, share: int) -> tuple[Release, Canary]:
+    """Make the next release and its canary; the release does not serve yet. Raises BadInput or Conflict."""
     serving = check_beside(tx, app.id)
-    release = next_release(tx, apps.get(tx, app.id), serving, change, actor=actor, description=description)
+    release = next_release(tx, apps.get(tx, app.id), serving, change)
     _check_web(tx, app, release, serving)
-    detail = {"release": release.number, "share": share, "quantity": 1}
-    events.add(tx, app.id, actor, "canary.set", detail)
-    return release, canaries.put(tx, app.id, release.number, share=share, quantity=1)
+    return release, _put(tx, app.id, release.number, share=share, quantity=1, actor=change.actor)
 
 
 def begin(tx: Tx, app: App, number: int, *, share: int | None, quantity: int | None, actor: str) -> Canary:
-    """Let release `number` be the app's canary, or change the share and count of the canary that it is.
+    """Make release `number` the canary, or update its share and count if it already is.
 
-    Raises BadInput or Conflict when it cannot be, NotFound when there is no such release.
+    Raises BadInput or Conflict when it cannot be one, NotFound when there is no such release.
     """
     before = canaries.of_app(tx, app.id)
     if before is None or before.release_number != number:
@@ -42,16 +41,19 @@ def begin(tx: Tx, app: App, number: int, *, share: int | None, quantity: int | N
         if target.number == serving.number:
             raise BadInput(f"v{number} serves already.", "Name another release, see: paas releases")
         _check_web(tx, app, target, serving)
-    canary = canaries.put(
+    return _put(
         tx,
         app.id,
         number,
         share=share if share is not None else before.share if before else CANARY_SHARE,
         quantity=quantity or (before.quantity if before else 1),
+        actor=actor,
     )
-    detail = {"release": number, "share": canary.share, "quantity": canary.quantity}
-    events.add(tx, app.id, actor, "canary.set", detail)
-    return canary
+
+
+def _put(tx: Tx, app_id: str, number: int, *, share: int, quantity: int, actor: str) -> Canary:
+    events.add(tx, app_id, actor, "canary.set", {"release": number, "share": share, "quantity": quantity})
+    return canaries.put(tx, app_id, number, share=share, quantity=quantity)
 
 
 def check_beside(tx: Tx, app_id: str) -> Release:
@@ -91,41 +93,38 @@ def _processes(tx: Tx, release: Release) -> dict[str, str]:
 
 
 def come_up(
-    store: Store,
-    poke: Callable[[], None],
+    platform: Platform,
     canary: Canary,
     *,
     since: float,
     tell: Callable[[str], None],
-    cancelled: Callable[[], bool] = lambda: False,
+    cancelled: Cancel = never,
 ) -> Iterator[str]:
-    """Follow a canary that has just begun; when it does not come up it ends, and the app's log is told. Raises
-    DeployFailed, Cancelled."""
+    """Wait for a new canary to come up; if it fails, stop it and `tell` that to the app's log. Raises DeployFailed,
+    Cancelled."""
     number = canary.release_number
     try:
-        yield from follow(store, canary, since=since, cancelled=cancelled)
+        yield from follow(platform, canary, since=since, cancelled=cancelled)
         if cancelled():
             raise Cancelled(f"The canary v{number} was cancelled.", cause="cancelled")
     except PaasError as error:
-        with store.write() as tx:
-            ended = _is(canaries.of_app(tx, canary.app_id), canary)
+        with platform.store.write() as tx:
+            ended = _is_same(canaries.of_app(tx, canary.app_id), canary)
             if ended:
                 canaries.end(tx, canary.app_id, actor="paas", why=error.cause or "did not come up")
-        poke()
+        platform.poke()
         if ended:
             tell(f"Canary v{number} ended: {error.message}")
             yield f" !     The canary v{number} is stopped"
         raise
 
 
-def _is(now: Canary | None, canary: Canary) -> bool:
-    """Whether it is the same one, its share and count perhaps changed."""
+def _is_same(now: Canary | None, canary: Canary) -> bool:
+    """Whether the canary is still this one; its share and count may have changed."""
     return now is not None and now.created_at == canary.created_at
 
 
-def follow(
-    store: Store, canary: Canary, *, since: float, cancelled: Callable[[], bool] = lambda: False
-) -> Iterator[str]:
+def follow(platform: Platform, canary: Canary, *, since: float, cancelled: Cancel = never) -> Iterator[str]:
     """Yield a line per instance of the canary that comes up or ends after `since` (unix time), until all are up, or
     none is wanted since web does not run.
 
@@ -134,27 +133,29 @@ def follow(
     """
     deadline = time.monotonic() + FOLLOW_S
     known: dict[int, str] = {}
-    while not cancelled():
-        with store.read() as tx:
-            app = apps.by_id(tx, canary.app_id)
-            wish = desired.of_app(tx, app) if app is not None else None
-            now = wish.canary if wish is not None else None
-            rows = _rows(tx, now, since) if now is not None else []
-        if app is None or wish is None or not _is(now, canary):
-            raise DeployFailed("The canary was ended meanwhile.", "See: paas releases", cause="canary ended")
-        for row in rows:
-            if row.crashed and row.healthy_at is None:
-                raise _failure_of(row)
-            line = change_line(known.get(row.id, ""), row)
-            known[row.id] = row.state
-            if line:
-                yield line
-        up = {i.number for i in rows if i.state == "up" and i.restart_token >= app.restart_token}
-        if up >= {number for _, number in wish.wanted_canary()}:
-            return
-        if time.monotonic() > deadline:
-            raise DeployFailed(f"The canary did not come up within {FOLLOW_S:.0f} s.", "See: paas ps")
-        time.sleep(POLL_S)
+    with Waiter(platform.layout) as waiter:
+        while not cancelled():
+            with platform.store.read() as tx:
+                app = apps.by_id(tx, canary.app_id)
+                wish = desired.of_app(tx, app) if app is not None else None
+                now = wish.canary if wish is not None else None
+                rows = _rows(tx, now, since) if now is not None else []
+            if app is None or wish is None or not _is_same(now, canary):
+                raise DeployFailed(
+                    "The canary was ended meanwhile.", "See: paas releases", cause="canary ended"
+                )
+            for row in rows:
+                if row.crashed and row.healthy_at is None:
+                    raise _failure_of(row)
+                if line := change_line(known.get(row.id, ""), row):
+                    yield line
+                known[row.id] = row.state
+            up = {i.number for i in rows if i.state == "up" and i.restart_token >= app.restart_token}
+            if up >= {number for _, number in wish.wanted_canary()}:
+                return
+            if time.monotonic() > deadline:
+                raise DeployFailed(f"The canary did not come up within {FOLLOW_S:.0f} s.", "See: paas ps")
+            waiter.wait(cancelled)
 
 
 def _rows(tx: Tx, canary: Canary, since: float) -> list[Instance]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from paas.build.image import describe
 from paas.build.source import SourceTree
 from paas.build.step import Platform
+from paas.daemon.wakeup import Waiter
 from paas.nouns.errors import BuildFailed, Cancelled, NotFound
 from paas.nouns.model import App, Canary, Deployment
 from paas.release import canary
-from paas.release.deployment import follow
+from paas.release.deployment import Cancel, follow, never
 from paas.release.pipeline import PushRequest, PushResult
 from paas.store import Tx, builds, canaries, deployments, releases
 from runtime.kernel.process import is_running
-
-_LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -38,21 +37,24 @@ def resume_push(
     request: PushRequest,
     since: Mark,
     out: Callable[[str], None],
-    cancelled: Callable[[], bool] = lambda: False,
+    cancelled: Cancel = never,
 ) -> PushResult:
     """Follow to its end what `run_push` began after `since`, in a process that is gone.
 
     Returns when the release serves. Raises PaasError otherwise; then the old release is as it was.
     """
-    while True:
-        with platform.store.read() as tx:
-            found = _begun(tx, app, request, since)
-            building = any(each.app_id == app.id and is_running(each.holder) for each in builds.running(tx))
-        if found is not None or not building:
-            break
-        if cancelled():
-            raise Cancelled("The push was cancelled.", cause="cancelled")
-        time.sleep(_LOOK_S)
+    with Waiter(platform.layout) as waiter:
+        while True:
+            with platform.store.read() as tx:
+                found = _begun(tx, app, request, since)
+                building = any(
+                    each.app_id == app.id and is_running(each.holder) for each in builds.running(tx)
+                )
+            if found is not None or not building:
+                break
+            if cancelled():
+                raise Cancelled("The push was cancelled.", cause="cancelled")
+            waiter.wait(cancelled)
     if found is None:
         raise BuildFailed(
             "The platform restarted during the build; nothing was changed.",
@@ -60,9 +62,9 @@ def resume_push(
             cause="interrupted",
         )
     if isinstance(found, Canary):
-        lines = canary.follow(platform.store, found, since=found.created_at, cancelled=cancelled)
+        lines = canary.follow(platform, found, since=found.created_at, cancelled=cancelled)
     else:
-        lines = follow(platform.store, found.id, cancelled=cancelled, poke=platform.poke)
+        lines = follow(platform, found.id, cancelled=cancelled)
     for line in lines:
         out(line)
     if isinstance(found, Deployment):
@@ -84,8 +86,6 @@ def _begun(tx: Tx, app: App, request: PushRequest, since: Mark) -> Deployment | 
 
 def _tell_of_scripts(platform: Platform, request: PushRequest, out: Callable[[str], None]) -> None:
     """Nobody knows how far a script came; run twice it may do harm."""
-    from paas.build.image import describe
-
     try:
         scripts = describe(SourceTree.open(platform.layout.sources, request.tree)).manifest.scripts
     except NotFound:

@@ -15,7 +15,7 @@ from typing import Any
 from harness.platform import ROOT, STACKS
 from harness.sources import export
 from paas.build import publish
-from paas.build.image import Described, build_image, describe
+from paas.build.image import Described, ImageJob, build_image, describe
 from paas.build.source import SourceTree
 from paas.build.step import Output
 from paas.host import accounts
@@ -68,7 +68,8 @@ class BuildPlatform:
             row = builds.start(tx, app.id, commit="0" * 40, tree=tree.tree, actor="test", holder="test 0 0")
         output = Output(self.lines.append, cancelled=cancelled)
         try:
-            return build_image(self, app, row.number, tree, described, config or {}, stack, output)
+            job = ImageJob(self, app, row.number, tree, config or {}, stack, output)
+            return build_image(job, described)
         finally:
             with self.store.write() as tx:
                 builds.finish(tx, app.id, row.number, "succeeded")

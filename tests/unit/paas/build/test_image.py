@@ -14,7 +14,7 @@ from harness.sources import export
 
 from buildpacks.plan import Plan, Step
 from paas.build import image as build
-from paas.build.image import Described, _say_processes, build_image, describe
+from paas.build.image import Described, ImageJob, _say_processes, build_image, describe
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
 from paas.build.step import Job, Made, Output, _cause, _Lines
@@ -85,7 +85,8 @@ class FakePlatform:
         described = Described(plan, {"web": "x"}, ("web",), AppManifest())
         self.jobs.clear()
         self.said.clear()
-        return build_image(self, app, 1, tree, described, config or {}, STACK, Output(self.said.append))
+        job = ImageJob(self, app, 1, tree, config or {}, STACK, Output(self.said.append))
+        return build_image(job, described)
 
 
 @pytest.fixture
@@ -281,7 +282,7 @@ def test_a_required_variable_without_a_value_refuses_the_push() -> None:
     "data",
     [
         {}, {"commit": "a" * 40}, {"commit": "a" * 40, "tree": "../x"}, {"commit": "A" * 40, "tree": "a" * 40},
-        {"commit": "a" * 40, "tree": "a" * 40, "branch": 1},
+        {"commit": "a" * 40, "tree": 1},
     ],
 )  # fmt: skip
 def test_what_is_no_push_is_refused(data: dict[str, Any]) -> None:
@@ -290,8 +291,9 @@ def test_what_is_no_push_is_refused(data: dict[str, Any]) -> None:
 
 
 def test_a_push_is_parsed() -> None:
-    request = PushRequest.parse({"commit": "a" * 40, "tree": "b" * 40, "subject": "s", "wait": False}, "me")
-    assert (request.actor, request.branch, request.wait) == ("me", "", False)
+    request = PushRequest.parse({"commit": "a" * 40, "tree": "b" * 40, "wait": False}, "me")
+    assert (request.commit, request.tree) == ("a" * 40, "b" * 40)
+    assert (request.actor, request.canary, request.wait) == ("me", None, False)
 
 
 def test_output_becomes_lines_however_it_is_cut() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.changes import push
 from harness.fake_runtime import FakeSpawner
 from harness.nouns import make_image
 
@@ -20,7 +21,6 @@ from paas.converge.routers import Routers
 from paas.nouns.model import App, Deployment, Instance
 from paas.nouns.settings import Settings, load
 from paas.release.deployment import open_deployment
-from paas.release.release import Change
 from paas.store import Store, Tx, apps, configs, deployments, formations, images, instances, releases
 from runtime.home import Layout
 
@@ -42,6 +42,8 @@ class World:
     def new_loop(self) -> Loop:
         return Loop(self.settings, self.store, self.spawner)
 
+    def poke(self) -> None: ...
+
     def restart(self) -> None:
         """The loop dies without a word and another begins."""
         self.loop.close()
@@ -62,16 +64,8 @@ class World:
         digest = f"sha256:{self.images:064x}"
         with self.store.write() as tx:
             images.add(tx, make_image(app_id=self.app.id, digest=digest, layers=(digest,), processes=named))
-        _, deployment = open_deployment(
-            self.store,
-            lambda: None,
-            self.app.id,
-            Change(image_digest=digest, commit="c" * 40),
-            actor="me",
-            description="Deploy cccccccc",
-            push=True,
-            wait_s=0,
-        )
+        change = push(image_digest=digest, commit="c" * 40)
+        _, deployment = open_deployment(self, self.app.id, change, wait_s=0)
         assert deployment is not None
         return deployment
 
@@ -176,10 +170,10 @@ def test_a_failed_boot_leaves_the_old_release_and_its_configuration(world: World
     old = world.live()
     monkeyed = HealthyAttempt.answer
     HealthyAttempt.answer = Outcome("refused")
-    _, second = open_deployment(
-        world.store, lambda: None, world.app.id, Change(set_vars={"A": "1"}, limits={"web": {"pids": 9}}),
-        actor="me", description="Set A config vars",
-    )  # fmt: skip
+    change = push(
+        image_digest=f"sha256:{world.images:064x}", set_vars={"A": "1"}, limits={"web": {"pids": 9}}
+    )
+    _, second = open_deployment(world, world.app.id, change)
     assert second is not None
     world.look(lambda: len(world.spawner.named("web.1")) == 2)
     world.spawner.end(max(world.spawner.named("web.1"), key=lambda c: int(c.id[1:])).id, status=3)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.changes import Control, promote, push, set_config
 from harness.nouns import make_image
 
 from paas.converge.prune import kept_releases
@@ -16,16 +17,15 @@ from paas.nouns.errors import BadInput, Conflict, DeployFailed, NotFound, PaasEr
 from paas.nouns.model import App, Canary
 from paas.release.canary import begin, begin_pushed, check_beside, come_up, follow
 from paas.release.deployment import open_deployment, restart
-from paas.release.release import Change
-from paas.store import Store, apps, canaries, deployments, events, formations, images, instances, releases
+from paas.store import apps, canaries, deployments, events, formations, images, instances, releases
 
 
-class Shop:
+class Shop(Control):
     """An app with releases v1 and v2, of which v2 serves."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        with store.write() as tx:
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        with self.store.write() as tx:
             self.id = apps.create(tx, "hello", None).id
         self.release("sha256:1")
         self.release("sha256:2")
@@ -64,10 +64,8 @@ class Shop:
                 tx,
                 make_image(app_id=self.id, digest=digest, layers=(), processes={"web": "serve", "job": "x"}),
             )
-            change = Change(image_digest=digest, commit="c" * 40, beside=True)
-            _, canary = begin_pushed(
-                tx, apps.get(tx, self.id), change, share=25, actor="me", description="Deploy"
-            )
+            change = push(image_digest=digest, commit="c" * 40, beside=True)
+            _, canary = begin_pushed(tx, apps.get(tx, self.id), change, share=25)
         return canary
 
     def state_of(self, number: int) -> str:
@@ -77,10 +75,8 @@ class Shop:
         return release.state
 
     def promote(self, number: int) -> int:
-        change = Change(rollback_to=number, promote=True)
-        _, made = open_deployment(
-            self.store, lambda: None, self.id, change, actor="me", description="Promote", wait_s=0
-        )
+        change = promote(to=number)
+        _, made = open_deployment(self, self.id, change, wait_s=0)
         assert made is not None
         return made.id
 
@@ -98,9 +94,9 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    store = Store.open(tmp_path / "paas.db")
-    yield Shop(store)
-    store.close()
+    made = Shop(tmp_path)
+    yield made
+    made.store.close()
 
 
 def test_a_canary_begins_small_and_keeps_what_is_not_changed(shop: Shop) -> None:
@@ -216,10 +212,8 @@ def test_a_pushed_canary_is_promoted_as_itself_and_the_branch_follows(shop: Shop
 
 def test_a_deployment_cancels_a_pushed_canary(shop: Shop) -> None:
     shop.push()
-    change = Change(set_vars={"A": "1"})
-    _, made = open_deployment(
-        shop.store, lambda: None, shop.id, change, actor="me", description="Set A", wait_s=0
-    )
+    change = set_config(set_vars={"A": "1"})
+    _, made = open_deployment(shop, shop.id, change, wait_s=0)
     assert made is not None and made.release_number == 4
     shop.advance(made.id, "starting", "switching", "draining", "succeeded")
     assert (shop.canary(), shop.state_of(3), shop.state_of(4)) == (None, "cancelled", "succeeded")
@@ -238,10 +232,10 @@ def test_the_image_of_a_canary_is_kept(shop: Shop) -> None:
 
 def test_restarting_web_1_spares_canary_1(shop: Shop) -> None:
     main, beside = shop.instance(canary=False, release=2), shop.instance()
-    restart(shop.store, lambda: None, shop.id, actor="me", type="web", number=1)
+    restart(shop, shop.id, actor="me", type="web", number=1)
     with shop.store.read() as tx:
         assert [instances.get(tx, id).restart_token for id in (main, beside)] == [0, 1]
-    restart(shop.store, lambda: None, shop.id, actor="me", type="web")
+    restart(shop, shop.id, actor="me", type="web")
     with shop.store.read() as tx:
         assert [instances.get(tx, id).restart_token for id in (main, beside)] == [0, 1]
 
@@ -250,7 +244,7 @@ def test_who_follows_a_canary_hears_of_each_instance(shop: Shop) -> None:
     since = time.time()
     canary = shop.begin(1, quantity=2)
     lines: list[str] = []
-    thread = threading.Thread(target=lambda: lines.extend(follow(shop.store, canary, since=since)))
+    thread = threading.Thread(target=lambda: lines.extend(follow(shop, canary, since=since)))
     thread.start()
     for number in (1, 2):
         id = shop.instance(number)
@@ -266,7 +260,7 @@ def test_a_boot_that_fails_is_told_however_short_it_was(shop: Shop) -> None:
     with shop.store.write() as tx:
         instances.ended(tx, id, cause="exited with status 1")
     with pytest.raises(DeployFailed, match=r"canary\.1 did not come up: exited with status 1"):
-        list(follow(shop.store, canary, since=since))
+        list(follow(shop, canary, since=since))
 
 
 def test_what_failed_before_is_not_told_again(shop: Shop) -> None:
@@ -276,7 +270,7 @@ def test_what_failed_before_is_not_told_again(shop: Shop) -> None:
     again = shop.instance()
     with shop.store.write() as tx:
         instances.healthy(tx, again)
-    assert len(list(follow(shop.store, canary, since=time.time()))) == 1
+    assert len(list(follow(shop, canary, since=time.time()))) == 1
 
 
 def test_who_follows_goes_by_the_count_of_now(shop: Shop) -> None:
@@ -284,11 +278,11 @@ def test_who_follows_goes_by_the_count_of_now(shop: Shop) -> None:
     with shop.store.write() as tx:
         instances.healthy(tx, id)
     shop.begin(1, quantity=1)
-    assert len(list(follow(shop.store, canary, since=0.0))) == 1
+    assert len(list(follow(shop, canary, since=0.0))) == 1
     shop.begin(1, quantity=9)
     with shop.store.write() as tx:
         formations.set_quantity(tx, shop.id, "web", 0)
-    assert len(list(follow(shop.store, canary, since=0.0))) == 1
+    assert len(list(follow(shop, canary, since=0.0))) == 1
 
 
 def test_a_canary_that_does_not_come_up_ends_though_its_share_was_changed(shop: Shop) -> None:
@@ -297,7 +291,7 @@ def test_a_canary_that_does_not_come_up_ends_though_its_share_was_changed(shop: 
     shop.begin(1, share=77)
     with shop.store.write() as tx:
         instances.ended(tx, id, cause="exited with status 1")
-    lines = come_up(shop.store, lambda: None, canary, since=since, tell=told.append)
+    lines = come_up(shop, canary, since=since, tell=told.append)
     assert list(_until_failure(lines)) == [" !     The canary v1 is stopped"]
     assert shop.canary() is None
     assert told == ["Canary v1 ended: canary.1 did not come up: exited with status 1."]
@@ -305,9 +299,7 @@ def test_a_canary_that_does_not_come_up_ends_though_its_share_was_changed(shop: 
 
 def test_who_hangs_up_cancels_a_canary_that_begins(shop: Shop) -> None:
     canary = shop.begin(1)
-    lines = come_up(
-        shop.store, lambda: None, canary, since=0.0, tell=lambda text: None, cancelled=lambda: True
-    )
+    lines = come_up(shop, canary, since=0.0, tell=lambda text: None, cancelled=lambda: True)
     assert len(list(_until_failure(lines))) == 1
     assert shop.canary() is None
 
@@ -332,4 +324,4 @@ def test_following_ends_when_somebody_ends_the_canary(shop: Shop) -> None:
     with shop.store.write() as tx:
         canaries.end(tx, shop.id, actor="me", why="stopped")
     with pytest.raises(DeployFailed, match="ended meanwhile"):
-        list(follow(shop.store, canary, since=time.time()))
+        list(follow(shop, canary, since=time.time()))

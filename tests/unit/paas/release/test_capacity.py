@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.changes import Control, push, set_limits
 from harness.nouns import make_image
 
 from paas.nouns.errors import BadInput
@@ -14,25 +15,23 @@ from paas.nouns.settings import load
 from paas.release import capacity
 from paas.release.canary import begin_pushed
 from paas.release.capacity import OVERCOMMIT, admitted, promised
+from paas.release.change import Change
 from paas.release.deployment import open_deployment, restart
-from paas.release.release import Change
-from paas.store import Store, apps, deployments, formations, images
+from paas.store import apps, deployments, formations, images
 
 GIB = 1 << 30
 
 
-class Town:
+class Town(Control):
     """Two apps on a machine of 4 GiB, of which half as much again may be promised."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = Store.open(folder / "paas.db")
+        super().__init__(folder, overcommit=1.5)
         with self.store.write() as tx:
             self.apps: list[App] = [apps.create(tx, name, None) for name in ("one", "two")]
 
     def deploy(self, app: App, change: Change) -> None:
-        _, made = open_deployment(
-            self.store, lambda: None, app.id, change, actor="me", description="x", wait_s=0, overcommit=1.5
-        )
+        _, made = open_deployment(self, app.id, change, wait_s=0)
         if made is not None:
             with self.store.write() as tx:
                 for state in ("starting", "switching", "draining", "succeeded"):
@@ -46,7 +45,7 @@ class Town:
         return digest
 
     def limit(self, app: App, gibibytes: int, type: str = "web") -> None:
-        self.deploy(app, Change(limits={type: {"memory_bytes": gibibytes * GIB}}))
+        self.deploy(app, set_limits(limits={type: {"memory_bytes": gibibytes * GIB}}))
 
     def scale(self, app: App, count: int, type: str = "web") -> None:
         with self.store.write() as tx, admitted(tx, 1.5):
@@ -62,7 +61,7 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
     monkeypatch.setattr(capacity, "machine_bytes", lambda: 4 * GIB)
     made = Town(tmp_path)
     for app in made.apps:
-        made.deploy(app, Change(image_digest=made.image(app)))
+        made.deploy(app, push(image_digest=made.image(app)))
     yield made
     made.store.close()
 
@@ -97,14 +96,14 @@ def test_every_way_to_more_is_judged_by_the_whole(town: Town) -> None:
     assert caught.value.cause == "does not fit"
     with pytest.raises(BadInput, match="one does not fit"):
         town.limit(one, 3)
-    change = Change(image_digest=town.image(one, 2), beside=True)
+    change = push(image_digest=town.image(one, 2), beside=True)
     with pytest.raises(BadInput, match="one does not fit"), town.store.write() as tx, admitted(tx, 1.5):
-        begin_pushed(tx, one, change, share=10, actor="me", description="x")
+        begin_pushed(tx, one, change, share=10)
     with town.store.write() as tx:
         three = apps.create(tx, "three", None)
         formations.set_quantity(tx, three.id, "web", 4)
     with pytest.raises(BadInput, match="three does not fit"):
-        town.deploy(three, Change(image_digest=town.image(three)))
+        town.deploy(three, push(image_digest=town.image(three)))
     assert town.promised() == {"one": 4.0, "two": 0.5, "three": 0.0}
 
 
@@ -115,9 +114,9 @@ def test_a_stopped_type_is_started_again_only_if_it_fits(town: Town) -> None:
         formations.set_stopped(tx, one.id, "web", True)
     town.limit(two, 3)
     with pytest.raises(BadInput, match="one does not fit"):
-        restart(town.store, lambda: None, one.id, actor="me", overcommit=1.5)
+        restart(town, one.id, actor="me")
     with pytest.raises(BadInput, match="one does not fit"):
-        town.deploy(one, Change(image_digest=town.image(one, 3)))
+        town.deploy(one, push(image_digest=town.image(one, 3)))
     assert town.promised() == {"one": 0.0, "two": 3.0}
 
 
@@ -126,5 +125,5 @@ def test_less_is_always_possible(town: Town) -> None:
     with town.store.write() as tx:
         formations.set_quantity(tx, one.id, "web", 100)
     town.scale(one, 50)
-    town.deploy(one, Change(image_digest=town.image(one, 2)))
+    town.deploy(one, push(image_digest=town.image(one, 2)))
     assert town.promised()["one"] == 25.0

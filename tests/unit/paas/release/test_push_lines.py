@@ -14,12 +14,13 @@ import pytest
 from harness.sources import export
 
 from paas.build import step
+from paas.build.stack import GrowingFile
 from paas.build.step import Output, printable
 from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
 from paas.nouns.model import App, Build
 from paas.nouns.settings import load
 from paas.release import pipeline as push
-from paas.release.pipeline import PushRequest, _Said, _Tail, run_push
+from paas.release.pipeline import PushRequest, _PushOutput, run_push
 from paas.store import Store, apps, builds
 from runtime.stack.build import Stack
 
@@ -116,7 +117,7 @@ def test_a_tree_cannot_pose_as_the_platform(tmp_path: Path) -> None:
 def test_lines_go_to_the_pusher_and_the_log() -> None:
     heard: list[str] = []
     log = io.StringIO()
-    said = _Said(heard.append, log)
+    said = _PushOutput(heard.append, log)
     said.line("-----> One")
     said.warning("two")
     said.failure(BuildFailed("it broke", "mend it", cause="out of memory"))
@@ -171,7 +172,7 @@ def test_a_line_is_harmless(text: str, shown: str) -> None:
 def test_a_growing_file_is_followed_from_where_it_ended(tmp_path: Path) -> None:
     path = tmp_path / "stack.log"
     path.write_text("old\n")
-    tail = _Tail(path)
+    tail = GrowingFile(path)
     assert tail.lines() == []
     with path.open("a") as file:
         file.write("one\n\ntw")
@@ -179,4 +180,4 @@ def test_a_growing_file_is_followed_from_where_it_ended(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write("o\n")
     assert tail.lines() == ["two"]
-    assert _Tail(tmp_path / "none").lines() == []
+    assert GrowingFile(tmp_path / "none").lines() == []

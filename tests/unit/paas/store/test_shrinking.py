@@ -7,10 +7,12 @@ from pathlib import Path
 
 import apsw
 import pytest
+from harness.changes import set_config
 
 from paas.nouns.errors import BadInput, TooMany
 from paas.nouns.model import App
-from paas.release.release import CHANGES, Change, next_release, rollback_target
+from paas.release.change import rollback_target
+from paas.release.release import CHANGES, next_release
 from paas.store import Store, apps, configs, deployments, events, releases
 from paas.store.database import connect
 from paas.store.releases import CONFIGS_SHOWN
@@ -26,8 +28,7 @@ def change(store: Store, app_id: str, **vars: str) -> int:
     """A config change as a command makes it; the number of its release."""
     with store.write() as tx:
         app = apps.get(tx, app_id)
-        base = releases.get(tx, app_id, app.release_number) if app.release_number else None
-        made = next_release(tx, app, base, Change(set_vars=vars), actor="me", description="Set")
+        made = next_release(tx, app, releases.serving(tx, app), set_config(set_vars=vars))
         apps.set_release(tx, app_id, made.number)
         return made.number
 
