@@ -203,7 +203,8 @@ def test_rollback_without_an_earlier_release_says_so(shop: Shop) -> None:
 
 
 def test_a_second_deployment_waits_and_hears_for_whom(shop: Shop) -> None:
-    _, first = shop.open(push(image_digest=shop.image(1)), actor="ann", description="Deploy 1111111")
+    first_push = push(image_digest=shop.image(1), actor="ann", description="Deploy 1111111")
+    _, first = shop.open(first_push)
     told: list[str] = []
     with pytest.raises(Conflict, match=r"ann is deploying v1 \(Deploy 1111111\)"):
         shop.open(set_config(set_vars={"A": "1"}))
