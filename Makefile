@@ -70,7 +70,8 @@ test: setup-dev
 
 test-long: setup-dev
 	$(call install,$(LONG_PACKAGES))
-	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m long tests/unit tests/system
+	$(BIN)/python -m pytest -q -n auto -m long tests/unit
+	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m long tests/system
 
 bench: setup-dev
 	$(call install,$(BENCH_PACKAGES),sh tests/bench/without_services.sh)

@@ -7,7 +7,7 @@ import time
 from harness.platform import Platform, commit
 from harness.visitors import Visitors
 
-STEADY_S = 30
+STEADY_S = 15
 
 
 def test_no_request_fails_while_the_app_is_changed_in_every_way(platform: Platform) -> None:

@@ -1,4 +1,4 @@
-"""Two minutes of deployments under steady traffic: nobody is failed, and nothing grows."""
+"""Minutes of deployments under steady traffic: nobody is failed, and nothing grows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.visitors import Visitors
 
 pytestmark = pytest.mark.long
 
-SOAK_S = 120
+SOAK_S = 75
 WARM_UP_ROUNDS = 4
 
 

@@ -1,4 +1,4 @@
-"""A minute of load with deploys, config changes and worker restarts in between: no failure, and memory stays flat."""
+"""Load with deploys, config changes and worker restarts in between: no failure, and memory stays flat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from harness.router_process import App, Visitors, Worker, listener, table
 
-SECONDS = 60
+SECONDS = 35
 
 
 def pss_kib(pid: int) -> int:
@@ -30,7 +30,7 @@ def switch(worker: Worker, generation: int, new: list[App], old: list[App]) -> N
 
 
 @pytest.mark.long
-def test_a_minute_of_load_and_switches(tmp_path: Path) -> None:
+def test_load_with_switches_fails_nobody_and_grows_nothing(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(listener())
         worker = Worker(tmp_path, sock)
