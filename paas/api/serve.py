@@ -8,174 +8,23 @@ its own, so that no visitor from the network can keep the server's own commands 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import logging
 import os
 import pwd
 import socket
-import struct
 import sys
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
 
-from flask import Flask
-from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gthread import TConn, ThreadWorker
-
-from paas.api.access import peer_uid
+from paas.api import gunicorn_worker
 from paas.api.app import create_app
 from paas.api.context import Context
-from paas.api.seats import LOCAL_THREADS, REMOTE_THREADS, ROOT_THREADS
 from paas.daemon.journal import log_to_stderr
 from paas.nouns.errors import PaasError, Unavailable
 from paas.nouns.settings import Settings
 from paas.store import Store
 
-MOST_CONNECTIONS = 500
-MOST_STRANGERS = 300
-"""Connections from the network and from other users of the machine: the rest is kept for the platform's own."""
-
 _BACKLOG = 4096
-_SLOW_CLIENT_S = 20
-_HEAD_S = 10.0
-_UNREAD_S = 0.2
-_GOODBYE_S, _GOODBYE_BYTES = 0.5, 1 << 21
 _GIT_USER = "paas-git"
-
-
-class _Application(BaseApplication):  # type: ignore[misc]
-    """gunicorn's settings, and the application it is to serve."""
-
-    def __init__(self, app: Flask) -> None:
-        self._app = app
-        super().__init__()
-
-    def load_config(self) -> None:
-        chosen: dict[str, Any] = {
-            "worker_class": "gthread",
-            "threads": LOCAL_THREADS,
-            "worker_connections": MOST_CONNECTIONS,
-            "keepalive": 5,
-            "graceful_timeout": 2,
-            "limit_request_fields": 50,
-            "limit_request_field_size": 4096,
-            "forwarded_allow_ips": "",
-            "control_socket_disable": True,
-            "loglevel": "warning",
-            "umask": 0o007,
-        }
-        for name, value in chosen.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        return self._app
-
-
-class _Worker(ThreadWorker):  # type: ignore[misc]
-    """The threaded worker, with a second pool and bounds for strangers, who may be hostile and many.
-
-    A stranger comes over TCP, or over the unix socket with a uid that is not in `known`.
-    """
-
-    known: frozenset[int] = frozenset()
-
-    def init_process(self) -> None:
-        self._remote = ThreadPoolExecutor(REMOTE_THREADS, "remote")
-        self._root = ThreadPoolExecutor(ROOT_THREADS, "root")
-        self._strangers: set[TConn] = set()
-        self._heads: dict[TConn, float] = {}
-        """Strangers whose head is being read, and until when (monotonic seconds)."""
-        super().init_process()
-
-    def get_thread_pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(LOCAL_THREADS, "local")
-
-    def enqueue_req(self, conn: TConn) -> None:
-        pool = self._pool(conn)
-        if pool is None:
-            conn.close()
-            self.nr_conns -= 1
-            return
-        future = pool.submit(self.handle, conn)
-        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
-
-    def _pool(self, conn: TConn) -> ThreadPoolExecutor | None:
-        """Whose threads serve the connection; None when it is one stranger too many."""
-        if conn in self._strangers:
-            return self._remote
-        uid = peer_uid(conn.sock) if conn.sock.family == socket.AF_UNIX else None
-        if uid in self.known:
-            return self._root if uid == 0 else cast(ThreadPoolExecutor, self.tpool)
-        return self._remote if self._admit(conn) else None
-
-    def _admit(self, conn: TConn) -> bool:
-        """Let a new stranger in, unless there are too many."""
-        self._strangers = {one for one in self._strangers if one.sock.fileno() >= 0}
-        if len(self._strangers) >= MOST_STRANGERS:
-            return False
-        self._strangers.add(conn)
-        _give_up_on_slow_clients(conn.sock)
-        return True
-
-    def handle(self, conn: TConn) -> Any:
-        if conn in self._strangers:
-            self._heads[conn] = time.monotonic() + _HEAD_S
-        try:
-            result = super().handle(conn)
-        finally:
-            self._heads.pop(conn, None)
-        if result is False:
-            _say_goodbye(conn.sock)
-        return result
-
-    def handle_request(self, req: Any, conn: TConn) -> Any:
-        self._heads.pop(conn, None)
-        return super().handle_request(req, conn)
-
-    def _keepalive_after(self, conn: TConn, keepalive: Any) -> bool:
-        """A body that nobody read, of a refused request say, may be on its way; it is not waited for."""
-        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _UNREAD_S))
-
-    def notify(self) -> None:
-        """Called by the loop every second at least: hang up on heads that do not come."""
-        super().notify()
-        now = time.monotonic()
-        for conn, deadline in list(self._heads.items()):
-            if now > deadline:
-                with contextlib.suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RDWR)
-
-
-def _say_goodbye(sock: socket.socket) -> None:
-    """End a connection as RFC 9112, section 9.6, wants it: here in a thread, for the loop would wait for each client.
-
-    What the client still sends is read for a moment; afterwards the loop, which does the same, finds nothing to wait for.
-    """
-    deadline, left = time.monotonic() + _GOODBYE_S, _GOODBYE_BYTES
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_WR)
-        while left > 0 and (remaining := deadline - time.monotonic()) > 0:
-            sock.settimeout(remaining)
-            if not (data := sock.recv(65536)):
-                break
-            left -= len(data)
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RD)
-
-
-def _give_up_on_slow_clients(sock: socket.socket) -> None:
-    """Neither a half-sent request, nor an unread answer, nor a vanished host holds a thread for long (socket(7))."""
-    timeout = struct.pack("ll", _SLOW_CLIENT_S, 0)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
-    if sock.family == socket.AF_UNIX:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SLOW_CLIENT_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _SLOW_CLIENT_S)
 
 
 def listen_unix(path: Path) -> socket.socket:
@@ -197,21 +46,13 @@ def serve(settings: Settings, remote: socket.socket) -> None:
     """Serve until SIGTERM, or until the parent is gone; `remote` is the TCP socket for the network."""
     layout = settings.layout()
     git_uid = _uid_of(_GIT_USER)
-    context = Context(settings, Store.open(layout.database), git_uid)
-    application = _Application(create_app(context))
+    app = create_app(Context(settings, Store.open(layout.database), git_uid))
     remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listeners = [listen_unix(layout.api_socket), remote]
-    log = application.cfg.logger_class(application.cfg)
-    logging.getLogger("gunicorn.error").addFilter(_is_worth_a_line)
-    worker = _Worker(1, os.getppid(), listeners, application, 0, application.cfg, log)
-    worker.known = frozenset(uid for uid in (0, os.geteuid(), git_uid) if uid is not None)
     print("api ready", file=sys.stderr, flush=True)
-    worker.init_process()
-
-
-def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """A client that was too slow is no event for the operator."""
-    return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
+    gunicorn_worker.run(
+        app, listeners, frozenset(uid for uid in (0, os.geteuid(), git_uid) if uid is not None)
+    )
 
 
 def _uid_of(name: str) -> int | None:

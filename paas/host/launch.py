@@ -10,8 +10,9 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import paas
@@ -19,6 +20,9 @@ from paas.host.accounts import Account
 from runtime import cgroup
 from runtime.kernel import syscalls
 from runtime.kernel.forked import fork
+
+_NO_SUID_DEV = syscalls.MS_NOSUID | syscalls.MS_NODEV
+_REMOUNT_READ_ONLY = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | _NO_SUID_DEV
 
 
 @dataclass(frozen=True)
@@ -73,16 +77,13 @@ def enter_view(view: View, account: Account) -> None:
     mounted = []
     for path in sorted(covered | set(sources)):
         if path in covered and path.exists():
-            syscalls.mount(
-                "tmpfs", str(path), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755,size=1m"
-            )
+            syscalls.mount("tmpfs", str(path), "tmpfs", _NO_SUID_DEV, "mode=0755,size=1m")
             mounted.append(path)
         if path in sources:
             _bind(sources[path], path, wanted[path])
     for path in mounted:
         if path not in sources:
-            flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY
-            syscalls.mount("none", str(path), None, flags | syscalls.MS_NOSUID | syscalls.MS_NODEV)
+            syscalls.mount("none", str(path), None, _REMOUNT_READ_ONLY)
     for descriptor in sources.values():
         os.close(descriptor)
 
@@ -96,14 +97,7 @@ def _bind(descriptor: int, path: Path, read_only: bool) -> None:
         path.touch(exist_ok=True)
     syscalls.mount(source, str(path), None, syscalls.MS_BIND | syscalls.MS_REC)
     if read_only:
-        flags = (
-            syscalls.MS_REMOUNT
-            | syscalls.MS_BIND
-            | syscalls.MS_RDONLY
-            | syscalls.MS_NOSUID
-            | syscalls.MS_NODEV
-        )
-        syscalls.mount("none", str(path), None, flags)
+        syscalls.mount("none", str(path), None, _REMOUNT_READ_ONLY)
 
 
 def become(account: Account) -> None:
@@ -115,44 +109,46 @@ def become(account: Account) -> None:
     os.setresuid(account.uid, account.uid, account.uid)
 
 
-def start(
-    argv: Sequence[str],
-    account: Account,
-    view: View | None,
-    *,
-    environ: dict[str, str],
-    keep: Sequence[int] = (),
-    groups: Sequence[Path] = (),
-    die_with_parent: bool = True,
-) -> int:
-    """Fork, sandbox, drop, exec; the new process's id.
+@dataclass(frozen=True)
+class Program:
+    """A program to start. `keep` are descriptors passed down under their numbers, `groups` the `cgroup.procs` files of
+    the groups to be in."""
 
-    `keep` are descriptors passed down under their numbers, `groups` the `cgroup.procs` files of groups to be in.
+    argv: tuple[str, ...]
+    account: Account
+    view: View | None
+    environ: Mapping[str, str]
+    keep: tuple[int, ...] = ()
+    groups: tuple[Path, ...] = ()
+    die_with_parent: bool = True
 
-    The parent-death signal is set after the id change, which clears it (prctl(2)); a parent that died before
-    that is noticed by its changed id.
-    """
-    parent = os.getpid()
 
-    def child() -> int:
-        os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        os.umask(0o022)
-        cgroup.enter(groups)
-        if view is not None:
-            enter_view(view, account)
-        become(account)
-        os.umask(0o007 if account.uid else 0o022)
-        if die_with_parent:
-            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                return 1
-        for descriptor in keep:
-            os.set_inheritable(descriptor, True)
-        os.chdir("/")
-        os.execve(argv[0], list(argv), environ)
+def start(program: Program) -> int:
+    """Fork, sandbox, drop privileges, execute; the new process's id."""
+    return fork(f"start of {' '.join(program.argv[1:4])}", partial(_execute, program, os.getpid()))
 
-    return fork(f"start of {' '.join(argv[1:4])}", child)
+
+def _execute(program: Program, parent: int) -> int:
+    _reset_signals()
+    os.umask(0o022)
+    cgroup.enter(program.groups)
+    if program.view is not None:
+        enter_view(program.view, program.account)
+    become(program.account)
+    os.umask(0o007 if program.account.uid else 0o022)
+    if program.die_with_parent:  # set here because a change of ids clears it, prctl(2)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before that
+            return 1
+    for descriptor in program.keep:
+        os.set_inheritable(descriptor, True)
+    os.chdir("/")
+    os.execve(program.argv[0], program.argv, dict(program.environ))
+
+
+def _reset_signals() -> None:
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])

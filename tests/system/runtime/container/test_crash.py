@@ -156,9 +156,9 @@ def test_the_spawner_dies_with_its_supervisor_and_containers_do_not(spawner: Spa
     spawner.kill()
     script = (
         "import os, sys, time\n"
-        "from paas import accounts, launch\n"
-        "argv, root = [sys.executable, '-P', '-m', 'runtime.spawner.server', *sys.argv[1:]], accounts.Account('root', 0, 0)\n"
-        "print(launch.start(argv, root, None, environ=dict(os.environ)), flush=True); time.sleep(600)"
+        "from paas.host import accounts, launch\n"
+        "argv, root = (sys.executable, '-P', '-m', 'runtime.spawner.server', *sys.argv[1:]), accounts.Account('root', 0, 0)\n"
+        "print(launch.start(launch.Program(argv, root, None, os.environ)), flush=True); time.sleep(600)"
     )
     with in_between([sys.executable, "-c", script, *options(spawner)]) as supervisor:
         pid = started_pid(supervisor)
