@@ -16,24 +16,22 @@ from paas.api import (
     formation,
     git,
     instances,
-    keys,
     logs,
+    people,
     releases,
     router,
     routing,
     runs,
     server,
     stacks,
-    tokens,
-    users,
 )
 from paas.api.bodies import MAX_BODY_BYTES
 from paas.api.context import Context, install
 from paas.api.seats import places
 
 _NOUNS = (
-    apps, canary, certs, config, domains, events, formation, git, instances, keys, logs, releases, router, routing,
-    runs, server, stacks, tokens, users,
+    apps, canary, certs, config, domains, events, formation, git, instances, logs, people, releases, router, routing,
+    runs, server, stacks,
 )  # fmt: skip
 
 

@@ -13,8 +13,8 @@ from paas.api.bodies import body, text
 from paas.api.context import Context, context, spawner_errors
 from paas.api.domains import host_names
 from paas.api.edit import edit
+from paas.api.people import first_administrator
 from paas.api.shapes import app_json
-from paas.api.users import first_administrator
 from paas.nouns.errors import BadInput, Conflict, PaasError
 from paas.nouns.model import App
 from paas.nouns.names import AppName, BranchName

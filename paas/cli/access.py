@@ -15,8 +15,7 @@ from paas.cli.client import Client, part
 from paas.cli.inputs import read_file, read_line
 from paas.cli.output import over_ssh
 from paas.cli.target import login_path, read_login, remote
-from paas.keys.formats import foreign
-from paas.keys.publickey import MAX_BYTES
+from paas.keys.formats import MAX_BYTES, foreign
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.text import quoted
 from runtime.kernel import files

@@ -1,9 +1,12 @@
-"""Files that hold keys, but not as OpenSSH writes public ones: what they are, and the command that converts them. Pure."""
+"""Recognise keys in other forms than OpenSSH's public one, and say how to convert them. Pure; the client imports it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+MAX_BYTES = 16 * 1024
+"""Of the text of a public key; no key of OpenSSH is longer."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from harness.api import NOBODY, Api, As
 
-from paas.api.seats import LOCAL_THREADS
 from paas.api.gunicorn_worker import MOST_CONNECTIONS
+from paas.api.seats import LOCAL_THREADS
 
 HALF_A_HEAD = b"GET /v1/whoami HTTP/1.1\r\nX-Slow: "
 

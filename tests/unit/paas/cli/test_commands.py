@@ -359,13 +359,20 @@ def test_the_reference_page_is_what_the_commands_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["ps", "-a", "x"], ["config:set", "--help"], ["run", "--help"]]
+    "words",
+    [
+        ["--help"],
+        ["ps", "-a", "x"],
+        ["config:set", "--help"],
+        ["run", "--help"],
+        ["keys:add", "/nonexistent"],
+    ],
 )
 def test_starting_loads_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys; from paas.cli.main import main\n"
         f"main({words!r})\n"
-        "heavy = {'flask', 'paramiko', 'dulwich', 'apsw', 'jinja2', 'yaml', 'asyncio', 'ssl', 'http.client'}\n"
+        "heavy = {'flask', 'paramiko', 'dulwich', 'apsw', 'jinja2', 'yaml', 'asyncio', 'ssl', 'http.client', 'cryptography'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
     )
     environ = {"PATH": os.environ["PATH"], "PAAS_HOME": "/nonexistent"}

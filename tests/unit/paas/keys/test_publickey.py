@@ -18,8 +18,8 @@ def wire(*parts: bytes) -> str:
     return base64.b64encode(b"".join(struct.pack(">I", len(part)) + part for part in parts)).decode()
 
 
-def rsa(bits: int, exponent: bytes = b"\x01\x00\x01") -> str:
-    modulus = (1 << (bits - 1)) | 1
+def rsa(bits: int, exponent: bytes = b"\x01\x00\x01", last: int = 1) -> str:
+    modulus = (1 << (bits - 1)) | last
     return "ssh-rsa " + wire(b"ssh-rsa", exponent, modulus.to_bytes(bits // 8 + 1, "big"))
 
 
@@ -116,9 +116,12 @@ def test_a_comment_cannot_carry_control_characters() -> None:
         (rsa(1024), "1024 bits"),
         (rsa(2048, b"\x02"), "do not fit"),
         (rsa(2048, b"\x01"), "do not fit"),
+        (rsa(2048, last=0), "do not fit"),
+        (rsa(2048) + "AAAA", "do not fit"),
         (rsa(32768), "do not fit"),
         ("ecdsa-sha2-nistp256 " + wire(b"ecdsa-sha2-nistp256", b"nistp256", b"\x04" * 64), "do not fit"),
         ("ecdsa-sha2-nistp256 " + wire(b"ecdsa-sha2-nistp256", b"nistp384", b"\x04" * 65), "do not fit"),
+        ("ecdsa-sha2-nistp256 " + wire(b"ecdsa-sha2-nistp256", b"nistp256", b"\x04" * 65), "do not fit"),
         ("ssh-ed25519 " + "A" * 20_000, "more than 16384 bytes"),
     ],
 )

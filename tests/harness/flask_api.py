@@ -1,0 +1,69 @@
+"""The api's application in this process: a real store and real folders, Flask's test client instead of sockets."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+from harness.api import Reply
+from paas.api.app import create_app
+from paas.api.context import Context
+from paas.nouns.settings import Settings, load
+from paas.store import Store
+from runtime.client import Spawner, SpawnerError
+
+
+class AppFolders:
+    """The spawner as the making of an app needs it: the folder of its logs. `refuse` makes it fail."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs, self.refuse = logs, ""
+
+    def info(self) -> dict[str, dict[str, int]]:
+        return {"block": {"id_base": 1 << 20}}
+
+    def create_app(self, app_id: str) -> None:
+        if self.refuse:
+            raise SpawnerError("unavailable", self.refuse)
+        (self.logs / app_id).mkdir()
+
+
+class FlaskApi:
+    """Requests are root's, as on the server's own socket, or those of `token` over the network."""
+
+    def __init__(self, home: Path) -> None:
+        flags = {"home": str(home), "http": "127.0.0.1:8080"}
+        self.settings = Settings.from_json({**load(flags, {}).to_json(), "id": "a1b2c3"})
+        self.layout = self.settings.layout()
+        for folder in (self.layout.database.parent, self.layout.logs, self.layout.edge / "pages"):
+            folder.mkdir(parents=True)
+        self.store = Store.open(self.layout.database)
+        context = Context(self.settings, self.store, git_uid=None)
+        self.spawner = AppFolders(self.layout.logs)
+        context.spawner = cast(Spawner, self.spawner)
+        self._client = create_app(context).test_client()
+        self._peer, self._other = socket.socketpair()
+
+    def close(self) -> None:
+        self.store.close()
+        self._peer.close()
+        self._other.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
+        """One request. `body` is sent as JSON, bytes as they are."""
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        sent |= {"Authorization": f"Bearer {token}"} if token else {}
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        environ = {} if token else {"gunicorn.socket": self._peer}
+        reply = self._client.open(path, method=method, data=data, headers=sent, environ_overrides=environ)
+        return Reply(reply.status_code, dict(reply.headers), reply.get_data())
