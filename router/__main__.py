@@ -23,7 +23,7 @@ if __name__ == "__main__":  # before anything that may be compiled is imported
 
 from router.rules.tablefile import parse
 from router.shared import Limits
-from router.worker import Worker, listen
+from router.worker import Settings, Worker, listen
 
 
 def parser() -> argparse.ArgumentParser:
@@ -179,9 +179,7 @@ def run_workers(arguments: argparse.Namespace, table: Any) -> int:
 
 def serve(number: int, sockets: Sockets, arguments: argparse.Namespace, table: Any) -> None:
     """Be one worker."""
-    Worker(
-        listeners=sockets.plain,
-        tls_listeners=sockets.tls,
+    settings = Settings(
         number=number,
         control=arguments.control,
         table_file=arguments.table,
@@ -194,7 +192,8 @@ def serve(number: int, sockets: Sockets, arguments: argparse.Namespace, table: A
         proxied=tuple(arguments.proxy_protocol),
         client_connections=arguments.client_connections,
         limits=Limits(drain_s=arguments.drain),
-    ).run()
+    )
+    Worker(settings, sockets.plain, sockets.tls).run()
 
 
 def main(argv: list[str] | None = None) -> int:

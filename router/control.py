@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from router import core
+from router.back.upstreams import StaleTable, Upstreams
 from router.io.loop import Loop
 from router.io.stream import BROKEN, READ_BYTES, Stream
 from router.report.exposition import CONTENT_TYPE, WorkerState, render
 from router.rules.pieces import Pieces, load, release, save
 from router.rules.table import RouteTable
 from router.rules.tablefile import Draft, TableError
-from router.shared import Proxy, StaleTable
+from router.shared import Proxy
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 LARGE_BYTES: Final = 16 * 1024
@@ -137,9 +138,15 @@ class ControlServer:
     """Listens on `FOLDER/worker-PID.sock` and rules one Proxy. A table that is put in force is kept in `table_file`."""
 
     def __init__(
-        self, proxy: Proxy, folder: Path | None, table_file: Path | None, start_drain: Callable[[], None]
+        self,
+        proxy: Proxy,
+        upstreams: Upstreams,
+        folder: Path | None,
+        table_file: Path | None,
+        start_drain: Callable[[], None],
     ) -> None:
         self.proxy = proxy
+        self._upstreams = upstreams
         self.loop: Loop = proxy.loop
         self.subscribers: set[ControlConnection] = set()
         self._answering = False
@@ -168,7 +175,7 @@ class ControlServer:
     def abort(self) -> None: ...
 
     def close(self) -> None:
-        self.proxy.give_up()
+        self.proxy.later.give_up()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
@@ -214,7 +221,7 @@ class ControlServer:
     def _table(self, peer: ControlConnection, document: Any) -> Pieces[None]:
         """Read a table, keep it, put it in force."""
         try:
-            draft: Draft = yield from self.proxy.read_table(document)
+            draft: Draft = yield from self._upstreams.read_table(document)
         except (StaleTable, TableError) as error:
             peer.tell(self._error("stale" if isinstance(error, StaleTable) else "bad-table", str(error)))
             return
@@ -223,7 +230,7 @@ class ControlServer:
         previous: list[RouteTable] = []
 
         def put_in_force() -> dict[str, Any]:
-            previous.append(self.proxy.put_in_force(draft))
+            previous.append(self._upstreams.put_in_force(draft))
             return {"ok": True, "generation": draft.table.generation, "worker": os.getpid()}
 
         self._reply(peer, put_in_force)
@@ -256,7 +263,7 @@ class ControlServer:
                 self._reply(peer, lambda: self.answer(peer, small))
                 return
         peer.begin()
-        self.proxy.later(self._serve(peer, message))
+        self.proxy.later.add(self._serve(peer, message))
 
     def _serve(self, peer: ControlConnection, message: bytes) -> Pieces[None]:
         try:

@@ -1,4 +1,5 @@
-"""The backends' side: connections, their pool, health checks. Imports `middle` and below.
+"""The backends' side: connections, their pools, health checks, tables put in force. Imports `middle` and below.
 
-Begin with `connection`, then `health`.
+Begin with `upstreams` (a connection for an exchange, who sits out, a new table), then `link` (a connection as the loop
+and the pool know it), `connection` (reads an answer) and `health`.
 """

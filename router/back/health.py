@@ -1,25 +1,24 @@
-"""Active health: backends whose route asks for it are asked in turn, over connections of their own.
+"""Active health checks: backends whose route has a rule for it are probed in turn, over connections of their own.
 
-One that fails so often in a row as its rule says gets no requests until it answers well again; see `Pool.refresh` for
-what happens when all of them fail.
+A backend that fails as often in a row as the rule says gets no requests until a probe succeeds; `Pool.refresh` decides
+what happens when all of a pool fail.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from random import random
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from router.io.loop import IN, OUT
 from router.io.stream import Stream
 from router.rules.policy import Health as Rule
+from router.rules.route import Backend
+from router.rules.table import RouteTable
+from router.shared import Proxy
 from router.wire.heads import CRLF, HEAD_END, BadHead
 from router.wire.response import parse_status_line
-
-if TYPE_CHECKING:
-    from router.rules.route import Backend
-    from router.rules.table import RouteTable
-    from router.shared import Proxy
 
 MAX_ANSWER_BYTES: Final = 16 * 1024
 
@@ -72,12 +71,13 @@ class Probe(Stream):
 
 
 class Check:
-    """What is known of one backend's health. `host` is what its probes ask for, `log` the log of its app."""
+    """The health of one backend. `host` is what its probes ask for, `log` the log of its app."""
 
-    __slots__ = ("_due", "_fails", "_probe", "backend", "host", "log", "proxy", "rule")
+    __slots__ = ("_due", "_fails", "_health", "_probe", "backend", "host", "log", "proxy", "rule")
 
-    def __init__(self, proxy: Proxy, backend: Backend, rule: Rule, host: bytes, log: str) -> None:
-        self.proxy = proxy
+    def __init__(self, health: Health, backend: Backend, rule: Rule, host: bytes, log: str) -> None:
+        self._health = health
+        self.proxy = proxy = health.proxy
         self.backend = backend
         self.rule = rule
         self.host = host if b"*" not in host else backend.address.encode()
@@ -87,14 +87,14 @@ class Check:
         self._probe: Probe | None = None
 
     def tick(self, now: float) -> None:
-        """Ask when it is time to; give up what takes too long."""
+        """Probe when it is time to; give up a probe that takes too long."""
         if self._probe is not None:
             if now - self._probe.began > self.rule.timeout_s:
                 self._probe.lost()
         elif now >= self._due:
             self._due = now + self.rule.interval_s
             try:
-                fd = self.proxy.dial(self.backend)
+                fd = self._health.dial(self.backend)
             except OSError:
                 self.heard(False)
                 return
@@ -111,7 +111,7 @@ class Check:
         sick = self._fails >= self.rule.fails
         if sick != self.backend.sick:
             self.backend.sick = sick
-            self.proxy.refresh(self.backend)
+            self._health.refresh(self.backend)
             word = "unhealthy" if sick else "healthy"
             print(f"router event={word} backend={self.backend.id}", file=sys.stderr, flush=True)
             told = b'at=error desc="Health check failed"' if sick else b'at=info desc="Health check passed"'
@@ -119,24 +119,28 @@ class Check:
             self.proxy.access.note(self.log, wall, b'%b path="%b" dyno=%b' % (told, path, self.backend.dyno))
 
     def end(self) -> None:
-        """Nobody asks any more."""
+        """The backend is no longer checked."""
         if self._probe is not None:
             self._probe.close()
             self._probe = None
         if self.backend.sick:
             self.backend.sick = False
-            self.proxy.refresh(self.backend)
+            self._health.refresh(self.backend)
 
 
 class Health:
     """The checks of a worker, by backend id."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
+    def __init__(
+        self, proxy: Proxy, dial: Callable[[Backend], int], refresh: Callable[[Backend], None]
+    ) -> None:
+        self.proxy = proxy
+        self.dial = dial
+        self.refresh = refresh
         self.checks: dict[str, Check] = {}
 
     def rule(self, table: RouteTable) -> None:
-        """Check what a new table wants checked. What is known of a backend stays known."""
+        """Check what a new table wants checked. A backend that was checked before keeps its state."""
         before, self.checks = self.checks, {}
         for route, pool in table.checked.values():
             rule = route.policy.health if route.policy is not None else None
@@ -145,16 +149,16 @@ class Health:
                     continue
                 check = before.get(backend.id)
                 if check is None or check.backend is not backend:
-                    check = Check(self._proxy, backend, rule, route.host, route.log)
+                    check = Check(self, backend, rule, route.host, route.log)
                 check.rule = rule
                 self.checks[backend.id] = check
         for id, check in before.items():
             if self.checks.get(id) is not check:
                 check.end()
         if self.checks and not before:
-            self._proxy.on_tick.append(self.tick)
+            self.proxy.on_tick.append(self.tick)
         elif before and not self.checks:
-            self._proxy.on_tick.remove(self.tick)
+            self.proxy.on_tick.remove(self.tick)
 
     def tick(self, now: float) -> None:
         for check in self.checks.values():

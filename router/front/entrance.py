@@ -5,20 +5,18 @@ Each is the handler of the descriptor until it is done, and then hands it over, 
 
 from __future__ import annotations
 
-import os
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from router.front.guests import ClientLimit
 from router.front.h2 import Http2Connection
-from router.front.http1 import ClientConnection
+from router.front.http1 import Http1Connection
+from router.io.certificates import Certificates
 from router.io.stream import BROKEN, SENT, Stream
 from router.io.tls import Secure
+from router.shared import Proxy
 from router.wire.proxyprotocol import BadPreface, parse
-
-if TYPE_CHECKING:
-    from router.io.certificates import Certificates
-    from router.shared import Proxy
 
 PROTOCOLS: Final = ["h2", "http/1.1"]
 """For ALPN, the best first."""
@@ -28,55 +26,6 @@ PLAIN: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
     % (len(_PLAIN_TEXT), _PLAIN_TEXT)
 )
-
-
-class Guests:
-    """How many connections each client has, where there is a limit (0: none). An address of IPv6 stands for its /64."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._counts: dict[bytes, int] = {}
-        self._keys: dict[int, bytes] = {}
-
-    def admit(self, fd: int, address: bytes) -> bool:
-        """Count this connection, unless its client has as many as it may have."""
-        if not self.take(address):
-            return False
-        self._keys[fd] = _key(address)
-        return True
-
-    def take(self, address: bytes) -> bool:
-        """Count one more of this client: a connection, or a request beside others on one (HTTP/2)."""
-        key = _key(address)
-        count = self._counts.get(key, 0)
-        if count >= self.limit:
-            return False
-        self._counts[key] = count + 1
-        return True
-
-    def give(self, address: bytes) -> None:
-        """One less of this client."""
-        self._free(_key(address))
-
-    def _free(self, key: bytes) -> None:
-        self._counts[key] -= 1
-        if not self._counts[key]:
-            del self._counts[key]
-
-    def open(self) -> int:
-        """How many connections are counted."""
-        return len(self._keys)
-
-    def close(self, fd: int) -> None:
-        """Close the descriptor of a connection, whoever it was."""
-        os.close(fd)
-        key = self._keys.pop(fd, None)
-        if key is not None:
-            self._free(key)
-
-
-def _key(address: bytes) -> bytes:
-    return address if b":" not in address else ip_address(address.decode()).packed[:8]
 
 
 class Entrance:
@@ -89,14 +38,14 @@ class Entrance:
         port: int,
         certificates: Certificates | None = None,
         proxied: tuple[IPv4Network | IPv6Network, ...] = (),
-        guests: Guests | None = None,
+        guests: ClientLimit | None = None,
     ) -> None:
         self.proxy = proxy
         self.port = port
         self.certificates = certificates
         self.proxied = proxied
-        self.guests = guests or Guests(0)
-        self._told = 0.0
+        self.guests = guests or ClientLimit(0)
+        self._said_at = 0.0
 
     def accept(self, fd: int, address: bytes) -> bool:
         """Take a new connection; False when it is to be closed."""
@@ -117,7 +66,7 @@ class Entrance:
             return False
         first: Stream
         if self.certificates is None:
-            first = ClientConnection(self.proxy, fd, address, self.port)
+            first = Http1Connection(self.proxy, fd, address, self.port)
         else:
             first = Handshake(self, fd, address, self.certificates)
         if data:
@@ -127,8 +76,8 @@ class Entrance:
     def say(self, event: str, address: bytes, text: str) -> None:
         """A line for the operator, at most one per second: those who cause it are many."""
         now = self.proxy.loop.now
-        if now - self._told >= 1.0:
-            self._told = now
+        if now - self._said_at >= 1.0:
+            self._said_at = now
             print(f"router event={event} address={address.decode()} {text}", file=sys.stderr, flush=True)
 
 
@@ -168,7 +117,7 @@ class Arrival(Stream):
         if self.refused and not self.shut():
             self.lost()
 
-    def let_go(self) -> int:
+    def detach(self) -> int:
         """The descriptor, for the next handler."""
         self.proxy.clients.discard(self)
         fd, self.fd = self.fd, -1
@@ -204,8 +153,8 @@ class Preface(Arrival):
         if header is None:
             return
         size, address = header
-        fd, rest = self.let_go(), self.buffer[size:]
-        if not self.entrance.enter(fd, address or self.address, rest):
+        fd, leftover = self.detach(), self.buffer[size:]
+        if not self.entrance.enter(fd, address or self.address, leftover):
             self.loop.close(fd)
 
 
@@ -260,8 +209,8 @@ class Handshake(Arrival):
         """The client's requests begin, perhaps with one that came with the handshake."""
         self.proxy.metrics.tls_handshakes += 1
         self.proxy.metrics.tls_resumptions += self.tls.resumed
-        kind = Http2Connection if self.tls.protocol == "h2" else ClientConnection
-        client = kind(self.proxy, self.let_go(), self.address, self.entrance.port, self.tls)
+        kind = Http2Connection if self.tls.protocol == "h2" else Http1Connection
+        client = kind(self.proxy, self.detach(), self.address, self.entrance.port, self.tls)
         guests = self.entrance.guests
         if isinstance(client, Http2Connection) and guests.limit and not client.trusted:
             client.guests = guests

@@ -6,14 +6,14 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
+from router.front.client import ClientConnection
 from router.front.h2stream import PROTOCOL_ERROR, REFUSED_STREAM, Http2Stream
-from router.front.http1 import ClientConnection
 from router.io.stream import BROKEN
 from router.wire import rewrite
 from router.wire.h2fields import Field, Malformed, request_head, request_trailers
 
 if TYPE_CHECKING:
-    from router.front.entrance import Guests
+    from router.front.guests import ClientLimit
     from router.io.tls import Secure
     from router.shared import Proxy
 
@@ -37,7 +37,7 @@ class Http2Connection(ClientConnection):
         from router.front.h2frames import Frames  # only workers that speak HTTP/2 carry the library
 
         self.protocol = b"h2"
-        self.lines = rewrite.client_lines(address, port, self.scheme)
+        self.forward_lines = rewrite.client_lines(address, port, self.scheme)
         self.frames: Any = Frames(proxy.loop.now)
         self.streams: dict[int, Http2Stream] = {}
         self.ready: list[Http2Stream] = []
@@ -45,7 +45,7 @@ class Http2Connection(ClientConnection):
         self.farewell = 0.0
         self.leaving = False
         self.dead = False
-        self.guests: Guests | None = None
+        self.guests: ClientLimit | None = None
         proxy.metrics.h2_connections += 1
         self._keep_queue_short()
         self._write()
@@ -61,9 +61,7 @@ class Http2Connection(ClientConnection):
 
     def take(self, data: bytes) -> None:
         if self.lingering:
-            self.lingering -= len(data)
-            if not data or self.lingering <= 0:
-                self.cut()
+            self.discard(len(data))
             return
         if not data:
             self.lost()
@@ -88,7 +86,7 @@ class Http2Connection(ClientConnection):
             except Malformed:
                 self.frames.reset(id, PROTOCOL_ERROR)
                 return
-            if self.streams and self.guests is not None and not self.guests.take(self.address):
+            if self.streams and self.guests is not None and not self.guests.add(self.address):
                 self.frames.reset(id, REFUSED_STREAM)
                 return
             self.proxy.metrics.h2_streams += 1
@@ -182,7 +180,7 @@ class Http2Connection(ClientConnection):
             return False
         del self.streams[stream.id]
         if self.streams and self.guests is not None:
-            self.guests.give(self.address)
+            self.guests.remove(self.address)
         if stream.unread:
             self.frames.acknowledge(stream.id, stream.unread)
         self.active = self.loop.now
@@ -224,7 +222,7 @@ class Http2Connection(ClientConnection):
 
     def check(self, now: float) -> None:
         if self.lingering:
-            super().check(now)
+            self.check_linger(now)
             return
         if self.dead:
             self.lost()

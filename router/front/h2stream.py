@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from router.front.http1 import ClientConnection
+from router.front.http1 import Http1Connection
 from router.io.stream import BROKEN, PENDING, SENT
-from router.wire.chunked import ChunkReader, encode, encode_end
+from router.rules.failures import FAILURES
+from router.wire import rewrite
+from router.wire.chunked import BadChunk, ChunkReader, encode_end
 from router.wire.h2fields import Field, response_fields, response_trailers
-from router.wire.heads import HEAD_END
-from router.wire.response import CHUNKED
+from router.wire.response import ResponseMeaning, StatusLine
 
 if TYPE_CHECKING:
     from router.front.h2 import Http2Connection
@@ -26,22 +27,19 @@ REFUSED_STREAM: Final = 7
 FRAME_BYTES: Final = 16384
 
 
-class Http2Stream(ClientConnection):
+class Http2Stream(Http1Connection):
     """One request and its answer, without a descriptor. Of the request: `paused` while the backend takes no more,
     `held` bytes then, `unread` bytes of the windows not given back yet, `request_ended` when all has come. Of the
-    answer: `blocks` of fields and `out` to be sent, `tail` its trailers, `left` bytes of the body to come (-1: until the end),
-    `whole` when all of it is known, `closed` when all has been sent."""
+    answer: `blocks` of fields and `out` to be sent, `tail` its trailers,
+    `whole_known` when all of it is known, `closed` when all has been sent."""
 
     __slots__ = (
-        "answering",
         "blocks",
-        "chunks",
         "closed",
         "code",
         "connection",
         "held",
         "id",
-        "left",
         "paused",
         "queued",
         "request_ended",
@@ -49,13 +47,13 @@ class Http2Stream(ClientConnection):
         "tail",
         "trailers",
         "unread",
-        "whole",
+        "whole_known",
     )
 
     def __init__(self, connection: Http2Connection, id: int, ended: bool) -> None:
         super().__init__(connection.proxy, -1, connection.address, connection.port)
         self.protocol = connection.protocol
-        self.lines = connection.lines
+        self.forward_lines = connection.forward_lines
         self.heads = connection.heads
         self.connection = connection
         self.id = id
@@ -66,12 +64,9 @@ class Http2Stream(ClientConnection):
         self.held = b""
         self.trailers = b""
         self.unread = 0
-        self.answering = False
         self.blocks: list[list[Field]] = []
-        self.chunks: ChunkReader | None = None
-        self.left = -1
         self.tail: list[Field] = []
-        self.whole = False
+        self.whole_known = False
         self.closed = False
         self.queued = False
         self.slow = False
@@ -92,7 +87,7 @@ class Http2Stream(ClientConnection):
 
     def resume(self) -> None:
         exchange = self.exchange
-        if self.paused and not (exchange is not None and exchange.connection is None):
+        if self.paused and not (exchange is not None and exchange.upstream is None):
             self.paused = False
             data, self.held = self.held, b""
             if data or self.request_ended:
@@ -103,18 +98,29 @@ class Http2Stream(ClientConnection):
     def pause(self) -> None:
         self.paused = True
 
-    def _upload(self, data: bytes) -> None:
+    def _upload(self, data: bytes) -> None:  # type: ignore[override]
         """Pass on what has come. What is no part of a body that was announced makes the request malformed."""
-        exchange = self.exchange
-        if exchange is not None and exchange.uploading:
-            if exchange.meaning.length < 0:
-                data = encode(data)
-                if self.request_ended:
-                    data += encode_end(self.trailers)
-            if data:
-                exchange.upload(data)
-            if self.buffer or (self.request_ended and self.exchange is exchange and exchange.uploading):
-                self.malformed()
+        exchange, body = self.exchange, self.body
+        if exchange is not None and exchange.uploading and body is not None:
+            done, trailers = self.request_ended, b""
+            if exchange.meaning.length >= 0:
+                data = body.take(data)
+                if body.leftover or (done and not body.done):
+                    self.malformed()
+                    self._acknowledge()
+                    return
+                done = body.done
+            elif done and self.trailers:
+                reader = ChunkReader()
+                try:
+                    reader.feed(encode_end(self.trailers))
+                except BadChunk:
+                    exchange.fail(FAILURES["bad-request"], close=True)
+                    self._acknowledge()
+                    return
+                trailers = reader.trailers
+            if data or done:
+                exchange.upload(data, done=done, trailers=trailers)
         elif exchange is not None and data:
             self.malformed()
         self._acknowledge()
@@ -132,15 +138,39 @@ class Http2Stream(ClientConnection):
 
     # the answer
 
-    def send(self, data: bytes | memoryview) -> int:
-        """As a Stream does; `data` is a part of an answer of HTTP/1.1, in which heads come whole."""
+    def whole(self, status: StatusLine, meaning: ResponseMeaning, data: bytes, end: int) -> int:
+        lines = rewrite.response_lines(data[status.end : end + 2], meaning)
+        self.begin(status, lines, meaning.length)
+        return self.end(data[end + 4 :], b"")
+
+    def interim(self, status: StatusLine, lines: bytes) -> int:
+        self.blocks.append(response_fields(status.code, lines + rewrite.VIA))
+        return self._pump()
+
+    def begin(self, status: StatusLine, lines: bytes, length: int) -> None:
+        self.blocks.append(response_fields(status.code, lines + rewrite.VIA))
+
+    def data(self, data: bytes | memoryview) -> int:
+        if data:
+            if self.out is None:
+                self.out = bytearray(data)
+            else:
+                self.out += data
+        return self._pump()
+
+    def end(self, data: bytes | memoryview, trailers: bytes) -> int:
+        self.whole_known = True
+        self.tail = response_trailers(trailers)
+        return self.data(data)
+
+    def answer(self, status: StatusLine, lines: bytes, body: bytes, *, keep: bool) -> int:
+        self.blocks.append(response_fields(status.code, lines))
+        return self.end(body, b"")
+
+    def _pump(self) -> int:
         connection = self.connection
         if connection.dead or self.id not in connection.streams:
             return BROKEN
-        if not self.answering:
-            data = self._heads(bytes(data))
-        if data and not self.whole:
-            self._body(data)
         connection.wake(self)
         connection.pump()
         if connection.dead:
@@ -150,47 +180,11 @@ class Http2Stream(ClientConnection):
         self.slow = True
         return PENDING
 
-    def _heads(self, data: bytes) -> bytes:
-        """Take heads off, any number of 1xx and the final one; returns what follows that."""
-        while data and not self.answering:
-            end = data.find(HEAD_END)
-            status, fields, length = response_fields(data[:end])
-            data = data[end + 4 :]
-            self.blocks.append(fields)
-            if status >= 200:
-                self.answering = True
-                exchange = self.exchange
-                without = status in (204, 304) or (exchange is not None and exchange.method == b"HEAD")
-                if without or length == 0:
-                    self.whole = True
-                elif length == CHUNKED:
-                    self.chunks = ChunkReader()
-                else:
-                    self.left = length
-        return data
-
-    def _body(self, data: bytes | memoryview) -> None:
-        chunks = self.chunks
-        if chunks is not None:
-            data = chunks.feed(bytes(data))
-            if chunks.done:
-                self.whole = True
-                self.tail = response_trailers(chunks.trailers)
-        elif self.left >= 0:
-            data = data[: self.left]
-            self.left -= len(data)
-            self.whole = self.left == 0
-        if data:
-            if self.out is None:
-                self.out = bytearray(data)
-            else:
-                self.out += data
-
     def emit(self, frames: Any) -> bool:
         """Send what is to be sent, of the body at most one frame and what the windows allow; whether more may go."""
         while self.blocks:
             fields = self.blocks.pop(0)
-            self.closed = self.whole and not self.blocks and not self.out and not self.tail
+            self.closed = self.whole_known and not self.blocks and not self.out and not self.tail
             frames.send_headers(self.id, fields, self.closed)
         out = self.out
         if out:
@@ -200,13 +194,13 @@ class Http2Stream(ClientConnection):
                 return False
             data = out[:size]
             del out[:size]
-            self.closed = self.whole and not out and not self.tail
+            self.closed = self.whole_known and not out and not self.tail
             frames.send_body(self.id, data, self.closed, size < wanted)
             self.wrote()
             if out:
                 return True
             self.out = None
-        if self.whole and not self.closed:
+        if self.whole_known and not self.closed:
             self.closed = True
             if self.tail:
                 frames.send_headers(self.id, self.tail, True)
@@ -220,15 +214,11 @@ class Http2Stream(ClientConnection):
 
     def drained(self) -> None:
         exchange = self.exchange
-        if exchange is not None and exchange.connection is not None:
-            exchange.connection.resume()
+        if exchange is not None and exchange.upstream is not None:
+            exchange.upstream.resume()
 
     def finished(self, keep: bool) -> None:
         self.exchange = None
-        if not self.whole:
-            self.whole = True
-            self.connection.wake(self)
-            self.connection.pump()
         self._settle()
 
     def _settle(self) -> None:

@@ -49,31 +49,30 @@ NOBODY: Final = Nobody()
 
 
 class Loop:
-    """`now` is monotonic and `wall` unix time in seconds, read once per batch. `tick` is called once in `tick_s`. `busy`
-    says whether there is anything to do without an event; if not the loop sleeps until one comes."""
+    """`now` is monotonic and `wall` unix time in seconds, read once per batch. `on_tick` is called once in `tick_s`.
+    `busy` says whether there is anything to do without an event; if not the loop sleeps until one comes."""
 
-    def __init__(
-        self, tick: Callable[[float], None], tick_s: float = 1.0, clock: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, tick_s: float = 1.0, clock: Callable[[], float] = monotonic) -> None:
         self.epoll = select.epoll()
         self.handlers: list[Handler] = [NOBODY] * 1024
         self.clock = clock
         self.now = clock()
         self.wall = time()
         self.stopped = False
+        self.on_tick: Callable[[float], None] = lambda now: None
         self.busy: Callable[[], bool] = lambda: True
         self.chores: Sized = ()
         """What can wait until there is nothing else to do; `on_spare` does a little of it."""
         self.on_spare: Callable[[], None] = lambda: None
         self.on_due: Callable[[], None] = lambda: None
         """Called when the time has come that was asked for with `within`, and before each tick."""
-        self.relief: Callable[[], bool] | None = None
-        """Called after each batch while it is set; tells whether it has to be called again without waiting for events."""
+        self.after_batch: list[Callable[[], bool]] = []
+        """Each is called after each batch, and taken out when it has nothing more to do (False). While there is any, the
+        loop does not wait for events."""
         self.close_descriptor: Callable[[int], None] = os.close
         self.on_bug: Callable[[int], None] = self._bug
         """Called when the handler of a descriptor raised, while that is being handled."""
         self._closing: list[int] = []
-        self._tick = tick
         self._tick_s = tick_s
         self._offset = time() - clock()
         self._next_tick = self._due = self.now + tick_s
@@ -136,10 +135,21 @@ class Loop:
             self.on_spare()
         if now >= self._due:
             self._timed(now)
-        again = self.relief is not None and self.relief()
-        if again or len(self.chores) >= CHORES:
+        if self.after_batch:
+            self._work_on()
+        if self.after_batch or len(self.chores) >= CHORES:
             return 0.0
         return self._due - now if events or self.busy() else -1.0
+
+    def work_after_batch(self, work: Callable[[], bool]) -> None:
+        """Have this called after each batch until it returns False."""
+        if work not in self.after_batch:
+            self.after_batch.append(work)
+
+    def _work_on(self) -> None:
+        for work in list(self.after_batch):
+            if not work():
+                self.after_batch.remove(work)
 
     def _timed(self, now: float) -> None:
         ticks = now >= self._next_tick
@@ -149,7 +159,7 @@ class Loop:
         self.on_due()
         if ticks:
             self._offset = time() - self.clock()
-            self._tick(now)
+            self.on_tick(now)
             self._close_all()
 
     def _close_all(self) -> None:

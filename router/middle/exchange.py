@@ -1,25 +1,36 @@
-"""One request and its answer: which backend gets it, what is tried again, how the body goes up, how it ends."""
+"""One request and its answer: which backend gets it, what is tried again, how the body goes up, how it ends.
+
+The phases of a request, in order, and where each is found:
+
+1. `front.http1._begin` reads the head, or `front.h2` a block of fields; the table gives the route.
+2. `Exchange.open`: no route, or a policy that refuses: the router answers.
+3. `Exchange.start`: the gate of the app lets it through, has it wait or turns it away.
+4. `Exchange.dispatch`: a backend is chosen, a connection taken from its pool or opened, the request sent.
+   `refused`, `stale` and `unanswered` come back to it, with another backend or another connection.
+5. `back.connection` reads the answer and gives it to the visitor: `begin`, `deliver` …, `complete`.
+6. `Exchange.finish` logs, parks or closes the upstream, and has the visitor go on.
+
+Most requests need no more than the fast path through these: `front.http1._fast_path`, then `dispatch`, then
+`back.connection` with `Visitor.whole`, then `finish`.
+"""
 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from router.io.stream import BROKEN, PENDING
-from router.middle import gate
-from router.report.access import FLUSH_S
-from router.report.entry import quote
-from router.rules.failures import FAILURES, Failure, of_status
-from router.rules.route import choose
-from router.wire.chunked import BadChunk
-from router.wire.upload import Upload
-
-if TYPE_CHECKING:
-    from router.back.connection import BackendConnection
-    from router.front.http1 import ClientConnection
-    from router.middle.squeeze import Squeeze
-    from router.rules.route import Backend, Pool, Route
-    from router.wire.request import RequestMeaning
+from router.middle.admission import Refusal, admit, asked_port, asking_address, pick, policy_lines
+from router.middle.inflight import HTTP10, InFlight
+from router.middle.sides import Upstream
+from router.middle.squeeze import Squeeze, accepts_gzip
+from router.rules.failures import FAILURES, Failure
+from router.rules.gate import FULL, WAITS
+from router.rules.policy import Ask, Policy, affinity_cookie, affinity_of
+from router.rules.route import Backend, Pool, Route, choose
+from router.wire import rewrite
+from router.wire.chunked import encode, encode_end
+from router.wire.response import StatusLine, parse_status_line
 
 IDEMPOTENT: Final = frozenset(
     [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE", b"PROPFIND", b"REPORT"]
@@ -27,164 +38,138 @@ IDEMPOTENT: Final = frozenset(
 REPLAY_BYTES: Final = 160 * 1024
 ATTEMPTS: Final = 4
 OUR_FAULT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_OK: Final = parse_status_line(b"HTTP/1.1 200 OK")
 
 
-class Exchange:
-    """A request in flight. `replay` is everything sent to the backend so far, None when that became too much;
-    `status` 0 until the final response head has been passed on."""
+class Exchange(InFlight):
+    """A request in flight, and what is done with it."""
 
-    __slots__ = (
-        "active",
-        "backend",
-        "body",
-        "body_bytes",
-        "client",
-        "connect_s",
-        "connection",
-        "failure",
-        "gate",
-        "keep",
-        "lines",
-        "meaning",
-        "method",
-        "minor",
-        "ordinary",
-        "proxy",
-        "replay",
-        "request_id",
-        "retried",
-        "route",
-        "shown",
-        "squeeze",
-        "started",
-        "status",
-        "target",
-        "tried",
-        "unheard",
-        "uploading",
-        "waiting",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        client: ClientConnection,
-        method: bytes,
-        target: bytes,
-        minor: int,
-        meaning: RequestMeaning,
-        request_id: bytes,
-        route: Route | None,
-    ) -> None:
-        self.client = client
-        self.proxy = proxy = client.proxy
-        self.method = method
-        self.target = target
-        self.shown = target
-        """As it is written into the log."""
-        self.minor = minor
-        self.meaning = meaning
-        self.request_id = request_id
-        self.route = route
-        self.keep = (not meaning.close if minor else meaning.keep_alive) and not proxy.draining
-        self.ordinary = minor and self.keep and not meaning.length and method != b"HEAD"
-        """No body, HTTP/1.1, and the connection is kept: an ordinary answer can be passed on in one go."""
-        self.started = self.active = proxy.loop.now
-        self.backend: Backend | None = None
-        self.connection: BackendConnection | None = None
-        self.replay: bytes | None = None
-        self.tried: tuple[Backend, ...] = ()
-        self.retried = False
-        self.unheard = False
-        """The backend takes no more of the body; its answer may still come."""
-        self.uploading = False
-        self.body: Upload | None = None
-        self.connect_s = 0.0
-        self.status = 0
-        self.body_bytes = 0
-        self.failure: Failure | None = None
-        self.gate: gate.Gate | None = None
-        self.waiting = False
-        self.squeeze: Squeeze | None = None
-        self.lines = b""
-        """More lines for the response: of the policy, a cookie that keeps the client at its backend."""
+    # the request
 
-    @property
-    def last_wanted(self) -> bool:
-        """Whether this is the client's last request by its own word, and has come whole."""
-        return not self.uploading and (self.meaning.close or not (self.minor or self.meaning.keep_alive))
-
-    # towards the backend
-
-    def start(self, head: bytes, rest: bytes) -> None:
-        """Send the request, with what has come of its body; `rest` beyond the body goes back to the client."""
-        meaning, route = self.meaning, self.route
-        assert route is not None
+    def open(self, head: bytes, authority: bytes | None = None) -> bool:
+        """Whether the request may go on; else it has been answered. `head` is the request line and header lines, in
+        the form of HTTP/1.1; `authority` replaces Host."""
+        visitor, meaning, route = self.visitor, self.meaning, self.route
         self.uploading = meaning.length != 0
-        if not self.uploading:
-            self.client.buffer = rest
-        if route.policy is not None and gate.refused(self, route.policy, head):
-            return
-        if self.uploading:
-            limit = route.policy.body_limit_bytes if route.policy is not None else 0
-            self.body = Upload(meaning.length, limit)
-            if rest:
-                try:
-                    head += self._take(rest)
-                except BadChunk as error:
-                    self.fail(of_status(error.status), close=True)
-                    return
+        if route is None:
+            self.fail(FAILURES["unknown-host"])
+            return False
+        lines = visitor.forward_lines
+        if meaning.scheme or meaning.port:
+            port = meaning.port or (443 if meaning.scheme == b"https" else visitor.port)
+            lines = rewrite.client_lines(visitor.address, port, self.scheme)
+        head = rewrite.request_head(head, meaning, lines, self.proxy.wall_ms(), self.request_id, authority)
         self.replay = head
-        if route.gate is None:
-            self.dispatch()
-        else:
-            gate.enter(self, route.gate)
+        return route.policy is None or self._admit(route.policy, head)
 
-    def go_on(self) -> None:
+    def _admit(self, policy: Policy, head: bytes) -> bool:
+        visitor, meaning = self.visitor, self.meaning
+        ruling = admit(
+            policy,
+            Ask(
+                method=self.method,
+                host=meaning.host or b"",
+                target=self.target,
+                head=head,
+                address=asking_address(visitor.address, visitor.trusted, meaning.forwarded_for),
+                scheme=self.scheme,
+                port=asked_port(meaning.scheme, meaning.port, visitor.port),
+                length=meaning.length,
+                https_port=(0 if meaning.scheme else self.proxy.table.https_port) or 443,
+            ),
+        )
+        if isinstance(ruling, Refusal):
+            if ruling.failure is not None:
+                self.fail(ruling.failure, lines=ruling.lines)
+            else:
+                lines = b"Content-Type: text/plain\r\nContent-Length: %d\r\n" % len(ruling.text)
+                self._answer(_OK, lines, ruling.text, keep=self.keep and not self.uploading)
+            return False
+        self.answer_lines = ruling.lines
+        if policy.compress:
+            self.squeeze = Squeeze(self.method, wanted=accepts_gzip(head))
+        if ruling.lines or policy.compress:
+            self.fast_path = False
+        return True
+
+    def start(self, data: bytes = b"", *, done: bool = True, trailers: bytes = b"") -> None:
+        """Send the request, with what has come of its body (`done`: all of it)."""
+        if self.uploading:
+            body = self._coded(data, done, trailers)
+            if body is None:
+                return
+            if body:
+                assert self.replay is not None
+                self.replay += body
+        route = self.route
+        assert route is not None
+        gate = route.gate
+        if gate is None:
+            self.dispatch()
+            return
+        passed = gate.enter(self.admitted)
+        if passed == FULL:
+            self.fail(FAILURES["backlog"])
+            return
+        self.gate = gate
+        if passed == WAITS:
+            self.waiting = True
+            if self.uploading:
+                self.visitor.pause()
+        else:
+            self.dispatch()
+
+    def admitted(self) -> None:
         """The gate has opened; routes may have changed meanwhile."""
         self.waiting = False
         self.active = self.proxy.loop.now
         self._pool()
         if self.uploading:
-            self.client.resume()
+            self.visitor.resume()
         self.dispatch()
 
     def leave(self) -> None:
         """Free the place at the gate, if there is one."""
-        place, self.gate = self.gate, None
-        if place is not None:
+        gate, self.gate = self.gate, None
+        if gate is not None:
             if self.waiting:
-                place.forget(self)
+                gate.forget(self.admitted)
             else:
-                place.leave()
+                gate.leave()
 
-    def _take(self, data: bytes) -> bytes:
-        """The form in which these bytes of the body go to the backend. Raises BadChunk."""
-        upload = self.body
-        assert upload is not None
-        data = upload.take(data)
-        if upload.done:
+    def _coded(self, data: bytes, done: bool, trailers: bytes) -> bytes | None:
+        """A part of the body in the form in which it goes to the backend; None when it is too long: answered."""
+        self.received += len(data)
+        if self.meaning.length < 0:
+            policy = self.route.policy if self.route is not None else None
+            if policy is not None and 0 < policy.body_limit_bytes < self.received:
+                self.fail(FAILURES["too-large"], close=True)
+                return None
+            data = encode(data)
+            if done:
+                data += encode_end(trailers)
+        if done:
             self.uploading = False
-            self.client.buffer = upload.rest
         return data
 
-    def upload(self, data: bytes) -> None:
+    def upload(self, data: bytes, *, done: bool, trailers: bytes = b"") -> None:
         """More of the request body has come."""
         self.active = self.proxy.loop.now
-        try:
-            data = self._take(data)
-        except BadChunk as error:
-            self.fail(of_status(error.status), close=True)
+        body = self._coded(data, done, trailers)
+        if body is None:
             return
         if self.replay is not None:
-            self.replay = self.replay + data if len(self.replay) + len(data) <= REPLAY_BYTES else None
-        if self.unheard or not data:
+            self.replay = self.replay + body if len(self.replay) + len(body) <= REPLAY_BYTES else None
+        if self.unheard or not body:
             return
-        if self.connection is None:  # still waiting at the gate
-            self.client.pause()
+        if self.upstream is None:  # it still waits at the gate
+            self.visitor.pause()
             return
-        sent = self.connection.send(data)
+        sent = self.upstream.send(body)
         if sent == PENDING and self.uploading:
-            self.client.pause()
+            self.visitor.pause()
         elif sent == BROKEN:
             self.unheard = True
 
@@ -194,7 +179,7 @@ class Exchange:
             route = self.route
             assert route is not None
             if route.needs_pick:
-                backend = gate.pick(self, route)
+                backend = self._pick(route)
             elif route.pool is not None:
                 backend = choose(route.pool, self.tried)
             if backend is None:
@@ -203,37 +188,39 @@ class Exchange:
         self.backend = backend
         backend.inflight += 1
         backend.requests += 1
-        idle = backend.idle
-        connection: BackendConnection | None = None
-        if idle and not fresh:
-            connection = idle.pop()
-            if (
-                self.method not in IDEMPOTENT
-                and self.proxy.loop.now - connection.idle_since > self.proxy.limits.fresh_s
-            ):
-                connection.close()
-                connection = None
-        if connection is None:
-            try:
-                connection = self.proxy.connect(backend)
-            except OSError as error:
-                self.refused(error.errno or 0)
-                return
-        self.connection = connection
+        try:
+            upstream: Upstream = self.proxy.upstreams.connect(backend, self, fresh)
+        except OSError as error:
+            self.refused(error.errno or 0)
+            return
+        self.upstream = upstream
         assert self.replay is not None
-        connection.exchange = self
-        if connection.connecting:
-            connection.out = bytearray(self.replay)
+        if upstream.connecting:
+            upstream.out = bytearray(self.replay)
             sent = PENDING
         else:
-            sent = connection.send(self.replay)
+            sent = upstream.send(self.replay)
         if sent == BROKEN:
-            if connection.reused:
+            if upstream.reused:
                 self.stale(nothing_sent=True)
             else:
                 self.unheard = True
         elif self.uploading:
-            self.client.pause() if sent == PENDING else self.client.resume()
+            self.visitor.pause() if sent == PENDING else self.visitor.resume()
+
+    def _pick(self, route: Route) -> Backend | None:
+        """A backend by shares, or the one that a cookie names; the answer gets a cookie that names it."""
+        policy = route.policy
+        secret = policy.sticky if policy is not None else ""
+        named = affinity_of(secret, self.replay or b"") if secret else ""
+        backend = pick(route, self.tried, named)
+        if backend is not None and secret:
+            secure = self.scheme == b"https"
+            self.answer_lines = policy_lines(policy, secure)
+            if backend.id != named:
+                self.answer_lines += affinity_cookie(secret, backend.id, secure=secure)
+                self.fast_path = False
+        return backend
 
     # what may go wrong
 
@@ -242,8 +229,8 @@ class Exchange:
         backend = self.backend
         assert backend is not None
         if number not in OUR_FAULT:
-            self.proxy.eject(backend)
-        self.let_go()
+            self.proxy.upstreams.eject(backend)
+        self.release_backend()
         self.tried += (backend,)
         pool = self._pool()
         if pool is not None and len(self.tried) < ATTEMPTS and choose(pool, self.tried) is not None:
@@ -259,7 +246,7 @@ class Exchange:
         backend = self.backend
         assert backend is not None
         safe = nothing_sent or self.method in IDEMPOTENT
-        self.let_go()
+        self.release_backend()
         if self.retried or self.replay is None or not safe:
             self.tried += (backend,)
             self.fail(FAILURES["no-response"])
@@ -278,7 +265,7 @@ class Exchange:
         assert backend is not None
         backend.failures += 1
         self.tried += (backend,)
-        self.let_go()
+        self.release_backend()
         pool = self._pool()
         again = not self.retried and self.replay is not None and self.method in IDEMPOTENT
         if again and pool is not None and choose(pool, (backend,)) is not None:
@@ -294,84 +281,91 @@ class Exchange:
             self.route = self.proxy.table.lookup(self.meaning.host or b"", self.target) or self.route
         return self.route.pool if self.route is not None else None
 
-    def let_go(self) -> None:
+    def release_backend(self) -> None:
         """Part from the backend and close the connection to it."""
-        connection, backend = self.connection, self.backend
-        if connection is not None:
-            self.connection = None
-            connection.exchange = None
-            connection.close()
+        upstream, backend = self.upstream, self.backend
+        if upstream is not None:
+            self.upstream = None
+            upstream.close()
         if backend is not None:
             self.backend = None
             backend.inflight -= 1
             if backend.draining and not backend.inflight:
-                self.proxy.drained(backend)
+                self.proxy.upstreams.drained(backend)
 
     def fail(self, failure: Failure, *, close: bool = False, lines: bytes = b"") -> None:
-        """End with a failure: an error page, with these header lines more, or a cut connection if a response head
-        has gone out already."""
-        client = self.client
+        """End with a failure: an error page, with these header lines more, or a cut connection if a final head has
+        gone out already."""
+        visitor = self.visitor
         backend = self.backend or (self.tried[-1] if self.tried else None)
-        self.let_go()
+        self.release_backend()
         self.failure = failure
         if self.status or failure.status == 499:
             self.status = 499 if failure.status == 499 else self.status
             self.log(backend)
-            client.cut(reset=not self.minor)
+            visitor.cut(reset=self.version == HTTP10)
             self.leave()
             return
-        keep = self.keep and not self.uploading and not close
         policy = self.route.policy if self.route is not None else None
-        answer, self.body_bytes = self.proxy.pages.answer(
-            failure, self.request_id, close=not keep, head_only=self.method == b"HEAD",
-            lines=gate.lines(self) + lines,
-            own=policy.pages if policy is not None else {},
-        )  # fmt: skip
-        self.status = failure.status
-        self.log(backend)
-        if client.send(answer) == BROKEN:
-            client.cut()
-        else:
-            client.finished(keep)
+        status, own_lines, page = self.proxy.pages.answer(
+            failure, self.request_id, own=policy.pages if policy is not None else {}
+        )
+        lines = own_lines + policy_lines(policy, self.scheme == b"https") + lines
+        self._answer(
+            status, lines, page, keep=self.keep and not self.uploading and not close, backend=backend
+        )
         self.leave()
 
-    # the end
+    def _answer(
+        self, status: StatusLine, lines: bytes, body: bytes, *, keep: bool, backend: Backend | None = None
+    ) -> None:
+        """Answer in the place of a backend."""
+        if self.method == b"HEAD":
+            body = b""
+        self.status = status.code
+        self.body_bytes = len(body)
+        self.log(backend)
+        if self.visitor.answer(status, lines, body, keep=keep) == BROKEN:
+            self.visitor.cut()
+        else:
+            self.visitor.finished(keep)
 
-    def finish(self, connection: BackendConnection) -> None:
-        """The response, which came over this connection, has been passed on entirely."""
-        backend = connection.owner
+    # the answer
+
+    def deliver(self, data: bytes | memoryview) -> None:
+        """Pass on a part of the body; a visitor that is slower stops the reading."""
+        sent = self.visitor.data(data)
+        if sent == PENDING:
+            if self.upstream is not None:
+                self.upstream.pause()
+        elif sent == BROKEN:
+            self.visitor.lost()
+
+    def complete(self, upstream: Upstream, data: bytes | memoryview = b"", trailers: bytes = b"") -> None:
+        """Pass on the end of the answer."""
+        if self.visitor.end(data, trailers) == BROKEN:
+            self.visitor.lost()
+        else:
+            self.finish(upstream)
+
+    def finish(self, upstream: Upstream) -> None:
+        """The answer, which came over this connection, has been passed on entirely."""
+        backend = self.backend
+        assert backend is not None
         complete = not self.uploading
         self.log(backend)
-        if connection.lasting and complete and not (backend.draining or self.unheard or connection.out):
-            self.connection = self.backend = None
+        if upstream.lasting and complete and not (backend.draining or self.unheard or upstream.out):
+            self.upstream = self.backend = None
             backend.inflight -= 1
-            connection.rest()
+            upstream.park()
         else:
-            self.let_go()
-        self.client.finished(self.keep and complete)
+            self.release_backend()
+        self.visitor.finished(self.keep and complete)
         if self.gate is not None:
             self.leave()
 
     def end_tunnel(self) -> None:
         """The tunnel that this exchange opened has been closed."""
         self.log(self.backend)
-        self.let_go()
+        self.release_backend()
         self.leave()
-
-    def log(self, backend: Backend | None) -> None:
-        """One entry for the access log; `backend` is the one that answered or failed."""
-        loop = self.proxy.loop
-        if self.body is not None:
-            self.proxy.metrics.app(self.route).received_bytes += self.body.received
-        client, meaning = self.client, self.meaning
-        came = quote(meaning.forwarded_for) + client.address if meaning.forwarded_for else client.address
-        access = self.proxy.access
-        entries = access.entries
-        if not entries:
-            loop.within(FLUSH_S)
-        entries.append(
-            (loop.wall, self.method, self.shown, meaning.host or b"", self.request_id, came, backend, self.connect_s,
-             loop.now - self.started, self.status, self.body_bytes, self.failure, self.route, client.protocol)
-        )  # fmt: skip
-        if len(entries) >= access.batch:
-            access.flush()

@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from collections import deque
+from typing import Any, Final
 
-from router.io.stream import READ_BYTES
-from router.wire.chunked import BadChunk, ChunkReader, encode, encode_end
+from router.io.loop import Loop
+from router.middle.sides import Upstream
 from router.wire.heads import CRLF, Remembered
-from router.wire.response import CHUNKED, UNTIL_CLOSE
-
-if TYPE_CHECKING:
-    from router.back.connection import BackendConnection
-    from router.middle.exchange import Exchange
 
 LEVEL: Final = 4
 MIN_BYTES: Final = 1024
 MOST: Final = 512
-SQUEEZED: Final = -3
-"""Beside UNTIL_CLOSE and CHUNKED: the length of a body that is compressed."""
 PIECES_A_TURN: Final = 4
 """How many pieces of bodies are compressed in one turn of the loop before others wait for the next."""
 
@@ -61,128 +55,81 @@ def accepts_gzip(head: bytes) -> bool:
 
 
 class Squeeze:
-    """The compression of one answer to a client of HTTP/1.`minor`; `wanted`: it accepts gzip. After `begin`, `active`
-    says that the body goes through `take`; `done` that it is complete, `excess` that the backend sent more; `sent`
-    counts bytes of gzip."""
+    """The compression of one answer; `wanted`: the client accepts gzip. After `begin`, `active` says that the body goes
+    through `take`. `sent` counts bytes of gzip."""
 
-    __slots__ = (
-        "_chunks",
-        "_deflate",
-        "_left",
-        "_method",
-        "_minor",
-        "active",
-        "done",
-        "excess",
-        "sent",
-        "until_close",
-        "wanted",
-    )
+    __slots__ = ("_deflate", "_method", "active", "sent", "wanted")
 
     now_active = 0
     """In this process."""
 
-    def __init__(self, method: bytes, minor: int, *, wanted: bool) -> None:
+    def __init__(self, method: bytes, *, wanted: bool) -> None:
         self.wanted = wanted
-        self.active = self.done = self.excess = self.until_close = False
+        self.active = False
         self._method = method
-        self._minor = minor
         self.sent = 0
-        self._left = 0
-        self._chunks: ChunkReader | None = None
         self._deflate: Any = None
 
-    def begin(self, head: bytes, status: int, length: int) -> tuple[bytes, int]:
-        """The head (start line and lines, CRLF ended) and the length as they have to be; `length` as in ResponseMeaning,
-        0 for no body."""
-        fields = [(line.partition(b":")[0].lower(), line) for line in head.split(CRLF)[1:-1]]
-        start = head[: head.find(CRLF) + 2]
+    def begin(self, lines: bytes, status: int, length: int) -> bytes:
+        """The header lines (CRLF ended) as they have to be; `length` as in ResponseMeaning, 0 for no body. The length
+        of a body that is compressed is not known."""
+        fields = [(line.partition(b":")[0].lower(), line) for line in lines.split(CRLF)[:-1]]
         if status == 304:
-            fields = [_weakened(*field) if self.wanted else field for field in fields]
-            return start + _joined(_varying(fields)), length
+            return _joined(_varying([_weakened(*field) if self.wanted else field for field in fields]))
         if not _gains(fields, status):
-            return head, length
+            return lines
         fields = _varying(fields)
         enough = length < 0 or length >= MIN_BYTES
         if self.wanted and enough and self._method != b"HEAD" and Squeeze.now_active < MOST:
-            self._start(length)
-            length = SQUEEZED
+            self.active = True
+            Squeeze.now_active += 1
+            self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + 14, 7)
             dropped = (b"content-length", b"accept-ranges", b"content-encoding")
             fields = [_weakened(*field) for field in fields if field[0] not in dropped]
             fields.append((b"content-encoding", b"Content-Encoding: gzip"))
-        return start + _joined(fields), length
+        return _joined(fields)
 
-    def _start(self, length: int) -> None:
-        self.active = True
-        Squeeze.now_active += 1
-        self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + 14, 7)
-        self.until_close = length == UNTIL_CLOSE
-        if length == CHUNKED:
-            self._chunks = ChunkReader()
-        else:
-            self._left = length
-
-    def take(self, data: bytes, *, pause: bool) -> bytes:
-        """The bytes for the client for these from the backend; with `pause`, nothing is held back. Raises BadChunk."""
-        trailers = b""
-        if self._chunks is not None:
-            data = self._chunks.feed(data)
-            self.done, trailers = self._chunks.done, self._chunks.trailers
-            self.excess = bool(self._chunks.rest)
-        elif not self.until_close:
-            self.excess = len(data) > self._left
-            data = data[: self._left]
-            self._left -= len(data)
-            self.done = not self._left
-        return self._put(data, trailers, pause=pause)
-
-    def end(self) -> bytes:
-        """The last bytes for the client, of a body that ends with the connection."""
-        self.done = True
-        return self._put(b"", b"", pause=False)
-
-    def _put(self, data: bytes, trailers: bytes, *, pause: bool) -> bytes:
+    def take(self, data: bytes, *, done: bool, pause: bool) -> bytes:
+        """The bytes for the client for these of the body; with `pause` nothing is held back, `done`: they are the
+        last."""
+        if not (data or done):
+            return b""
         squeezed: bytes = self._deflate.compress(data)
-        if self.done:
+        if done:
             squeezed += self._deflate.flush()
-        elif pause and data:
+        elif pause:
             squeezed += self._deflate.flush(zlib.Z_SYNC_FLUSH)
         self.sent += len(squeezed)
-        if not self._minor:
-            return squeezed
-        return encode(squeezed) + encode_end(trailers) if self.done else encode(squeezed)
+        return squeezed
 
     def __del__(self) -> None:
         if self.active:
             Squeeze.now_active -= 1
 
 
-def pass_on(connection: BackendConnection, exchange: Exchange, data: bytes, head: bytes) -> None:
-    """A part of the body has come; with the head in front when it has not gone out yet."""
-    squeeze = exchange.squeeze
-    assert squeeze is not None
-    try:
-        data = head + squeeze.take(data, pause=len(data) < READ_BYTES)
-    except BadChunk as error:
-        if head:
-            exchange.status = 0  # nothing has gone out yet: say that the answer was bad
-        connection.bad(exchange, error)
-        return
-    exchange.body_bytes = squeeze.sent
-    if squeeze.done:
-        connection.lasting = connection.lasting and not squeeze.excess
-        connection.last(exchange, data)
-    elif data:
-        connection.deliver(exchange, data)
-        connection.proxy.worked(connection)
+class Turns:
+    """Compressing takes long: after some pieces in one turn of the loop, connections are not read until others have
+    had their turn."""
 
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._pieces = 0
+        self._paused: deque[Upstream] = deque()
 
-def end(connection: BackendConnection, exchange: Exchange, squeeze: Squeeze) -> None:
-    """The connection that ended the body has been closed."""
-    connection.lasting = False
-    data = squeeze.end()
-    exchange.body_bytes = squeeze.sent
-    connection.last(exchange, data)
+    def count(self, upstream: Upstream) -> None:
+        """A piece of a body was compressed."""
+        self._pieces += 1
+        self._loop.work_after_batch(self._next_turn)
+        if self._pieces > PIECES_A_TURN:
+            upstream.pause()
+            self._paused.append(upstream)
+
+    def _next_turn(self) -> bool:
+        """Read some connections again; whether there is more to do."""
+        self._pieces = 0
+        for _ in range(min(PIECES_A_TURN, len(self._paused))):
+            self._paused.popleft().read_on()
+        return bool(self._paused)
 
 
 def _gains(fields: list[tuple[bytes, bytes]], status: int) -> bool:

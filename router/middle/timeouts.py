@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
+from router.middle.exchange import Exchange
 from router.rules.failures import FAILURES
-
-if TYPE_CHECKING:
-    from router.middle.exchange import Exchange
-    from router.rules.policy import Policy
+from router.rules.policy import Policy
 
 
 def check(exchange: Exchange, now: float) -> None:
     """Fail an exchange that is late."""
     limits = exchange.proxy.limits
-    connection = exchange.connection
+    upstream = exchange.upstream
     if exchange.waiting:
         policy = _policy(exchange)
         if policy is None or now - exchange.started > policy.queue_s:
             exchange.fail(FAILURES["backlog"])
-    elif connection is not None and connection.connecting:
-        if now - connection.idle_since > limits.connect_s:
+    elif upstream is not None and upstream.connecting:
+        if now - upstream.idle_since > limits.connect_s:
             exchange.refused(errno.ETIMEDOUT)
     elif exchange.status:
         if now - exchange.active > rolling_s(exchange):
-            unread = exchange.client.out or (connection is not None and connection.pipe is not None)
+            unread = exchange.visitor.out or (upstream is not None and upstream.pipe is not None)
             exchange.fail(FAILURES["client-gone" if unread else "idle"])
-    elif exchange.uploading and not (connection is not None and connection.out):
+    elif exchange.uploading and not (upstream is not None and upstream.out):
         slow = now - exchange.started - limits.body_grace_s
         late = now - exchange.active > rolling_s(exchange)
-        if late or exchange.client.received < slow * limits.body_bytes_per_s:
+        if late or exchange.visitor.received < slow * limits.body_bytes_per_s:
             exchange.fail(FAILURES["slow-request"], close=True)
     elif now - exchange.active > _first_byte_s(exchange):
         exchange.fail(FAILURES["first-byte"])

@@ -1,19 +1,14 @@
-"""After a 101 both connections carry bytes that are none of our business: each end is copied to the other."""
+"""After a 101 the router no longer reads what both connections carry: each end is copied to the other."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from router.io.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, Stream
+from router.io.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, SENT, Stream
+from router.middle.exchange import Exchange
+from router.middle.sides import Upstream, Visitor
 from router.middle.timeouts import rolling_s
 from router.rules.failures import FAILURES, Failure
-from router.wire import rewrite
-
-if TYPE_CHECKING:
-    from router.back.connection import BackendConnection
-    from router.front.http1 import ClientConnection
-    from router.middle.exchange import Exchange
 
 
 class TunnelEnd(Stream):
@@ -95,19 +90,30 @@ class TunnelEnd(Stream):
 class Tunnel:
     """Both ends, and the exchange that opened it (which stays in flight until the tunnel closes)."""
 
-    def __init__(self, client: ClientConnection, connection: BackendConnection, exchange: Exchange) -> None:
-        self.client = client
+    def __init__(self, visitor: Visitor, upstream: Upstream, exchange: Exchange) -> None:
+        self.visitor = visitor
         self.exchange = exchange
-        self.active = client.loop.now
-        self.near = TunnelEnd(client, self)
-        self.server = TunnelEnd(connection, self)
+        self.active = visitor.loop.now
+        self.near = TunnelEnd(visitor, self)
+        self.server = TunnelEnd(upstream, self)
         self.near.peer = self.server
         self.server.peer = self.near
-        client.loop.replace(client.fd, self.near)
-        client.loop.replace(connection.fd, self.server)
-        client.fd = connection.fd = -1
-        client.secure = None
-        client.tunnel = self
+        visitor.loop.replace(visitor.fd, self.near)
+        visitor.loop.replace(upstream.fd, self.server)
+        visitor.fd = upstream.fd = -1
+        visitor.secure = None
+
+    def begin(self, head: bytes, early: bytes) -> None:
+        """Pass on the 101 and what came with it, and what the client has sent `early`; then only copy."""
+        for end, data in ((self.near, head), (self.server, early)):
+            sent = end.send(data) if data else SENT
+            if sent == BROKEN:
+                self.close()
+                return
+            if sent == PENDING:
+                end.peer.pause()
+        if not self.server.out:
+            self.near.resume()
 
     def close(self, failure: Failure | None = None) -> None:
         """Close both ends and end the exchange."""
@@ -115,28 +121,11 @@ class Tunnel:
             return
         self.near.close()
         self.server.close()
-        self.client.tunnel = None
         self.exchange.failure = failure
         self.exchange.end_tunnel()
-        self.client.cut()
+        self.visitor.cut()
 
     def check(self, now: float) -> None:
         """Once a second: a tunnel in which nothing moves is closed."""
         if now - self.active > rolling_s(self.exchange):
             self.close(FAILURES["idle"])
-
-
-def open_tunnel(connection: BackendConnection, exchange: Exchange, head: bytes, rest: bytes) -> None:
-    """Pass on the 101 and what came with it both ways, then only copy."""
-    client = exchange.client
-    early, client.buffer = client.buffer, b""
-    tunnel = Tunnel(client, connection, exchange)
-    for end, data in ((tunnel.near, head + rewrite.TUNNEL_END + rest), (tunnel.server, early)):
-        sent = end.send(data) if data else 1
-        if sent == BROKEN:
-            tunnel.close()
-            return
-        if sent == PENDING:
-            end.peer.pause()
-    if not tunnel.server.out:
-        tunnel.near.resume()

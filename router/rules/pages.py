@@ -10,6 +10,7 @@ import html
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Final
 
 from router.rules.failures import Failure, reason
 from router.wire.heads import Remembered
+from router.wire.response import StatusLine, parse_status_line
 
 MAX_PAGE_BYTES: Final = 64 * 1024
 CACHED_PAGES: Final = 64
@@ -85,29 +87,20 @@ class Pages:
         return self._standard
 
     def answer(
-        self,
-        failure: Failure,
-        request_id: bytes,
-        *,
-        close: bool,
-        head_only: bool,
-        lines: bytes = b"",
-        own: Mapping[str, str] = _NONE,
-    ) -> tuple[bytes, int]:
-        """The whole response, with these header lines more, and the length of the body that it carries. `own` maps
-        H-codes and statuses to the names of the app's pages."""
+        self, failure: Failure, request_id: bytes, own: Mapping[str, str] = _NONE
+    ) -> tuple[StatusLine, bytes, bytes]:
+        """Status line, header lines and body. `own` maps H-codes and statuses to the names of the app's pages."""
         body = self.page(failure, own).render(failure, request_id)
-        head = (
-            f"HTTP/1.1 {failure.status} {reason(failure.status)}\r\n"
+        lines = (
             "Content-Type: text/html; charset=utf-8\r\n"
             f"Content-Length: {len(body)}\r\n"
             "Cache-Control: no-store\r\n"
         ).encode()
         if request_id:
-            head += b"X-Request-Id: %b\r\n" % request_id
-        head += lines
-        if close:
-            head += b"Connection: close\r\n"
-        if head_only:
-            return head + b"\r\n", 0
-        return head + b"\r\n" + body, len(body)
+            lines += b"X-Request-Id: %b\r\n" % request_id
+        return _status_line(failure.status), lines, body
+
+
+@cache
+def _status_line(status: int) -> StatusLine:
+    return parse_status_line(f"HTTP/1.1 {status} {reason(status)}".encode())

@@ -159,38 +159,44 @@ def hash_password(password: str, salt: str) -> str:
     return f"{salt}${hashlib.sha256((salt + password).encode()).hexdigest()}"
 
 
-def judge(
-    policy: Policy,
-    *,
-    method: bytes,
-    host: bytes,
-    target: bytes,
-    head: bytes,
-    address: bytes,
-    origin: bytes,
-    length: int,
-    https_port: int = 443,
-) -> tuple[Failure, bytes] | None:
-    """Why this request is answered by the router, and header lines to say with it; None when it may pass.
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request, as far as a policy looks at it. `head` is what would be passed on, `address` the client's, `scheme`
+    and `port` what was asked for, `length` the announced body (-1: not announced)."""
 
-    `head` is the request as it is passed on, `address` the client's, `origin` scheme and `:port` as in `http:8080`,
-    `length` the announced body, `https_port` where the same is to be had by HTTPS.
-    """
-    moved = FAILURES["moved" if method in (b"GET", b"HEAD") else "moved-keeping"]
-    if policy.allow and not _allowed(policy, address):
+    method: bytes
+    host: bytes
+    target: bytes
+    head: bytes
+    address: bytes
+    scheme: bytes = b"http"
+    port: int = 80
+    length: int = 0
+    https_port: int = 443
+    """Where the same is to be had by HTTPS."""
+
+    @property
+    def secure(self) -> bool:
+        return self.scheme == b"https"
+
+
+def judge(policy: Policy, ask: Ask) -> tuple[Failure, bytes] | None:
+    """Why this request is answered by the router, and header lines to say with it; None when it may pass."""
+    moved = FAILURES["moved" if ask.method in (b"GET", b"HEAD") else "moved-keeping"]
+    host = policy.canonical_host or ask.host
+    if policy.allow and not _allowed(policy, ask.address):
         return FAILURES["forbidden"], b""
-    if policy.https_redirect and not origin.startswith(b"https:"):
-        if not (policy.canonical_host or host):
+    if policy.https_redirect and not ask.secure:
+        if not host:
             return FAILURES["bad-request"], b""
-        origin = b"https:%d" % https_port
-        return moved, b"Location: %b\r\n" % _location(policy.canonical_host or host, origin, target)
+        return moved, _location(host, b"https", ask.https_port, ask.target)
     if policy.maintenance:
         return FAILURES["maintenance"], b"Retry-After: 60\r\n"
-    if policy.canonical_host and host != policy.canonical_host:
-        return moved, b"Location: %b\r\n" % _location(policy.canonical_host, origin, target)
-    if policy.basic_auth and not _known(policy, head):
+    if policy.canonical_host and ask.host != policy.canonical_host:
+        return moved, _location(host, ask.scheme, ask.port, ask.target)
+    if policy.basic_auth and not _known(policy, ask.head):
         return FAILURES["unauthorized"], b'WWW-Authenticate: Basic realm="restricted", charset="UTF-8"\r\n'
-    if policy.body_limit_bytes and length > policy.body_limit_bytes:
+    if policy.body_limit_bytes and ask.length > policy.body_limit_bytes:
         return FAILURES["too-large"], b""
     return None
 
@@ -200,10 +206,10 @@ def _allowed(policy: Policy, address: bytes) -> bool:
     return any(client in network for network in policy.allow)
 
 
-def _location(host: bytes, origin: bytes, target: bytes) -> bytes:
-    scheme, _, port = origin.partition(b":")
-    usual = (scheme, port) in ((b"http", b"80"), (b"https", b"443"))
-    return b"%b://%b%b%b" % (scheme, host, b"" if usual else b":" + port, b"/" if target == b"*" else target)
+def _location(host: bytes, scheme: bytes, port: int, target: bytes) -> bytes:
+    usual = (scheme, port) in ((b"http", 80), (b"https", 443))
+    path = b"/" if target == b"*" else target
+    return b"Location: %b://%b%b%b\r\n" % (scheme, host, b"" if usual else b":%d" % port, path)
 
 
 def _known(policy: Policy, head: bytes) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from router.wire.heads import CRLF
-from router.wire.response import CHUNKED, UNTIL_CLOSE
 
 Field = tuple[bytes, bytes]
 
@@ -108,20 +107,9 @@ def request_trailers(fields: Iterable[Field]) -> bytes:
     return b"".join(lines)
 
 
-def response_fields(head: bytes) -> tuple[int, list[Field], int]:
-    """`(status, fields, length)` of a response head as the router writes it, without the blank line; `length` as in
-    ResponseMeaning."""
-    line, _, block = head.partition(CRLF)
-    fields = [(b":status", line[9:12])]
-    length = UNTIL_CLOSE
-    for name, value in _split(block):
-        if name == b"transfer-encoding":
-            length = CHUNKED
-        elif name not in CONNECTION_FIELDS:
-            if name == b"content-length":
-                length = int(value)
-            fields.append((name, value))
-    return int(line[9:12]), fields, length
+def response_fields(status: int, lines: bytes) -> list[Field]:
+    """The fields of an answer with these header lines, CRLF ended."""
+    return [(b":status", b"%d" % status), *response_trailers(lines)]
 
 
 def response_trailers(lines: bytes) -> list[Field]:

@@ -10,12 +10,13 @@ from typing import Final
 
 from router.wire.heads import CRLF, strip_named
 from router.wire.request import RequestMeaning, replace_host
-from router.wire.response import ResponseMeaning, StatusLine
+from router.wire.response import ResponseMeaning
 
 VIA: Final = b"Via: 1.1 paas-router\r\n"
 VIA_LINE: Final = CRLF + VIA
 END: Final = VIA + CRLF
 END_CLOSE: Final = VIA + b"Connection: close\r\n\r\n"
+CLOSE_END: Final = b"Connection: close\r\n\r\n"
 END_KEEP_ALIVE: Final = VIA + b"Connection: keep-alive\r\n\r\n"
 TUNNEL_END: Final = VIA + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n"
@@ -50,23 +51,20 @@ def request_head(
     return b"".join((head, meaning.extra, client, wall_ms, b"\r\nX-Request-Id: ", request_id, b"\r\n\r\n"))
 
 
-def response_head(head: bytes, line_bytes: int, status: StatusLine, meaning: ResponseMeaning) -> bytes:
-    """Status line and lines for the client, each with its CRLF; the caller adds framing and the blank line."""
-    if not status.same:
-        head = status.text + head[line_bytes + 2 :]
+def response_lines(
+    block: bytes, meaning: ResponseMeaning, *, dropped: frozenset[bytes] = frozenset()
+) -> bytes:
+    """The header lines that are passed on, without those `dropped`; `block` begins with the CRLF of the status line.
+    The visitor adds framing and the blank line."""
     for cut in meaning.cuts:
-        head = head.replace(cut, CRLF, 1)
-    if meaning.nominated:
-        head = strip_named(head, meaning.nominated)
-    return head + meaning.extra
+        block = block.replace(cut, CRLF, 1)
+    block += meaning.extra
+    if meaning.nominated or dropped:
+        block = strip_named(block, meaning.nominated | dropped)
+    return block[2:]
 
 
 def response_end(*, keep: bool, minor: int, chunked: bool) -> bytes:
     """Our lines and the blank line that end a response head, for a client of HTTP/1.`minor`."""
     end = (END if minor else END_KEEP_ALIVE) if keep else END_CLOSE
     return CHUNKED_LINE + end if chunked else end
-
-
-def interim(head: bytes) -> bytes:
-    """A whole 1xx response for the client, from what `response_head` gave: no framing, whatever its lines say."""
-    return strip_named(head, frozenset([b"content-length"])) + END

@@ -17,11 +17,14 @@ from typing import Any, NamedTuple
 
 from harness.certificates import client_context
 from router.back.connection import BackendConnection
-from router.front.entrance import PROTOCOLS, Entrance, Guests
-from router.front.http1 import ClientConnection
+from router.back.upstreams import Upstreams
+from router.front.entrance import PROTOCOLS, Entrance
+from router.front.guests import ClientLimit
+from router.front.http1 import Http1Connection
 from router.io.certificates import Certificates
 from router.rules.route import Backend
 from router.shared import Limits, Proxy
+from router.upkeep import Upkeep
 
 ADDRESS = b"192.0.2.7"
 PORT = 8080
@@ -186,8 +189,10 @@ class Rig:
         self.proxy.access.batch = 1_000_000  # entries of the log stay to be looked at
         self.proxy.loop.chores = ()
         self.proxy.loop.on_due = lambda: None
-        self.proxy.connect = self._connect
-        self.proxy.dial = self._dial
+        self.upstreams = Upstreams(self.proxy)
+        self.upkeep = Upkeep(self.proxy, self.upstreams)
+        self.upstreams.open = self._connect
+        self.upstreams.dial = self._dial
         self.events: list[dict[str, Any]] = []
         self.proxy.on_event = self.events.append
         self.dialled: list[End] = []
@@ -224,13 +229,13 @@ class Rig:
             "flags": flags,
         }
         document = {"generation": self.generation, "routes": [route], "pools": {"p": pool}}
-        self.proxy.set_table(document | self.more)
+        self.upstreams.set_table(document | self.more)
         self.run()
 
     def client(self) -> End:
         """A new client."""
         end, fd = self._pair()
-        ClientConnection(self.proxy, fd, ADDRESS, PORT)
+        Http1Connection(self.proxy, fd, ADDRESS, PORT)
         return end
 
     def secure_client(
@@ -254,9 +259,9 @@ class Rig:
             os.close(fd)
         return end
 
-    def limit_clients(self, limit: int) -> Guests:
+    def limit_clients(self, limit: int) -> ClientLimit:
         """Let each client have so many connections."""
-        guests = self.entrance.guests = self.secure_entrance.guests = Guests(limit)
+        guests = self.entrance.guests = self.secure_entrance.guests = ClientLimit(limit)
         self.proxy.loop.close_descriptor = guests.close
         return guests
 

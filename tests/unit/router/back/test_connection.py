@@ -86,7 +86,7 @@ def test_one_that_refuses_on_and_on_costs_no_more_among_many_apps() -> None:
             f"p{n}": [{"id": f"b{n}", "address": "192.0.2.9", "port": 5000, "dyno": "web.1"}]
             for n in range(apps)
         }
-        rig.proxy.set_table({"generation": 9, "routes": more, "pools": pools})
+        rig.upstreams.set_table({"generation": 9, "routes": more, "pools": pools})
         rig.refusing["b0"] = REFUSED
         client = rig.client()
         times = []

@@ -141,7 +141,7 @@ def test_when_all_fail_all_are_used_but_those_that_refused_sit_out(make: Any) ->
     rig = make("i1", "i2", health=RULE)
     go(rig, 15, i1=b"", i2=b"")
     assert ready(rig) == ["i1", "i2"], "better one than none"
-    rig.proxy.eject(rig.proxy.backends["i1"])
+    rig.upstreams.eject(rig.proxy.backends["i1"])
     assert ready(rig) == ["i2"]
 
 

@@ -15,10 +15,9 @@ from harness.router import ADDRESS, End, Rig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.front.entrance import Guests
-from router.shared import FEW_IDLE
+from router.front.guests import FEW_IDLE, ClientLimit, Room
+from router.front.listener import Listener
 from router.wire.proxyprotocol import MAX_HEADER_BYTES, SIGNATURE, BadPreface, parse
-from router.worker import Listener
 
 ASK = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -287,13 +286,13 @@ def test_every_way_to_end_frees_the_place(rig: Rig) -> None:
                 rig.backend.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
                 rig.backend.close()
                 client.close()
-        assert guests.open() == 0, number
+        assert guests.count == 0, number
 
 
 def test_a_listener_that_has_no_place_for_more_can_still_be_closed(rig: Rig) -> None:
     """A worker that is full is to end in good order, too."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        listener = Listener(rig.entrance, sock)
+        listener = Listener(rig.entrance, sock, Room(rig.proxy))
         listener._limit = 0
         with socket.create_connection(sock.getsockname()):
             rig.run()
@@ -315,7 +314,7 @@ def test_idle_connections_are_given_up_for_new_ones(rig: Rig) -> None:
     rig.advance(2)
     fresh = rig.client()
     with socket.create_server(("127.0.0.1", 0)) as sock, contextlib.ExitStack() as stack:
-        listener = Listener(rig.entrance, sock)
+        listener = Listener(rig.entrance, sock, Room(rig.proxy))
 
         def knock() -> set[End]:
             """One more client than there is a place for; who is closed then."""
@@ -344,7 +343,7 @@ def test_idle_connections_are_given_up_for_new_ones(rig: Rig) -> None:
 @given(st.lists(st.integers(0, 3)))
 def test_the_count_is_that_of_open_connections(steps: list[int]) -> None:
     """Each step: a connection of one of four clients; refused ones make room by closing all of that client's."""
-    guests = Guests(2)
+    guests = ClientLimit(2)
     held: list[list[int]] = [[], [], [], []]
     for who in steps:
         fd = os.open("/dev/null", os.O_RDONLY)
@@ -356,7 +355,7 @@ def test_the_count_is_that_of_open_connections(steps: list[int]) -> None:
             os.close(fd)
             while held[who]:
                 guests.close(held[who].pop())
-    assert guests.open() == sum(map(len, held))
+    assert guests.count == sum(map(len, held))
     for fd in [fd for fds in held for fd in fds]:
         guests.close(fd)
-    assert guests.open() == 0
+    assert guests.count == 0

@@ -515,7 +515,7 @@ def test_a_drain_takes_what_is_under_way_and_then_no_more(rig: Rig, answers: boo
     visitor = Visitor(rig)
     id = visitor.request(b"/", method=b"POST", end=False)
     visitor.end.take()
-    rig.proxy.start_drain()
+    rig.upkeep.start_drain()
     rig.advance(1)
     assert visitor.end.take() == goaway(2**31 - 1) + frame(6, 0, 0, b"farewell")
     visitor.end.send(frame(1, 5, 5, literal(BASIC)))  # sent before the GOAWAY came
@@ -551,7 +551,7 @@ def test_a_client_that_says_goodbye_still_gets_its_answers(rig: Rig) -> None:
 def test_a_drain_that_takes_too_long_ends_streams(rig: Rig) -> None:
     visitor = Visitor(rig)
     visitor.request()
-    rig.proxy.start_drain()
+    rig.upkeep.start_drain()
     rig.advance(31)
     assert visitor.closed and rig.proxy.backends["i1"].inflight == 0
 

@@ -33,6 +33,7 @@ from harness.router import ADDRESS, PORT, End, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.front.guests import Room
 from router.front.h2 import Http2Connection
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -442,7 +443,7 @@ def test_an_idle_connection_is_given_up_with_a_goodbye_and_a_busy_one_is_not(rig
     idle, busy = Visitor(rig), Visitor(rig)
     id = busy.request()
     rig.advance(2)
-    assert rig.proxy.make_room() and rig.proxy.metrics.given_up == 1
+    assert Room(rig.proxy).make() and rig.proxy.metrics.given_up == 1
     rig.run()
     idle.read()
     assert (idle.goaway, idle.closed, busy.closed) == (NO_ERROR, True, False)

@@ -78,7 +78,7 @@ def test_a_request_beside_others_counts_like_a_connection_of_its_client(rig: Rig
     ids = [visitor.request() for _ in range(6)]
     assert [visitor.answers[id].reset for id in ids] == [None] * 4 + [REFUSED_STREAM] * 2
     assert len(rig.dialled) == 4
-    assert not guests.take(ADDRESS)
+    assert not guests.add(ADDRESS)
     visitor.reset(ids[0])
     served(rig, OK)
     visitor.flush()
@@ -86,8 +86,8 @@ def test_a_request_beside_others_counts_like_a_connection_of_its_client(rig: Rig
     again = [visitor.request() for _ in range(3)]
     assert [visitor.answers[id].reset for id in again] == [None] * 2 + [REFUSED_STREAM]
     visitor.end.close()
-    assert guests.open() == 0
-    assert [guests.take(ADDRESS) for _ in range(5)] == [True] * 4 + [False]
+    assert guests.count == 0
+    assert [guests.add(ADDRESS) for _ in range(5)] == [True] * 4 + [False]
 
 
 def test_large_bodies_go_through_tls_both_ways(rig: Rig) -> None:
@@ -116,7 +116,7 @@ def test_large_bodies_go_through_tls_both_ways(rig: Rig) -> None:
 def test_a_goodbye_is_said_in_http_2_and_in_tls(rig: Rig) -> None:
     end = client(rig, "h2")
     Visitor(rig, end).request()
-    rig.proxy.start_drain()
+    rig.upkeep.start_drain()
     rig.advance(1)
     served(rig, OK)
     data = end.take()

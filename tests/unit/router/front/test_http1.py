@@ -458,6 +458,6 @@ def test_lingering_ends(rig: Rig) -> None:
 def test_a_request_in_flight_when_draining_begins_is_answered_with_close(rig: Rig) -> None:
     client = rig.client()
     client.send(GET)
-    rig.proxy.start_drain()
+    rig.upkeep.start_drain()
     rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     assert b"\r\nConnection: close\r\n" in client.read() and client.closed

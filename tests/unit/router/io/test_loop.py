@@ -13,7 +13,8 @@ from router.report.access import FLUSH_S
 def test_what_a_tick_or_a_due_call_asks_for_is_not_put_off() -> None:
     now = [0.0]
     due: list[float] = []
-    loop = Loop(lambda now: loop.within(0.25), clock=lambda: now[0])
+    loop = Loop(clock=lambda: now[0])
+    loop.on_tick = lambda now: loop.within(0.25)
     loop.on_due = lambda: due.append(now[0])
     now[0] = 1.0
     assert loop.step(0) == 0.25

@@ -114,7 +114,7 @@ def test_a_backend_that_does_not_read_stops_the_client(rig: Rig) -> None:
     sent = push(client, wire)
     assert sent < len(wire)
     [connection] = rig.proxy.clients
-    assert len(connection.exchange.connection.out) < 2 * 65536
+    assert len(connection.exchange.upstream.out) < 2 * 65536
     assert len(connection.buffer) == 0
     received = 0
     while sent < len(wire) or received < MORE_THAN_SOCKETS_HOLD:

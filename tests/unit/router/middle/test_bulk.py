@@ -7,7 +7,7 @@ import random
 import pytest
 from harness.router import End, Rig
 
-from router.middle.bulk import MAX_PIPES, PIPE_BYTES, Pipes
+from router.io.pipes import MAX_PIPES, PIPE_BYTES, Pipes
 
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 BIG = random.Random(4).randbytes(5 * 1024 * 1024)

@@ -74,7 +74,7 @@ def test_what_it_takes_to_reach_an_instance(rig: Rig) -> None:
     client.send(GET)
     rig.advance(2)
     rig.silent.clear()
-    rig.proxy.loop.epoll.modify(next(iter(rig.proxy.clients)).exchange.connection.fd, 5)  # type: ignore[attr-defined]
+    rig.proxy.loop.epoll.modify(next(iter(rig.proxy.clients)).exchange.upstream.fd, 5)  # type: ignore[attr-defined]
     rig.run()
     rig.backend.send(OK)
     assert client.take().endswith(b"ok")
@@ -103,7 +103,7 @@ def test_errors_are_counted_for_the_instance_that_made_them(rig: Rig) -> None:
         for id, number in (("i1", 9), ("i2", 10))
     ]
     route = {"host": "app.test", "app": "app", "log": "a0", "pool": "p"}
-    rig.proxy.set_table({"generation": 2, "routes": [route], "pools": {"p": pool}})
+    rig.upstreams.set_table({"generation": 2, "routes": [route], "pools": {"p": pool}})
     exchange(rig, b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
     exchange(rig, b"garbage\r\n\r\n")
     old.send(OK)
@@ -125,7 +125,7 @@ def test_what_is_in_flight_and_what_waits(make_gated: Rig) -> None:
     assert got["router_backend_up", ("app", "i1", "web.1")] == 1
     for end in rig.dialled:
         end.send(OK)
-    rig.proxy.eject(rig.proxy.backends["i1"])
+    rig.upstreams.eject(rig.proxy.backends["i1"])
     got = told(rig)
     assert got["router_backend_up", ("app", "i1", "web.1")] == 0
     assert got["router_ejections_total", ()] == 1
@@ -178,5 +178,5 @@ def test_apps_that_are_no_more_are_forgotten(rig: Rig) -> None:
     exchange(rig)
     exchange(rig, request=GET.replace(b"app.test", b"nobody.test"))
     assert {labels[0] for name, labels in told(rig) if name == "router_requests_total"} == {"app", "_unknown"}
-    rig.proxy.set_table({"generation": 9, "routes": [{"host": "app.test", "app": "next"}]})
+    rig.upstreams.set_table({"generation": 9, "routes": [{"host": "app.test", "app": "next"}]})
     assert {labels[0] for name, labels in told(rig) if name == "router_requests_total"} == {"_unknown"}

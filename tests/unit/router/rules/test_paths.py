@@ -193,7 +193,7 @@ def test_nothing_of_it_reaches_an_instance(rig: Rig, target: bytes) -> None:
         {"host": "app.test", "path": path, "app": "app", "log": "a0", "pool": "p", "flags": flags}
         for path, flags in (("/", OPEN), ("/admin", GUARDED))
     ]
-    rig.proxy.set_table({"generation": 9, "routes": routes, "pools": {"p": pool}})
+    rig.upstreams.set_table({"generation": 9, "routes": routes, "pools": {"p": pool}})
     client = rig.client()
     client.send(b"GET %b HTTP/1.1\r\nHost: app.test\r\n\r\n" % target)
     assert client.take().startswith(b"HTTP/1.1 404 ")

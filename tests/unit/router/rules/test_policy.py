@@ -231,7 +231,7 @@ def shared(rig: Rig, shares: dict[str, int], **flags: Any) -> None:
     rig.generation += 1
     pools = {name: [{"id": f"i-{name}", "address": "192.0.2.9", "port": 5000}] for name in ("old", "new")}
     route = {"host": "app.test", "app": "app", "pool": "old", "shares": shares, "flags": flags}
-    rig.proxy.set_table({"generation": rig.generation, "routes": [route], "pools": pools})
+    rig.upstreams.set_table({"generation": rig.generation, "routes": [route], "pools": pools})
     rig.run()
 
 
@@ -270,7 +270,7 @@ def test_a_share_whose_backends_sit_out_goes_to_the_other(make: Any) -> None:
     answer(rig)
     assert (backends["i-new"].requests, backends["i-old"].requests) == (2, 6)
     backends["i-new"].sick = True
-    rig.proxy.refresh(backends["i-new"])
+    rig.upstreams.refresh(backends["i-new"])
     answer(rig)
     assert backends["i-old"].requests == 7
 

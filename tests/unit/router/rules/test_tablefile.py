@@ -15,11 +15,11 @@ from harness.router import Rig
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.back.upstreams import StaleTable
 from router.control import ControlServer, Decoder, encode, worker_state
 from router.report.exposition import render
 from router.rules.pieces import at_once, load, release, save
 from router.rules.tablefile import TableError
-from router.shared import StaleTable
 
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 DOCUMENT: dict[str, Any] = {
@@ -82,7 +82,7 @@ class Peer:
 @pytest.fixture
 def control(rig: Rig, tmp_path: Path) -> Iterator[Path]:
     """The path of a control socket; tables are kept beside it."""
-    server = ControlServer(rig.proxy, tmp_path, tmp_path / "table.json", lambda: None)
+    server = ControlServer(rig.proxy, rig.upstreams, tmp_path, tmp_path / "table.json", lambda: None)
     yield tmp_path / f"worker-{os.getpid()}.sock"
     server.close()
     server._socket.close()
@@ -114,7 +114,14 @@ def in_force(rig: Rig) -> Any:
         (id, b, b.address, b.port, b.weight, b.draining, b.dyno, b.app) for id, b in proxy.backends.items()
     ]
     pools = [(pool, list(pool.ready)) for pool in proxy.table.pools.values()]
-    return proxy.table, backends, pools, list(proxy.gates), list(proxy.health.checks), list(rig.events)
+    return (
+        proxy.table,
+        backends,
+        pools,
+        list(proxy.gates),
+        list(rig.upstreams.health.checks),
+        list(rig.events),
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,13 +131,13 @@ def test_a_table_is_put_in_force_or_refused_whatever_is_in_it(
     rig: Rig, path: list[Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A value of any kind at any place: no other exception, and nothing changed by a table that is refused."""
-    rig.proxy.set_table(DOCUMENT)
+    rig.upstreams.set_table(DOCUMENT)
     rig.proxy.access._folder = tmp_path
     for value in ODD:
         document = changed(path, value)
         before = in_force(rig)
         try:
-            rig.proxy.set_table(document)
+            rig.upstreams.set_table(document)
         except (TableError, StaleTable):
             assert in_force(rig) == before, value
             continue
@@ -139,7 +146,7 @@ def test_a_table_is_put_in_force_or_refused_whatever_is_in_it(
         rig.proxy.access.flush()
         assert render(worker_state(rig.proxy)) and "event=bug" not in capfd.readouterr().err, value
         rig.proxy.table.generation = 0
-        rig.proxy.set_table(DOCUMENT)
+        rig.upstreams.set_table(DOCUMENT)
     rig.proxy.access.close()
 
 
@@ -182,7 +189,7 @@ def test_while_a_large_table_is_read_requests_and_other_peers_are_answered(rig: 
         rig.now += 0.001
         return rig.now
 
-    rig.proxy.set_table(large(1, 1))
+    rig.upstreams.set_table(large(1, 1))
     sender, other = Peer(rig, control), Peer(rig, control)
     rig.proxy.loop.clock = clock
     sender.say({"op": "table", "table": large(2)}, {"op": "table", "table": large(3)}, {"op": "stats"})
@@ -215,7 +222,7 @@ def test_a_peer_that_is_gone_or_a_worker_that_ends_leaves_nothing_behind(rig: Ri
     peer.sock.close()
     while not list(control.parent.glob("table.json*")):
         rig.proxy.loop.step(0)
-    rig.proxy.give_up()
+    rig.proxy.later.give_up()
     assert list(control.parent.glob("table.json*")) == []
     assert rig.proxy.table.generation < 2
 

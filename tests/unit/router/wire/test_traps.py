@@ -89,7 +89,7 @@ def test_what_is_asked_of_a_path_cannot_be_got_round(rig: Rig, target: bytes) ->
         {"host": "app.test", "path": path, "app": "app", "pool": "p", "flags": flags}
         for path, flags in (("/", {}), ("/admin", {"allow": ["10.0.0.0/8"]}))
     ]
-    rig.proxy.set_table({"generation": 9, "routes": routes, "pools": pools})
+    rig.upstreams.set_table({"generation": 9, "routes": routes, "pools": pools})
     client = rig.client()
     client.send(GET.replace(b" / ", b" " + target + b" "))
     assert client.take().startswith(b"HTTP/1.1 404 ") and rig.dialled == []
@@ -103,7 +103,7 @@ def test_what_is_asked_of_a_path_cannot_be_got_round(rig: Rig, target: bytes) ->
 def test_an_address_of_ipv6_is_a_host(rig: Rig, host: bytes) -> None:
     pools = {"p": [{"id": "i1", "address": "192.0.2.9", "port": 5000}]}
     routes = [{"host": "[2001:db8::a]", "app": "app", "pool": "p"}]
-    rig.proxy.set_table({"generation": 9, "routes": routes, "pools": pools})
+    rig.upstreams.set_table({"generation": 9, "routes": routes, "pools": pools})
     client = rig.client()
     client.send(GET.replace(b"app.test", host))
     assert b"\r\nHost: " + host + b"\r\n" in rig.backend.take()
@@ -207,7 +207,7 @@ def test_a_draining_worker_lets_tunnels_go_on_for_their_time(rig: Rig) -> None:
     backend.take()
     backend.send(SWITCHED)
     client.take()
-    rig.proxy.start_drain()
+    rig.upkeep.start_drain()
     for _ in range(29):
         rig.advance(1)
         client.send(b"ping")
@@ -235,7 +235,7 @@ def test_an_answer_that_is_no_upgrade_after_bytes_of_the_other_protocol(rig: Rig
 
 
 def test_a_number_that_is_closed_and_used_again_in_one_batch_gets_no_stale_event() -> None:
-    loop = Loop(lambda now: None)
+    loop = Loop()
     readers: list[Reader] = []
     heard: list[str] = []
 
@@ -276,7 +276,7 @@ def test_a_number_that_is_closed_and_used_again_in_one_batch_gets_no_stale_event
 
 
 def test_chores_are_done_when_nothing_else_is_to_do_and_until_then_the_loop_does_not_sleep() -> None:
-    loop = Loop(lambda now: None)
+    loop = Loop()
     loop.busy = lambda: False
     done: list[int] = []
     loop.chores = chores = list(range(CHORES))
@@ -297,9 +297,8 @@ def test_chores_are_done_when_nothing_else_is_to_do_and_until_then_the_loop_does
     loop.add(reading, Reader())
     os.write(writing, b"x")
     relieved: list[int] = []
-    loop.relief = lambda: bool(relieved.append(1))
+    loop.work_after_batch(lambda: bool(relieved.append(1)))
     assert loop.step(-1) == 0.0 and not done and relieved
-    loop.relief = None
     assert loop.step(0.0) == -1.0 and done == [CHORES - 1]
     loop.close(reading)
     loop.step(0.0)

@@ -1,0 +1,98 @@
+"""A client's connection, whichever version of HTTP it speaks: idle, lingering, cut, and what it may take its time for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Final
+
+from router.io.stream import READ_BYTES
+from router.io.tls import Secure
+from router.middle.sides import Visitor
+from router.shared import Proxy
+from router.wire import rewrite
+from router.wire.heads import HeadMemory
+
+LINGER_BYTES: Final = 4 * 1024 * 1024
+FORGET_S: Final = 5.0
+"""A connection that has been idle for so long no longer remembers its last head."""
+_RESET = struct.pack("ii", 1, 0)
+
+
+class ClientConnection(Visitor):
+    """`ended` says that the client sends no more: it may still read an answer that has begun, else it is taken for
+    gone; `lingering` counts the bytes that are still read and discarded; `since` is when an incomplete head began, or
+    lingering."""
+
+    __slots__ = ("ended", "heads", "lingering", "since")
+
+    def __init__(
+        self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
+    ) -> None:
+        super().__init__(proxy.loop, fd)
+        self.proxy = proxy
+        self.address = address
+        self.port = port
+        self.secure = secure
+        self.protocol = b"http" if secure is None else b"https"
+        self.forward_lines = rewrite.client_lines(address, port, self.scheme)
+        self.trusted = proxy.trusts(address)
+        self.heads = HeadMemory(proxy.trusted_requests if self.trusted else proxy.requests)
+        self.active = proxy.loop.now
+        self.received = 0
+        self.since = 0.0
+        self.ended = False
+        self.lingering = 0
+        if fd >= 0:  # a stream of HTTP/2 has none
+            proxy.clients.add(self)
+            proxy.loop.handle(fd, self)
+
+    def readable(self) -> None:
+        try:
+            data = os.read(self.fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.lost()
+            return
+        if self.secure is None:
+            self.take(data)
+        else:
+            self.open(data)
+
+    def linger(self) -> None:
+        """Close without a reset that could overtake the answer: send FIN, read and discard for a moment."""
+        self.lingering = self.lingering or LINGER_BYTES
+        if self.out:
+            return
+        if self.ended:
+            self.cut()
+            return
+        self.since = self.loop.now
+        if not self.shut():
+            self.cut()
+        if self.fd >= 0:
+            self.resume()
+
+    def discard(self, count: int) -> None:
+        """So many bytes more have come while it lingers; 0: the client has ended."""
+        self.lingering -= count
+        if not count or self.lingering <= 0:
+            self.cut()
+
+    def cut(self, *, reset: bool = False) -> None:
+        self.proxy.clients.discard(self)
+        if reset and self.fd >= 0:
+            sock = socket.socket(fileno=self.fd)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock.detach()
+            self.secure = None
+        self.close()
+
+    def check_linger(self, now: float) -> None:
+        """Once a second while it lingers."""
+        limits = self.proxy.limits
+        waits = self.out is None and now - self.since > limits.linger_s
+        if waits or now - self.active > limits.rolling_s:
+            self.cut()
