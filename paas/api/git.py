@@ -1,4 +1,4 @@
-"""What the git server asks: whose repository, and deploy this commit."""
+"""What the git daemon asks: an app's repository, and to deploy a commit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from paas.store import apps, deployments
 
 routes = Blueprint("git", __name__)
 
+_USUAL_BRANCHES = ("main", "master")
 _DESTROY_LOOK_S = 0.5
+_MAX_NUMBER = 1 << 53
 
 
 @routes.get("/v1/git")
@@ -39,7 +41,7 @@ def show(app_name: str) -> dict[str, Any]:
 @routes.post("/v1/git/<app_name>")
 @needs(Access.GIT_USER)
 def create(app_name: str) -> tuple[dict[str, Any], int]:
-    """Make the app at its first push, or find it when the user may touch it."""
+    """Create the app at its first push, or find it if the user may touch it."""
     ctx, name = context(), AppName.parse(app_name)
     raw_body()
     with ctx.store.read() as tx:
@@ -54,18 +56,17 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
 def _repository(ctx: Context, app: App) -> dict[str, Any]:
     from paas.release.resume import mark
 
+    # an app that deploys main also takes a push to master, and the other way round
+    others = _USUAL_BRANCHES if app.deploy_branch in _USUAL_BRANCHES else ()
+    branches = (app.deploy_branch, *others)
     with ctx.store.read() as tx:
         live = deployments.pushed_commit(tx, app.id)
         newest = mark(tx, app.id)
     return {
         "id": app.id,
         "name": app.name,
-        "deploy_branch": app.deploy_branch,
-        "branches": list(dict.fromkeys([app.deploy_branch, "main", "master"]))
-        if app.deploy_branch in ("main", "master")
-        else [app.deploy_branch],
+        "branches": list(dict.fromkeys(branches)),
         "live_commit": live,
-        "may_push": True,
         "last_deployment": newest.deployment,
         "last_release": newest.release,
     }
@@ -76,18 +77,17 @@ def _repository(ctx: Context, app: App) -> dict[str, Any]:
 def push(app_name: str) -> Response:
     """Build and deploy an exported tree. Hanging up before the commit point cancels.
 
-    With `last_deployment` and `last_release`, as they were before: go on to tell of a push whose answer broke off.
+    With `last_deployment` and `last_release`, as they were before the push: follow a push whose answer broke off.
     """
     from paas.release.pipeline import PushRequest, run_push
     from paas.release.resume import Mark, resume_push
 
     ctx, app, who = context(), the_app(), principal()
-    told = body(required={"commit": text, "tree": text}, optional=_TOLD)
-    given = {key: value for key, value in told.items() if value is not None}
-    request = PushRequest.parse({**given, "wait": not told["nowait"]}, who.name)
+    given = body(required={"commit": text, "tree": text}, optional=_OPTIONAL)
+    request = PushRequest.parse({**given, "wait": not given["nowait"]}, who.name)
     since = None
-    if told["last_deployment"] is not None:
-        since = Mark(told["last_deployment"], told["last_release"] or 0)
+    if given["last_deployment"] is not None:
+        since = Mark(given["last_deployment"], given["last_release"] or 0)
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         gone = _Gone(ctx, app, cancelled)
@@ -103,7 +103,7 @@ def push(app_name: str) -> Response:
 
 
 class _Gone:
-    """Cancelled by a hang-up, or by the end of the app (looked for now and then)."""
+    """True once the client has hung up or the app is destroyed; the store is read every half second at most."""
 
     def __init__(self, ctx: Context, app: App, cancelled: Cancelled) -> None:
         self._ctx, self._app, self._cancelled = ctx, app, cancelled
@@ -119,18 +119,9 @@ class _Gone:
         return self.destroyed or self._cancelled()
 
 
-def _short(value: Any) -> str:
-    return text(value, 65536)[:200]
-
-
-_TOLD = {
-    "branch": _short,
-    "subject": _short,
-    "author": _short,
-    "files": whole(0, 10_000_000),
-    "bytes": whole(0, 1 << 50),
+_OPTIONAL = {
     "nowait": boolean,
     "canary": whole(0, 100),
-    "last_deployment": whole(0, 1 << 53),
-    "last_release": whole(0, 1 << 53),
+    "last_deployment": whole(0, _MAX_NUMBER),
+    "last_release": whole(0, _MAX_NUMBER),
 }

@@ -1,39 +1,127 @@
-"""The git daemon's view of the api, over its unix socket: whose key, which repository, deploy this commit.
+"""The git daemon's client of the API: whose key, which repository, deploy this commit.
 
-The api sees this process's uid at the other end, and believes that it speaks for a user by the proof of the login alone.
+The API believes that a request speaks for a user because of the proof of the login that the request carries. The
+daemon's own uid, which the API sees at the socket, gives it no user's rights.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from paas.daemon import presence
+from paas.cli.client import Client, part
+from paas.cli.target import NoAnswer, Target
 from paas.keys.proof import HEADER, Proof
 from paas.nouns.errors import NotFound, PaasError, Unavailable, from_json
 from paas.receive.wire import waiting
 
-TIMEOUT_S = 20.0
 SILENCE_S = 30.0
-"""A stream that says nothing for so long, not even a ping, has lost its other end."""
-
-_MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""A stream without even a ping for this long has lost its other end."""
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path, self._timeout_s = path, timeout
+class Lost(Unavailable):
+    """The API does not answer, or its answer broke off: what was asked of it may be done all the same."""
 
-    def connect(self) -> None:
-        """The api may be on its way, or on its way back."""
-        self.sock = presence.connect(self._path, self._timeout_s, _pause)
+
+@dataclass(frozen=True)
+class AppRepository:
+    """An app as the git daemon sees it. `branches` are those that a push may name, the deploy branch first."""
+
+    id: str
+    name: str
+    branches: tuple[str, ...]
+    live_commit: str | None
+    last_deployment: int = 0
+    last_release: int = 0
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> AppRepository:
+        return cls(
+            id=str(data["id"]),
+            name=str(data["name"]),
+            branches=tuple(str(branch) for branch in data["branches"]),
+            live_commit=data["live_commit"],
+            last_deployment=int(data.get("last_deployment", 0)),
+            last_release=int(data.get("last_release", 0)),
+        )
+
+
+class Api:
+    """Requests on behalf of the user who proved a login; without a proof, those of the daemon itself.
+
+    Every method raises PaasError: Lost when there is no answer.
+    """
+
+    def __init__(self, path: Path, proof: Proof | None = None) -> None:
+        headers = {} if proof is None else {HEADER: proof.encode()}
+        self._client = Client(
+            Target("the api", path=str(path), headers=headers, silence_s=SILENCE_S, pause=_pause)
+        )
+
+    def knows_key(self, fingerprint: str) -> bool:
+        """True if a user has this key."""
+        with _lost():
+            try:
+                self._client.get(f"/keys/{part(fingerprint)}")
+            except NotFound:
+                return False
+        return True
+
+    def user(self) -> str:
+        """The user who proved the login. Raises PaasError if the proof does not hold."""
+        with _lost():
+            return str(self._client.get("/whoami")["user"])
+
+    def app_ids(self) -> set[str]:
+        with _lost():
+            return {str(app) for app in self._client.get("/git")["apps"]}
+
+    def repository(self, name: str) -> AppRepository | None:
+        """The app; None if there is none that this user may see. Raises NotFound with the new name of a renamed app."""
+        with _lost():
+            try:
+                return AppRepository.from_json(self._client.get(f"/git/{part(name)}"))
+            except NotFound as error:
+                if error.cause == "renamed":
+                    raise
+                return None
+
+    def create(self, name: str) -> AppRepository:
+        """Create the app, or find it. Raises PaasError: the name is taken, or the user may not create apps."""
+        with _lost():
+            return AppRepository.from_json(self._client.post(f"/git/{part(name)}", {}))
+
+    def deploy(
+        self, name: str, request: dict[str, Any], say: Callable[[str], None], tick: Callable[[], None]
+    ) -> PaasError | None:
+        """Deploy, and report to `say` what happens; `tick` is called at each line and ping.
+
+        Returns the error that the deployment ended with, None if the commit is live. Raises PaasError if it did not
+        begin, Lost if nobody knows how it went. A Hangup meanwhile closes the connection, which cancels it.
+        """
+        with (
+            _lost(),
+            contextlib.closing(
+                self._client.messages("POST", f"/apps/{part(name)}/pushes", request)
+            ) as messages,
+        ):
+            while (message := _next(messages)) is not None:
+                if message.get("done"):
+                    error = message.get("error")
+                    return from_json(error) if isinstance(error, dict) else None
+                if "line" in message:
+                    say(str(message["line"]))
+                tick()
+        raise _no_answer()
+
+
+def _next(messages: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
+    with waiting():
+        return next(messages, None)
 
 
 def _pause(seconds: float) -> None:
@@ -41,172 +129,14 @@ def _pause(seconds: float) -> None:
         time.sleep(seconds)
 
 
-@dataclass(frozen=True)
-class AppRepository:
-    """What the api says of an app to the git daemon. `branches` are those a push may name."""
-
-    id: str
-    name: str
-    deploy_branch: str
-    branches: tuple[str, ...]
-    live_commit: str | None
-    may_push: bool
-    last_deployment: int = 0
-    last_release: int = 0
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """What a deployment came to: `error` None means that the commit serves."""
-
-    result: dict[str, Any]
-    error: PaasError | None
-
-
-class Api:
-    """Calls on behalf of who proved a login; with no proof, only what the daemon itself may ask."""
-
-    def __init__(self, path: Path, proof: Proof | None = None) -> None:
-        self._path = path
-        self._proof = proof
-
-    def knows_key(self, fingerprint: str) -> bool:
-        """Whether a key is somebody's. Raises PaasError."""
-        try:
-            self._call("GET", f"/v1/keys/{quote(fingerprint, safe=':')}")
-        except NotFound:
-            return False
-        return True
-
-    def user(self) -> str:
-        """The name of the user who proved the login. Raises PaasError when the proof does not hold."""
-        return str(self._call("GET", "/v1/whoami")["user"])
-
-    def app_ids(self) -> set[str]:
-        """The ids of every app. Raises PaasError."""
-        return {str(app) for app in self._call("GET", "/v1/git")["apps"]}
-
-    def repository(self, name: str) -> AppRepository | None:
-        """The app, None when there is none that this user may see. Raises PaasError, NotFound with the new name if it was renamed."""
-        try:
-            return _repository(self._call("GET", f"/v1/git/{quote(name, safe='')}"))
-        except NotFound as error:
-            if error.cause == "renamed":
-                raise
-            return None
-
-    def create(self, name: str) -> AppRepository:
-        """Make the app, or find it. Raises PaasError: the name is taken, the user may not."""
-        return _repository(self._call("POST", f"/v1/git/{quote(name, safe='')}", {}))
-
-    def push(self, name: str, request: dict[str, Any]) -> PushStream:
-        """Begin to deploy; iterate the answer for what happens. Raises PaasError, Lost if it may go on all the same."""
-        connection, response = self._request(
-            "POST", f"/v1/apps/{quote(name, safe='')}/pushes", request, SILENCE_S
-        )
-        if response.status >= 300:
-            with connection_closed(connection):
-                _read(response)
-        return PushStream(connection, response)
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        connection, response = self._request(method, path, body, TIMEOUT_S)
-        with connection_closed(connection):
-            return _read(response)
-
-    def _request(
-        self, method: str, path: str, body: dict[str, Any] | None, timeout: float
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        headers = {"Accept": "application/json"}
-        if self._proof is not None:
-            headers[HEADER] = self._proof.encode()
-        data = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            data = json.dumps(body).encode()
-        connection = _UnixConnection(self._path, timeout)
-        try:
-            connection.request(method, path, data, headers)
-            return connection, connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise _unavailable() from error
-
-
-class connection_closed:
-    """Close a connection at the end of a block."""
-
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-
-class PushStream:
-    """The lines of one deployment, as they come; closing it before the end cancels the deployment."""
-
-    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
-        self._connection = connection
-        self._response = response
-        self.outcome: Pushed | None = None
-
-    def __iter__(self) -> Iterator[str | None]:
-        """Lines, and None for each sign of life between them; sets `outcome`. Raises Unavailable."""
-        while self.outcome is None:
-            try:
-                with waiting():
-                    raw = self._response.readline(_MAX_ANSWER_BYTES)
-                message = json.loads(raw) if raw else None
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                raise _unavailable() from error
-            if not isinstance(message, dict):
-                raise _unavailable()
-            if "line" in message:
-                yield str(message["line"])
-            elif message.get("done"):
-                cause = message.get("error")
-                failed = from_json(cause) if isinstance(cause, dict) else None
-                self.outcome = Pushed(message.get("result") or {}, failed)
-            else:
-                yield None
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-class Lost(Unavailable):
-    """The api does not answer, or has broken off: what it was asked for may have been done, or may yet be."""
-
-
-def _unavailable() -> Lost:
-    return Lost("The platform's api does not answer.", "Try again in a moment.")
-
-
-def _read(response: http.client.HTTPResponse) -> dict[str, Any]:
+@contextlib.contextmanager
+def _lost() -> Iterator[None]:
+    """Says in a pusher's words that the API does not answer."""
     try:
-        data = json.loads(response.read(_MAX_ANSWER_BYTES) or b"{}")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _unavailable() from error
-    if not isinstance(data, dict):
-        raise _unavailable()
-    if response.status < 300:
-        return data
-    cause = data.get("error")
-    raise from_json(cause if isinstance(cause, dict) else {}, response.status)
+        yield
+    except NoAnswer as error:
+        raise _no_answer() from error
 
 
-def _repository(data: dict[str, Any]) -> AppRepository:
-    return AppRepository(
-        id=str(data["id"]),
-        name=str(data["name"]),
-        deploy_branch=str(data["deploy_branch"]),
-        branches=tuple(str(branch) for branch in data.get("branches") or (data["deploy_branch"],)),
-        live_commit=data.get("live_commit") or None,
-        may_push=bool(data.get("may_push", True)),
-        last_deployment=int(data.get("last_deployment", 0)),
-        last_release=int(data.get("last_release", 0)),
-    )
+def _no_answer() -> Lost:
+    return Lost("The platform's api does not answer.", "Try again in a moment.")

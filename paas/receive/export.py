@@ -1,6 +1,6 @@
-"""A commit's tree becomes a source: one deterministic tar and an index of what lies where in it.
+"""A commit's tree becomes a source: one deterministic tar, and an index of each file's place in it.
 
-Runs in a confined child; git reads the objects, nothing here follows a link, runs a filter or writes a file of the
+Runs in a confined child. git reads the objects; nothing here follows a link, runs a filter or writes a file of the
 tree. Neither the listing nor the index is ever in memory as a whole: a pusher decides how long they are.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,54 +21,57 @@ from paas.nouns.errors import BadInput, Unavailable
 from paas.receive.children import ENVIRONMENT, git
 from paas.receive.limits import Limits
 from paas.receive.listing import FILE_MODES, FOLDER, LINK, MAX_PATH_BYTES, Entry, Listing
+from paas.receive.repository import OBJECT_ID
+from runtime.image.tarwriter import TarWriter
 
 PREFIX = b"app/"
-EPOCH = 315532800
-"""Every entry's time: 1980-01-01, the first that zip files can hold."""
-
-OWNER = 1000
 MAX_NAMED = 5
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 LFS_POINTER_BYTES = 1024
 """A pointer of Git LFS begins with that line and has fewer bytes than this."""
 
-_BLOCK = 512
 _CHUNK = 1 << 20
 _MAX_COMMIT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Commit:
-    """What a deployment is told of a commit; every text is one harmless line."""
+class Sample:
+    """How many entries there are of a kind, and the names of the first ones."""
+
+    count: int
+    first: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Sample:
+        return cls(int(data["count"]), tuple(str(name) for name in data["first"]))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A source: its tree, the links that point out of it (`outside`), the files that are pointers of Git LFS."""
 
     tree: str
-    subject: str
-    author: str
+    outside: Sample
+    pointers: Sample
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Exported:
+        """Raises ValueError, KeyError, TypeError."""
+        if not OBJECT_ID.fullmatch(data["tree"]):  # it becomes part of a path
+            raise ValueError("not a tree id")
+        return cls(data["tree"], Sample.from_json(data["outside"]), Sample.from_json(data["pointers"]))
 
 
-def parse_commit(raw: bytes) -> Commit:
-    """The tree, the author's address and the first line of a commit object. Raises BadInput."""
-    head, _, message = raw.partition(b"\n\n")
-    fields: dict[bytes, bytes] = {}
-    for line in head.split(b"\n"):
-        field, _, value = line.partition(b" ")
-        fields.setdefault(field, value)
-    tree = fields.get(b"tree", b"").decode("ascii", "replace")
-    if len(tree) != 40:
+def tree_of(commit: bytes) -> str:
+    """The tree that a commit object names. Raises BadInput."""
+    tree = re.match(rb"tree ([0-9a-f]{40})\n", commit)
+    if tree is None:
         raise BadInput("The commit names no tree.")
-    author = fields.get(b"author", b"").decode("utf-8", "replace")
-    name, _, rest = author.partition("<")
-    address = rest.partition(">")[0]
-    subject = message.strip().split(b"\n")[0][:300].decode("utf-8", "replace")
-    return Commit(tree, _plain(subject), _plain(address or name.strip())[:200])
-
-
-def _plain(text: str) -> str:
-    return "".join(letter for letter in text if letter.isprintable())
+    return tree[1].decode()
 
 
 def leaves_tree(path: bytes, target: bytes) -> bool:
-    """Whether a symbolic link points outside of the tree it is in."""
+    """True if a symbolic link at `path` points out of its tree."""
     if target.startswith(b"/"):
         return True
     depth = path.count(b"/")
@@ -78,51 +82,28 @@ def leaves_tree(path: bytes, target: bytes) -> bool:
     return False
 
 
-def header(name: bytes, *, size: int, mode: int, kind: bytes, link: bytes = b"") -> bytes:
-    """A tar header (POSIX ustar; GNU long names before it where 100 bytes do not do)."""
-    out = b""
-    for letter, text in ((b"K", link), (b"L", name)):
-        if len(text) > 100:
-            body = text + b"\0"
-            out += _block(b"././@LongLink", len(body), 0, letter, b"") + _padded(body)
-    return out + _block(name[:100], size, mode, kind, link[:100])
-
-
-def _block(name: bytes, size: int, mode: int, kind: bytes, link: bytes) -> bytes:
-    block = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0        %s%sustar\x0000%s%s%s" % (
-        name.ljust(100, b"\0"), mode, OWNER, OWNER, size, EPOCH, kind, link.ljust(100, b"\0"),
-        bytes(64), b"0000000\x000000000\0", bytes(167),
-    )  # fmt: skip
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
-
-
-def _padded(body: bytes) -> bytes:
-    return body + bytes(-len(body) % _BLOCK)
-
-
 def export(repository: Path, commit: str, scratch: Path, limits: Limits) -> dict[str, Any]:
-    """Write `TREE.tar`, `TREE.index` and `TREE.json` beside the folder `scratch` unless they are there.
+    """Write `TREE.tar`, `TREE.index` and `TREE.json` beside the folder `scratch` unless they exist; the last one's content.
 
-    Answers what it knows of the commit: `tree, subject, author`, and of the tree what TREE.json says: `files, bytes`,
-    the links that leave the tree (`outside`) and the files that are pointers of Git LFS (`pointers`). Raises BadInput.
+    Raises BadInput.
     """
-    told = parse_commit(_commit(repository, commit))
-    listing = Listing(repository, told.tree, scratch, limits)
-    there = [scratch.parent / f"{told.tree}{ending}" for ending in ENDINGS]
-    if not all(path.exists() for path in there):
-        _write_source(repository, told.tree, listing, scratch)
-    known = json.loads(there[-1].read_bytes())
-    return {**known, "tree": told.tree, "subject": told.subject, "author": told.author}
+    tree = tree_of(_commit(repository, commit))
+    listing = Listing(repository, tree, scratch, limits)
+    files = [scratch.parent / f"{tree}{ending}" for ending in ENDINGS]
+    if not all(path.exists() for path in files):
+        _write_source(repository, tree, listing, scratch)
+    facts: dict[str, Any] = json.loads(files[-1].read_bytes())
+    return facts
 
 
 def _write_source(repository: Path, tree: str, listing: Listing, scratch: Path) -> None:
     tar, index, facts = (scratch / f"{tree}{ending}" for ending in ENDINGS)
-    with open(_new(tar), "wb") as out, open(_new(index), "wb") as notes:
-        source = _Source(out, notes)
+    with open(_new(tar), "wb") as out, open(_new(index), "wb") as records:
+        source = _Source(out, records)
         source.write(_contents(repository, listing))
     known = {"tree": tree, "files": listing.files, "bytes": listing.bytes}
     with open(_new(facts), "w") as text:
-        json.dump({**known, "outside": source.outside.told(), "pointers": source.pointers.told()}, text)
+        json.dump({**known, "outside": source.outside.to_json(), "pointers": source.pointers.to_json()}, text)
     for path in (tar, index, facts):
         os.rename(path, scratch.parent / path.name)
 
@@ -132,7 +113,7 @@ def _new(path: Path) -> int:
 
 
 def _commit(repository: Path, oid: str) -> bytes:
-    """The beginning of the commit object, which is all that is told of it; a tag of a commit is none."""
+    """The beginning of a commit object. Raises BadInput for anything else, a tag that points to a commit among it."""
     process = subprocess.Popen(
         git(repository, "cat-file", "--batch"),
         stdin=subprocess.PIPE,
@@ -149,8 +130,8 @@ def _commit(repository: Path, oid: str) -> bytes:
         return process.stdout.read(min(int(words[2]), _MAX_COMMIT_BYTES))
 
 
-class _Named:
-    """How many entries there are of a kind, and the first ones."""
+class _Names:
+    """Counts entries of a kind, and keeps the first ones."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -161,7 +142,7 @@ class _Named:
         if len(self._first) < MAX_NAMED:
             self._first.append(entry.shown)
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"count": self._count, "first": self._first}
 
 
@@ -169,46 +150,41 @@ class _Source:
     """A tar and its index, written side by side."""
 
     def __init__(self, out: IO[bytes], index: IO[bytes]) -> None:
-        self._out = out
+        self._tar = TarWriter(out.write)
         self._index = index
-        self._position = 0
-        self.outside = _Named()
-        self.pointers = _Named()
+        self.outside = _Names()
+        self.pointers = _Names()
 
     def write(self, contents: Iterator[tuple[Entry, IO[bytes]]]) -> None:
         """Every entry with its content; folders have none."""
-        self._put(header(PREFIX, size=0, mode=0o755, kind=b"5"))
+        self._tar.directory(PREFIX.rstrip(b"/"))
         for entry, content in contents:
+            path = PREFIX + entry.path
             if entry.mode == FOLDER:
-                self._put(header(PREFIX + entry.path + b"/", size=0, mode=0o755, kind=b"5"))
+                self._tar.directory(path)
             elif entry.mode == LINK:
                 target = _link_target(entry, content)
                 if leaves_tree(entry.path, target):
                     self.outside.add(entry)
-                self._put(header(PREFIX + entry.path, size=0, mode=0o777, kind=b"2", link=target))
-                self._note(entry)
+                self._tar.symlink(path, target)
+                self._record(entry, self._tar.offset)
             else:
-                self._file(entry, content)
-        self._put(bytes(2 * _BLOCK))
+                chunks = self._chunks(entry, content)
+                self._record(entry, self._tar.file(path, FILE_MODES[entry.mode], entry.size, chunks))
+        self._tar.finish()
 
-    def _file(self, entry: Entry, content: IO[bytes]) -> None:
-        self._put(header(PREFIX + entry.path, size=entry.size, mode=FILE_MODES[entry.mode], kind=b"0"))
-        self._note(entry)
+    def _chunks(self, entry: Entry, content: IO[bytes]) -> Iterator[bytes]:
         left = entry.size
         while left:
             data = _exactly(content, min(left, _CHUNK), entry)
             if entry.size < LFS_POINTER_BYTES and data.startswith(LFS_POINTER):
                 self.pointers.add(entry)
-            self._put(data)
+            yield data
             left -= len(data)
-        self._put(bytes(-entry.size % _BLOCK))
 
-    def _put(self, data: bytes) -> None:
-        self._position += self._out.write(data)
-
-    def _note(self, entry: Entry) -> None:
-        mode = "100644" if entry.mode == "100664" else entry.mode
-        self._index.write(index_record(entry.path, mode, entry.size, self._position))
+    def _record(self, entry: Entry, offset: int) -> None:
+        mode = "100644" if entry.mode == "100664" else entry.mode  # old trees: git treats both alike
+        self._index.write(index_record(entry.path, mode, entry.size, offset))
 
 
 def _link_target(entry: Entry, content: IO[bytes]) -> bytes:
@@ -228,7 +204,7 @@ def _exactly(content: IO[bytes], size: int, entry: Entry) -> bytes:
 
 
 def _contents(repository: Path, listing: Listing) -> Iterator[tuple[Entry, IO[bytes]]]:
-    """Each entry with a stream, from one `git cat-file --batch`, of which exactly the entry's size must be read."""
+    """Each entry with a stream of which exactly the entry's size must be read: one `git cat-file --batch` gives all."""
     wanted = listing.object_ids()
     try:
         process = subprocess.Popen(
@@ -254,7 +230,7 @@ def _contents(repository: Path, listing: Listing) -> Iterator[tuple[Entry, IO[by
 
 
 def export_in_child(repository: Path, commit: str, scratch: Path, limits: Limits) -> None:
-    """`export` for a confined child: JSON to stdout, `{"error": …}` when the pusher must be told."""
+    """`export` as the work of a confined child: its answer, or the pusher's `{"error": …}`, as JSON on stdout."""
     try:
         answer = export(repository, commit, scratch, limits)
     except BadInput as error:

@@ -1,4 +1,4 @@
-"""What is done now and then, in a child of the accept loop: left-overs and repositories of gone apps."""
+"""Removal of left-overs and of destroyed apps' repositories, and repacks: now and then, in a child of the accept loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from paas.nouns.errors import PaasError
 from paas.receive import children
 from paas.receive.api import Api
-from paas.receive.push import Places
+from paas.receive.context import Context
 from paas.receive.repository import UNREACHABLE_S, Repositories
 from runtime.kernel.forked import log_crash
 
@@ -20,29 +20,29 @@ _TRY_EVERY_S = 2.0
 _REPACK_S = 600.0
 
 
-def sweep_left_overs(places: Places) -> None:
-    """Before the first connection: no push is under way, so that whatever is found is left over."""
-    places.repositories.sweep_incoming(0)
-    places.sources.sweep(0)
+def sweep_left_overs(ctx: Context) -> None:
+    """For the start: no push is under way, so that everything found is left over."""
+    ctx.repositories.sweep_incoming(0)
+    ctx.sources.sweep(0)
 
 
-def housekeep(places: Places, api: Api) -> None:
-    """One round beside pushes."""
-    places.repositories.sweep_incoming()
-    places.sources.sweep(SOURCE_AGE_S)
+def housekeep(ctx: Context, api: Api) -> None:
+    """One round, while pushes go on."""
+    ctx.repositories.sweep_incoming()
+    ctx.sources.sweep(SOURCE_AGE_S)
     known = _known_ids(api)
     if known is not None:
-        for app_id in places.repositories.remove_unknown(known):
+        for app_id in ctx.repositories.remove_unknown(known):
             sys.stderr.write(f"git: event=repository-removed app={app_id}\n")
-    for app_id in places.repositories.app_ids():
+    for app_id in ctx.repositories.app_ids():
         try:
-            repack(places.repositories, app_id)
-        except OSError:  # it keeps no other app's repository waiting
+            repack(ctx.repositories, app_id)
+        except OSError:  # the other repositories still get their turn
             log_crash(f"repack of {app_id}")
 
 
 def _known_ids(api: Api) -> set[str] | None:
-    """The api may start later than we; None when it never answers."""
+    """The ids of all apps; None if the API, which may start later than this daemon, never answers."""
     for _ in range(_TRIES):
         with contextlib.suppress(PaasError):
             return api.app_ids()
@@ -51,9 +51,9 @@ def _known_ids(api: Api) -> set[str] | None:
 
 
 def repack(repositories: Repositories, app_id: str) -> bool:
-    """Make many packs one, unless somebody is at work on the app; whether it was done.
+    """Repack if needed and if the app's lock is free; True if it was done.
 
-    What no branch reaches goes into a pack of its own, and is left out when it is old (git-repack(1), `--cruft`).
+    Objects that no branch reaches get a pack of their own, and are left out when they are old (git-repack(1), `--cruft`).
     """
     repository, lock = repositories.of(app_id), repositories.lock(app_id)
     if not repository.exists() or not repository.wants_repack(time.time()) or not lock.acquire(HOLDER):

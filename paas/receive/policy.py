@@ -1,4 +1,4 @@
-"""Which ref updates a push may make: one create or update of the app's deploy branch; its options. Pure."""
+"""The ref updates that a push may contain: one create or update of the app's deploy branch; push options. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from paas.nouns.names import CANARY_SHARE, shown
 from paas.receive.repository import ZERO
 
 MAX_OPTIONS = 16
-_HEADS = "refs/heads/"
+_HEADS, _TAGS = "refs/heads/", "refs/tags/"
+_MAX_NAMED = 3
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,99}")
 
 
 @dataclass(frozen=True)
-class RefCommand:
+class RefUpdate:
     """One line of a push: move `ref` from `old` to `new` (40 zeros: absent)."""
 
     old: str
@@ -29,75 +30,86 @@ class RefCommand:
 
 
 def check(
-    commands: Sequence[RefCommand],
+    updates: Sequence[RefUpdate],
     *,
     app: str,
     branches: Sequence[str],
     shallow: bool = False,
     count: int | None = None,
-) -> RefCommand:
-    """The one update that a push may be. Raises BadInput with the command to use instead.
+) -> RefUpdate:
+    """The one update that a push may contain. Raises BadInput with the command to use instead.
 
-    `count` is how many updates the client asked for, if `commands` are only the first of them.
+    The first of `branches` is the deploy branch. `count` is how many updates the client asked for, if `updates` are
+    only the first of them.
     """
     deploy = branches[0]
-    count = len(commands) if count is None else count
+    count = len(updates) if count is None else count
     if count != 1:
-        refs = ", ".join(shown(_short(command.ref)) for command in commands[:3])
-        more = f" and {count - 3} more" if count > 3 else ""
+        raise _several(updates, count, deploy)
+    update = updates[0]
+    if update.new == ZERO:
         raise BadInput(
-            f"A push updates one branch, not {count} refs ({refs}{more}).",
-            f"Use: git push paas HEAD:{deploy}",
-            cause="several refs",
-        )
-    command = commands[0]
-    if command.new == ZERO:
-        raise BadInput(
-            f"{shown(_short(command.ref))} cannot be deleted by a push.",
+            f"{shown(_short(update.ref))} cannot be deleted by a push.",
             f"To remove the app: paas apps:destroy -a {app}",
             cause="delete",
         )
-    if command.ref.startswith("refs/tags/"):
-        name = command.ref.removeprefix("refs/tags/")
-        tag = name if _BRANCH.fullmatch(name) else "TAG"
-        use = f"Use: git push paas {tag}^{{commit}}:refs/heads/{deploy}"
-        raise BadInput("Tags are not deployed.", use, cause="tag")
-    if not command.ref.startswith(_HEADS) or command.branch not in branches:
-        raise BadInput(_wrong_branch(command, branches), _right_push(command, deploy), cause="wrong branch")
+    if update.ref.startswith(_TAGS):
+        raise _tag(update, deploy)
+    if not update.ref.startswith(_HEADS) or update.branch not in branches:
+        raise BadInput(_wrong_branch(update, branches), _right_push(update, deploy), cause="wrong branch")
     if shallow:
         raise BadInput(
             "This clone is shallow: it does not hold the history of the commit.",
             "Fetch it first: git fetch --unshallow",
             cause="shallow",
         )
-    return command
+    return update
+
+
+def _several(updates: Sequence[RefUpdate], count: int, deploy: str) -> BadInput:
+    refs = ", ".join(shown(_short(update.ref)) for update in updates[:_MAX_NAMED])
+    more = f" and {count - _MAX_NAMED} more" if count > _MAX_NAMED else ""
+    return BadInput(
+        f"A push updates one branch, not {count} refs ({refs}{more}).",
+        f"Use: git push paas HEAD:{deploy}",
+        cause="several refs",
+    )
+
+
+def _tag(update: RefUpdate, deploy: str) -> BadInput:
+    name = update.ref.removeprefix(_TAGS)
+    tag = (
+        name if _BRANCH.fullmatch(name) else "TAG"
+    )  # a name with special characters is not for a command line
+    use = f"Use: git push paas {tag}^{{commit}}:refs/heads/{deploy}"
+    return BadInput("Tags are not deployed.", use, cause="tag")
 
 
 def _short(ref: str) -> str:
     return ref.removeprefix(_HEADS)
 
 
-def _wrong_branch(command: RefCommand, branches: Sequence[str]) -> str:
+def _wrong_branch(update: RefUpdate, branches: Sequence[str]) -> str:
     names = " or ".join(branches)
-    return f"{shown(_short(command.ref))} is not the branch that this app deploys, which is {names}."
+    return f"{shown(_short(update.ref))} is not the branch that this app deploys, which is {names}."
 
 
-def _right_push(command: RefCommand, deploy: str) -> str:
-    plain = command.ref.startswith(_HEADS) and _BRANCH.fullmatch(command.branch)
-    source = command.branch if plain else "HEAD"
+def _right_push(update: RefUpdate, deploy: str) -> str:
+    plain = update.ref.startswith(_HEADS) and _BRANCH.fullmatch(update.branch)
+    source = update.branch if plain else "HEAD"
     return f"Use: git push paas {source}:{deploy}"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What `git push -o` asks for: not to wait, and percent of the requests for a canary."""
+    """The options of `git push -o`: not to wait for another push; the canary's percentage of requests."""
 
     nowait: bool = False
     canary: int | None = None
 
 
 def check_options(options: Sequence[str]) -> Options:
-    """Raises BadInput for what is no push option."""
+    """Raises BadInput for an unknown option."""
     found = Options()
     for option in options:
         match = re.fullmatch(r"canary(?:=(\d{1,2}|100)%?)?", option, re.ASCII)

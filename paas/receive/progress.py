@@ -1,33 +1,63 @@
-"""Lines for the person who pushes: tenant text made harmless, errors in the grammar of a push.
+"""What the pusher reads: errors in the grammar of a push, and every line made harmless on its way out.
 
-Pure. A build prints what it likes; on the pusher's terminal it must neither move the cursor nor pose as git
-(CVE-2024-52005).
+A build prints what it likes; on the pusher's terminal it must neither move the cursor nor pose as git (CVE-2024-52005).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from paas.nouns.errors import PaasError
 from paas.nouns.text import harmless as harmless_text
+from paas.nouns.units import elapsed
 
 MAX_LINE_CHARACTERS = 2000
 WIDTH = 92
+HEARTBEAT_S = 10.0
+
+
+class Progress:
+    """Lines to the pusher through `write`, and a sign of life where nothing else is said."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._activity = "working"
+        self._began = self._last_line = time.monotonic()
+
+    def say(self, *lines: str) -> None:
+        for line in lines:
+            self._write(harmless(line).encode() + b"\n")
+        self._last_line = time.monotonic()
+
+    def begin(self, activity: str) -> None:
+        """From now on a heartbeat says that this goes on."""
+        self._activity = activity
+        self._began = self._last_line = time.monotonic()
+
+    def tick(self) -> None:
+        """Break a silence of ten seconds."""
+        now = time.monotonic()
+        if now - self._last_line >= HEARTBEAT_S:
+            self.say(f"       Still {self._activity} ({elapsed(now - self._began)})")
 
 
 def harmless(text: str) -> str:
-    """One line as paas.nouns.text makes it, cut when very long."""
+    """One line without control characters, cut if it is very long."""
     plain = harmless_text(text).encode("utf-8", "replace").decode()
     return plain if len(plain) <= MAX_LINE_CHARACTERS else plain[:MAX_LINE_CHARACTERS] + " …"
 
 
-def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
-    """The words of `text` in lines of at most WIDTH columns; a longer word gets a line of its own."""
+def wrapped(text: str, first: str, following: str) -> Iterator[str]:
+    """The words of `text` in lines of at most WIDTH columns; a longer word gets a line of its own.
+
+    Control sequences go before the text is divided: one that is cut in two is no longer recognised.
+    """
     line, prefix = "", first
-    for word in text.split():
+    for word in harmless(text).split():
         if line and len(prefix) + len(line) + 1 + len(word) > WIDTH:
             yield prefix + line
-            line, prefix = word, rest
+            line, prefix = word, following
         else:
             line = f"{line} {word}" if line else word
     yield prefix + line
@@ -35,11 +65,11 @@ def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
 
 def warning(text: str) -> list[str]:
     """` !     text`, wrapped."""
-    return list(wrapped(harmless(text), " !     ", " !     "))
+    return list(wrapped(text, " !     ", " !     "))
 
 
 def failure(error: PaasError) -> list[str]:
-    """Cause first, then the evidence, what to do, and the log lines."""
+    """The error with its cause first, what to do about it, and the log lines."""
     message = error.message
     if error.cause and not message.lower().startswith(error.cause.lower()):
         message = f"{error.cause[:1].upper()}{error.cause[1:]}: {message}"
@@ -51,8 +81,7 @@ def failure(error: PaasError) -> list[str]:
 
 def rejected(why: str) -> list[str]:
     """The last line of a push that changed nothing."""
-    text = harmless(why).rstrip(".")
-    return warning(f"Push rejected: {text}.")
+    return warning(f"Push rejected: {harmless(why).rstrip('.')}.")
 
 
 def first_words(message: str) -> str:

@@ -1,34 +1,35 @@
-"""What the end of a confined child means for the push: its answer, or the error that the pusher is told."""
+"""How a confined child ended → its answer, or the error that the pusher reads. Pure."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from paas.nouns.errors import BadInput, PaasError, Unavailable, from_json
 from paas.nouns.units import elapsed, shown_memory
-from paas.receive import progress
 from paas.receive.children import Finished
+from paas.receive.export import Exported
 from paas.receive.limits import Limits
 from runtime.kernel.forked import CRASHED
 
 _SIGKILL, _SIGXCPU, _SIGXFSZ = -9, -24, -25
+_EVIDENCE_CHARACTERS = 200
+_BROKEN_OBJECT = "error: object "
 
 
-def export_answer(finished: Finished) -> dict[str, Any]:
-    """What the exporter told. Raises BadInput with its sentence, or one about the bounds it met."""
+def export_answer(finished: Finished) -> Exported:
+    """The exporter's answer. Raises PaasError: the one it reports, or which of its bounds it met."""
     if finished.timed_out or finished.status in (_SIGKILL, _SIGXCPU, _SIGXFSZ):
         raise BadInput("The commit takes too long to unpack, or unpacks to too much.", cause="too large")
     if finished.status == CRASHED:
         raise internal_error()
     try:
         answer = json.loads(finished.stdout)
-    except ValueError:
-        said = progress.harmless(finished.last_words())[:200]
-        raise BadInput("The commit's files cannot be read.", said, cause="unreadable") from None
-    if "error" in answer:
-        raise from_json(answer["error"])
-    return dict(answer)
+        if "error" not in answer:
+            return Exported.from_json(answer)
+    except (ValueError, KeyError, TypeError):
+        evidence = finished.last_words()[:_EVIDENCE_CHARACTERS]
+        raise BadInput("The commit's files cannot be read.", evidence, cause="unreadable") from None
+    raise from_json(answer["error"])
 
 
 def internal_error() -> PaasError:
@@ -39,7 +40,7 @@ def incomplete(finished: Finished) -> PaasError:
     """Why `git rev-list` did not find everything that the commit needs."""
     if finished.timed_out or finished.status < 0:
         return BadInput("The push takes too much time or memory to check.", cause="too large")
-    words = progress.harmless(finished.last_words())[:200]
+    words = finished.last_words()[:_EVIDENCE_CHARACTERS]
     return BadInput("The push lacks objects that its commit needs.", words, cause="incomplete")
 
 
@@ -58,8 +59,9 @@ def unpack_error(finished: Finished, limits: Limits) -> PaasError:
         sentence = "The push takes too much time or memory to unpack."
         return BadInput(sentence, "An object in it is too large.", cause="too large")
     for line in said.splitlines():
-        if line.startswith("error: object "):
-            sentence = f"A broken object is in the push: {progress.harmless(line)[14:200]}."
+        if line.startswith(_BROKEN_OBJECT):
+            evidence = line.removeprefix(_BROKEN_OBJECT)[:_EVIDENCE_CHARACTERS]
+            sentence = f"A broken object is in the push: {evidence}."
             return BadInput(sentence, "`git fsck` tells more.", cause="broken object")
-    words = progress.harmless(finished.last_words())[:200]
+    words = finished.last_words()[:_EVIDENCE_CHARACTERS]
     return BadInput(f"The push cannot be unpacked: {words}.", cause="broken pack")

@@ -12,15 +12,14 @@ from paas.nouns.errors import PaasError
 from paas.nouns.settings import Settings
 from paas.receive import progress
 from paas.receive.api import Api
+from paas.receive.context import Context
 from paas.receive.housekeeping import housekeep, sweep_left_overs
 from paas.receive.limits import Limits
-from paas.receive.push import Places
 from paas.receive.repository import Repositories
 from paas.receive.sources import Sources
 from paas.ssh import hostkey
-from paas.ssh.accept import Desk, Server, settle
-from paas.ssh.jobs import Office
-from paas.ssh.transport import silence_library
+from paas.ssh.accept import Server, freeze_memory
+from paas.ssh.paramiko_transport import silence_library
 from runtime.cgroup import enter
 from runtime.kernel import syscalls
 
@@ -34,14 +33,14 @@ def main() -> int:
     )
     options = parser.parse_args()
     silence_library()
-    # what the system calls of confined children cannot read in /proc: processes of their own user
+    # children confined by seccomp run as the same user: they must not read this process in /proc
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     try:
         server = _server(Settings.read(options.settings), options.listen_fd, tuple(options.group))
     except PaasError as error:
         print("\n".join(progress.failure(error)), file=sys.stderr)
         return error.exit_status
-    settle()
+    freeze_memory()
     server.serve()
     return 0
 
@@ -49,18 +48,26 @@ def main() -> int:
 def _server(settings: Settings, listen_fd: int, groups: tuple[Path, ...]) -> Server:
     layout = settings.layout()
     limits = Limits(pack_bytes=settings.push_limit_bytes, source_bytes=settings.source_limit_bytes)
-    places = Places(Repositories(layout.repos), Sources(layout.sources), limits)
     keys = layout.secrets / "ssh"
-    desk = Desk(Office(layout.home, layout.api_socket, places, groups), keys, hostkey.public(keys))
+    ctx = Context(
+        home=layout.home,
+        api_socket=layout.api_socket,
+        repositories=Repositories(layout.repos),
+        sources=Sources(layout.sources),
+        limits=limits,
+        host_key=hostkey.public(keys),
+        host_key_folder=keys,
+        groups=groups,
+    )
     api = Api(layout.api_socket)
-    sweep_left_overs(places)
+    sweep_left_overs(ctx)
     listener = socket.socket(fileno=listen_fd)
 
     def clean_up() -> None:
         enter(groups)
-        housekeep(places, api)
+        housekeep(ctx, api)
 
-    return Server(listener, desk, clean_up, poke_socket(layout.git_socket))
+    return Server(listener, ctx, clean_up, poke_socket(layout.git_socket))
 
 
 def poke_socket(path: Path) -> socket.socket:

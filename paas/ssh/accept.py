@@ -1,7 +1,7 @@
-"""The accept loop: single-threaded, everything imported, a forked process for each connection that speaks SSH.
+"""The accept loop: single-threaded, with everything imported; forks the processes of each connection.
 
-It reads not a byte of what clients send (it peeks for the end of the version line), and dies with its supervisor;
-its children die with it.
+It reads no byte that a client sends (it only peeks for the end of the version line). It dies with its supervisor, its
+children die with it.
 """
 
 from __future__ import annotations
@@ -15,62 +15,51 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
+from paas.receive.context import Context
 from paas.ssh.admission import source_of, starting_stage, waiting_stage
 from paas.ssh.connection import speak
-from paas.ssh.jobs import Office
-from paas.ssh.login import Gate
+from paas.ssh.login import Login
 from paas.ssh.monitor import Monitor
-from paas.ssh.transport import MAX_BANNER_BYTES, VERSION
+from paas.ssh.paramiko_transport import MAX_BANNER_BYTES, VERSION
 from runtime.kernel import syscalls
 from runtime.kernel.forked import fork
 
 HOUSEKEEPING_S = 3600.0
 _SOON_S = 0.5
-_LONGEST_WAIT_S = 30.0
-_TELL_S = 60.0
+_MAX_POLL_S = 30.0
+_REPORT_S = 60.0
+_ACCEPT_BATCH = 16
+_MAX_VERSION_LINE_BYTES = 255
 _BACKLOG = 128
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 4))
 _USER_TIMEOUT_MS = 120_000
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What every connection's process gets from the accept loop."""
-
-    office: Office
-    keys: Path
-    """The folder of the host key."""
-    public: bytes
-    """The host key's public half, in its wire form."""
 
 
 class Server:
     """Accept on `listener` until SIGTERM. `housekeep` runs in a forked child now and then, and when poked."""
 
     def __init__(
-        self, listener: socket.socket, desk: Desk, housekeep: Callable[[], None], poke: socket.socket
+        self, listener: socket.socket, ctx: Context, housekeep: Callable[[], None], poke: socket.socket
     ) -> None:
-        limits = desk.office.places.limits
+        limits = ctx.limits
         self._listener = listener
         self._poke = poke
-        self._desk = desk
+        self._ctx = ctx
         self._housekeep = housekeep
         self._limits = limits
         self._waiting = waiting_stage(limits)
         self._starting = starting_stage(limits)
         self._sockets: dict[int, tuple[socket.socket, str]] = {}
         self._ready: dict[int, str] = {}
-        """descriptor → source of those whose version line is here, in the order of arrival"""
+        """descriptor → source of connections whose version line has arrived, in that order"""
         self._children: dict[int, int] = {}
-        """pid → descriptor on which its login is told"""
+        """pid → descriptor that receives the user's name after the login"""
         self._users: dict[int, str] = {}
-        """pid → who logged in"""
+        """pid → the user who logged in"""
         self._next_housekeeping = 0.0
         self._refused = 0
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._poller = select.poll()
 
     def serve(self) -> None:
@@ -84,7 +73,7 @@ class Server:
         self._poller.register(wakeup, select.POLLIN)
         self._poller.register(self._poke, select.POLLIN)
         while True:
-            for descriptor, _ in self._poller.poll(self._patience() * 1000):
+            for descriptor, _ in self._poller.poll(self._poll_timeout_s() * 1000):
                 if descriptor == self._listener.fileno():
                     self._accept()
                 elif descriptor == wakeup:
@@ -101,29 +90,23 @@ class Server:
             self._admit_ready(now)
 
     def _poked(self) -> None:
-        """An app is gone: its repository should go soon, together with those of others that go now."""
+        """An app was destroyed: remove its repository soon, with those of other apps destroyed meanwhile."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._poke.recv(16)
         self._next_housekeeping = min(self._next_housekeeping, time.monotonic() + _SOON_S)
 
-    def _patience(self) -> float:
+    def _poll_timeout_s(self) -> float:
         now = time.monotonic()
-        due = [self._next_housekeeping - now, _LONGEST_WAIT_S]
-        for stage, patience in (
-            (self._waiting, self._limits.greeting_s),
-            (self._starting, self._limits.login_s),
-        ):
-            since = stage.next_due()
-            if since is not None:
-                due.append(since + patience - now)
+        due = [self._next_housekeeping, now + _MAX_POLL_S]
+        due += [each for stage in (self._waiting, self._starting) if (each := stage.next_due()) is not None]
         if self._ready:
-            due.append(_SOON_S)
-        return max(0.01, min(due) + 0.01)
+            due.append(now + _SOON_S)
+        return max(0.0, min(due) - now) + 0.01  # a moment late: stages keep a client until its time is over
 
     def _accept(self) -> None:
-        """Take a few, greet them, wait for their version line."""
-        for _ in range(16):
+        """Accept a few, send them our version line, wait for theirs."""
+        for _ in range(_ACCEPT_BATCH):
             try:
                 sock, address = self._listener.accept()
             except BlockingIOError:
@@ -141,8 +124,8 @@ class Server:
             with contextlib.suppress(OSError):
                 sock.send(VERSION.encode() + b"\r\n")
             now = time.monotonic()
-            if self._waiting.is_full() and (leaving := self._waiting.to_leave(now)) is not None:
-                self._drop(leaving)
+            if self._waiting.is_full() and (evicted := self._waiting.to_evict(now)) is not None:
+                self._drop(evicted)
             self._waiting.add(sock.fileno(), source, now)
             self._sockets[sock.fileno()] = (sock, source)
             self._poller.register(sock, select.POLLIN)
@@ -155,25 +138,25 @@ class Server:
             return
         except OSError:
             seen = b""
-        if seen.startswith(b"SSH-2.0-") and b"\n" in seen[:256]:
+        if seen.startswith(b"SSH-2.0-") and b"\n" in seen[: _MAX_VERSION_LINE_BYTES + 1]:
             self._poller.unregister(descriptor)
             self._ready[descriptor] = source
-        elif not b"SSH-2.0-".startswith(seen[:8]) or not seen or len(seen) > 255:
+        elif not b"SSH-2.0-".startswith(seen[:8]) or not seen or len(seen) > _MAX_VERSION_LINE_BYTES:
             self._drop(descriptor)
         else:
             # a peeked byte stays readable: wait for more instead of spinning
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
 
     def _admit_ready(self, now: float) -> None:
-        """Start those that have been greeted, as far as there is room; the others wait."""
+        """Start connections whose version line is here, as far as there is room; the others wait."""
         while (descriptor := self._starting.next_of(self._ready.items(), self._waiting)) is not None:
             if self._starting.is_full():
-                leaving = self._starting.to_leave(now, self._limits.prompt_s, self._waiting)
-                if leaving is None:
+                evicted = self._starting.to_evict(now, self._limits.prompt_s, self._waiting)
+                if evicted is None:
                     return
-                self._starting.remove(leaving)
+                self._starting.remove(evicted)
                 self._refused += 1
-                os.kill(leaving, signal.SIGKILL)
+                os.kill(evicted, signal.SIGKILL)
             del self._ready[descriptor]
             self._waiting.remove(descriptor)
             self._admit(*self._sockets.pop(descriptor))
@@ -186,7 +169,7 @@ class Server:
         try:
             read, write = os.pipe2(os.O_CLOEXEC)
             try:
-                pid = self._fork("git connection", lambda: serve_connection(sock, self._desk, write))
+                pid = self._fork("git connection", lambda: serve_connection(sock, self._ctx, write))
             except OSError:
                 os.close(read)
                 raise
@@ -220,13 +203,13 @@ class Server:
     def _logged_in(self, descriptor: int) -> None:
         data = os.read(descriptor, 256)
         self._poller.unregister(descriptor)
-        pid = next((pid for pid, told in self._children.items() if told == descriptor), None)
+        pid = next((pid for pid, login in self._children.items() if login == descriptor), None)
         if pid is not None and data:
             self._starting.remove(pid)
-            self._welcome(pid, data.decode("utf-8", "replace"))
+            self._count_user(pid, data.decode("utf-8", "replace"))
 
-    def _welcome(self, pid: int, user: str) -> None:
-        """One user leaves places for others: who has too many loses the connection that came last."""
+    def _count_user(self, pid: int, user: str) -> None:
+        """Limit connections per user; the newest one over the limit is closed."""
         self._users[pid] = user
         if list(self._users.values()).count(user) > self._limits.connections_per_user:
             self._refused += 1
@@ -245,11 +228,11 @@ class Server:
             if self._starting.remove(pid) is not None:
                 self._refused += 1
             self._users.pop(pid, None)
-            told = self._children.pop(pid, None)
-            if told is not None:
+            login = self._children.pop(pid, None)
+            if login is not None:
                 with contextlib.suppress(KeyError):
-                    self._poller.unregister(told)
-                os.close(told)
+                    self._poller.unregister(login)
+                os.close(login)
 
     def _expire(self, now: float) -> None:
         for descriptor in self._waiting.overdue(now):
@@ -261,9 +244,9 @@ class Server:
             self._next_housekeeping = now + HOUSEKEEPING_S
             with contextlib.suppress(OSError):
                 self._fork("git housekeeping", self._housekeep)
-        if self._refused and now - self._told_at > _TELL_S:
+        if self._refused and now - self._reported_at > _REPORT_S:
             _log(f"event=refused connections={self._refused}")
-            self._refused, self._told_at = 0, now
+            self._refused, self._reported_at = 0, now
 
     def _refuse(self, sock: socket.socket) -> None:
         self._refused += 1
@@ -278,27 +261,26 @@ class Server:
         sock.close()
 
 
-def serve_connection(sock: socket.socket, desk: Desk, told: int) -> None:
-    """The processes of one connection: this one becomes the monitor, its child speaks SSH, confined."""
+def serve_connection(sock: socket.socket, ctx: Context, login_fd: int) -> None:
+    """Fork the speaker, which is confined, and become its monitor. `login_fd` tells the accept loop the user's name."""
     for option, value in _KEEPALIVE:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    parent, office = os.getpid(), desk.office
-    sessions = office.places.limits.sessions
-    pid = fork("git ssh", lambda: speak(sock, theirs, key=desk.public, sessions=sessions, parent=parent))
-    theirs.close()
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent, sessions = os.getpid(), ctx.limits.sessions
+    pid = fork("git ssh", lambda: speak(sock, far, key=ctx.host_key, sessions=sessions, parent=parent))
+    far.close()
     sock.close()
-    gate = Gate(desk.keys, office.api_socket, lambda user: _tell(told, user))
-    Monitor(ours, office, gate).serve()
+    login = Login(ctx.host_key_folder, ctx.api_socket, lambda user: _report_login(login_fd, user))
+    Monitor(near, ctx, login).serve()
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
 
-def _tell(told: int, user: str) -> None:
-    os.write(told, user.encode())
-    os.close(told)
+def _report_login(login_fd: int, user: str) -> None:
+    os.write(login_fd, user.encode())
+    os.close(login_fd)
 
 
 def _log(line: str) -> None:
@@ -306,7 +288,7 @@ def _log(line: str) -> None:
     sys.stderr.flush()
 
 
-def settle() -> None:
-    """Everything imported is kept for good, in pages that children share."""
+def freeze_memory() -> None:
+    """Exempt everything imported from garbage collection, so that children go on sharing its pages."""
     gc.collect()
     gc.freeze()

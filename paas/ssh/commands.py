@@ -1,4 +1,4 @@
-"""What a client may ask for over SSH: git's two services and the CLI's words, told apart by a strict grammar.
+"""The commands a client may run over SSH: git's two services and those of the CLI, by a strict grammar.
 
 Pure. Nothing here, and nothing after it, is ever given to a shell.
 """
@@ -31,13 +31,13 @@ class GitCommand:
 
 @dataclass(frozen=True)
 class CliCommand:
-    """Words for `paas`, as a client without it typed them after `ssh paas@host`."""
+    """A command of `paas`, typed after `ssh paas@host`."""
 
     words: tuple[str, ...]
 
 
 def parse(command: bytes, limit: int = 128 * 1024) -> GitCommand | CliCommand:
-    """Tell what an exec request asks for. Raises BadInput with one sentence for the person who typed it."""
+    """Parse an exec request. Raises BadInput with one sentence for the person who typed it."""
     if len(command) > limit:
         raise BadInput(f"The command has {len(command)} bytes.", f"At most {limit} bytes are read.")
     try:
@@ -84,6 +84,6 @@ def _cli_command(text: str) -> CliCommand:
 
 
 def terminal_name(term: bytes | str) -> str:
-    """The client's TERM if it is an ordinary word, else `dumb`."""
+    """The client's TERM if it looks like one, else `dumb`."""
     text = term.decode("ascii", "replace") if isinstance(term, bytes) else term
     return text if _TERM.fullmatch(text) else "dumb"

@@ -1,7 +1,7 @@
-"""The process that speaks SSH with one client, and relays between its channels and the jobs of the monitor.
+"""The speaker: the process that speaks SSH with one client, and relays between its channels and the monitor's jobs.
 
-It reads what strangers send, so it is confined before the first byte: it can use what it holds, the client's socket and
-the monitor's ear, and open, reach, start and signal nothing.
+It reads what strangers send, so it is confined before the first byte: it can use the client's socket and the control
+socket, and can open, reach, start and signal nothing.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from paramiko.pkey import PKey
 from paramiko.ssh_exception import SSHException
 
 from paas.daemon import threads
-from paas.ssh.control import Asked
+from paas.ssh.control import CommandRequest
 from paas.ssh.link import Link
-from paas.ssh.transport import KEEPALIVE_S, Front, HardenedTransport, HostKey, Terminal
+from paas.ssh.paramiko_transport import KEEPALIVE_S, HardenedTransport, HostKey
+from paas.ssh.requests import ClientRequests, Terminal
 from runtime.kernel import forked, syscalls
 from runtime.kernel.confine import MIB, Bounds, confine
 
 CHUNK = 32 * 1024
 IDLE_S = 600.0
-"""So long a connection may stay open without a command."""
+"""A connection without a command is closed after this time."""
 
 STALL_S = 3600.0
-"""So long a client may leave unread what a command said."""
+"""A client that does not read a command's output for this long is given up."""
 
 BOUNDS = Bounds(
     talks=True, memory_bytes=512 * MIB, file_bytes=0, open_files=64, cpu_s=30 * 24 * 3600, tasks=8192
 )
-"""Of the process that speaks SSH. Its time before login is bounded by the accept loop, afterwards it is the user's."""
+"""The accept loop bounds the time before login; afterwards a user's commands may last."""
 
 _STACK_BYTES = 512 * 1024
 _END_OF_INPUT = b"\x04"
@@ -57,9 +58,9 @@ class Session:
         self._number = 0
         self._master = -1
 
-    def run(self, asked: Asked) -> None:
-        """Until the job has ended and the client has heard everything."""
-        self._number, streams = self._link.start(asked)
+    def run(self, request: CommandRequest) -> None:
+        """Until the job has ended and the client has got all of its output."""
+        self._number, streams = self._link.start(request)
         pumps = self._with_terminal(*streams) if self._terminal else self._with_pipes(*streams)
         self._channel.settimeout(STALL_S)
         threads.start("git input", self._feed, then=lambda: os.close(self._input))
@@ -71,7 +72,7 @@ class Session:
             self._channel.send_exit_status(status)
 
     def close(self) -> None:
-        """The end of the channel, also for a client whose job could not be started."""
+        """Close the channel, also for a client whose job could not be started."""
         with contextlib.suppress(OSError, SSHException, EOFError):
             self._channel.close()
         self._channel.status_event.set()
@@ -82,17 +83,20 @@ class Session:
 
     def _with_pipes(self, inward: int, out: int, err: int) -> list[threading.Thread]:
         self._input = inward
-        return [self._pump(out, self._channel.sendall), self._pump(err, self._channel.sendall_stderr)]
+        return [
+            self._start_pump(out, self._channel.sendall),
+            self._start_pump(err, self._channel.sendall_stderr),
+        ]
 
     def _with_terminal(self, master: int) -> list[threading.Thread]:
         assert self._terminal is not None
         self._master = master
         _set_size(master, self._terminal)
         self._input = os.dup(master)
-        return [self._pump(master, self._channel.sendall)]
+        return [self._start_pump(master, self._channel.sendall)]
 
-    def _pump(self, source: int, send: Callable[[bytes], None]) -> threading.Thread:
-        """From the job to the client, until either is done."""
+    def _start_pump(self, source: int, send: Callable[[bytes], None]) -> threading.Thread:
+        """Copy from the job to the client, until either is done."""
 
         def pump() -> None:
             with contextlib.suppress(OSError, SSHException, EOFError):
@@ -106,21 +110,21 @@ class Session:
         return threads.start("git output", pump, then=close)
 
     def _feed(self) -> None:
-        """From the client to the job, until either is done."""
+        """Copy from the client to the job, until either is done."""
         with contextlib.suppress(OSError):
-            while data := self._heard():
+            while data := self._received():
                 _write_all(self._input, data)
             if self._terminal and not self._channel.closed:
                 _write_all(self._input, _END_OF_INPUT)
 
-    def _heard(self) -> bytes:
-        """What the client sends next; it may be silent for as long as it likes."""
+    def _received(self) -> bytes:
+        """The client's next bytes; it may be silent for as long as it likes."""
         while True:
             with contextlib.suppress(TimeoutError):
                 return bytes(self._channel.recv(CHUNK))
 
     def _watch(self) -> None:
-        """The end of the channel, whoever ends it, hangs up on a job that still runs."""
+        """Hang up on the job when the channel ends, from either side."""
         self._channel.status_event.wait()
         self._link.hangup(self._number)
 
@@ -145,15 +149,15 @@ class Connection:
         self._sessions: dict[int, Session] = {}
         self._last_used = time.monotonic()
         self._running: set[int] = set()
-        self._front = Front(lambda: self._transport.open_channels() < sessions)
-        self._front.resized = self._resized
+        self._requests = ClientRequests(lambda: self._transport.open_channels() < sessions)
+        self._requests.resized = self._resized
         self._transport = HardenedTransport(sock, link, self._after_request)
         self._transport.add_server_key(cast(PKey, HostKey(key, link)))
 
     def serve(self) -> None:
         """Until the client leaves."""
         ready = threading.Event()
-        self._transport.start_server(event=ready, server=self._front)
+        self._transport.start_server(event=ready, server=self._requests)
         ready.wait()
         self._transport.set_keepalive(KEEPALIVE_S)
         while self._transport.is_alive():
@@ -165,16 +169,16 @@ class Connection:
 
     def _after_request(self, channel: Channel) -> None:
         number = channel.chanid
-        if number not in self._front.asked or number in self._sessions:
+        if number not in self._requests.commands or number in self._sessions:
             return
-        terminal = self._front.terminals.get(number)
+        terminal = self._requests.terminals.get(number)
         self._running.add(number)
         self._sessions[number] = Session(channel, self._link, terminal)
-        asked = Asked(self._front.asked[number])
+        request = CommandRequest(self._requests.commands[number])
         if terminal is not None:
-            asked = replace(asked, term=terminal.term, columns=terminal.columns, rows=terminal.rows)
+            request = replace(request, term=terminal.term, columns=terminal.columns, rows=terminal.rows)
         threads.start(
-            "git session", partial(self._sessions[number].run, asked), then=partial(self._ended, number)
+            "git session", partial(self._sessions[number].run, request), then=partial(self._ended, number)
         )
 
     def _ended(self, number: int) -> None:
@@ -187,13 +191,13 @@ class Connection:
 
 
 def speak(sock: socket.socket, monitor: socket.socket, *, key: bytes, sessions: int, parent: int) -> None:
-    """Become the confined process that serves `sock`, and do so until the client leaves."""
+    """Confine this process, then serve `sock` until the client leaves."""
     threading.stack_size(_STACK_BYTES)
     syscalls.one_heap()
-    nothing = os.open("/dev/null", os.O_RDWR)
-    confine(BOUNDS, keep=(sock.fileno(), monitor.fileno(), nothing), parent=parent)
-    for number in range(3):  # the log is not for it to write
-        os.dup2(nothing, number)
-    os.close(nothing)
+    null = os.open("/dev/null", os.O_RDWR)
+    confine(BOUNDS, keep=(sock.fileno(), monitor.fileno(), null), parent=parent)
+    for number in range(3):  # it may not write the log
+        os.dup2(null, number)
+    os.close(null)
     forked.log_to(monitor.fileno())
     Connection(sock, Link(monitor), key=key, sessions=sessions).serve()

@@ -1,8 +1,8 @@
-"""What the confined process that speaks SSH and its monitor say to each other, over a SOCK_SEQPACKET pair.
+"""The messages between the confined process that speaks SSH (the speaker) and its monitor, over a SOCK_SEQPACKET pair.
 
-A message is a verb, a number and perhaps a body. The speaker asks: `sign N HASH`, `offer N KEY`, `prove N PROVING`,
-`start N ASKED`; says `hangup N` of a command. What it would log (runtime/kernel/forked.py) is a message, too. The monitor
-answers `answer N BODY`, to `start` with the command's streams, and tells of the command's end: `exit N STATUS`.
+A message is a verb, a number and perhaps a body. The speaker sends `sign N HASH`, `offer N KEY`, `prove N LOGIN` and
+`start N REQUEST`; each gets `answer N BODY`, that of `start` with the command's streams. The monitor sends `exit N STATUS`
+when a command has ended; the speaker sends `hangup N` to end one. A crash report (runtime/kernel/forked.py) is a message too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_MESSAGE_BYTES = 192 * 1024
 MAX_COMMAND_BYTES = MAX_MESSAGE_BYTES - 1024
 MAX_CELLS = 4096
 CRASHED = b"event=crashed "
-"""How a message for the log begins."""
+"""How a crash report begins."""
 
 YES, NO = b"1", b"0"
 _STREAMS = 3
@@ -35,7 +35,7 @@ def unpack(data: bytes) -> tuple[bytes, int, bytes]:
 
 
 def receive(control: socket.socket) -> tuple[bytes, list[int]]:
-    """The next message and its descriptors; nothing at the end."""
+    """The next message and its descriptors; empty bytes at the end."""
     found = array.array("i")
     room = socket.CMSG_LEN(_STREAMS * found.itemsize)
     data, ancillary, _, _ = control.recvmsg(MAX_MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
@@ -46,8 +46,8 @@ def receive(control: socket.socket) -> tuple[bytes, list[int]]:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a client asked of a channel. `command` None: a shell; `term` None: without a terminal."""
+class CommandRequest:
+    """A command to start for a client. `command` None: a shell; `term` None: without a terminal."""
 
     command: bytes | None
     term: str | None = None
@@ -60,21 +60,21 @@ class Asked:
         return head + b"\n" + (self.command or b"")[:MAX_COMMAND_BYTES]
 
     @classmethod
-    def decode(cls, data: bytes) -> Asked:
+    def decode(cls, data: bytes) -> CommandRequest:
         """Raises ValueError."""
         head, _, command = data.partition(b"\n")
         term, columns, rows, has_command = json.loads(head)
         cells = (columns, rows)
         if not all(isinstance(each, int) and 1 <= each <= MAX_CELLS for each in cells):
-            raise ValueError("no size of a terminal")
+            raise ValueError("not the size of a terminal")
         if term is not None and not isinstance(term, str):
-            raise ValueError("no terminal")
+            raise ValueError("not the name of a terminal")
         return cls(command if has_command is True else None, term, columns, rows)
 
 
 @dataclass(frozen=True)
-class Proving:
-    """What a client gave to prove its key: the wire forms of key and signature, and the words beside them."""
+class SignedLogin:
+    """A client's attempt to log in: user name, algorithm, and the wire forms of its key and signature."""
 
     login: str
     algorithm: str
@@ -86,7 +86,7 @@ class Proving:
         return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
     @classmethod
-    def decode(cls, data: bytes) -> Proving:
+    def decode(cls, data: bytes) -> SignedLogin:
         """Raises ValueError, IndexError, struct.error."""
         login, algorithm, key, signature = strings(data)
         return cls(login.decode(), algorithm.decode(), key, signature)

@@ -1,7 +1,6 @@
 """The server's own key: made once, kept at `secrets/ssh/`, readable by nobody else.
 
-Its private half is read in short-lived processes only: none that lives on, or that is forked from one that does, has
-it in memory.
+Its private half is read in short-lived processes only, so that no lasting process, nor a fork of one, has it in memory.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ _ANSWER_BYTES = 4096
 
 
 def public(folder: Path) -> bytes:
-    """The public half in its wire form; the key is made when there is none. Raises Unavailable."""
-    return _apart(lambda: load_or_make(folder).asbytes())
+    """The public half in its wire form; the key is created if it does not exist. Raises Unavailable."""
+    return _in_child(lambda: load_or_make(folder).asbytes())
 
 
 def sign(folder: Path, data: bytes) -> bytes:
     """The key's signature in its wire form. Raises Unavailable."""
-    return _apart(lambda: _load(folder / NAME).sign_ssh_data(data).asbytes())
+    return _in_child(lambda: _load(folder / NAME).sign_ssh_data(data).asbytes())
 
 
 def load_or_make(folder: Path) -> Ed25519Key:
-    """The host key, made when there is none. Raises Unavailable when it cannot be used."""
+    """The host key, created if it does not exist. Raises Unavailable if it cannot be used."""
     path = folder / NAME
     try:
         if not path.exists():
@@ -59,8 +58,8 @@ def _load(path: Path) -> Ed25519Key:
         ) from error
 
 
-def _apart(work: Callable[[], bytes]) -> bytes:
-    """What `work` gives in a forked process. Raises PaasError."""
+def _in_child(work: Callable[[], bytes]) -> bytes:
+    """Run `work` in a forked process. Raises PaasError."""
     reader, writer = os.pipe()
 
     def child() -> int:
@@ -81,7 +80,7 @@ def _apart(work: Callable[[], bytes]) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """Write a new key whole or not at all; the first of two that try wins."""
+    """Write a new key whole or not at all; of two processes that try, the first wins."""
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()

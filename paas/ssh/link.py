@@ -1,4 +1,4 @@
-"""The monitor as the process that speaks SSH sees it: it signs, knows keys, judges logins and starts commands."""
+"""The speaker's end of the control socket: requests to the monitor, and its answers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from queue import SimpleQueue
 
 from paas.daemon import threads
 from paas.ssh import control
-from paas.ssh.control import YES, Asked, Proving
+from paas.ssh.control import YES, CommandRequest, SignedLogin
 
 
 class Link:
-    """Questions to the monitor at the other end of `sock`. May be used by several threads."""
+    """Requests to the monitor at the other end of `sock`. Threads may share it."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -28,16 +28,16 @@ class Link:
         return self._ask(b"sign", hash)[1]
 
     def offer(self, key: bytes) -> bool:
-        """Whether a key is somebody's."""
+        """True if a user has this key."""
         return self._ask(b"offer", key)[1] == YES
 
-    def prove(self, given: Proving) -> bool:
-        """Whether the client holds the key; if so the connection is its user's."""
-        return self._ask(b"prove", given.encode())[1] == YES
+    def prove(self, login: SignedLogin) -> bool:
+        """True if the client holds the key; the connection then is its user's."""
+        return self._ask(b"prove", login.encode())[1] == YES
 
-    def start(self, asked: Asked) -> tuple[int, list[int]]:
-        """Start a command: its number, and our ends of its streams, a terminal's or stdin, stdout, stderr."""
-        number, _, streams = self._ask(b"start", asked.encode())
+    def start(self, request: CommandRequest) -> tuple[int, list[int]]:
+        """Start a command: its number, and the near ends of its streams: a terminal, or stdin, stdout and stderr."""
+        number, _, streams = self._ask(b"start", request.encode())
         return number, streams
 
     def hangup(self, number: int) -> None:
@@ -45,7 +45,7 @@ class Link:
             self._sock.send(control.pack(b"hangup", number))
 
     def wait(self, number: int) -> int:
-        """The exit status of a command, when it has one."""
+        """Wait for a command's exit status."""
         return self._ends[number].get()
 
     def _ask(self, verb: bytes, body: bytes) -> tuple[int, bytes, list[int]]:

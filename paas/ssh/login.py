@@ -1,8 +1,8 @@
-"""Who logs in, judged beside the process that reads what strangers send: it hands on what they signed.
+"""The login, checked outside of the process that reads what strangers send: that one only hands on what they signed.
 
-The number of an SSH session is the first hash of it that the host key signs, and the host key signs here only. A speaker
-that has been taken over may name an old hash, for which it has a signature: so each connection has a name of its own, and
-the api, which judges the signature with every request, takes a session from the connection alone that brought it first.
+The id of an SSH session is the first exchange hash that the host key signs, and the host key signs here only. A speaker
+that has been taken over may replay an old hash for which it has a signature. So each connection has a random id, and the
+API, which verifies the signature with every request, accepts a session from the connection that used it first only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from paas.keys.publickey import fingerprint
 from paas.nouns.errors import PaasError
 from paas.receive.api import Api
 from paas.ssh import hostkey
-from paas.ssh.control import Proving
+from paas.ssh.control import SignedLogin
 
 ALGORITHMS = (
     "ssh-ed25519",
@@ -29,16 +29,16 @@ ALGORITHMS = (
 """What clients may sign with."""
 
 HASH_BYTES = 32
-MOST_QUESTIONS = 64
-"""Offers and proofs of one connection: ten keys that fail end it anyway."""
+MAX_QUESTIONS = 64
+"""Offers and proofs of one connection. paramiko gives up after ten keys that fail."""
 
 
-class Nonsense(Exception):
-    """The speaker asked for what it never asks for."""
+class ProtocolViolation(Exception):
+    """The speaker sent what it never sends: it is broken, or has been taken over."""
 
 
-class Gate:
-    """The login of one connection. `on_login` hears the user's name, once."""
+class Login:
+    """The login of one connection. `on_login` is called once, with the user's name."""
 
     def __init__(self, keys: Path, api_socket: Path, on_login: Callable[[str], None]) -> None:
         self._keys = keys
@@ -51,32 +51,32 @@ class Gate:
         self.proof: Proof | None = None
 
     def sign(self, hash: bytes) -> bytes:
-        """The host key's signature of an exchange hash. Raises Nonsense."""
+        """The host key's signature of an exchange hash. Raises ProtocolViolation."""
         if len(hash) != HASH_BYTES:
-            raise Nonsense("a hash of another size")
+            raise ProtocolViolation("a hash of another size")
         if self._session is None:
             self._session = hash
         return hostkey.sign(self._keys, hash)
 
     def offer(self, key: bytes) -> bool:
-        """Whether somebody has this key. Raises Nonsense."""
-        self._count()
+        """True if a user has this key. Raises ProtocolViolation."""
+        self._count_question()
         try:
             return Api(self._api_socket).knows_key(fingerprint(key))
         except PaasError:
             return False
 
-    def prove(self, given: Proving) -> bool:
-        """Whether the client holds the key; from then on this connection is its user's. Raises Nonsense."""
-        self._count()
-        if self._session is None or given.login not in LOGINS or given.algorithm not in ALGORITHMS:
-            raise Nonsense("a proof out of turn")
+    def prove(self, attempt: SignedLogin) -> bool:
+        """True if the client holds the key; from then on the connection is its user's. Raises ProtocolViolation."""
+        self._count_question()
+        if self._session is None or attempt.login not in LOGINS or attempt.algorithm not in ALGORITHMS:
+            raise ProtocolViolation("a proof out of turn")
         proof = Proof(
             self._session,
-            given.login,
-            given.algorithm,
-            fingerprint(given.key),
-            given.signature,
+            attempt.login,
+            attempt.algorithm,
+            fingerprint(attempt.key),
+            attempt.signature,
             self._connection,
         )
         try:
@@ -87,7 +87,7 @@ class Gate:
         self._on_login(user)
         return True
 
-    def _count(self) -> None:
+    def _count_question(self) -> None:
         self._questions += 1
-        if self._questions > MOST_QUESTIONS or self.user is not None:
-            raise Nonsense("a question out of turn")
+        if self._questions > MAX_QUESTIONS or self.user is not None:
+            raise ProtocolViolation("a question out of turn")

@@ -1,6 +1,6 @@
-"""The CLI with the words that somebody typed over SSH: `python -P -m paas.ssh.typed DESCRIPTOR`.
+"""The CLI with words that were typed over SSH: `python -P -m paas.ssh.typed DESCRIPTOR`.
 
-They come through a descriptor: a command line is everybody's to read (proc_pid_cmdline(5)), and words hold secrets.
+They come through a descriptor: everybody can read a command line (proc_pid_cmdline(5)), and words hold secrets.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 
 MAX_INPUT_BYTES = 1024 * 1024
-"""More than any command takes from standard input, but for `run`, which passes it on."""
+"""More than any command reads from standard input, except `run`, which passes it on."""
 
 
 def hold(words: Sequence[str]) -> int:
-    """A descriptor, kept across exec, that `main` reads the words from."""
+    """A descriptor, kept across exec, from which `main` reads the words."""
     descriptor = os.memfd_create("words")
     with open(descriptor, "wb", closefd=False) as file:
         file.write(json.dumps(list(words)).encode())
@@ -25,7 +25,7 @@ def hold(words: Sequence[str]) -> int:
 
 
 def gather(words: Sequence[str]) -> None:
-    """Wait for what a command reads whole before anything is started for it: a client may take its time."""
+    """Read the standard input of a command that needs all of it (`-`), before the CLI starts: a slow client costs less."""
     if "-" not in words[1:] or words[0] == "run":
         return
     held = os.memfd_create("input")

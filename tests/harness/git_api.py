@@ -69,10 +69,8 @@ class Platform:
         self.made += 1
         number = self.made
         branches = ["main", "master"] if branch == "main" else [branch]
-        app = {"id": f"a{number:010x}", "name": name, "owner": owner, "deploy_branch": branch}
-        return self.apps.setdefault(
-            name, {**app, "branches": branches, "live_commit": None, "may_push": True}
-        )
+        app = {"id": f"a{number:010x}", "name": name, "owner": owner}
+        return self.apps.setdefault(name, {**app, "branches": branches, "live_commit": None})
 
     def forget(self) -> None:
         """Back to the first day; ids are not given twice."""

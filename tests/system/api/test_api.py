@@ -320,7 +320,7 @@ def test_the_git_server_learns_what_is_live(api: Api, name: str) -> None:
     deployed(api, name, web="run")
     git = As(uid=api.git_uid, user="ann")
     told = api.ask("GET", f"/v1/git/{name}", who=git).json
-    assert (told["live_commit"], told["branches"], told["may_push"]) == ("1" * 40, ["main", "master"], True)
+    assert (told["live_commit"], told["branches"]) == ("1" * 40, ["main", "master"])
     api.ask("PATCH", f"/v1/apps/{name}", {"deploy_branch": "production"})
     assert api.ask("GET", f"/v1/git/{name}", who=git).json["branches"] == ["production"]
     assert told["id"] in api.ask("GET", "/v1/git", who=As(uid=api.git_uid)).json["apps"]

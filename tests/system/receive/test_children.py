@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from paas.receive import children
+from paas.receive.context import Context
 from paas.receive.limits import Limits
-from paas.receive.push import Places
 from paas.receive.repository import Repositories
 from paas.receive.sources import Sources
 from paas.ssh import jobs
@@ -200,11 +200,19 @@ def test_command_over_ssh_reaches_no_file_of_the_platform(tmp_path: Path) -> Non
     """What the CLI's process may touch after it was shut in: its code, and nothing below the home."""
     (tmp_path / "id").write_text("0123ab")
     (tmp_path / "secret").write_text("x")
-    places = Places(Repositories(tmp_path / "repos"), Sources(tmp_path / "sources"), Limits())
+    ctx = Context(
+        home=tmp_path,
+        api_socket=tmp_path / "api.sock",
+        repositories=Repositories(tmp_path / "repos"),
+        sources=Sources(tmp_path / "sources"),
+        limits=Limits(),
+        host_key=b"",
+        host_key_folder=tmp_path,
+    )
     pid = os.fork()
     if pid == 0:
         try:
-            jobs.shut_in(jobs.Office(tmp_path, tmp_path / "api.sock", places))
+            jobs.shut_in(ctx)
             assert (tmp_path / "id").read_text() == "0123ab"
             for act in (
                 lambda: (tmp_path / "secret").read_text(),

@@ -154,7 +154,7 @@ def proving(name: str, session: bytes, login: str = "paas") -> str:
     return f"link.prove({module}.Proving({login!r}, 'ssh-ed25519', {blob!r}, {signature!r}))"
 
 
-START = "__import__('sys').modules['paas.ssh.control'].Asked({!r})"
+START = "__import__('sys').modules['paas.ssh.control'].CommandRequest({!r})"
 
 
 def said(intruder: Intruder, command: bytes | None) -> bytes:
@@ -197,7 +197,7 @@ def test_after_a_login_it_speaks_for_that_user_alone(
 NONSENSE = {
     "no hash": "link.sign(b'x' * 31)",
     "an unknown word": "link._ask(b'become', b'ann')",
-    "a proof before the key exchange": "link.prove(__import__('sys').modules['paas.ssh.control'].Proving('paas', 'ssh-ed25519', b'', b''))",
+    "a proof before the key exchange": "link.prove(__import__('sys').modules['paas.ssh.control'].SignedLogin('paas', 'ssh-ed25519', b'', b''))",
     "a proof that is none": "link._ask(b'prove', b'\\xff' * 9)",
     "bytes": "link._sock.send(b'\\xff\\x00') and link._ask(b'hangup', b'')",
     "endless questions": "[link.offer(b'x') for _ in range(1000)]",

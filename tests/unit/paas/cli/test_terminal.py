@@ -18,8 +18,7 @@ from paas.cli import main, output
 from paas.cli.config import _shell_word
 from paas.nouns.errors import DeployFailed
 from paas.nouns.text import harmless, json_text, visible
-from paas.receive.progress import failure
-from paas.receive.receive import Voice
+from paas.receive.progress import Progress, failure
 
 EVIL = "a\x1b[2Jb\x1b]0;title\x07c\rd\x9b1me\u202ef\x7fg\x00h\tö"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -158,7 +157,7 @@ def test_errors_are_red_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, caps
 
 def test_a_pusher_reads_no_control_character_of_anybody() -> None:
     said: list[bytes] = []
-    Voice(said.append).say(f"       {EVIL}", *failure(DeployFailed(EVIL, EVIL, cause=EVIL, lines=(EVIL,))))
+    Progress(said.append).say(f"       {EVIL}", *failure(DeployFailed(EVIL, EVIL, cause=EVIL, lines=(EVIL,))))
     assert len(said) >= 4
     assert CONTROL.findall(b"".join(said).decode()) == []
 

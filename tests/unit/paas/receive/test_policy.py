@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from paas.nouns.errors import BadInput
-from paas.receive.policy import Options, RefCommand, check, check_options
+from paas.receive.policy import Options, RefUpdate, check, check_options
 
 ONE, ZERO = "1" * 40, "0" * 40
 
 
-def update(ref: str, new: str = ONE) -> RefCommand:
-    return RefCommand(ZERO, new, ref)
+def update(ref: str, new: str = ONE) -> RefUpdate:
+    return RefUpdate(ZERO, new, ref)
 
 
 @pytest.mark.parametrize("ref", ["refs/heads/main", "refs/heads/master"])
@@ -34,7 +34,7 @@ def test_the_deploy_branch(ref: str) -> None:
         ([update("refs/heads/")], "wrong branch", "git push paas HEAD:main"),
     ],
 )
-def test_refused_with_the_command_to_use(commands: list[RefCommand], cause: str, advice: str) -> None:
+def test_refused_with_the_command_to_use(commands: list[RefUpdate], cause: str, advice: str) -> None:
     with pytest.raises(BadInput) as refusal:
         check(commands, app="hello", branches=("main", "master"))
     assert refusal.value.cause == cause

@@ -6,7 +6,7 @@ import pytest
 
 from paas.nouns.errors import BuildFailed, DeployFailed
 from paas.nouns.units import elapsed
-from paas.receive import progress, receive
+from paas.receive import progress
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_durations() -> None:
 
 def test_silence_is_broken_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now, said = [100.0], []
-    monkeypatch.setattr(receive.time, "monotonic", lambda: now[0])
-    voice = receive.Voice(said.append)
-    voice.doing("at work")
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    said_so_far = progress.Progress(said.append)
+    said_so_far.begin("at work")
     for second in range(1, 31):
         now[0] = 100.0 + second
-        voice.tick()
+        said_so_far.tick()
         if second == 15:
-            voice.say("-----> Something")
+            said_so_far.say("-----> Something")
     assert said == [
         b"       Still at work (10 s)\n",
         b"-----> Something\n",

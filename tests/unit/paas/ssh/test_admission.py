@@ -11,7 +11,7 @@ def test_a_source_is_an_address_or_a_sixty_fourth_of_ipv6() -> None:
 
 
 def test_one_source_has_a_bound_of_its_own() -> None:
-    stage: Stage[int] = Stage(total=10, per_source=2, patience_s=5)
+    stage: Stage[int] = Stage(total=10, per_source=2, max_wait_s=5)
     stage.add(1, "a", 0)
     stage.add(2, "a", 0)
     assert not stage.room_for("a")
@@ -21,32 +21,32 @@ def test_one_source_has_a_bound_of_its_own() -> None:
 
 
 def test_the_oldest_of_the_heaviest_source_makes_room() -> None:
-    stage: Stage[int] = Stage(total=4, per_source=3, patience_s=5)
+    stage: Stage[int] = Stage(total=4, per_source=3, max_wait_s=5)
     for key, source in ((1, "quiet"), (2, "loud"), (3, "loud"), (4, "loud")):
         assert not stage.is_full()
         stage.add(key, source, key)
     assert stage.is_full()
-    assert stage.to_leave(10) == 2
-    assert stage.to_leave(5, min_age_s=3) == 2
-    assert stage.to_leave(4, min_age_s=3) is None, "the loud ones came just now, the quiet one is alone"
+    assert stage.to_evict(10) == 2
+    assert stage.to_evict(5, min_age_s=3) == 2
+    assert stage.to_evict(4, min_age_s=3) is None, "the loud ones came just now, the quiet one is alone"
     for key in (2, 3, 4):
         stage.remove(key)
-    assert stage.to_leave(9, min_age_s=3) is None
-    assert stage.to_leave(10, min_age_s=3) == 1
-    waiting: Stage[int] = Stage(total=4, per_source=3, patience_s=5)
+    assert stage.to_evict(9, min_age_s=3) is None
+    assert stage.to_evict(10, min_age_s=3) == 1
+    waiting: Stage[int] = Stage(total=4, per_source=3, max_wait_s=5)
     waiting.add(9, "quiet", 0)
-    assert stage.to_leave(4, min_age_s=3, crowd=waiting) == 1, "it is not alone"
+    assert stage.to_evict(4, min_age_s=3, others=waiting) == 1, "it is not alone"
 
 
 def test_those_of_the_quietest_source_come_in_first() -> None:
-    stage: Stage[int] = Stage(total=9, per_source=2, patience_s=5)
+    stage: Stage[int] = Stage(total=9, per_source=2, max_wait_s=5)
     assert stage.next_of([]) is None
     assert stage.next_of([(1, "a"), (2, "b")]) == 1
     stage.add(1, "a", 0)
     assert stage.next_of([(3, "a"), (4, "b"), (5, "b")]) == 4
     stage.add(3, "a", 0)
     assert stage.next_of([(6, "a")]) is None
-    crowd: Stage[int] = Stage(total=9, per_source=9, patience_s=5)
+    crowd: Stage[int] = Stage(total=9, per_source=9, max_wait_s=5)
     for key in (7, 8):
         crowd.add(key, "b", 0)
     crowd.add(9, "c", 0)
@@ -54,13 +54,13 @@ def test_those_of_the_quietest_source_come_in_first() -> None:
 
 
 def test_patience_ends() -> None:
-    stage: Stage[int] = Stage(total=4, per_source=4, patience_s=5)
+    stage: Stage[int] = Stage(total=4, per_source=4, max_wait_s=5)
     assert stage.next_due() is None
     stage.add(1, "a", 10)
     stage.add(2, "a", 12)
-    assert stage.next_due() == 10
+    assert stage.next_due() == 15
     assert stage.overdue(15) == []
     assert stage.overdue(15.5) == [1]
     assert stage.remove(1) == "a"
     assert stage.remove(1) is None
-    assert stage.next_due() == 12
+    assert stage.next_due() == 17

@@ -16,9 +16,9 @@ from paas.ssh.monitor import Monitor
 def test_a_speaker_that_ends_with_words_unread_has_just_ended(unread: bool) -> None:
     """Linux answers a read with ECONNRESET when the other end of a pair was closed with data left in it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    office = SimpleNamespace(places=SimpleNamespace(limits=SimpleNamespace(sessions=10)))
+    ctx = SimpleNamespace(limits=SimpleNamespace(sessions=10))
     with ours:
         if unread:
             ours.send(control.pack(b"exit", 1, b"0"))
         theirs.close()
-        Monitor(ours, cast(Any, office), cast(Any, None)).serve()
+        Monitor(ours, cast(Any, ctx), cast(Any, None)).serve()

@@ -1,14 +1,13 @@
-"""`git push`: the receiving half of the protocol, with the deployment between the checks and the moving of the ref.
+"""The receiving half of git's protocol: advertisement, ref updates, push options, report.
 
-On top of dulwich's handler, which speaks the protocol but trusts its peer: bounds, a quarantine, git's own fsck in
-a confined child, connectivity, and a compare-and-swap whose result is looked at.
+dulwich speaks the protocol but trusts its peer. This subclass of its handler adds limits, and runs the deployment
+between the checks and the move of the ref. All use of dulwich's private members is in this file.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dulwich.errors import GitProtocolError, HangupException
 from dulwich.protocol import (
@@ -20,24 +19,23 @@ from dulwich.protocol import (
 from dulwich.server import Backend, PackHandler, ReceivePackHandler
 
 from paas.nouns.errors import BadInput, PaasError, Unavailable
-from paas.nouns.units import elapsed
 from paas.receive import policy, progress
-from paas.receive.policy import RefCommand
+from paas.receive.policy import RefUpdate
+from paas.receive.progress import Progress
 from paas.receive.repository import OBJECT_ID, ZERO
 from paas.receive.wire import Wire
 from runtime.kernel.forked import log_crash
 
-HEARTBEAT_S = 10.0
 DECLINED = b"pre-receive hook declined"
 
 _MAX_OPTION_BYTES = 1024
-_MAX_COMMAND_BYTES = 64 * 1024 * 1024
+_MAX_UPDATE_BYTES = 64 * 1024 * 1024
 _DRAIN_BYTES = 4 * 1024**3
 _DRAIN_S = 60.0
 
 
 class Refused(Exception):
-    """The push changes nothing; `unpack` set means that the pack itself was at fault."""
+    """The push changes nothing. `unpack` is what git is told if the pack itself is at fault."""
 
     def __init__(self, error: PaasError, *, unpack: str = "") -> None:
         super().__init__(error.message)
@@ -45,35 +43,8 @@ class Refused(Exception):
         self.unpack = unpack
 
 
-class Voice:
-    """What the pusher reads while it happens: side band 2, or stderr for a client without it."""
-
-    def __init__(self, write_line: Any) -> None:
-        self._write = write_line
-        self._last = time.monotonic()
-        self._doing = "working"
-
-    def say(self, *lines: str) -> None:
-        for line in lines:
-            self._write(progress.harmless(line).encode() + b"\n")
-        self._last = time.monotonic()
-
-    def doing(self, what: str) -> None:
-        """What a heartbeat says is going on."""
-        self._doing = what
-        self._began = self._last = time.monotonic()
-
-    def tick(self) -> None:
-        """Break a silence of ten seconds."""
-        now = time.monotonic()
-        if now - self._last >= HEARTBEAT_S:
-            self.say(f"       Still {self._doing} ({elapsed(now - self._began)})")
-
-    _began: float = 0.0
-
-
 class ReceivePack(ReceivePackHandler):
-    """One push over `wire`. Subclasses decide what is advertised and what a push means."""
+    """One push over `wire`. Subclasses say what is advertised and what a push does."""
 
     _CAPABILITIES: ClassVar[tuple[bytes, ...]] = (
         b"report-status",
@@ -87,23 +58,24 @@ class ReceivePack(ReceivePackHandler):
     )
 
     def __init__(self, wire: Wire, ref_bytes: int) -> None:
+        # not ReceivePackHandler's own: that opens a repository of dulwich's
         PackHandler.__init__(self, Backend(), Protocol(wire.read, wire.write))
         self.wire = wire
+        self.progress = Progress(self._write_line)
         self._ref_bytes = ref_bytes
-        self.asked = 0
-        self.voice = Voice(self._write_line)
+        self.update_count = 0
         self._shallow = False
 
-    # what a subclass answers
-    def heads(self) -> dict[str, str]:
-        """Branch → commit, as advertised."""
+    # for subclasses
+    def advertised_heads(self) -> dict[str, str]:
+        """Branch → commit."""
         raise NotImplementedError
 
-    def accept(self, commands: list[RefCommand], options: list[str], *, shallow: bool) -> RefCommand:
+    def check(self, updates: list[RefUpdate], options: list[str], *, shallow: bool) -> RefUpdate:
         """Decide before the pack is read. Raises PaasError."""
         raise NotImplementedError
 
-    def deploy(self, command: RefCommand) -> None:
+    def deploy(self, update: RefUpdate) -> None:
         """Read the pack, deploy, move the ref. Raises Refused or PaasError."""
         raise NotImplementedError
 
@@ -111,29 +83,41 @@ class ReceivePack(ReceivePackHandler):
     def capabilities(self) -> Iterable[bytes]:
         return self._CAPABILITIES
 
+    def serve(self) -> int:
+        """Serve one push; the exit status. Raises PaasError, which the caller prints."""
+        try:
+            self.handle()
+        except HangupException:
+            return 1
+        except OSError as error:
+            log_crash("git push")
+            raise Unavailable(f"The push broke off: {error.strerror}.") from error
+        return 0
+
     def handle(self) -> None:
         """Serve one push. Raises BadInput for a client that breaks the protocol, HangupException."""
         self._advertise()
         try:
-            commands = self._read_commands()
-            options = self._read_options() if commands else []
+            updates = self._read_updates()
+            options = self._read_options() if updates else []
         except (GitProtocolError, ValueError) as error:  # dulwich raises both for what the client sent
             sentence = f"The client does not speak git's protocol: {progress.harmless(str(error))}."
             raise BadInput(sentence) from error
-        if not commands:
+        if not updates:
             return
         try:
-            command = self.accept(commands, options, shallow=self._shallow)
-            self.deploy(command)
+            update = self.check(updates, options, shallow=self._shallow)
+            self.deploy(update)
         except Refused as refusal:
-            self._refuse(refusal, commands)
+            self._refuse(refusal, updates)
         except PaasError as error:
-            self._refuse(Refused(error), commands)
+            self._refuse(Refused(error), updates)
         else:
-            self._report([(b"unpack", b"ok"), (command.ref.encode(), b"ok")])
+            self._report([(b"unpack", b"ok"), (update.ref.encode(), b"ok")])
 
     def _advertise(self) -> None:
-        refs = sorted((f"refs/heads/{branch}", commit) for branch, commit in self.heads().items())
+        heads = self.advertised_heads().items()
+        refs = sorted((f"refs/heads/{branch}", commit) for branch, commit in heads)
         if not refs:
             refs = [("capabilities^{}", ZERO)]
         for number, (name, commit) in enumerate(refs):
@@ -141,34 +125,35 @@ class ReceivePack(ReceivePackHandler):
             self.proto.write_pkt_line(format_ref_line(name.encode(), commit.encode(), words))
         self.proto.write_pkt_line(None)
 
-    def _read_commands(self) -> list[RefCommand]:
-        """The updates the client asks for, counted in `asked`; those beyond `ref_bytes` are read and dropped."""
-        commands: list[RefCommand] = []
+    def _read_updates(self) -> list[RefUpdate]:
+        """The ref updates that the client asks for, all counted; those beyond `ref_bytes` are read and dropped."""
+        updates: list[RefUpdate] = []
         size = 0
         while (line := self._next_line()) is not None:
             size += len(line)
-            if size > _MAX_COMMAND_BYTES:
-                raise GitProtocolError(f"{self.asked} refs in one push")
+            if size > _MAX_UPDATE_BYTES:
+                raise GitProtocolError(f"{self.update_count} refs in one push")
             if line.startswith(b"shallow "):
                 self._shallow = True
                 continue
-            self.asked += 1
-            if size <= self._ref_bytes or not commands:
-                commands.append(self._command(line, first=not commands))
-        return commands
+            self.update_count += 1
+            if size <= self._ref_bytes or not updates:
+                updates.append(self._parse_update(line, first=not updates))
+        return updates
 
     def _next_line(self) -> bytes | None:
         line: bytes | None = self.proto.read_pkt_line()
         return line
 
-    def _command(self, line: bytes, *, first: bool) -> RefCommand:
+    def _parse_update(self, line: bytes, *, first: bool) -> RefUpdate:
         if first:
             line, words = extract_capabilities(line)
+            # harmless, but dulwich refuses whatever was not advertised
             self.set_client_capabilities([word for word in words if not word.startswith(b"session-id=")])
         parts = line.rstrip(b"\n").decode("utf-8", "backslashreplace").split(" ")
         if len(parts) != 3 or not all(OBJECT_ID.fullmatch(part) for part in parts[:2]):
             raise GitProtocolError("a ref update is not OLD NEW REF")
-        return RefCommand(*parts)
+        return RefUpdate(*parts)
 
     def _read_options(self) -> list[str]:
         if not self.has_capability(b"push-options"):
@@ -180,17 +165,18 @@ class ReceivePack(ReceivePackHandler):
             options.append(line.rstrip(b"\n").decode("utf-8", "backslashreplace"))
         return options
 
-    def _refuse(self, refusal: Refused, commands: list[RefCommand]) -> None:
+    def _refuse(self, refusal: Refused, updates: list[RefUpdate]) -> None:
         """Tell the pusher why, and git that nothing moved."""
         error = refusal.error
-        self.voice.say(
+        self.progress.say(
             *progress.failure(error), *progress.rejected(error.cause or progress.first_words(error.message))
         )
         status = [(b"unpack", refusal.unpack.encode() or b"ok")]
         reason = b"unpacker error" if refusal.unpack else DECLINED
-        status += [(command.ref.encode(), reason) for command in commands]
+        status += [(update.ref.encode(), reason) for update in updates]
         self._report(status)
-        if any(command.new != ZERO for command in commands):
+        if any(update.new != ZERO for update in updates):
+            # a client that still sends its pack would never read the answer
             self.wire.drain(_DRAIN_BYTES, _DRAIN_S)
 
     def _report(self, status: list[tuple[bytes, bytes]]) -> None:
@@ -202,15 +188,3 @@ class ReceivePack(ReceivePackHandler):
             self.proto.write_sideband(SIDE_BAND_CHANNEL_PROGRESS, line)
         else:
             self.wire.write_aside(line)
-
-
-def serve(handler: ReceivePack) -> int:
-    """Run the handler; its exit status. What the client did wrong is told on stderr by the caller."""
-    try:
-        handler.handle()
-    except HangupException:
-        return 1
-    except OSError as error:
-        log_crash("git push")
-        raise Unavailable(f"The push broke off: {error.strerror}.") from error
-    return 0

@@ -1,7 +1,8 @@
-"""paramiko's server, hardened: bounded packets, modern algorithms only, public keys only, no forwarding, quiet logs.
+"""paramiko's server, hardened: bounded packets, modern algorithms only, keys that are never parsed here, quiet logs.
 
-What stock paramiko leaves open: packets of any length before login, SHA-1 and CBC, a traceback in the log for every
-stranger, and a connection lost when a client's agent offers one key of a kind unknown here.
+Stock paramiko reads packets of any length before login, offers SHA-1 and CBC, logs a traceback for every stranger, and
+drops the connection when a client's agent offers one key of an unknown kind. All use of paramiko's private members is
+in this file.
 """
 
 from __future__ import annotations
@@ -12,21 +13,14 @@ from typing import Any, ClassVar
 
 from paramiko.auth_handler import AuthHandler
 from paramiko.channel import Channel
-from paramiko.common import (
-    AUTH_FAILED,
-    AUTH_SUCCESSFUL,
-    MSG_CHANNEL_REQUEST,
-    OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED,
-    OPEN_SUCCEEDED,
-)
+from paramiko.common import MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 from paramiko.packet import Packetizer
-from paramiko.server import ServerInterface
 from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 
 from paas.keys.proof import LOGINS
-from paas.ssh.control import MAX_CELLS, Asked, Proving
+from paas.ssh.control import SignedLogin
 from paas.ssh.link import Link
 from paas.ssh.login import ALGORITHMS
 
@@ -56,14 +50,14 @@ class BoundedPacketizer(Packetizer):
         return data
 
     def write_all(self, out: Any) -> None:
-        """The version line, always the first thing written, was sent when the connection was accepted."""
+        """Drops the version line, always the first thing written: the accept loop has sent it."""
         if self._version_sent:
             super().write_all(out)
         self._version_sent = True
 
 
 class HostKey:
-    """The public half of the host key, as paramiko wants it; the monitor signs."""
+    """The host key as paramiko uses it: the public half is here, the monitor signs."""
 
     def __init__(self, public: bytes, link: Link) -> None:
         self._public = public
@@ -80,7 +74,7 @@ class HostKey:
 
 
 class OfferedKey:
-    """A client's key as it came, never parsed here: the monitor knows whose it is and whether a signature is good."""
+    """A client's key, never parsed here: the monitor knows its user and checks its signature."""
 
     public_blob = None
 
@@ -91,7 +85,7 @@ class OfferedKey:
         self._link = link
 
     def is_known(self) -> bool:
-        """A key of a kind that is not accepted is refused like any other, instead of ending the connection."""
+        """False also for a key of an unaccepted kind, which in stock paramiko ends the connection."""
         return self._login in LOGINS and self._algorithm in ALGORITHMS and self._link.offer(self._blob)
 
     def get_name(self) -> str:
@@ -101,11 +95,11 @@ class OfferedKey:
         return self._blob
 
     def verify_ssh_sig(self, data: bytes, msg: Message) -> bool:
-        return self._link.prove(Proving(self._login, self._algorithm, self._blob, msg.asbytes()))
+        return self._link.prove(SignedLogin(self._login, self._algorithm, self._blob, msg.asbytes()))
 
 
 class KeyAuth(AuthHandler):
-    """Takes a client's keys as they come."""
+    """Passes a client's keys on unparsed."""
 
     transport: HardenedTransport
 
@@ -113,6 +107,7 @@ class KeyAuth(AuthHandler):
         return OfferedKey(str(self.auth_username), algorithm, keyblob, self.transport.link)
 
 
+# the name of RFC 8731, which paramiko knows by its older name only
 _KEX = {
     **Transport._kex_info,  # type: ignore[attr-defined]
     "curve25519-sha256": Transport._kex_info["curve25519-sha256@libssh.org"],  # type: ignore[attr-defined]
@@ -120,7 +115,7 @@ _KEX = {
 
 
 class HardenedTransport(Transport):
-    """One connection. `after_request` is called when the answer to a channel request has been sent."""
+    """One connection. `after_request` is called once the answer to a channel request has been sent."""
 
     _preferred_ciphers = ("aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "aes256-ctr", "aes128-ctr")
     _preferred_macs = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
@@ -142,6 +137,7 @@ class HardenedTransport(Transport):
         self.after_request = after_request
 
     def _parse_newkeys(self, m: Message) -> None:
+        # paramiko creates its own handler here unless there is one
         if self.auth_handler is None:
             self.auth_handler = KeyAuth(self)
         super()._parse_newkeys(m)  # type: ignore[misc]
@@ -151,7 +147,7 @@ class HardenedTransport(Transport):
 
 
 def _answer_request(channel: Channel, m: Message) -> None:
-    """Answer first, then start what was asked for."""
+    """Answer first: a command's output must not overtake the answer to its request."""
     channel._handle_request(m)  # type: ignore[attr-defined]
     transport = channel.get_transport()
     assert isinstance(transport, HardenedTransport)
@@ -165,96 +161,8 @@ HardenedTransport._channel_handler_table = {  # type: ignore[attr-defined]
 
 
 def silence_library() -> None:
-    """paramiko logs what strangers do, with tracebacks; whoever reads our log wants neither."""
+    """paramiko logs what strangers do, with tracebacks: of no use to an operator."""
     logger = logging.getLogger("paramiko")
     logger.propagate = False
     logger.setLevel(logging.CRITICAL + 1)
     logger.addHandler(logging.NullHandler())
-
-
-class Terminal:
-    """What the client said of its terminal."""
-
-    def __init__(self, term: bytes, columns: int, rows: int) -> None:
-        self.term = term.decode("ascii", "replace")
-        self.resize(columns, rows)
-
-    def resize(self, columns: int, rows: int) -> None:
-        """A client without a window of its own says 0."""
-        self.columns = min(columns, MAX_CELLS) or Asked.columns
-        self.rows = min(rows, MAX_CELLS) or Asked.rows
-
-
-class Front(ServerInterface):
-    """What a client may ask for. `asked` gathers what to start after the answer is out."""
-
-    def __init__(self, has_room: Callable[[], bool]) -> None:
-        self._has_room = has_room
-        self._known: dict[bytes, bool] = {}
-        self.terminals: dict[int, Terminal] = {}
-        self.asked: dict[int, bytes | None] = {}
-        self.resized: Callable[[int, Terminal], None] = lambda _number, _terminal: None
-
-    # login
-    def get_allowed_auths(self, username: str) -> str:
-        return "publickey"
-
-    def check_auth_none(self, username: str) -> int:
-        return AUTH_FAILED
-
-    def check_auth_publickey(self, username: str, key: OfferedKey) -> int:  # type: ignore[override]
-        """Asked once for the offer and once for the signature; the second answer is the first."""
-        blob = key.asbytes()
-        if blob not in self._known:
-            self._known[blob] = key.is_known()
-        return AUTH_SUCCESSFUL if self._known[blob] else AUTH_FAILED
-
-    # channels
-    def check_channel_request(self, kind: str, chanid: int) -> int:
-        if kind != "session" or not self._has_room():
-            return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
-        return OPEN_SUCCEEDED
-
-    def check_channel_pty_request(
-        self,
-        channel: Channel,
-        term: bytes,
-        width: int,
-        height: int,
-        pixelwidth: int,
-        pixelheight: int,
-        modes: bytes,
-    ) -> bool:
-        if channel.chanid in self.asked:
-            return False
-        self.terminals[channel.chanid] = Terminal(term, width, height)
-        return True
-
-    def check_channel_window_change_request(
-        self, channel: Channel, width: int, height: int, pixelwidth: int, pixelheight: int
-    ) -> bool:
-        terminal = self.terminals.get(channel.chanid)
-        if terminal is None:
-            return False
-        terminal.resize(width, height)
-        self.resized(channel.chanid, terminal)
-        return True
-
-    def check_channel_exec_request(self, channel: Channel, command: bytes) -> bool:
-        return self._ask(channel, command)
-
-    def check_channel_shell_request(self, channel: Channel) -> bool:
-        return self._ask(channel, None)
-
-    def _ask(self, channel: Channel, command: bytes | None) -> bool:
-        """One command a channel."""
-        if channel.chanid in self.asked:
-            return False
-        self.asked[channel.chanid] = command
-        return True
-
-    def check_channel_env_request(self, channel: Channel, name: bytes, value: bytes) -> bool:
-        return False
-
-    def check_channel_subsystem_request(self, channel: Channel, name: str) -> bool:
-        return False
