@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from dulwich.errors import GitProtocolError, HangupException
+from dulwich.errors import GitProtocolError
 from dulwich.protocol import (
     SIDE_BAND_CHANNEL_PROGRESS,
     Protocol,
@@ -83,26 +83,22 @@ class ReceivePack(ReceivePackHandler):
     def capabilities(self) -> Iterable[bytes]:
         return self._CAPABILITIES
 
-    def serve(self) -> int:
-        """Serve one push; the exit status. Raises PaasError, which the caller prints."""
+    def serve(self) -> None:
+        """Serve one push. Raises PaasError, for the caller to print: the client broke the protocol, or this end failed."""
         try:
             self.handle()
-        except HangupException:
-            return 1
         except OSError as error:
             log_crash("git push")
             raise Unavailable(f"The push broke off: {error.strerror}.") from error
-        return 0
 
     def handle(self) -> None:
-        """Serve one push. Raises BadInput for a client that breaks the protocol, HangupException."""
+        """Advertise, read what the client asks for, deploy, report. Raises BadInput if the client breaks the protocol."""
         self._advertise()
         try:
             updates = self._read_updates()
             options = self._read_options() if updates else []
         except (GitProtocolError, ValueError) as error:  # dulwich raises both for what the client sent
-            sentence = f"The client does not speak git's protocol: {progress.harmless(str(error))}."
-            raise BadInput(sentence) from error
+            raise BadInput(f"The client does not speak git's protocol: {error}.") from error
         if not updates:
             return
         try:

@@ -93,7 +93,8 @@ def run(job: Job, ctx: Context) -> int:
     if command.service == "upload-pack":
         fetch(command.app, api, ctx)
     wire = Wire(0, 1, 2, ctx.limits.stall_s)
-    return Push(wire, ctx, api, job.user, command.app).serve()
+    Push(wire, ctx, api, job.user, command.app).serve()
+    return 0
 
 
 def become_cli(command: CliCommand, job: Job, ctx: Context) -> None:

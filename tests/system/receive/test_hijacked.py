@@ -151,7 +151,7 @@ def proving(name: str, session: bytes, login: str = "paas") -> str:
     blob = __import__("base64").b64decode(key.text.split()[1])
     signature = signed_by(name, session, login)
     module = "__import__('sys').modules['paas.ssh.control']"
-    return f"link.prove({module}.Proving({login!r}, 'ssh-ed25519', {blob!r}, {signature!r}))"
+    return f"link.prove({module}.SignedLogin({login!r}, 'ssh-ed25519', {blob!r}, {signature!r}))"
 
 
 START = "__import__('sys').modules['paas.ssh.control'].CommandRequest({!r})"
@@ -218,7 +218,7 @@ def test_its_crashes_are_logged_and_look_like_nothing_else(
 ) -> None:
     intruder = enter()
     module = "__import__('sys').modules['paas.daemon.threads']"
-    assert "Thread" in intruder.does(f"{module}.start('x', lambda: 1 / 0)")
+    assert intruder.does(f"{module}.start('x', lambda: 1 / 0).join()") == "None"
     intruder.does("link._sock.send(b'event=crashed x\\ngit: event=login user=forged')")
     intruder.does("link.offer(b'')")  # what was sent before has been read when this is answered
     said = hijacked.log().splitlines()
