@@ -1,4 +1,4 @@
-"""Locks that die with their holder (flock(2)): one push of an app at a time, a few packs of a user."""
+"""Locks that end with their holder (flock(2)): one push of an app at a time, a few packs of a user."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from runtime.kernel import files
 
 @dataclass(frozen=True)
 class Holder:
-    """Who is at work on an app since when (seconds since 1970)."""
+    """The user whose push holds an app's lock, and since when (seconds since 1970)."""
 
     user: str
     since: float
 
 
 class AppLock:
-    """One push of an app at a time, over all connections. The file says who; the kernel says whether."""
+    """One push of an app at a time, over all connections. The kernel holds the lock; the file only names the holder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,7 +33,7 @@ class AppLock:
             descriptor = files.lock(self._path, wait=False)
         except BlockingIOError:
             return False
-        if not same_file(descriptor, self._path):
+        if not same_file(descriptor, self._path):  # removed with its app between open and flock
             os.close(descriptor)
             return self.acquire(user)
         os.ftruncate(descriptor, 0)
@@ -42,7 +42,7 @@ class AppLock:
         return True
 
     def holder(self) -> Holder | None:
-        """Who held the lock last; None when that was never written."""
+        """The last holder; None if none was ever written."""
         try:
             data = json.loads(self._path.read_text())
             return Holder(str(data["user"]), float(data["since"]))
@@ -56,12 +56,11 @@ class AppLock:
 
 
 def same_file(descriptor: int, path: Path) -> bool:
+    """True if `path` still names the open file."""
     try:
-        there = os.stat(path)
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
-    here = os.fstat(descriptor)
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 class Slots:
@@ -72,7 +71,7 @@ class Slots:
         self._count = count
 
     def acquire(self) -> int | None:
-        """A descriptor to close when done; None while all are taken."""
+        """A descriptor that holds a slot until it is closed; None while all are taken."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in range(self._count):
             with contextlib.suppress(BlockingIOError):

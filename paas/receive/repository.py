@@ -1,6 +1,6 @@
-"""Repositories on disk: one bare repository per app id, its lock, the quarantine of a push, the ref that is derived.
+"""Repositories on disk: one bare repository per app id, its lock, the quarantines of pushes.
 
-Only the git daemon writes here, and only under the app's lock; no lock outlives its holder (flock(2)).
+Only the git daemon writes here, and only under the app's lock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 ZERO = "0" * 40
 REPACK_AT = 20
 UNREACHABLE_S = 7 * DAY_S
-"""So long stays at least what no branch reaches; a repack then leaves it out."""
+"""Objects that no branch reaches are kept for this long at least; then a repack drops them."""
 
 _REPACKED = "repacked"
 
@@ -31,7 +31,7 @@ _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpda
 
 
 class Repository:
-    """The bare repository at `path`; what changes it wants the app's lock held."""
+    """The bare repository at `path`. To change it, hold the app's lock."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class Repository:
         return (self.path / "HEAD").is_file()
 
     def make(self) -> None:
-        """Make it, complete or not at all."""
+        """Create it if it does not exist, complete or not at all."""
         if self.exists():
             return
         fresh = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
@@ -62,14 +62,18 @@ class Repository:
         found = {}
         for folder, _, names in os.walk(top):
             for name in names:
+                if name.startswith(".") or name.endswith(
+                    ".lock"
+                ):  # staged: git does not take them for refs either
+                    continue
                 path = Path(folder, name)
                 commit = path.read_text().strip()
-                if not name.endswith(".lock") and OBJECT_ID.fullmatch(commit):
+                if OBJECT_ID.fullmatch(commit):
                     found[str(path.relative_to(top))] = commit
         return found
 
     def set_head(self, branch: str, commit: str | None) -> None:
-        """Make `branch` the only one, at `commit`; None: there is none."""
+        """Make `branch` the only branch, at `commit`; with None, remove all branches."""
         for other in self.heads():
             if other != branch or commit is None:
                 self._ref(other).unlink(missing_ok=True)
@@ -80,14 +84,14 @@ class Repository:
             files.replace(self.path / "HEAD", f"ref: refs/heads/{branch}\n", mode=0o600)
 
     def compare_and_swap(self, branch: str, old: str | None, new: str) -> bool:
-        """Move the branch if it is where the caller believes (None: absent); says whether it moved."""
+        """Move the branch if it is at `old` (None: absent); True if it moved."""
         if self.heads().get(branch) != old:
             return False
         self.set_head(branch, new)
         return self.heads().get(branch) == new
 
     def take_in(self, quarantine: Path) -> list[str]:
-        """Move a checked pack here; the names of its files. An index comes last: without it a pack is not seen."""
+        """Move a checked pack here; the names of its files. The index comes last: git ignores a pack without one."""
         source, target = quarantine / "objects" / "pack", self.objects / "pack"
         names = sorted(os.listdir(source), key=lambda name: (name.endswith(".idx"), name))
         taken = [name for name in names if not (target / name).exists()]
@@ -97,12 +101,12 @@ class Repository:
         return taken
 
     def drop(self, taken: list[str]) -> None:
-        """Remove what `take_in` brought and nothing refers to, the index first."""
+        """Remove the files that `take_in` brought, the index first. No ref may need them."""
         for name in reversed(taken):
             (self.objects / "pack" / name).unlink(missing_ok=True)
 
     def keep(self, commit: str | None) -> None:
-        """Keep a commit's objects that no branch reaches, a canary's; None: none but the branches'."""
+        """Keep the objects of a canary's commit, which no branch reaches; None ends that."""
         path = self.path / "refs" / "paas" / "canary"
         if commit is None:
             path.unlink(missing_ok=True)
@@ -111,7 +115,7 @@ class Repository:
             files.replace(path, commit + "\n", mode=0o600)
 
     def wants_repack(self, now: float) -> bool:
-        """Whether there are many packs, or more than one since a week: the others may hold what nobody reaches."""
+        """True with many packs, or with more than one for a week: old ones may hold objects that nothing reaches."""
         packs = sum(name.endswith(".pack") for name in os.listdir(self.objects / "pack"))
         done = self.path / _REPACKED
         since = (done if done.exists() else self.path / "config").stat().st_mtime
@@ -124,7 +128,7 @@ class Repository:
         return self.path / "refs" / "heads" / branch
 
     def _clear_way(self, path: Path) -> None:
-        """`a` is in the way of `a/b`, and an empty folder `a` in that of `a`."""
+        """Remove a branch `a` that is in the way of `a/b`, and an empty folder `a` in the way of a branch `a`."""
         top = self.path / "refs" / "heads"
         for ancestor in reversed(path.relative_to(top).parents[:-1]):
             if (top / ancestor).is_file():
@@ -151,28 +155,27 @@ class Repositories:
         return AppLock(self.root / f"{_checked(app_id)}.lock")
 
     def slots(self, user: str, count: int, *, kind: str = "") -> Slots:
-        """Places of one user for pushes that are being received, or for something of another kind."""
+        """The slots of one user for receiving pushes, or for another `kind` of work."""
         name = hashlib.sha256(user.encode()).hexdigest()[:16]
         return Slots(self.root / "receiving" / (f"{name}.{kind}" if kind else name), count)
 
     @contextlib.contextmanager
     def quarantine(self, base: Repository | None) -> Iterator[Path]:
-        """A repository of its own for one push, which sees the objects of `base`; gone at the end."""
+        """A bare repository for one push that sees the objects of `base`; removed at the end."""
         self.incoming.mkdir(mode=0o700, exist_ok=True)
         path = self.incoming / secrets.token_hex(8)
         path.mkdir(mode=0o700)
-        alive = files.lock(path, create=False)
-        try:
-            make_bare(path)
-            if base is not None and base.exists():
-                (path / "objects" / "info" / "alternates").write_text(f"{base.objects}\n")
-            yield path
-        finally:
-            remove_folder(path)
-            os.close(alive)
+        with files.locked(path, create=False):
+            try:
+                make_bare(path)
+                if base is not None and base.exists():
+                    (path / "objects" / "info" / "alternates").write_text(f"{base.objects}\n")
+                yield path
+            finally:
+                remove_folder(path)
 
     def sweep_incoming(self, min_age_s: float = 60) -> int:
-        """Remove quarantines whose push is dead; how many. Living pushes remove theirs meanwhile."""
+        """Remove the quarantines of dead pushes; how many. Living pushes may remove theirs meanwhile."""
         removed = 0
         for entry in os.scandir(self.incoming) if self.incoming.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):
@@ -181,7 +184,7 @@ class Repositories:
         return removed
 
     def remove_unknown(self, known: set[str]) -> list[str]:
-        """Remove the repositories of apps that are gone, unless somebody is at work on them; their ids."""
+        """Remove the repositories of apps that are gone, unless their lock is held; the ids of those removed."""
         removed = []
         present = {name.split(".")[0] for name in os.listdir(self.root) if name.endswith((".git", ".lock"))}
         for app_id in sorted(present - known):
@@ -219,7 +222,7 @@ def make_bare(path: Path) -> None:
 
 
 def _remove_unheld(path: Path) -> bool:
-    """Remove a folder unless somebody holds a lock on it; whether that was so. Raises FileNotFoundError."""
+    """Remove a folder unless its lock is held; True if removed. Raises FileNotFoundError."""
     try:
         with files.locked(path, wait=False, create=False):
             remove_folder(path)
@@ -229,7 +232,7 @@ def _remove_unheld(path: Path) -> bool:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder whose entries git or this daemon named; what vanishes meanwhile is no matter."""
+    """Remove a folder whose entries git or this daemon named. Entries may vanish meanwhile."""
     for folder, folders, names in os.walk(path, topdown=False):
         for name in names:
             with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Exported trees on their way to a build: the files of `paas.build.source`, held by the pushes that need them."""
+"""The folder of exported trees: files of `paas.build.source`, held by the pushes that need them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _SCRATCH = ".new-"
 
 
 class Sources:
-    """The folder of sources. A shared flock(2) on the tar says «in use»; the last user removes all files of it."""
+    """The folder of sources. A push holds a shared flock(2) on its tar; the last one to let it go removes the source."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def hold(self, tree: str, held: contextlib.ExitStack) -> bool:
-        """Keep a source until `held` is closed; False when it is not there (any more)."""
+        """Keep a source until `held` is closed; False if it does not exist (any more)."""
         tar = self.path / f"{tree}.tar"
         try:
             descriptor = files.lock(tar, shared=True, create=False)
@@ -34,10 +34,10 @@ class Sources:
         if not same_file(descriptor, tar) or not all(tar.with_suffix(each).exists() for each in ENDINGS):
             os.close(descriptor)
             return False
-        held.callback(self._let_go, tar, descriptor)
+        held.callback(self._release, tar, descriptor)
         return True
 
-    def _let_go(self, tar: Path, descriptor: int) -> None:
+    def _release(self, tar: Path, descriptor: int) -> None:
         try:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,7 +49,7 @@ class Sources:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder beside the sources for one that is being made; gone at the end."""
+        """A folder to make a source in, removed at the end."""
         path = self.path / f"{_SCRATCH}{secrets.token_hex(8)}"
         path.mkdir(mode=0o750)
         try:
@@ -58,7 +58,7 @@ class Sources:
             remove_folder(path)
 
     def sweep(self, min_age_s: float) -> int:
-        """Remove what dead pushes left; how many files and folders. Living ones remove theirs meanwhile."""
+        """Remove the files of dead pushes; how many. Living pushes may remove theirs meanwhile."""
         removed = 0
         for entry in os.scandir(self.path):
             with contextlib.suppress(FileNotFoundError):
@@ -67,7 +67,7 @@ class Sources:
         return removed
 
     def _remove(self, path: Path) -> bool:
-        """Whether it was there, and nobody's. Raises FileNotFoundError."""
+        """Remove a file or folder unless a push holds it; True if removed. Raises FileNotFoundError."""
         if path.name.startswith(_SCRATCH):
             remove_folder(path)
             return True

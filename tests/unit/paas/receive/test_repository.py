@@ -12,6 +12,7 @@ import pytest
 from paas.receive.locks import Slots
 from paas.receive.repository import REPACK_AT, UNREACHABLE_S, Repositories, Repository
 from paas.receive.sources import Sources
+from runtime.kernel.files import STAGED
 
 APP, ONE, TWO = "a0123456789", "1" * 40, "2" * 40
 
@@ -56,6 +57,7 @@ def test_what_a_crash_left_is_no_branch(repository: Repository) -> None:
     repository.set_head("main", ONE)
     (repository.path / "refs" / "heads" / "main.lock").write_text("")
     (repository.path / "refs" / "heads" / "half").write_text("12")
+    (repository.path / "refs" / "heads" / f"{STAGED}0123").write_text(TWO + "\n")
     assert repository.heads() == {"main": ONE}
     assert repository.compare_and_swap("main", ONE, TWO)
 
