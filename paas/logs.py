@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from runtime.home import Layout
 
@@ -41,7 +42,7 @@ class Query:
     instances: frozenset[str] | None = None
 
     def wants(self, line: bytes) -> bool:
-        """Does this line, a whole one without its newline, belong to the answer?"""
+        """Whether a line, a whole one without its newline, belongs to the answer."""
         match = _HEAD.match(line)
         if match is None:
             return False
@@ -61,6 +62,27 @@ class Query:
 def _routed_dyno(line: bytes) -> str:
     match = re.search(rb" dyno=([A-Za-z0-9_.-]+)", line)
     return match[1].decode() if match else ""
+
+
+class Parts(NamedTuple):
+    """A line taken apart: `AT source[dyno]: message`."""
+
+    at: str
+    source: str
+    dyno: str
+    message: str
+
+
+def parts(line: str) -> Parts:
+    at, _, tail = line.partition(" ")
+    head, _, message = tail.partition(": ")
+    source, _, dyno = head.rstrip("]").partition("[")
+    return Parts(at, source, dyno, message)
+
+
+def message_of(line: bytes) -> str:
+    """What the process printed."""
+    return parts(line.decode("utf-8", "replace")).message
 
 
 def stamp(at: float) -> str:

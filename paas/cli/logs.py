@@ -8,6 +8,7 @@ import click
 
 from paas.cli import output
 from paas.cli.base import about_app, app_path, client, printing_command
+from paas.logs import parts
 from paas.nouns.names import release_number
 from paas.nouns.text import harmless
 
@@ -59,7 +60,7 @@ def logs(
         for message in messages:
             line = message["line"]
             if as_json:
-                output.print_json_line(split_line(line))
+                output.print_json_line(parts(line)._asdict())
             else:
                 show(harmless(line), colours=not no_colour)
             if tail:
@@ -69,14 +70,6 @@ def logs(
             raise
     if num and line is None and not tail:
         output.note("No line of the log is like that.")
-
-
-def split_line(line: str) -> dict[str, str]:
-    """The parts of a log line: `at`, `source`, `dyno`, `message`."""
-    at, _, rest = line.partition(" ")
-    head, _, message = rest.partition(": ")
-    source, _, dyno = head.rstrip("]").partition("[")
-    return {"at": at, "source": source, "dyno": dyno, "message": message}
 
 
 def show(line: str, *, colours: bool = True) -> None:

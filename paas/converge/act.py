@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
 from paas import logs
 from paas.converge import diagnosis
 from paas.converge.diagnosis import Subject
-from paas.converge.link import Link, SpawnerDown
+from paas.converge.link import Link
 from paas.converge.plan import (
     Action,
     Advance,
@@ -38,8 +38,8 @@ log = logging.getLogger("converge.act")
 SHOWN_LINE_CHARACTERS = 500
 
 
-class Performer:
-    """The loop's hands. Every method may be repeated: rows say what has been done already."""
+class Actions:
+    """Performs the actions of a plan. Every method may be repeated: rows say what has been done already."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Performer:
         """The messages of the last lines the instance printed."""
         query = logs.Query(source="app", instances=frozenset([instance.runtime_id]))
         found = logs.tail(self._layout, instance.app_id, query, diagnosis.EVIDENCE_LINES)
-        return tuple(_message(line)[:SHOWN_LINE_CHARACTERS] for line in found)
+        return tuple(logs.message_of(line)[:SHOWN_LINE_CHARACTERS] for line in found)
 
     def say(self, instance: Instance, text: str) -> None:
         """A `paas[web.1]: …` line."""
@@ -215,7 +215,7 @@ class Performer:
             number = instance.release_number
             release = releases.get(tx, instance.app_id, number) if number is not None else None
         seen = self._link.seen.get(instance.runtime_id)
-        exit = None if action.lost or seen is None else _exit_record(seen.exit)
+        exit = None if action.lost or seen is None or seen.exit is None else asdict(seen.exit)
         error = self._why_ended(instance, release, exit, lost=action.lost)
         detail: dict[str, Any] = {}
         if error is not None and "diagnosis" not in instance.detail and not instance.detail.get("why"):
@@ -363,17 +363,3 @@ def _up_lines(instance: Instance, note: str) -> list[str]:
     if note:
         lines.append(f" !     {instance.name}: {note}; the release goes on, as any answer counts")
     return lines
-
-
-def _exit_record(exit: Any) -> dict[str, Any] | None:
-    if exit is None or isinstance(exit, dict):
-        return exit
-    return asdict(exit) if is_dataclass(exit) and not isinstance(exit, type) else dict(exit.__dict__)
-
-
-def _message(line: bytes) -> str:
-    """The text behind `TIME source[dyno]: `."""
-    return line.partition(b"]: ")[2].decode("utf-8", "replace")
-
-
-__all__ = ["Performer", "SpawnerDown"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from paas.converge.reactor import READ, Reactor
-from runtime.client import SpawnerError
+from runtime.client import Exit, SpawnerError
 from runtime.frames import FrameError, JsonDecoder
 from runtime.spec import ContainerSpec
 
@@ -42,7 +42,7 @@ class Seen(Protocol):
     id: str
     state: str
     address: str | None
-    exit: Any
+    exit: Exit | None
 
 
 class Client(Protocol):

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 from paas import logs
-from paas.converge.act import Performer, described
+from paas.converge.act import Actions, described
 from paas.converge.adopt import adopt
 from paas.converge.certify import Certifier
 from paas.converge.collect import Collector, end_dead_builds, orphaned_builds
@@ -37,10 +37,15 @@ IDLE_S = 5.0
 """The loop looks at everything this often even if nothing happens."""
 BUSY_S = 0.25
 """… and this often while an instance is on its way or a deployment is unfinished."""
+FAILED_S = 1.0
+"""… and this soon after an app or an action failed."""
 DISCOVER_S = 1.0
+"""How often it looks for new router workers."""
 MAX_BOOTING = 32
 """Processes that may boot at once: after a reboot they come in waves, so that none misses its boot time."""
 ROUNDS = 50
+"""Rounds in a row before events are handled again; the next follows after `BREATH_S`."""
+BREATH_S = 0.05
 
 
 class Loop:
@@ -55,7 +60,7 @@ class Loop:
         self._collector = Collector(settings, store, client, layout.converge_socket)
         self._output = ReleaseOutput(store, layout)
         self._certifier = Certifier(settings)
-        self._performer = Performer(
+        self._actions = Actions(
             store,
             self._link,
             layout,
@@ -65,9 +70,9 @@ class Loop:
             remove_app=self._collector.remove_app,
         )
         self._watch = Watch(
-            self._reactor, self._link, settings.boot_timeout_s, self._performer.last_lines, self.poke
+            self._reactor, self._link, settings.boot_timeout_s, self._actions.last_lines, self.poke
         )
-        self._timeouts = Timeouts(settings.drain_timeout_s, settings.stop_timeout_s, settings.boot_timeout_s)
+        self._timeouts = Timeouts(settings.drain_timeout_s, settings.stop_timeout_s)
         self._ages = Ages()
         self._traffic: dict[int, Traffic] = {}
         self._suspects: dict[str, int] = {}
@@ -121,7 +126,7 @@ class Loop:
                 wake_s, acted = self._round()
                 if not acted:
                     return wake_s
-            return 0.05
+            return BREATH_S
         except SpawnerDown:
             return BUSY_S
         except Unavailable as error:
@@ -139,15 +144,8 @@ class Loop:
         if self._orphaned:
             end_dead_builds(self._store)
         self._see(states)
-        # a worker that has started meanwhile may have read an older table: nothing leaves before it has this one
-        self._routers.discover()
-        workers = self._settings.router_workers
-        table = route_table((state.routes() for state in states), 0, workers=workers)
-        self._routers.offer({**table, **secure})
+        self._offer_table(states, secure, seq)
         wake_s = min(IDLE_S, self._certifier.act())
-        if self._routers.acked and seq != self._noted:
-            applied.note(self._layout, seq)
-            self._noted = seq
         if not there:
             return BUSY_S, False
         if self._adopt(states):
@@ -156,12 +154,26 @@ class Loop:
         self._sync_watch(states)
         if self._output.follow(states):
             self._waker.wake()
+        wait_s, acted = self._converge_all(states)
+        return min(wake_s, wait_s), acted
+
+    def _offer_table(self, states: list[AppState], secure: dict[str, object], seq: int) -> None:
+        # A worker that started meanwhile may have read an older table: nothing leaves before it has this one.
+        self._routers.discover()
+        workers = self._settings.router_workers
+        table = route_table((state.routes() for state in states), 0, workers=workers)
+        self._routers.offer({**table, **secure})
+        if self._routers.acked and seq != self._noted:
+            applied.note(self._layout, seq)
+            self._noted = seq
+
+    def _converge_all(self, states: list[AppState]) -> tuple[float, bool]:
         facts = self._facts()
         self._expect_foreign(states)
         self._booting = sum(
             i.kind == "process" and i.state == "starting" for state in states for i in state.live
         )
-        actions = 0
+        wake_s, actions = IDLE_S, 0
         for state in states:
             try:
                 wake, count = self._converge(state, facts)
@@ -169,7 +181,7 @@ class Loop:
                 raise
             except Exception:
                 log.exception("app=%s cannot be converged", state.app.id)
-                wake, count = 1.0, 0
+                wake, count = FAILED_S, 0
             wake_s, actions = min(wake_s, wake), actions + count
         return wake_s, actions > 0
 
@@ -196,12 +208,12 @@ class Loop:
                     continue
                 self._booting += 1
             try:
-                self._performer.perform(action)
+                self._actions.perform(action)
                 self._waker.wake()
                 done += 1
             except SpawnerError as error:
                 log.error("action=%s refused=%s reason=%s", described(action), error.code, error.message)
-                wake_s = min(wake_s, 1.0)
+                wake_s = min(wake_s, FAILED_S)
                 break
         return wake_s, done
 
@@ -214,7 +226,7 @@ class Loop:
             acked=self._routers.acked,
             orphaned=self._orphaned,
             removing=self._collector.removing,
-            signalled=self._performer.signalled,
+            signalled=self._actions.signalled,
             age_s=self._age_s,
             step_age_s=self._step_age_s,
         )
@@ -244,12 +256,12 @@ class Loop:
         listing = self._link.listing
         doubtful = [id for id in found.orphans if self._suspects.get(id, listing) >= listing]
         for runtime_id in set(found.orphans) - set(doubtful):
-            self._performer.remove_orphan(runtime_id)
+            self._actions.remove_orphan(runtime_id)
         self._suspects = {id: self._suspects.get(id, listing) for id in found.orphans}
         if doubtful:
             self._link.expire(0.0)  # its owner may have removed it since the list was made
             self.poke()
-        return bool(self._performer.take_addresses(found.addresses))
+        return bool(self._actions.take_addresses(found.addresses))
 
     def _sync_watch(self, states: list[AppState]) -> None:
         containers = self._link.containers or {}

@@ -121,7 +121,6 @@ Action = Start | MarkUp | Fail | Drain | Stop | Terminate | Kill | Reap | Advanc
 class Timeouts:
     drain_s: float = 30.0
     stop_s: float = 30.0
-    boot_s: float = 60.0
 
 
 @dataclass
@@ -160,7 +159,7 @@ def restart_delay_s(history: tuple[Instance, ...], release_number: int) -> float
     """
     crashes = 0
     for instance in history:
-        if instance.release_number != release_number or not is_crash(instance):
+        if instance.release_number != release_number or not instance.crashed:
             break
         crashes += 1
         if _healthy_s(instance) >= HEALTHY_S:
@@ -169,11 +168,6 @@ def restart_delay_s(history: tuple[Instance, ...], release_number: int) -> float
         return 0.0
     delay = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** (crashes - 2))
     return delay * random.Random(history[0].id).uniform(1 - JITTER, 1 + JITTER)
-
-
-def is_crash(instance: Instance) -> bool:
-    """Whether the instance ended of its own, not because the platform or a person stopped it."""
-    return instance.crashed
 
 
 def _healthy_s(instance: Instance) -> float:
@@ -282,37 +276,46 @@ def _keep_running(plan: Plan, state: AppState, now: float) -> None:
 def _fill(
     plan: Plan, state: AppState, wanted: list[Slot], number: int, now: float, *, canary: bool = False
 ) -> None:
-    """One fresh instance of release `number` in every wanted slot; stale ones go when it is up."""
+    """One fresh instance of release `number` in every wanted slot; stale ones go when it is up.
+
+    An instance is stale when it started before the last restart that people asked for.
+    """
     touched = _touched(plan)
-    by_slot: dict[Slot, list[Instance]] = {}
-    for instance in state.live:
-        if (
-            instance.kind == "process"
-            and (instance.release_number, instance.canary) == (number, canary)
-            and instance.state in ("starting", "up")
-        ):
-            by_slot.setdefault(instance.slot, []).append(instance)
-    replacing: dict[str, int] = {}
-    for (kind, _), rows in by_slot.items():
-        if any(i.restart_token < state.app.restart_token for i in rows) and _fresh(rows, state):
-            replacing[kind] = replacing.get(kind, 0) + 1
-    counts = Counter(kind for kind, _ in wanted)
+    by_slot = _running_by_slot(state, number, canary=canary)
+    # A slot is being replaced while a stale and a fresh instance run side by side. No more than a quarter of a type's
+    # slots are at a time, so that a restart neither needs twice the memory nor leaves the type without instances.
+    replacing = Counter(
+        type
+        for (type, _), rows in by_slot.items()
+        if any(i.restart_token < state.app.restart_token for i in rows) and _fresh(rows, state)
+    )
+    counts = Counter(type for type, _ in wanted)
     for slot in wanted:
         rows = by_slot.get(slot, [])
         fresh = _fresh(rows, state)
         stale = [i for i in rows if i not in fresh and i.id not in touched]
         up = [i for i in fresh if i.state == "up"]
         if up:
+            # Should a slot ever have two fresh ones that are up, the first stays.
             for instance in [*stale, *(i for i in fresh if i is not up[0] and i.id not in touched)]:
                 _leave(plan, instance)
         elif not fresh:
-            kind = slot[0]
-            if stale and replacing.get(kind, 0) >= _surge(counts[kind]):
+            type = slot[0]
+            if stale and replacing[type] >= _surge(counts[type]):
                 continue
-            type = WEB if canary else kind
-            start = Start(state.app.id, "process", type, slot[1], number, canary=canary)
+            start = Start(state.app.id, "process", WEB if canary else type, slot[1], number, canary=canary)
             if _start(plan, state, slot, start, now):
-                replacing[kind] = replacing.get(kind, 0) + 1
+                replacing[type] += 1
+
+
+def _running_by_slot(state: AppState, number: int, *, canary: bool) -> dict[Slot, list[Instance]]:
+    """Instances of the release that are not on their way out."""
+    by_slot: dict[Slot, list[Instance]] = {}
+    for instance in state.live:
+        of_release = (instance.release_number, instance.canary) == (number, canary)
+        if instance.kind == "process" and of_release and instance.state in ("starting", "up"):
+            by_slot.setdefault(instance.slot, []).append(instance)
+    return by_slot
 
 
 def _start(plan: Plan, state: AppState, slot: Slot, start: Start, now: float) -> bool:
@@ -336,7 +339,7 @@ def _surge(quantity: int) -> int:
 
 
 def _leave(plan: Plan, instance: Instance) -> None:
-    """Towards the end: a web instance that had traffic drains first."""
+    """Begin its end: a web instance that had traffic drains first."""
     if instance.state == "up" and instance.type == WEB:
         plan.actions.append(Drain(instance.id))
     elif instance.state in ("starting", "up"):

@@ -88,7 +88,47 @@ class Attempt:
         self._done(outcome)
 
 
-class BootProbe:
+class _Probe:
+    """Attempts in a row, `interval_s` of the check apart, until an outcome is the last or somebody stops it."""
+
+    def __init__(self, reactor: Reactor, address: str, check: Check, host: str, *, delay_s: float) -> None:
+        self._reactor, self._address, self._check, self._host = reactor, address, check, host
+        self._attempt: Attempt | None = None
+        self._timer: Timer | None = None
+        self._stopped = False
+        if delay_s:
+            self._timer = reactor.later(delay_s, self._ask)
+        else:
+            self._ask()
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._attempt is not None:
+            self._attempt.abort()
+
+    def _ask(self) -> None:
+        self._attempt = Attempt(self._reactor, self._address, self._check, self._host, self._heard)
+
+    def _heard(self, outcome: Outcome) -> None:
+        self._attempt = None
+        if self._stopped:
+            return
+        if self._is_last(outcome):
+            self._stopped = True
+            self._report(outcome)
+        else:
+            self._timer = self._reactor.later(self._check.interval_s, self._ask)
+
+    def _is_last(self, outcome: Outcome) -> bool:
+        raise NotImplementedError
+
+    def _report(self, outcome: Outcome) -> None:
+        raise NotImplementedError
+
+
+class BootProbe(_Probe):
     """Asks every 50 ms until the instance is healthy; `ready` then hears the answer, once.
 
     `last` and `closed` (connections accepted and hung up without an answer) are evidence for the diagnosis.
@@ -97,70 +137,35 @@ class BootProbe:
     def __init__(
         self, reactor: Reactor, address: str, check: Check, host: str, ready: Callable[[Answer], None]
     ) -> None:
-        self._reactor, self._address, self._check, self._host = reactor, address, check, host
         self._ready = ready
-        self._attempt: Attempt | None = None
-        self._timer: Timer | None = None
-        self._stopped = False
         self.last: Outcome | None = None
         self.closed = 0
-        self._ask()
+        super().__init__(reactor, address, check, host, delay_s=0)
 
-    def stop(self) -> None:
-        self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._attempt is not None:
-            self._attempt.abort()
-
-    def _ask(self) -> None:
-        self._attempt = Attempt(self._reactor, self._address, self._check, self._host, self._heard)
-
-    def _heard(self, outcome: Outcome) -> None:
-        self._attempt = None
-        if self._stopped:
-            return
+    def _is_last(self, outcome: Outcome) -> bool:
         self.last = outcome
-        if outcome.kind == "closed":
-            self.closed += 1
-        if outcome.healthy and outcome.answer is not None:
-            self._stopped = True
-            self._ready(outcome.answer)
-        else:
-            self._timer = self._reactor.later(self._check.interval_s, self._ask)
+        self.closed += outcome.kind == "closed"
+        return outcome.healthy
+
+    def _report(self, outcome: Outcome) -> None:
+        assert outcome.answer is not None
+        self._ready(outcome.answer)
 
 
-class LivenessProbe:
+class LivenessProbe(_Probe):
     """Asks an instance that is up every `interval_s`; `failed` hears the last outcome after `attempts`
     failures in a row, once."""
 
     def __init__(
         self, reactor: Reactor, address: str, check: Check, host: str, failed: Callable[[Outcome], None]
     ) -> None:
-        self._reactor, self._address, self._check, self._host = reactor, address, check, host
         self._failed = failed
         self._failures = 0
-        self._attempt: Attempt | None = None
-        self._timer: Timer | None = reactor.later(check.interval_s, self._ask)
-        self._stopped = False
+        super().__init__(reactor, address, check, host, delay_s=check.interval_s)
 
-    def stop(self) -> None:
-        self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._attempt is not None:
-            self._attempt.abort()
-
-    def _ask(self) -> None:
-        self._attempt = Attempt(self._reactor, self._address, self._check, self._host, self._heard)
-
-    def _heard(self, outcome: Outcome) -> None:
-        self._attempt = None
-        if self._stopped:
-            return
+    def _is_last(self, outcome: Outcome) -> bool:
         self._failures = 0 if outcome.healthy else self._failures + 1
-        if self._failures >= max(1, self._check.attempts):
-            self._stopped = True
-            self._failed(outcome)
-        else:
-            self._timer = self._reactor.later(self._check.interval_s, self._ask)
+        return self._failures >= max(1, self._check.attempts)
+
+    def _report(self, outcome: Outcome) -> None:
+        self._failed(outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paas.converge.world import AppState
-from paas.logs import Follower, Query
+from paas.logs import Follower, Query, message_of
 from paas.nouns.model import Instance
 from paas.store import Store, deployments
 from runtime.home import Layout
@@ -56,6 +56,6 @@ class ReleaseOutput:
             return False
         with self._store.write() as tx:
             for line in lines[:room]:
-                text = line.partition(b"]: ")[2].decode("utf-8", "replace")
+                text = message_of(line)
                 deployments.add_line(tx, deployment_id, f"       {text}")
         return True

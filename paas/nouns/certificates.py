@@ -82,6 +82,8 @@ def served(
         by_app.setdefault(certificate.app_id, []).append(certificate)
         for name in certificate.names:
             by_name.setdefault((certificate.app_id, name), []).append(certificate)
+    # The first claim to a name wins: first the hosts of apps, then domains below an app's wildcard, and last the
+    # platform's certificate, for apps that brought none.
     known = {host for found in hosts.values() for host in found}
     claims: list[tuple[str | None, str]] = [
         (app_id, host) for app_id, names in hosts.items() if app_id in by_app for host in names
@@ -96,7 +98,9 @@ def served(
     chosen: dict[str, Certificate] = {}
     for app_id, host in claims:
         above = "*." + host.partition(".")[2]
+        # A wildcard in a certificate stands for one label, so only the name one label up can cover the host.
         if found := [*by_name.get((app_id, host), ()), *by_name.get((app_id, above), ())]:
+            # A certificate added for this very host was meant for it; among equals the longest valid one answers.
             chosen.setdefault(host, max(found, key=lambda c: (c.domain == host, c.not_after)))
     return chosen
 

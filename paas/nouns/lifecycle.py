@@ -27,22 +27,12 @@ INSTANCE: Table = {
 }
 """A restart is a new instance; why one ended is data on its row."""
 
-TRANSITIONS: Mapping[str, Table] = {"deployment": DEPLOYMENT, "instance": INSTANCE}
-
 COMMITTED = "draining"
 FINISHED_DEPLOYMENT = frozenset(state for state, events in DEPLOYMENT.items() if not events)
 
 
 class WrongTransition(ValueError):
-    """The state has no such event or successor; nothing was changed."""
-
-
-def advance(table: Table, state: str, event: str) -> str:
-    """The state after `event`. Raises WrongTransition when the table has no such event there."""
-    try:
-        return table[state][event]
-    except KeyError:
-        raise WrongTransition(f"no event {event!r} in state {state!r}") from None
+    """No event leads from the state to the one that was wanted; nothing was changed."""
 
 
 def check(table: Table, state: str, target: str) -> None:

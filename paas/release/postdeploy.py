@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from paas.build.step import Platform
-from paas.logs import Follower, Query
+from paas.logs import Follower, Query, message_of
 from paas.nouns.errors import PaasError
 from paas.nouns.model import App, Instance
 from paas.runs.specs import run_spec
@@ -61,7 +61,7 @@ def _run(
         with platform.store.read() as tx:
             seen = instances.get(tx, row.id)
         for text in output.poll():
-            line("       " + text.partition(b"]: ")[2].decode("utf-8", "replace"))
+            line("       " + message_of(text))
         if seen.ended_at is not None:
             return seen.cause
         time.sleep(POLL_S)

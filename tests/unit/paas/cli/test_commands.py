@@ -17,8 +17,8 @@ import pytest
 from harness.cli import Platform, lines, typed
 
 from paas.cli import base, main, output, reference
-from paas.cli.logs import split_line
 from paas.cli.processes import ps_lines
+from paas.logs import parts
 from paas.nouns.errors import Conflict, PaasError
 
 ROOT = Path(__file__).parents[4]
@@ -203,8 +203,8 @@ def test_logs_pass_every_filter_on(platform: Platform, capsys: Captured) -> None
 
 def test_a_log_line_has_parts() -> None:
     line = "2026-08-04T21:53:15.123456+00:00 paas[router]: at=info a: b"
-    assert split_line(line)["message"] == "at=info a: b"
-    assert (split_line(line)["source"], split_line(line)["dyno"]) == ("paas", "router")
+    assert parts(line).message == "at=info a: b"
+    assert (parts(line).source, parts(line).dyno) == ("paas", "router")
 
 
 def test_destroying_needs_the_name(

@@ -7,7 +7,7 @@ import pytest
 from paas.nouns import lifecycle
 from paas.nouns.lifecycle import DEPLOYMENT, INSTANCE, Table
 
-TABLES = [pytest.param(table, id=name) for name, table in lifecycle.TRANSITIONS.items()]
+TABLES = [pytest.param(DEPLOYMENT, id="deployment"), pytest.param(INSTANCE, id="instance")]
 
 
 def reachable(table: Table, start: str) -> set[str]:
@@ -28,16 +28,14 @@ def test_every_state_is_reached_from_the_first_and_leads_to_an_end(table: Table)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_event_of_the_table_advances_and_every_other_is_refused(table: Table) -> None:
-    every = {event for events in table.values() for event in events}
+def test_every_step_of_the_table_is_allowed_and_every_other_is_refused(table: Table) -> None:
     for state, events in table.items():
-        for event in every:
-            if event in events:
-                target = lifecycle.advance(table, state, event)
+        for target in table:
+            if target in events.values():
                 lifecycle.check(table, state, target)
             else:
                 with pytest.raises(lifecycle.WrongTransition):
-                    lifecycle.advance(table, state, event)
+                    lifecycle.check(table, state, target)
 
 
 def test_nothing_undoes_a_deployment_after_the_commit_point() -> None:
@@ -46,17 +44,17 @@ def test_nothing_undoes_a_deployment_after_the_commit_point() -> None:
 
 def test_before_the_commit_point_failing_and_cancelling_are_always_possible() -> None:
     for state in ("pending", "releasing", "starting", "switching"):
-        assert lifecycle.advance(DEPLOYMENT, state, "fail") == "failed"
-        assert lifecycle.advance(DEPLOYMENT, state, "cancel") == "cancelled"
+        lifecycle.check(DEPLOYMENT, state, "failed")
+        lifecycle.check(DEPLOYMENT, state, "cancelled")
 
 
 def test_a_crash_ends_an_instance_in_any_state() -> None:
     for state in ("starting", "up", "draining", "stopping"):
-        assert lifecycle.advance(INSTANCE, state, "exit") == "ended"
+        lifecycle.check(INSTANCE, state, "ended")
 
 
 def test_unknown_states_are_refused() -> None:
     with pytest.raises(lifecycle.WrongTransition):
-        lifecycle.advance(INSTANCE, "nowhere", "exit")
+        lifecycle.check(INSTANCE, "starting", "nowhere")
     with pytest.raises(lifecycle.WrongTransition):
         lifecycle.check(INSTANCE, "nowhere", "ended")
