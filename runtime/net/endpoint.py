@@ -1,4 +1,4 @@
-"""One instance's end of its link, and what must be done inside its namespace to use it."""
+"""An instance's end of its link, and the set-up inside the instance's namespace."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from runtime.net import guard, links
-from runtime.net.netlink import NETFILTER, Netlink
+from runtime.net import links
+from runtime.net.netlink import NETFILTER, Message, Netlink
 
 INTERFACE = "eth0"
 HOST_MAC = bytes.fromhex("020000000001")
@@ -18,26 +18,26 @@ HOST_MAC = bytes.fromhex("020000000001")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`link` is the interface on the host; `nameservers` belong into the instance's resolv.conf."""
+    """`link` is the interface on the host; `nameservers` belong into the instance's resolv.conf; `guard` is a batch."""
 
     instance_id: str
     link: str
     address: IPv4Address
     gateway: IPv4Address
     nameservers: tuple[IPv4Address, ...]
-    guard: guard.Guard
+    guard: tuple[Message, ...]
 
     @property
     def mac(self) -> bytes:
-        """Locally administered, told by the address, so that neighbours can be permanent."""
+        """A locally administered address that follows from the IP address, so that neighbours can be permanent."""
         return b"\x02\x00" + self.address.packed
 
 
 def configure(endpoint: Endpoint | None, proc: Path = Path("/proc")) -> None:
-    """Bring the namespace of the caller to life: loopback; with an endpoint the link, its route and its guard.
+    """Set up the network namespace of the caller: loopback; with an endpoint also the guard, the link and its routes.
 
-    To be called as root inside the new namespace, after the host has attached the link, while `proc` still is a
-    writable procfs. Raises NetlinkError.
+    Call it as root in the new namespace, after the host has attached the link, while `proc` is still a writable procfs.
+    Raises NetlinkError.
     """
     net = proc / "sys/net"
     for path in (net / "ipv6/conf/all/disable_ipv6", net / "ipv6/conf/default/disable_ipv6"):
@@ -48,7 +48,7 @@ def configure(endpoint: Endpoint | None, proc: Path = Path("/proc")) -> None:
         if endpoint is None:
             return
         with Netlink(NETFILTER) as filters:
-            filters.send(*guard.messages(endpoint.guard))
+            filters.send(*endpoint.guard)
         index = socket.if_nametoindex(INTERFACE)
         route.send(
             links.new_address(index, endpoint.address),

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from runtime.net import forwarding, links, resolvers, rules
+from runtime.net import forwarding, guard, links, resolvers, rules
 from runtime.net.endpoint import HOST_MAC, INTERFACE, Endpoint, configure, set_sysctl
 from runtime.net.guard import Guard
 from runtime.net.netlink import NETFILTER, Netlink, NetlinkError
@@ -107,7 +107,7 @@ class Network:
             self.network[offset],
             self.gateway,
             self.nameservers,
-            Guard((*self._refused, *self._host), self.nameservers, allowed),
+            guard.messages(Guard((*self._refused, *self._host), self.nameservers, allowed)),
         )
 
     def attach(self, endpoint: Endpoint, netns: int) -> None:
