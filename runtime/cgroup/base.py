@@ -1,4 +1,4 @@
-"""What both cgroup versions share: the figures, the protocol, and reading and writing control files."""
+"""What both cgroup versions share: what a group and a platform's groups can do, and reading and writing control files."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import os
 import select
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from runtime.spec import MIB, Limits
 
 CPU_PERIOD_US = 100_000
-"""Length of the window in which a cpu quota is counted; 10 thousandths of a core are the kernel's least, 1 ms."""
+"""Length of the window in which a cpu quota is counted."""
+
+_LEAST_QUOTA_US = 1000
+"""The kernel takes no smaller quota: 10 thousandths of a core."""
+
+PROCESSES = "cgroup.procs"
+"""The control file that lists a group's processes, and that a process is moved in by."""
 
 REMOVE_TIMEOUT_S = 5.0
 
@@ -48,7 +54,7 @@ class OomWatch:
         return self._descriptor
 
     def clear(self) -> None:
-        """Take note of the notice, so that the descriptor is quiet until the next one."""
+        """Read the notice away, so that the descriptor is quiet until the next one."""
         with suppress(OSError):
             if self.events & select.EPOLLPRI:
                 os.pread(self._descriptor, 4096, 0)
@@ -62,31 +68,56 @@ class OomWatch:
         self._descriptor = self._other = -1
 
 
-class Group(Protocol):
-    """The control groups of one instance, whatever their version."""
+class Group(ABC):
+    """The control groups of one instance, whatever their version. `id` is the instance's."""
 
-    @property
-    def id(self) -> str: ...
+    id: str
+
+    @abstractmethod
+    def make(self) -> bool:
+        """Make the folders; False if there were any."""
+
+    @abstractmethod
+    def entrances(self, *, shim: bool) -> tuple[Path, ...]:
+        """The folders that a process of the app, or the shim, is moved into."""
+
     def join(self, pid: int, *, shim: bool = False) -> None:
-        """Move a process in, all its threads with it. A shim is charged for cpu only and survives `kill`."""
+        """Move a process in, with all its threads. A shim is charged for cpu only and survives `kill`."""
+        for folder in self.entrances(shim=shim):
+            try:
+                write(folder / PROCESSES, pid)
+            except OSError as error:
+                raise CgroupError(f"process {pid} cannot join {folder}: {error.strerror}") from error
 
+    @abstractmethod
     def limit(self, limits: Limits) -> None:
         """Set every quota. Raises CgroupError when more memory is in use than the new limit allows."""
 
+    @abstractmethod
     def kill(self) -> None:
         """SIGKILL to every process of the app; returns at once, they may still be dying."""
 
-    def freeze(self) -> None: ...
-    def thaw(self) -> None: ...
+    @abstractmethod
+    def set_frozen(self, frozen: bool) -> None: ...
+
+    @abstractmethod
     def pids(self) -> list[int]:
         """The app's processes, without the shim."""
 
+    @abstractmethod
     def stats(self) -> Stats: ...
+
+    @abstractmethod
     def oom_kills(self) -> int: ...
+
+    @abstractmethod
     def watch_oom(self) -> OomWatch: ...
+
+    @abstractmethod
     def view(self) -> list[tuple[Path, str]]:
         """`(source, target)` binds, to be made read-only: what the app may see below /sys/fs/cgroup."""
 
+    @abstractmethod
     def remove(self) -> None:
         """Kill what is left, the shim too, and remove the folders. Nothing happens when they are gone."""
 
@@ -117,27 +148,44 @@ def work_limits() -> Limits:
     )
 
 
-class Cgroups(Protocol):
-    """All groups of one platform."""
+class Cgroups(ABC):
+    """All groups of one platform, below `tops`: its own folder in each hierarchy."""
 
-    @property
-    def version(self) -> str:
-        """`v1` or `v2`."""
+    version: str
+    tops: tuple[Path, ...]
+
+    @abstractmethod
+    def group(self, instance_id: str) -> Group:
+        """The groups of an instance, which need not exist."""
 
     def create(self, instance_id: str, limits: Limits) -> Group:
         """Make the groups of an instance; what an earlier one of that id left is killed and removed first."""
-
-    def group(self, instance_id: str) -> Group:
-        """The groups of an instance that exists already."""
+        group = self.group(instance_id)
+        if not group.make():
+            group.remove()
+            group.make()
+        group.limit(limits)
+        return group
 
     def groups(self) -> list[str]:
         """Ids of instances that have a folder in any hierarchy, sorted."""
+        return sorted({name for top in self.tops for name in subgroups(top) if name[0] != "_"})
 
+    @abstractmethod
     def lend(self, name: str, limits: Limits, user: int, group: int) -> Lent:
         """Make the group `_NAME`, into which processes of that user may move their like; no instance has such a name."""
 
     def remove(self) -> None:
         """Remove every group of the platform and the platform's own."""
+        for instance_id in self.groups():
+            self.group(instance_id).remove()
+        for top in self.tops:
+            remove_tree(top)
+
+
+def cpu_quota_us(limits: Limits) -> int:
+    """The processor time that all processes of a group may use in each CPU_PERIOD_US."""
+    return max(_LEAST_QUOTA_US, limits.cpu_millis * CPU_PERIOD_US // 1000)
 
 
 def read(path: Path) -> str:
@@ -180,15 +228,15 @@ def read_pids(path: Path) -> list[int]:
         return []
 
 
-def signal_all(pids: list[int], number: signal.Signals = signal.SIGKILL) -> None:
-    """Signal processes that were just read from a group; one that has ended meanwhile is no error."""
+def kill_each(pids: list[int]) -> None:
+    """SIGKILL to processes that were just read from a group; one that has ended meanwhile is no error."""
     for pid in pids:
         with suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(pid, signal.SIGKILL)
 
 
 def make(path: Path) -> bool:
-    """mkdir that tells whether the folder is new."""
+    """Make a group; returns whether it is new."""
     try:
         path.mkdir()
     except FileExistsError:
@@ -221,9 +269,9 @@ def remove_tree(path: Path, timeout_s: float = REMOVE_TIMEOUT_S) -> None:
         except OSError as error:
             if time.monotonic() > deadline:
                 raise CgroupError(
-                    f"{path}: {error.strerror}; processes {read_pids(path / 'cgroup.procs')}"
+                    f"{path}: {error.strerror}; processes {read_pids(path / PROCESSES)}"
                 ) from error
-            signal_all(read_pids(path / "cgroup.procs"))
+            kill_each(read_pids(path / PROCESSES))
             time.sleep(pause)
         else:
             return

@@ -14,10 +14,15 @@ from pathlib import Path
 
 from runtime.cgroup.base import (
     CPU_PERIOD_US,
+    PROCESSES,
     CgroupError,
+    Cgroups,
+    Group,
     Lent,
     OomWatch,
     Stats,
+    cpu_quota_us,
+    kill_each,
     make,
     read,
     read_flat,
@@ -25,16 +30,17 @@ from runtime.cgroup.base import (
     read_pids,
     refuse_memory,
     remove_tree,
-    signal_all,
-    subgroups,
     write,
 )
 from runtime.spec import MIB, Limits
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "cpuset", "devices", "freezer")
+_SHARES, _LEAST_SHARES = 1024, 2
+"""What v1 calls a weight of 100, and its least."""
+
 REQUIRED = frozenset({"memory", "cpu", "pids"})
 _TCP_SHARE, _TCP_LEAST = 8, 8 * MIB
-"""The buffers of TCP are no part of the memory limit here, unlike v2: they get an eighth of it on top."""
+"""The memory limit of v1 does not count the buffers of TCP, as that of v2 does: they get an eighth of it on top."""
 VISIBLE = ("memory", "cpu", "cpuacct", "pids", "cpuset")
 UNIFIED = "unified"
 _SHIM = ("cpu", "cpuacct")
@@ -42,7 +48,7 @@ _DEVICES = ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:2", "136:*")
 """null, zero, full, random, urandom, tty, ptmx and the pseudo terminals: character devices an app may open."""
 
 
-class V1:
+class V1(Cgroups):
     """The groups of one platform. `hierarchies` maps a controller, or `unified`, to where it is mounted."""
 
     version = "v1"
@@ -56,46 +62,26 @@ class V1:
             wanted.remove("freezer")
         self._name = f"paas-{platform_id}"
         self._roots = {name: hierarchies[name] / self._name for name in wanted if name in hierarchies}
-        self.prepare()
-
-    def prepare(self) -> None:
-        """Make the platform's own groups; those that exist are kept."""
+        self.tops = tuple(self._roots.values())
         for name, path in self._roots.items():
             make(path)
             if name == "cpuset":
                 _inherit_cpuset(path)
 
-    def create(self, instance_id: str, limits: Limits) -> V1Group:
-        group = self.group(instance_id)
-        if not group.make():
-            group.remove()
-            group.make()
-        group.limit(limits)
-        return group
-
     def group(self, instance_id: str) -> V1Group:
         return V1Group(instance_id, {name: root / instance_id for name, root in self._roots.items()})
-
-    def groups(self) -> list[str]:
-        return sorted({name for root in self._roots.values() for name in subgroups(root) if name[0] != "_"})
 
     def lend(self, name: str, limits: Limits, user: int, group: int) -> Lent:
         lent = V1Group(f"_{name}", {each: self._roots[each] / f"_{name}" for each in sorted(REQUIRED)})
         lent.make()
         lent.limit(limits)
-        work = lent.entrances()
+        work = tuple(path / PROCESSES for path in lent.entrances(shim=False))
         for path in work:
             os.chown(path, user, group)
         return Lent((), work)
 
-    def remove(self) -> None:
-        for instance_id in self.groups():
-            self.group(instance_id).remove()
-        for path in self._roots.values():
-            remove_tree(path)
 
-
-class V1Group:
+class V1Group(Group):
     """One instance's groups: the same name in every hierarchy."""
 
     def __init__(self, instance_id: str, paths: dict[str, Path]) -> None:
@@ -103,7 +89,6 @@ class V1Group:
         self._paths = paths
 
     def make(self) -> bool:
-        """Make the folders; False if any of them was there."""
         fresh = [make(path) for path in dict.fromkeys(self._paths.values())]
         if "cpuset" in self._paths:
             _inherit_cpuset(self._paths["cpuset"])
@@ -111,25 +96,15 @@ class V1Group:
             _restrict_devices(self._paths["devices"])
         return all(fresh)
 
-    def entrances(self) -> tuple[Path, ...]:
-        """The files to write a process id to."""
-        return tuple(path / "cgroup.procs" for path in self._paths.values())
-
-    def join(self, pid: int, *, shim: bool = False) -> None:
-        for name, path in self._paths.items():
-            if shim and name not in _SHIM:
-                continue
-            try:
-                write(path / "cgroup.procs", pid)
-            except OSError as error:
-                raise CgroupError(f"process {pid} cannot join {path}: {error.strerror}") from error
+    def entrances(self, *, shim: bool) -> tuple[Path, ...]:
+        return tuple(path for name, path in self._paths.items() if name in _SHIM or not shim)
 
     def limit(self, limits: Limits) -> None:
         self._limit_memory(limits)
         cpu = self._paths["cpu"]
         write(cpu / "cpu.cfs_period_us", CPU_PERIOD_US)
-        write(cpu / "cpu.cfs_quota_us", max(1000, limits.cpu_millis * CPU_PERIOD_US // 1000))
-        write(cpu / "cpu.shares", max(2, limits.cpu_weight * 1024 // 100))
+        write(cpu / "cpu.cfs_quota_us", cpu_quota_us(limits))
+        write(cpu / "cpu.shares", max(_LEAST_SHARES, limits.cpu_weight * _SHARES // 100))
         write(self._paths["pids"] / "pids.max", limits.pids)
 
     def _limit_memory(self, limits: Limits) -> None:
@@ -165,17 +140,11 @@ class V1Group:
                 write(self._paths[UNIFIED] / "cgroup.kill", 1)
                 write(self._paths[UNIFIED] / "cgroup.freeze", 0)
             return
-        self.freeze()
-        signal_all(self.pids())
-        self.thaw()
+        self.set_frozen(True)
+        kill_each(self.pids())
+        self.set_frozen(False)
 
-    def freeze(self) -> None:
-        self._set_frozen(True)
-
-    def thaw(self) -> None:
-        self._set_frozen(False)
-
-    def _set_frozen(self, frozen: bool) -> None:
+    def set_frozen(self, frozen: bool) -> None:
         with suppress(FileNotFoundError):
             if UNIFIED in self._paths:
                 write(self._paths[UNIFIED] / "cgroup.freeze", int(frozen))
@@ -183,7 +152,7 @@ class V1Group:
                 write(self._paths["freezer"] / "freezer.state", "FROZEN" if frozen else "THAWED")
 
     def pids(self) -> list[int]:
-        return read_pids(self._paths["pids"] / "cgroup.procs")
+        return read_pids(self._paths["pids"] / PROCESSES)
 
     def stats(self) -> Stats:
         memory = self._paths["memory"]

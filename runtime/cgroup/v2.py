@@ -16,10 +16,14 @@ from pathlib import Path
 
 from runtime.cgroup.base import (
     CPU_PERIOD_US,
+    PROCESSES,
     CgroupError,
+    Cgroups,
+    Group,
     Lent,
     OomWatch,
     Stats,
+    cpu_quota_us,
     make,
     read,
     read_flat,
@@ -27,7 +31,6 @@ from runtime.cgroup.base import (
     read_pids,
     refuse_memory,
     remove_tree,
-    subgroups,
     write,
 )
 from runtime.spec import Limits
@@ -37,7 +40,7 @@ OPTIONAL = ("cpuset", "io")
 APP, SHIM = "app", "shim"
 
 
-class V2:
+class V2(Cgroups):
     """The groups of one platform, `paas-ID` at the top of the tree: outside of any service's group."""
 
     version = "v2"
@@ -48,79 +51,54 @@ class V2:
         if missing:
             raise CgroupError(f"the cgroup v2 tree at {mount} offers no controller {', '.join(missing)}")
         self._controllers = [*CONTROLLERS, *(name for name in OPTIONAL if name in offered)]
-        self._mount = mount
         self._root = mount / f"paas-{platform_id}"
-        self.prepare()
-
-    def prepare(self) -> None:
-        """Make the platform's own group and hand the controllers down to it."""
-        _enable(self._mount, self._controllers)
+        self.tops = (self._root,)
+        _enable(mount, self._controllers)
         make(self._root)
         _enable(self._root, self._controllers)
 
-    def create(self, instance_id: str, limits: Limits) -> V2Group:
-        group = self.group(instance_id)
-        if not group.make(self._controllers):
-            group.remove()
-            group.make(self._controllers)
-        group.limit(limits)
-        return group
-
     def group(self, instance_id: str) -> V2Group:
-        return V2Group(instance_id, self._root / instance_id)
-
-    def groups(self) -> list[str]:
-        return [name for name in subgroups(self._root) if name[0] != "_"]
+        return V2Group(instance_id, self._root / instance_id, self._controllers)
 
     def lend(self, name: str, limits: Limits, user: int, group: int) -> Lent:
         """The daemon goes into the leaf `shim`, its work into `app`: both below a group that the user may move in."""
         path = self._root / f"_{name}"
-        lent = V2Group(path.name, path)
-        lent.make(self._controllers)
+        lent = V2Group(path.name, path, self._controllers)
+        lent.make()
         lent.limit(limits)
-        daemon, work = path / SHIM / "cgroup.procs", path / APP / "cgroup.procs"
-        for file in (path / "cgroup.procs", daemon, work):
+        daemon, work = path / SHIM / PROCESSES, path / APP / PROCESSES
+        for file in (path / PROCESSES, daemon, work):
             os.chown(file, user, group)
         return Lent((daemon,), (work,))
 
-    def remove(self) -> None:
-        for instance_id in self.groups():
-            self.group(instance_id).remove()
-        remove_tree(self._root)
 
-
-class V2Group:
+class V2Group(Group):
     """One instance's group and its two leaves."""
 
-    def __init__(self, instance_id: str, path: Path) -> None:
+    def __init__(self, instance_id: str, path: Path, controllers: list[str]) -> None:
         self.id = instance_id
         self._path = path
+        self._controllers = controllers
         self._app = path / APP
 
-    def make(self, controllers: list[str]) -> bool:
-        """Make the folders; False if the instance had one already."""
+    def make(self) -> bool:
         if not make(self._path):
             return False
-        _enable(self._path, controllers)
+        _enable(self._path, self._controllers)
         make(self._app)
         make(self._path / SHIM)
         return True
 
-    def join(self, pid: int, *, shim: bool = False) -> None:
-        leaf = self._path / SHIM if shim else self._app
-        try:
-            write(leaf / "cgroup.procs", pid)
-        except OSError as error:
-            raise CgroupError(f"process {pid} cannot join {leaf}: {error.strerror}") from error
+    def entrances(self, *, shim: bool) -> tuple[Path, ...]:
+        return (self._path / SHIM if shim else self._app,)
 
     def limit(self, limits: Limits) -> None:
         used = self._memory_in_use()
         if used > limits.memory_bytes:
             # a lower memory.max would kill at once, where cgroup v1 refuses
             raise refuse_memory(self._path, limits, used, None)
-        quota = max(1000, limits.cpu_millis * CPU_PERIOD_US // 1000)
         for path in (self._path, self._app):
-            write(path / "cpu.max", f"{quota} {CPU_PERIOD_US}")
+            write(path / "cpu.max", f"{cpu_quota_us(limits)} {CPU_PERIOD_US}")
         write(self._path / "cpu.weight", limits.cpu_weight)
         try:
             write(self._app / "memory.max", limits.memory_bytes)
@@ -138,18 +116,12 @@ class V2Group:
         with suppress(FileNotFoundError):
             write(self._app / "cgroup.kill", 1)
 
-    def freeze(self) -> None:
-        self._set_frozen(True)
-
-    def thaw(self) -> None:
-        self._set_frozen(False)
-
-    def _set_frozen(self, frozen: bool) -> None:
+    def set_frozen(self, frozen: bool) -> None:
         with suppress(FileNotFoundError):
             write(self._app / "cgroup.freeze", int(frozen))
 
     def pids(self) -> list[int]:
-        return read_pids(self._app / "cgroup.procs")
+        return read_pids(self._app / PROCESSES)
 
     def stats(self) -> Stats:
         cpu = read_flat(self._path / "cpu.stat")

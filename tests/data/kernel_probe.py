@@ -98,14 +98,14 @@ def kill_and_freeze(cgroups):
     app, shim = start(group, "while True: pass"), start(group, "import time; time.sleep(100)", shim=True)
     until(lambda: group.stats().cpu_usec > 10_000)
     assert group.pids() == [app.pid]
-    group.freeze()
+    group.set_frozen(True)
     time.sleep(0.2)
     before = read_usage(group)
     time.sleep(0.5)
     assert read_usage(group) == before
-    group.thaw()
+    group.set_frozen(False)
     until(lambda: read_usage(group) > before)
-    group.freeze()
+    group.set_frozen(True)
     group.kill()
     assert app.wait(30) == -signal.SIGKILL
     assert shim.poll() is None

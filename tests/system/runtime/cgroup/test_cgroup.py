@@ -124,7 +124,7 @@ def test_kill_reaches_frozen_processes_and_spares_the_shim(cgroups: Cgroups, sta
     app = start(group, "import time; time.sleep(100)")
     shim = start(group, "import time; time.sleep(100)", shim=True)
     assert group.pids() == [app.pid]
-    group.freeze()
+    group.set_frozen(True)
     group.kill()
     assert app.wait(20) == -signal.SIGKILL
     assert shim.poll() is None
@@ -136,12 +136,12 @@ def test_frozen_processes_use_no_cpu_until_they_are_thawed(cgroups: Cgroups, sta
     group = cgroups.create("i1", Limits())
     start(group, "while True: pass")
     _until(lambda: group.stats().cpu_usec > 10_000)
-    group.freeze()
+    group.set_frozen(True)
     time.sleep(0.1)
     before = group.stats().cpu_usec
     time.sleep(0.3)
     assert group.stats().cpu_usec == before
-    group.thaw()
+    group.set_frozen(False)
     _until(lambda: group.stats().cpu_usec > before)
 
 
