@@ -14,6 +14,8 @@ from pathlib import Path
 from runtime.container.engine import Engine
 from runtime.container.mounts import Bind
 from runtime.home import Layout
+from runtime.image.errors import NotFound
+from runtime.image.layerstore import LayerStore
 from runtime.kernel import syscalls as sc
 from runtime.spec import ContainerSpec, Mount
 
@@ -44,15 +46,13 @@ def _detached(fd: int, shim_fds: ExitStack) -> int:
 
 def open_layers(layout: Layout, digests: tuple[str, ...], shim_fds: ExitStack) -> tuple[int, ...]:
     """The unpacked layers, lowest first, of the home or else of the stacks. Raises SourceError."""
+    store = LayerStore(layout.layers, layout.stacks)
     found = []
     for digest in digests:
-        name = digest.removeprefix("sha256:")
-        for folder in (layout.layers, layout.stacks / "layers"):
-            with suppress(FileNotFoundError):
-                found.append(open_folder(folder / name, shim_fds))
-                break
-        else:
-            raise SourceError(f"layer {digest} is not here")
+        try:
+            found.append(open_folder(store.path(digest), shim_fds))
+        except (NotFound, FileNotFoundError):
+            raise SourceError(f"layer {digest} is not here") from None
     return tuple(found)
 
 

@@ -1,8 +1,8 @@
 """Makes layers out of hostile trees and archives: root opens and publishes, a confined child does the reading.
 
-Called in a process forked from the spawner. The child sees two folders and nothing else; it writes the tree through
-a mount that maps its own id to the app user's, and the tar through a pipe. Root sees only a stream of bytes, which
-it hashes and stores, and a short answer of numbers and names.
+Runs in a process forked from the spawner. The child sees two folders and nothing else; it writes the tree through a
+mount that maps its own id to the app user's, and the tar through a pipe. Root sees a stream of bytes, which it hashes and
+stores, and a short answer of numbers and names.
 """
 
 from __future__ import annotations
@@ -42,35 +42,35 @@ _PRIVATE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOU
 
 
 @dataclass(frozen=True)
-class Worker:
-    """Who a confined child is, and a user namespace (a descriptor) that maps the app user on disk to it."""
+class Reader:
+    """The user that a confined child runs as, and a user namespace (a descriptor) that maps the app user on disk to it."""
 
     user: User
     userns_fd: int
 
 
-def box_worker(user: User | None = None) -> Worker:
-    """A worker that is nobody's uid. Keep it: it owns a descriptor. Raises ConfineError without that user."""
+def box_reader(user: User | None = None) -> Reader:
+    """A reader whose uid nothing else has. Keep it: it owns a descriptor. Raises ConfineError without that user."""
     user = user or box_user()
-    return Worker(user, userns.make(user.uid, first=APP_OWNER, count=1, gid_base=user.gid))
+    return Reader(user, userns.make(user.uid, first=APP_OWNER, count=1, gid_base=user.gid))
 
 
-def app_worker(id_base: int, userns_fd: int) -> Worker:
-    """A worker that is the app's own user, for what only that may read. `userns_fd` maps 0… to `id_base`…"""
-    return Worker(User(id_base + APP_OWNER, id_base + APP_OWNER), userns_fd)
+def app_reader(id_base: int, userns_fd: int) -> Reader:
+    """A reader with the uid of the app, for files that only the app may read. `userns_fd` maps 0… to `id_base`…"""
+    return Reader(User(id_base + APP_OWNER, id_base + APP_OWNER), userns_fd)
 
 
-def stores(layout: Layout) -> LayerStore:
+def layer_store(layout: Layout) -> LayerStore:
     return LayerStore(layout.layers, layout.stacks)
 
 
-def run_unpack(layout: Layout, source: str, worker: Worker, limits: Limits | None = None) -> Layer | None:
+def run_unpack(layout: Layout, source: str, reader: Reader, limits: Limits | None = None) -> Layer | None:
     """Make a layer of the archive `source`, a file name in `sources/`; None when it is empty. Raises ImageError."""
     if not _SOURCE.fullmatch(source):
         raise NotFound(f"{source[:80]!r} is not the name of a source")
     archive = _open_file(layout.sources, source)
     try:
-        return _unpack(layout, archive, worker, limits, whiteouts=False)
+        return _unpack(layout, archive, reader, limits, whiteouts=False)
     finally:
         os.close(archive)
 
@@ -80,7 +80,7 @@ def run_snapshot(
     instance: str,
     paths: Collection[str],
     layers: Collection[str],
-    worker: Worker,
+    reader: Reader,
     limits: Limits | None = None,
 ) -> Layer | None:
     """Make a layer of `paths` (absolute) of what an ended instance wrote over `layers` (digests).
@@ -90,7 +90,7 @@ def run_snapshot(
     wanted = [names.normal(os.fsencode(path.lstrip("/"))) for path in paths]
     if not all(wanted):
         raise BadArchive("the root of a container cannot be snapshot, only folders in it")
-    store = stores(layout)
+    store = layer_store(layout)
     with ExitStack() as stack:
         upper = os.open(layout.instances / instance / "upper", FOLDER)
         stack.callback(os.close, upper)
@@ -100,19 +100,19 @@ def run_snapshot(
             stack.callback(os.close, lowers[-1])
         opaque = find_opaque(upper, wanted, lowers)
 
-        def work(writer: LayerWriter) -> None:
+        def make(writer: LayerWriter) -> None:
             snapshot(os.open("/upper", FOLDER), wanted, writer, opaque=opaque)
 
-        return _produce(layout, work, worker, limits, read={"upper": upper})
+        return _make_layer(layout, make, reader, limits, read={"upper": upper})
 
 
-def run_repair(layout: Layout, worker: Worker) -> list[tuple[str, bool]]:
-    """After a start: sweep leftovers, link the stacks' blobs, bring new layers to the disk; make those again from
-    their blobs that a power cut may have damaged.
+def run_repair(layout: Layout, reader: Reader) -> list[tuple[str, bool]]:
+    """After a start: sweep leftovers, link the stacks' blobs, bring new layers to the disk, and make those layers again
+    from their blobs that a power cut may have damaged.
 
-    Returns (digest, repaired) of those; one whose blob is damaged too is removed.
+    Returns (digest, repaired) of these; a layer whose blob is damaged too is removed.
     """
-    store = stores(layout)
+    store = layer_store(layout)
     store.sweep()
     sweep_blobs(layout.images)
     link_stack_blobs(layout.stacks, layout.images)
@@ -123,7 +123,7 @@ def run_repair(layout: Layout, worker: Worker) -> list[tuple[str, bool]]:
         with suppress(ImageError, OSError):
             blob = _open_file(layout.images / "blobs" / "sha256", names.digest_hex(layer.digest))
             try:
-                made = _unpack(layout, blob, worker, None, whiteouts=True)
+                made = _unpack(layout, blob, reader, None, whiteouts=True)
             finally:
                 os.close(blob)
         if made is not None and made.digest != layer.digest:
@@ -134,13 +134,13 @@ def run_repair(layout: Layout, worker: Worker) -> list[tuple[str, bool]]:
 
 
 def _unpack(
-    layout: Layout, archive: int, worker: Worker, limits: Limits | None, *, whiteouts: bool
+    layout: Layout, archive: int, reader: Reader, limits: Limits | None, *, whiteouts: bool
 ) -> Layer | None:
-    def work(writer: LayerWriter) -> None:
+    def make(writer: LayerWriter) -> None:
         with io.BufferedReader(io.FileIO(archive, closefd=False), 256 * 1024) as file:
             unpack(file.read, writer, whiteouts=whiteouts)
 
-    return _produce(layout, work, worker, limits, keep=(archive,))
+    return _make_layer(layout, make, reader, limits, keep=(archive,))
 
 
 def _open_file(folder: Path, name: str) -> int:
@@ -160,27 +160,27 @@ def _open_file(folder: Path, name: str) -> int:
     return fd
 
 
-def _produce(
+def _make_layer(
     layout: Layout,
-    work: Callable[[LayerWriter], None],
-    worker: Worker,
+    make: Callable[[LayerWriter], None],
+    reader: Reader,
     limits: Limits | None,
     *,
     keep: Collection[int] = (),
     read: Mapping[str, int] | None = None,
 ) -> Layer | None:
-    """Run `work` in a confined child and publish what it made."""
+    """Run `make` in a confined child and publish what it made."""
     limits = limits or Limits()
-    store = stores(layout)
+    store = layer_store(layout)
     with ExitStack() as stack:
         staging = stack.enter_context(store.staging())
         blob = stack.enter_context(NewBlob(layout.images))
-        view = {"tree": _mapped(staging / "tree", worker.userns_fd)}
+        view = {"tree": _mapped(staging / "tree", reader.userns_fd)}
         stack.callback(os.close, view["tree"])
         for name, fd in (read or {}).items():
             view[name] = _read_only(fd)
             stack.callback(os.close, view[name])
-        child = stack.enter_context(_Child(work, worker.user, limits, keep, view))
+        child = stack.enter_context(_Child(make, reader.user, limits, keep, view))
         child.drain(blob.write, most=2 * limits.size_bytes + 4096 * limits.files)
         files, opaque = child.answer()
         if not files:
@@ -193,7 +193,9 @@ def _produce(
 
 
 def _mapped(path: Path, userns_fd: int) -> int:
-    fd = syscalls.open_tree(-100, str(path), syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC)
+    fd = syscalls.open_tree(
+        syscalls.AT_FDCWD, str(path), syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC
+    )
     syscalls.mount_setattr(fd, syscalls.MOUNT_ATTR_IDMAP | _PRIVATE, userns_fd=userns_fd)
     return fd
 
@@ -210,7 +212,7 @@ class _Child:
 
     def __init__(
         self,
-        work: Callable[[LayerWriter], None],
+        make: Callable[[LayerWriter], None],
         user: User,
         limits: Limits,
         keep: Collection[int],
@@ -226,7 +228,7 @@ class _Child:
         if self._pid == 0:
             try:
                 confinement = partial(confine, keep=(*keep, tar, answer), user=user, view=view, parent=parent)
-                _send(answer, _work(work, confinement, list(view), limits, tar))
+                _send(answer, _in_child(make, confinement, list(view), limits, tar))
             finally:
                 os._exit(0)
         os.close(tar)
@@ -281,8 +283,8 @@ _ERRORS = {
 }
 
 
-def _work(
-    work: Callable[[LayerWriter], None],
+def _in_child(
+    make: Callable[[LayerWriter], None],
     confinement: Callable[[Bounds], object],
     view: Sequence[str],
     limits: Limits,
@@ -301,7 +303,7 @@ def _work(
         confinement(bounds)
         with io.BufferedWriter(io.FileIO(tar, "w"), _PIPE) as stream:
             writer = LayerWriter(os.open("/tree", FOLDER), stream.write, limits)
-            work(writer)
+            make(writer)
         if len(writer.opaque) > _MAX_OPAQUE:
             raise TooLarge(f"more than {_MAX_OPAQUE} folders that hide others")
     except ImageError as error:

@@ -68,7 +68,6 @@ class ImageStore:
         env: Mapping[str, str] | None = None,
         processes: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
-        tag: str | None = None,
     ) -> str:
         """Write config and manifest of an image of `layers` (digests, lowest first); returns the manifest's digest.
 
@@ -84,10 +83,7 @@ class ImageStore:
             "config": {"mediaType": CONFIG, **config},
             "layers": described,
         }
-        digest = str(self._put(manifest)["digest"])
-        if tag is not None:
-            self.tag(tag, digest)
-        return digest
+        return str(self._put(manifest)["digest"])
 
     def read(self, digest: str) -> StoredImage:
         """An image by the digest of its manifest, verified. Raises NotFound, Damaged."""
@@ -110,10 +106,6 @@ class ImageStore:
                 {"mediaType": MANIFEST, "digest": digest, "size": size, "annotations": annotations}
             )
             self._write_index(entries)
-
-    def tags(self) -> dict[str, str]:
-        """Name → digest of the manifest."""
-        return {_name(entry): str(entry["digest"]) for entry in self._entries()}
 
     def collect(
         self,
@@ -154,15 +146,6 @@ class ImageStore:
                 if entry.stat(follow_symlinks=False).st_mtime >= moment:
                     found.add(f"sha256:{entry.name}")
         return found
-
-    def verify(self, digest: str) -> None:
-        """Read a blob and compare it with its digest. Raises NotFound, Damaged."""
-        found = hashlib.sha256()
-        with self._open(digest) as file:
-            while chunk := file.read(1 << 20):
-                found.update(chunk)
-        if found.hexdigest() != digest_hex(digest):
-            raise Damaged(f"blob {digest} is damaged")
 
     def _referred(self, manifests: set[str]) -> set[str]:
         referred = set()

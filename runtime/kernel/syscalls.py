@@ -8,6 +8,7 @@ System call numbers are the unified ones (>= 424) or taken from the table of the
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 from collections.abc import Sequence
@@ -59,16 +60,13 @@ RESOLVE_IN_ROOT = 0x10
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
-PR_SET_NAME = 15
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
-PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 SECCOMP_SET_MODE_FILTER = 1
-CLOSE_RANGE_CLOEXEC = 4
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _NUMBERS = {
@@ -78,6 +76,9 @@ _NUMBERS = {
 _NR = _NUMBERS.get(platform.machine(), {})
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 428, 429, 436, 437, 442
 _M_ARENA_MAX = -8
+_CAPABILITY_VERSION_3 = 0x20080522
+_LANDLOCK_CREATE_RULESET_VERSION, _LANDLOCK_RULE_PATH_BENEATH = 1, 1
+_PAGE, _OPENAT2_ATTEMPTS = 4096, 128
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
 
 
@@ -105,8 +106,8 @@ _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 def mount(source: str, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
     """mount(2). The options must fit one page of 4096 bytes."""
     encoded = None if data is None else os.fsencode(data)
-    if encoded is not None and len(encoded) > 4095:
-        raise OSError(7, f"mount {target}: options of {len(encoded)} bytes are longer than a page")
+    if encoded is not None and len(encoded) > _PAGE - 1:
+        raise OSError(errno.E2BIG, f"mount {target}: options of {len(encoded)} bytes are longer than a page")
     result = _libc.mount(
         os.fsencode(source), os.fsencode(target), None if kind is None else kind.encode(), flags, encoded
     )
@@ -170,11 +171,11 @@ def openat2(dirfd: int, path: str | bytes, flags: int, *, resolve: int, mode: in
     """openat2(2), close-on-exec always. Retries EAGAIN, which a concurrent rename causes."""
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))
-    for _ in range(128):
+    for _ in range(_OPENAT2_ATTEMPTS):
         result: int = _syscall(
             ctypes.c_long(_OPENAT2), ctypes.c_int(dirfd), _path(path), ctypes.byref(how), size
         )
-        if result >= 0 or ctypes.get_errno() != 11:
+        if result >= 0 or ctypes.get_errno() != errno.EAGAIN:
             break
     return _check(result, f"open {os.fsdecode(path)}")
 
@@ -207,7 +208,7 @@ def one_heap() -> None:
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2), version 3, for the calling thread. The arguments are bit masks of capabilities."""
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     words = []
     for shift in (0, 32):
         words += [(mask >> shift) & 0xFFFFFFFF for mask in (effective, permitted, inheritable)]
@@ -301,7 +302,10 @@ class _PathBeneath(ctypes.Structure):
 def landlock_abi() -> int:
     """The version of Landlock this kernel has, 0 for none."""
     result: int = _syscall(
-        ctypes.c_long(_LANDLOCK_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint(1)
+        ctypes.c_long(_LANDLOCK_CREATE_RULESET),
+        None,
+        ctypes.c_size_t(0),
+        ctypes.c_uint(_LANDLOCK_CREATE_RULESET_VERSION),
     )
     return max(result, 0)
 
@@ -321,7 +325,7 @@ def landlock_add_path(ruleset: int, parent_fd: int, access: int) -> None:
         "landlock_add_rule",
         _LANDLOCK_ADD_RULE,
         ctypes.c_int(ruleset),
-        ctypes.c_int(1),
+        ctypes.c_int(_LANDLOCK_RULE_PATH_BENEATH),
         ctypes.byref(attr),
         ctypes.c_uint(0),
     )

@@ -17,14 +17,14 @@ _KEEP = 256
 
 
 class UserNamespaces:
-    """One namespace per id range, made when first asked for; the least recently used are let go."""
+    """One namespace per id range, made at the first use; the least recently used are closed."""
 
     def __init__(self, keep: int = _KEEP) -> None:
         self._open: OrderedDict[int, int] = OrderedDict()
         self._keep = keep
 
     def get(self, id_base: int) -> int:
-        """A descriptor of the namespace of this range; it stays ours to close."""
+        """A descriptor of the namespace of this range. Do not close it."""
         if id_base in self._open:
             self._open.move_to_end(id_base)
             return self._open[id_base]
@@ -32,10 +32,6 @@ class UserNamespaces:
             os.close(self._open.popitem(last=False)[1])
         self._open[id_base] = make(id_base)
         return self._open[id_base]
-
-    def close(self) -> None:
-        while self._open:
-            os.close(self._open.popitem()[1])
 
 
 def make(id_base: int, *, first: int = 0, count: int = ID_RANGE, gid_base: int | None = None) -> int:

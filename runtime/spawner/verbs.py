@@ -157,7 +157,7 @@ class Verbs:
 
         def prepare() -> tuple[Work, tuple[int, ...]]:
             userns = self._engine.userns.get(base)
-            worker = make.app_worker(base, userns)
+            worker = make.app_reader(base, userns)
             return lambda: _layer(make.run_snapshot(layout, instance.id, paths, layers, worker)), (userns,)
 
         self._start_layer_job("snapshot", prepare, reply)
@@ -169,7 +169,7 @@ class Verbs:
         layout = self._engine.layout
 
         def work() -> Answer:
-            return _layer(make.run_unpack(layout, tar, make.box_worker()))
+            return _layer(make.run_unpack(layout, tar, make.box_reader()))
 
         self._layer_job("unpack", work, reply)
 
@@ -180,7 +180,7 @@ class Verbs:
             raise BadRequest("after: not sha256 and 64 hexadecimal digits")
 
         def work() -> Answer:
-            found = make.stores(layout).all(after=after, most=_LAYERS_AT_ONCE)
+            found = make.layer_store(layout).all(after=after, most=_LAYERS_AT_ONCE)
             layers = [{"digest": one.digest, "size_bytes": one.size_bytes} for one in found]
             return {"layers": layers, "more": len(layers) == _LAYERS_AT_ONCE}
 
@@ -202,7 +202,7 @@ class Verbs:
             return since is not None and used_since(layout.images, digest, since)
 
         def work() -> Answer:
-            return {"removed": make.stores(layout).remove(digest, wanted)}
+            return {"removed": make.layer_store(layout).remove(digest, wanted)}
 
         self._layer_job("layer_remove", work, reply)
 
@@ -235,7 +235,7 @@ class Verbs:
         layout = self._engine.layout
 
         def work() -> Answer:
-            make.run_repair(layout, make.box_worker())
+            make.run_repair(layout, make.box_reader())
             return {}
 
         def done(answer: Answer) -> None:
@@ -280,7 +280,7 @@ class Verbs:
         layout = self._engine.layout
 
         def work() -> Answer:
-            make.stores(layout).sync()
+            make.layer_store(layout).sync()
             return {}
 
         self._jobs.start("sync", work, lambda answer: None, timeout_s=_LAYER_S)

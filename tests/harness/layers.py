@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -25,12 +26,12 @@ BOX = User(64901, 64902)
 @dataclass(frozen=True)
 class Home:
     layout: Layout
-    box: make.Worker
-    app: make.Worker
+    box: make.Reader
+    app: make.Reader
 
     @property
     def store(self) -> LayerStore:
-        return make.stores(self.layout)
+        return make.layer_store(self.layout)
 
     def source(self, name: str, *files: tuple[bytes, bytes]) -> str:
         stream = io.BytesIO()
@@ -50,6 +51,13 @@ class Home:
     def blob(self, digest: str) -> Path:
         return self.layout.images / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
+    def tags(self) -> dict[str, str]:
+        """Tag → digest of the manifest, as other tools read them."""
+        entries = json.loads((self.layout.images / "index.json").read_bytes())["manifests"]
+        return {
+            entry["annotations"]["org.opencontainers.image.ref.name"]: entry["digest"] for entry in entries
+        }
+
     def leftovers(self) -> list[str]:
         new = [*self.layout.layers.glob(".new/*"), *self.layout.images.glob("blobs/sha256/.new-*")]
         return [str(path) for path in new]
@@ -62,7 +70,7 @@ def layer_home(folder: Path) -> Iterator[Home]:
     for path in (layout.sources, layout.images, layout.layers, layout.instances):
         path.mkdir(parents=True, mode=0o700)
     os.chown(layout.images, PAAS, PAAS)
-    made = Home(layout, make.box_worker(BOX), make.app_worker(BASE, userns.make(BASE)))
+    made = Home(layout, make.box_reader(BOX), make.app_reader(BASE, userns.make(BASE)))
     yield made
     assert made.leftovers() == []
     os.close(made.box.userns_fd)

@@ -92,5 +92,5 @@ def test_a_snapshot_that_waits_for_the_repair_is_made_in_its_own_apps_namespace(
     platform.userns.get(BASE + 65536)
     while not answers:
         loop.turn()
-    platform.userns.close()
+    os.close(platform.userns.get(BASE + 65536))
     assert answers[0].get("files") == 2, answers

@@ -357,7 +357,7 @@ def owner(pid: str) -> int:
 
 def test_child_that_cannot_be_confined_says_why_and_makes_nothing(home: Home) -> None:
     name = home.source("a.tar", (b"app/x", b"1"))
-    root = make.Worker(User(0, 0), home.box.userns_fd)
+    root = make.Reader(User(0, 0), home.box.userns_fd)
     with pytest.raises(ImageError, match="cannot be root"):
         make.run_unpack(home.layout, name, root)
     assert home.store.all() == []
@@ -372,7 +372,7 @@ def test_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path: Path) -> Non
         layout = Layout(small, tmp_path / "stacks", "c0ffee")
         for folder in (layout.sources, layout.images, layout.layers):
             folder.mkdir()
-        box = make.box_worker(BOX)
+        box = make.box_reader(BOX)
         crowded = Home(layout, box, box)
         name = crowded.source("a.tar", (b"app/x", bytes(600_000)))
         with pytest.raises((ImageError, OSError), match="No space left"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -37,7 +38,8 @@ def test_skopeo_and_umoci_read_the_image(home: Home, tmp_path: Path) -> None:
     assert top is not None
     store = ImageStore(home.layout.images, home.layout.stacks)
     env = {"A": "b=c d", "PATH": "/usr/bin"}
-    digest = store.write((base.digest, top.digest), env=env, processes={"web": "run me"}, tag="hello:v7")
+    digest = store.write((base.digest, top.digest), env=env, processes={"web": "run me"})
+    store.tag("hello:v7", digest)
     images = home.layout.images
     seen = json.loads(subprocess.check_output(["skopeo", "inspect", f"oci:{images}:hello:v7"]))
     assert seen["Digest"] == digest and seen["Layers"] == [base.digest, top.digest]
@@ -57,27 +59,29 @@ def three_images(home: Home) -> tuple[ImageStore, list[str], list[str]]:
         made = make.run_unpack(home.layout, source, home.box)
         assert made is not None
         layers.append(made.digest)
-        images.append(store.write((made.digest,), env={"N": str(number)}, tag=f"app:v{number}"))
+        images.append(store.write((made.digest,), env={"N": str(number)}))
+        store.tag(f"app:v{number}", images[-1])
     return store, layers, images
 
 
 def test_collection_keeps_images_their_tags_and_named_blobs(home: Home) -> None:
     store, layers, images = three_images(home)
     assert store.collect(images[:1], blobs=layers[1:2], unused_since=time.time() + 1) > 0
-    assert store.tags() == {"app:v0": images[0]} and store.read(images[0]).layers == (layers[0],)
-    store.verify(layers[1])
+    assert home.tags() == {"app:v0": images[0]} and store.read(images[0]).layers == (layers[0],)
+    assert hashlib.sha256(home.blob(layers[1]).read_bytes()).hexdigest() == layers[1][7:]
     for digest in (images[1], images[2], layers[2]):
-        with pytest.raises(NotFound):
-            store.verify(digest)
+        assert not home.blob(digest).exists()
+    with pytest.raises(NotFound):
+        store.read(images[1])
     store.collect((), unused_since=time.time() + 1)
-    assert store.tags() == {} and os.listdir(home.layout.images / "blobs" / "sha256") == []
+    assert home.tags() == {} and os.listdir(home.layout.images / "blobs" / "sha256") == []
 
 
 def test_collection_spares_what_is_young_or_was_used_lately(home: Home) -> None:
     store, _, images = three_images(home)
     assert store.collect(()) == 0
     assert store.collect((), unused_since=0) == 0
-    assert sorted(store.tags().values()) == sorted(images)
+    assert sorted(home.tags().values()) == sorted(images)
     for image in images:
         store.read(image)
 
@@ -95,6 +99,7 @@ def test_damaged_or_missing_image_stops_no_collection(home: Home) -> None:
 def test_files_of_the_layout_belong_to_its_owner(home: Home) -> None:
     made = make.run_unpack(home.layout, home.source("a.tar", (b"app/f", b"1")), home.box)
     assert made is not None
-    ImageStore(home.layout.images, home.layout.stacks).write((made.digest,), tag="a:v1")
+    store = ImageStore(home.layout.images, home.layout.stacks)
+    store.tag("a:v1", store.write((made.digest,)))
     owners = {path.lstat().st_uid for path in home.layout.images.rglob("*") if path.is_file()}
     assert owners == {PAAS}
