@@ -295,21 +295,21 @@ def _reversed_lines(path: Path, ends: Mapping[int, int] | None) -> Iterator[byte
     if fd is None:
         return
     try:
-        status, rest, whole = os.fstat(fd), b"", False
+        status, unread, whole = os.fstat(fd), b"", False
         position = status.st_size if ends is None else ends.get(status.st_ino, 0)
         if status.st_size < position:
             return  # it was emptied since: what it holds now comes behind the end
         while position > 0:
             size = min(_CHUNK, position)
             position -= size
-            lines = (os.pread(fd, size, position) + rest).split(b"\n")
-            rest = lines.pop(0)
+            lines = (os.pread(fd, size, position) + unread).split(b"\n")
+            unread = lines.pop(0)
             for line in reversed(lines):
                 if whole:
                     yield line
                 whole = True
-        if whole and rest:
-            yield rest
+        if whole and unread:
+            yield unread
     finally:
         os.close(fd)
 

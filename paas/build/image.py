@@ -39,7 +39,7 @@ FIXED_FILES = ("Procfile", "app.json")
 
 @dataclass(frozen=True)
 class Described:
-    """What the tree says of itself, before anything runs."""
+    """What a source tree says about itself, before anything runs."""
 
     plan: Plan
     processes: dict[str, str]
@@ -49,7 +49,7 @@ class Described:
 
 @dataclass
 class Layers:
-    """What became of the steps: layer of each by name, and what was new."""
+    """The layer of each step by name, and the digests of those that are new."""
 
     by_step: dict[str, Made] = field(default_factory=dict)
     fresh: set[str] = field(default_factory=set)
@@ -123,7 +123,7 @@ class _Builder:
 
     def run(self, plan: Plan) -> None:
         self.source = self._source_layer()
-        told = False
+        announced = False
         for step in [*_before(plan), *_after(plan)]:
             key = self._key(step)
             made = self._kept(key)
@@ -132,9 +132,9 @@ class _Builder:
                     self.output.line(f"-----> {step.reused}")
             else:
                 self.output.line(f"-----> {step.title}")
-                for sentence in () if told else self.registry.withheld:
+                for sentence in () if announced else self.registry.withheld:
                     self.output.line(f"       {sentence}")
-                told = True
+                announced = True
                 made = run_job(self.platform, self.app, self.number, self._job(plan, step), self.output)
                 self._keep(key, made)
                 self.layers.fresh.add(made.digest)
@@ -272,8 +272,8 @@ def _strangers(described: Described) -> list[str]:
     named = [("formation", name) for name in manifest.formation]
     named += [("healthchecks", name) for name in manifest.healthchecks]
     return [
-        f"app.json: {where}.{name} is ignored, the app has no process type {name}"
-        for where, name in named
+        f"app.json: {section}.{name} is ignored, the app has no process type {name}"
+        for section, name in named
         if name not in described.processes
     ]
 

@@ -1,6 +1,6 @@
-"""Reading the machine's package settings: what pip, uv and npm are told on this server, outside of builds.
+"""Reading the machine's package settings: how pip, uv and npm are configured on this server, outside of builds.
 
-pip and npm are asked themselves (`pip config list`, `npm config list`); uv is told by its environment and file.
+pip and npm print theirs (`pip config list`, `npm config list`); uv's come from its environment and file.
 A tool that is missing or fails has no settings.
 """
 
@@ -187,10 +187,10 @@ def _words(text: str | None) -> list[str]:
 
 
 def _bundle(pip: str | None, npm: object, environ: Mapping[str, str]) -> str:
-    """The certificates of the machine: what a tool was told to use, else Debian's bundle. Others must be able to
+    """The certificates of the machine: what a tool is configured to use, else Debian's bundle. Others must be able to
     read the file, because a build's user is one of them."""
-    told = (environ.get("SSL_CERT_FILE"), pip, environ.get("REQUESTS_CA_BUNDLE"), npm, DEBIAN_BUNDLE)
-    for path in told:
+    candidates = (environ.get("SSL_CERT_FILE"), pip, environ.get("REQUESTS_CA_BUNDLE"), npm, DEBIAN_BUNDLE)
+    for path in candidates:
         if not isinstance(path, str) or not path.startswith("/"):
             continue
         real = os.path.realpath(path)

@@ -131,7 +131,7 @@ def run_job(platform: Platform, app: App, build_number: int, job: Job, output: O
 
 
 class Turns:
-    """Which steps may run: `count` at once; but who has none running waits for others' only at twice as many."""
+    """At most `count` build steps run at once; an owner with none running may exceed that, up to twice `count`."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -157,13 +157,13 @@ _turns = Turns(os.cpu_count() or 1)
 @contextlib.contextmanager
 def _turn(owner: int | None, output: Output) -> Iterator[None]:
     """Wait for a turn and have it. Raises Cancelled."""
-    told = False
+    announced = False
     while not _turns.take(owner):
         if output.cancelled():
             raise Cancelled("The build was cancelled.", cause="cancelled")
-        if not told:
+        if not announced:
             output.line("       Waiting for other builds to finish")
-        told = True
+        announced = True
         time.sleep(POLL_S)
     try:
         yield
@@ -197,7 +197,7 @@ def _run(platform: Platform, app: App, build_number: int, job: Job, output: Outp
 
 
 def spawner_failure(error: Exception) -> PaasError:
-    """What a person is told when the spawner refused or is away."""
+    """The error for a person when the spawner refused or is away."""
     if not isinstance(error, SpawnerError):
         return Unavailable("The spawner does not answer.", "See: paas server:status")
     if error.code in ("bad_archive", "bad_tree", "too_large"):
@@ -301,16 +301,16 @@ class _Lines:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._rest = ""
+        self._unfinished = ""
 
     def feed(self, data: bytes) -> list[str]:
-        *whole, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
-        self._rest = self._rest[-MAX_LINE * 8 :]
+        *whole, self._unfinished = (self._unfinished + self._decoder.decode(data)).split("\n")
+        self._unfinished = self._unfinished[-MAX_LINE * 8 :]
         return [printable(line) for line in whole]
 
     def finish(self) -> list[str]:
-        rest, self._rest = self._rest, ""
-        return [printable(rest)] if rest else []
+        unfinished, self._unfinished = self._unfinished, ""
+        return [printable(unfinished)] if unfinished else []
 
 
 def printable(line: str) -> str:

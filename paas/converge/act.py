@@ -89,7 +89,7 @@ class Actions:
 
     @property
     def signalled(self) -> frozenset[int]:
-        """Instances that this loop has told to end."""
+        """Instances that this loop has sent SIGTERM or SIGKILL."""
         return frozenset(self._signalled)
 
     def last_lines(self, instance: Instance) -> tuple[str, ...]:

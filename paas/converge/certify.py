@@ -1,4 +1,4 @@
-"""Certificates in the loop: their part of the table, a word before one expires, and the child that asks for more."""
+"""Certificate upkeep: fills the TLS part of the table, warns before expiry, starts the ACME child."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from paas.store import Tx, certificates, challenges
 
 log = logging.getLogger("converge.certify")
 
-AGAIN_S = 5.0
-"""A child that ended badly is followed by the next one no sooner."""
+RESTART_S = 5.0
+"""Minimum delay before a failed ACME child is started again."""
 REMIND_S = float(DAY_S)
 
 AutoKey = tuple[str | None, str]
@@ -66,7 +66,7 @@ class Certifier:
             self._child = None
             if status:
                 log.error("acme child status=%d", status)
-                self._not_before = time.monotonic() + AGAIN_S
+                self._not_before = time.monotonic() + RESTART_S
         wake_s = min(self._due.values(), default=math.inf) - time.time()
         if wake_s <= 0 and self._child is None and time.monotonic() >= self._not_before:
             self._start()
@@ -79,7 +79,7 @@ class Certifier:
             self._child = subprocess.Popen([sys.executable, *words], stdin=subprocess.DEVNULL)
         except OSError as error:
             log.error("acme child reason=%s", error.strerror)
-            self._not_before = time.monotonic() + AGAIN_S
+            self._not_before = time.monotonic() + RESTART_S
             return
         log.info("acme child pid=%d", self._child.pid)
 

@@ -153,10 +153,10 @@ def stopped_living(subject: Subject, what: str) -> DeployFailed:
 
 
 def _elsewhere(boot: Boot, subject: Subject) -> DeployFailed:
-    where = ", ".join(f"{_shown(address)}:{port}" for address, port in boot.sockets or ())
+    sockets = ", ".join(f"{_shown(address)}:{port}" for address, port in boot.sockets or ())
     hint = f"Bind 0.0.0.0 and the port in $PORT (PORT={subject.port})."
     return _error(
-        subject, "never listened", f"{subject.name} listens on {where}, expected 0.0.0.0:$PORT.", hint
+        subject, "never listened", f"{subject.name} listens on {sockets}, expected 0.0.0.0:$PORT.", hint
     )
 
 

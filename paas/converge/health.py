@@ -11,7 +11,7 @@ from paas.nouns.model import Image
 from paas.runs.specs import WEB, WEB_PORT
 
 READY_INTERVAL_S = 0.05
-"""How often a booting instance is asked."""
+"""How often a booting instance is probed."""
 SETTLE_S = 1.0
 """How long a process without a port must stay alive to count as up."""
 MAX_HEAD_BYTES = 64 * 1024

@@ -1,6 +1,6 @@
 """What to do next for one app, from its rows and the facts: actions, in the order to perform them. Pure.
 
-The plan keeps what serves running; a deployment's own steps are in `rollout`. Both are asked again after every
+The plan keeps what serves running; a deployment's own steps are in `rollout`. Both run again after every
 change, so an action only has to be right for the moment: a loop that was killed between two goes on from rows.
 """
 

@@ -19,8 +19,10 @@ from paas.runs.specs import RELEASE_TYPE, WEB
 
 DRAIN_SHOWN_S = 2.0
 """How long a deployment waits for the old instances to drain before it has succeeded; they drain on either way."""
-ROUTER_PATIENCE_S = 20.0
+ROUTER_ACK_S = 20.0
+"""How long the router's workers may take to acknowledge the table of a switch."""
 CONVERGE_SLACK_S = 30.0
+"""How much longer than one boot all instances of a deployment may take: they start one after the other."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def next_step(
         return Plan([Advance(deployment.id, "failed", error=error.to_json())])
     if deployment.state == "draining":
         _draining(plan, state, facts, now, url, traffic)
-    elif deployment.cancel_requested:
+    elif deployment.cancel_requested:  # behind `draining`: after the commit point a cancel has no effect
         error_json = Cancelled("Cancelled; nothing was changed.", cause="cancelled").to_json()
         plan.actions.append(Advance(deployment.id, "cancelled", error=error_json))
     elif deployment.state == "pending":
@@ -144,10 +146,11 @@ def _switching(plan: Plan, state: AppState, deployment: Deployment, facts: Facts
         if instance.kind == "process" and error is not None:
             plan.actions.append(Advance(deployment.id, "failed", error=error))
             return
+    # Without web instances, old or new, the table does not change, and no worker need acknowledge it.
     if facts.acked or not _has_web(state):
         plan.actions.append(Advance(deployment.id, "draining", _canary_lines(state, deployment)))
-    elif facts.step_age_s(deployment.id) > ROUTER_PATIENCE_S:
-        message = f"The router did not take the new table within {ROUTER_PATIENCE_S:.0f} s."
+    elif facts.step_age_s(deployment.id) > ROUTER_ACK_S:
+        message = f"The router did not take the new table within {ROUTER_ACK_S:.0f} s."
         failed = DeployFailed(message, "See: paas server:status", cause="router unavailable")
         plan.actions.append(Advance(deployment.id, "failed", error=failed.to_json()))
     else:
@@ -177,6 +180,7 @@ def _draining(
         and i.release_number != deployment.release_number
         and i.state in ("up", "draining", "starting")
     ]
+    # The answer to the push says how the switch went, so it waits for the drain, but not for a long request.
     if leaving and waited < DRAIN_SHOWN_S:
         plan.wake_in(DRAIN_SHOWN_S - waited)
         return
@@ -192,10 +196,10 @@ def _draining(
         elif old is not None:
             change += f", v{old} drained in {waited:.1f} s"
         took = f"{max(0.0, now - (state.began_at or deployment.created_at)):.1f} s"
-        told = ""
+        counted = ""
         if old is not None and traffic is not None:
-            told = f" · {traffic.requests} requests during the switch, {traffic.failed} failed"
-        lines = [change, f"       {url} is live · {took}{told}"]
+            counted = f" · {traffic.requests} requests during the switch, {traffic.failed} failed"
+        lines = [change, f"       {url} is live · {took}{counted}"]
     plan.actions.append(Advance(deployment.id, "succeeded", tuple(lines)))
 
 

@@ -1,4 +1,4 @@
-"""The router's workers, seen from converge: each gets every table, and says what it has and what has drained."""
+"""Connections to the router's workers: each gets every table, acknowledges it, and reports drained backends."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Worker:
 
 
 def _counters(value: object) -> Message:
-    """App → counter → number; a worker faces the internet, so what is nothing like it is left out."""
+    """App → counter → number. Workers face the internet, so malformed counters are dropped."""
     found: Message = {}
     for app, counters in value.items() if isinstance(value, dict) else ():
         if isinstance(counters, dict):

@@ -88,7 +88,7 @@ class AppState(Desired):
 class Facts:
     """What was seen, not stored: lost when the loop restarts, and found again.
 
-    `containers` is runtime id -> running, exited or broken, None until the spawner has told. `acked`: every
+    `containers` is runtime id -> running, exited or broken, None while the spawner is away. `acked`: every
     router worker has the table of the rows as they are. `orphaned` are instances of builds whose builder is dead,
     `removing` apps whose remains are being removed, `signalled` what has had its SIGTERM from this loop.
     """

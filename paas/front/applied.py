@@ -1,7 +1,4 @@
-"""How far the router has come: the newest event that the table of every worker takes into account.
-
-Converge notes it beside its socket; who has changed something waits for it.
-"""
+"""The newest event that every router worker has applied. Converge notes it beside its socket; a change waits for it."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ YOUNG_S = 3600.0
 def put(folder: Path, kind: str, suffix: str, data: bytes) -> str:
     """Keep `data` as `folder/kind/SHA256suffix` (mode 0640), whole after any crash; the name. Raises OSError."""
     name = hashlib.sha256(data).hexdigest() + suffix
-    where = folder / kind
+    place = folder / kind
     with suppress(FileNotFoundError):
-        os.stat(where / name)  # whose error names the file, as that of utime does not
-        os.utime(where / name)
+        os.stat(place / name)  # whose error names the file, as that of utime does not
+        os.utime(place / name)
         return name
-    files.replace(where / name, data, mode=0o640)
+    files.replace(place / name, data, mode=0o640)
     return name
 
 

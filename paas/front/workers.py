@@ -1,5 +1,5 @@
-"""The router's workers, asked over their control sockets, one question a connection. They face the internet: what they
-say is bounded, and taken for what it is."""
+"""Questions to the router's workers over their control sockets, one a connection. Workers face the internet, so the
+length of an answer is bounded and its shape is not trusted."""
 
 from __future__ import annotations
 

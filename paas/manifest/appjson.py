@@ -144,22 +144,22 @@ class _Reader:
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
-    def unknown(self, where: str, value: dict[str, Any], known: set[str]) -> None:
+    def unknown(self, place: str, value: dict[str, Any], known: set[str]) -> None:
         for key in value:
             if key not in known:
-                self.warnings.append(f"app.json: {where}{quoted(key, 50)} is not a known key and is ignored")
+                self.warnings.append(f"app.json: {place}{quoted(key, 50)} is not a known key and is ignored")
 
     def table(
         self,
-        where: str,
+        place: str,
         value: Any,
         parse: Callable[[_Reader, str, Any], Any],
         named: Callable[[str], str],
     ) -> dict[str, Any]:
         parsed = {}
-        for name, item in _expect_object(where, value).items():
-            _by_rule(where, named, name)
-            parsed[name] = parse(self, f"{where}.{name}", item)
+        for name, item in _expect_object(place, value).items():
+            _by_rule(place, named, name)
+            parsed[name] = parse(self, f"{place}.{name}", item)
         return parsed
 
     def scripts(self, value: Any) -> dict[str, str]:
@@ -224,40 +224,40 @@ def _no_constant(name: str) -> NoReturn:
     raise BadInput(f"app.json: {name} is not a JSON value")
 
 
-def _env_var(reader: _Reader, where: str, value: Any) -> EnvVar:
+def _env_var(reader: _Reader, place: str, value: Any) -> EnvVar:
     if isinstance(value, str):
-        return EnvVar(value=_by_rule(where, partial(config_value, where), value))
-    data = _expect_object(where, value, "is neither text nor an object")
-    reader.unknown(f"{where}.", data, {"value", "required", "generator", "description"})
+        return EnvVar(value=_by_rule(place, partial(config_value, place), value))
+    data = _expect_object(place, value, "is neither text nor an object")
+    reader.unknown(f"{place}.", data, {"value", "required", "generator", "description"})
     text, generator = data.get("value"), data.get("generator", "")
     if text is not None and not isinstance(text, str):
-        _bad(f"{where}.value", text, "is not text")
+        _bad(f"{place}.value", text, "is not text")
     if text is not None:
-        _by_rule(f"{where}.value", partial(config_value, where), text)
+        _by_rule(f"{place}.value", partial(config_value, place), text)
     if generator not in ("", "secret"):
-        _bad(f"{where}.generator", generator, 'is not "secret"')
+        _bad(f"{place}.generator", generator, 'is not "secret"')
     if not isinstance(data.get("description", ""), str):
-        _bad(f"{where}.description", data["description"], "is not text")
+        _bad(f"{place}.description", data["description"], "is not text")
     return EnvVar(
-        text, _flag(f"{where}.required", data.get("required", True)), generator, data.get("description", "")
+        text, _flag(f"{place}.required", data.get("required", True)), generator, data.get("description", "")
     )
 
 
-def _formation(reader: _Reader, where: str, value: Any) -> FormationDefault:
-    data = _expect_object(where, value)
-    reader.unknown(f"{where}.", data, {"quantity", "size", "memory", "cpu", "pids"})
+def _formation(reader: _Reader, place: str, value: Any) -> FormationDefault:
+    data = _expect_object(place, value)
+    reader.unknown(f"{place}.", data, {"quantity", "size", "memory", "cpu", "pids"})
     if "size" in data:
-        reader.warnings.append(f"app.json: {where}.size is ignored; use memory, cpu and pids")
+        reader.warnings.append(f"app.json: {place}.size is ignored; use memory, cpu and pids")
     count = data.get("quantity")
     if count is not None:
-        _by_rule(f"{where}.quantity", quantity, count)
+        _by_rule(f"{place}.quantity", quantity, count)
     limits = {}
     if "memory" in data:
-        limits["memory_bytes"] = _by_rule(f"{where}.memory", memory_bytes, _text(data["memory"]))
+        limits["memory_bytes"] = _by_rule(f"{place}.memory", memory_bytes, _text(data["memory"]))
     if "cpu" in data:
-        limits["cpu_millis"] = _by_rule(f"{where}.cpu", cpu_millis, _text(data["cpu"]))
+        limits["cpu_millis"] = _by_rule(f"{place}.cpu", cpu_millis, _text(data["cpu"]))
     if "pids" in data:
-        limits["pids"] = _by_rule(f"{where}.pids", partial(check_limit, "pids"), data["pids"])
+        limits["pids"] = _by_rule(f"{place}.pids", partial(check_limit, "pids"), data["pids"])
     return FormationDefault(count, limits)
 
 
@@ -275,64 +275,64 @@ _CHECK_KEYS = {
 }
 
 
-def _checks(reader: _Reader, where: str, value: Any) -> tuple[HealthCheck, ...]:
+def _checks(reader: _Reader, place: str, value: Any) -> tuple[HealthCheck, ...]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        _bad(where, value, "is not a list of objects")
-    return tuple(_check(reader, f"{where}[{index}]", item) for index, item in enumerate(value))
+        _bad(place, value, "is not a list of objects")
+    return tuple(_check(reader, f"{place}[{index}]", item) for index, item in enumerate(value))
 
 
-def _check(reader: _Reader, where: str, data: dict[str, Any]) -> HealthCheck:
-    reader.unknown(f"{where}.", data, _CHECK_KEYS)
+def _check(reader: _Reader, place: str, data: dict[str, Any]) -> HealthCheck:
+    reader.unknown(f"{place}.", data, _CHECK_KEYS)
     for key in ("initialDelay", "uptime"):
         if key in data:
-            reader.warnings.append(f"app.json: {where}.{key} is ignored; readiness is polled from the start")
+            reader.warnings.append(f"app.json: {place}.{key} is ignored; readiness is polled from the start")
     kind, path, name = data.get("type", "startup"), data.get("path", "/"), data.get("name", "")
     if kind not in ("startup", "readiness", "liveness"):
-        _bad(f"{where}.type", kind, "is not startup, readiness or liveness")
+        _bad(f"{place}.type", kind, "is not startup, readiness or liveness")
     if not isinstance(path, str) or not path.startswith("/") or not path.isascii() or not path.isprintable():
-        _bad(f"{where}.path", path, "is not a path that starts with /")
+        _bad(f"{place}.path", path, "is not a path that starts with /")
     if " " in path:
-        _bad(f"{where}.path", path, "contains a space")
+        _bad(f"{place}.path", path, "contains a space")
     if not isinstance(name, str):
-        _bad(f"{where}.name", name, "is not text")
+        _bad(f"{place}.name", name, "is not text")
     port = data.get("port")
     return HealthCheck(
         kind=kind,
         name=name,
         path=path,
-        port=None if port is None else _integer(f"{where}.port", port, 1, 65535),
-        attempts=_integer(f"{where}.attempts", data.get("attempts", 3), 1, 1000),
-        timeout_s=_number(f"{where}.timeout", data.get("timeout", 5), 0.1, 600),
-        wait_s=_number(f"{where}.wait", data.get("wait", 5), 0, 600),
-        listening=_flag(f"{where}.listening", data.get("listening", False)),
+        port=None if port is None else _integer(f"{place}.port", port, 1, 65535),
+        attempts=_integer(f"{place}.attempts", data.get("attempts", 3), 1, 1000),
+        timeout_s=_number(f"{place}.timeout", data.get("timeout", 5), 0.1, 600),
+        wait_s=_number(f"{place}.wait", data.get("wait", 5), 0, 600),
+        listening=_flag(f"{place}.listening", data.get("listening", False)),
     )
 
 
-def _expect_object(where: str, value: Any, rule: str = "is not an object") -> dict[str, Any]:
+def _expect_object(place: str, value: Any, rule: str = "is not an object") -> dict[str, Any]:
     if not isinstance(value, dict):
-        _bad(where, value, rule)
+        _bad(place, value, rule)
     return value
 
 
-def _flag(where: str, value: Any) -> bool:
+def _flag(place: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        _bad(where, value, "is not true or false")
+        _bad(place, value, "is not true or false")
     return bool(value)
 
 
-def _integer(where: str, value: Any, low: int, high: int) -> int:
+def _integer(place: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        _bad(where, value, f"is not a whole number from {low} to {high}")
+        _bad(place, value, f"is not a whole number from {low} to {high}")
     return int(value)
 
 
-def _number(where: str, value: Any, low: float, high: float) -> float:
+def _number(place: str, value: Any, low: float, high: float) -> float:
     try:
         number = float(value) if not isinstance(value, bool) else None
     except (TypeError, ValueError):
         number = None
     if number is None or not low <= number <= high:
-        _bad(where, value, f"is not a number from {low:g} to {high:g}")
+        _bad(place, value, f"is not a number from {low:g} to {high:g}")
     return number
 
 
@@ -341,17 +341,17 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _by_rule(where: str, rule: Callable[[Any], T], value: Any) -> T:
+def _by_rule(place: str, rule: Callable[[Any], T], value: Any) -> T:
     """What a rule for typed words makes of the value. Raises BadInput that names the key."""
     try:
         return rule(value)
     except BadInput as error:
-        raise BadInput(f"app.json: {where}: {error.message}", error.hint) from None
+        raise BadInput(f"app.json: {place}: {error.message}", error.hint) from None
 
 
-def _bad(where: str, value: Any, rule: str) -> NoReturn:
-    prefix = "" if where == "app.json" else "app.json: "
-    raise BadInput(f"{prefix}{where}: {_shown(value)} {rule}")
+def _bad(place: str, value: Any, rule: str) -> NoReturn:
+    prefix = "" if place == "app.json" else "app.json: "
+    raise BadInput(f"{prefix}{place}: {_shown(value)} {rule}")
 
 
 def _shown(value: Any) -> str:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
 
 from paas.nouns.errors import Conflict, NotFound
 from paas.nouns.model import App
 from paas.nouns.units import DAY_S
 from paas.store.database import Tx, now, one
+from paas.store.table import Table
 from runtime.spawner.idblocks import ID_COUNT
 from runtime.spec import ID_RANGE
 
 FORMER_NAMES = 10
 FORMER_NAME_S = 30 * DAY_S
-"""So long somebody who uses the old name of an app is told the new one."""
+"""How long someone who uses an app's old name is told the new one."""
 
-_COLUMNS = (
-    "id, name, owner_id, range_index, deploy_branch, stack, release_number, restart_token,"
-    " destroying, created_at"
-)
-
-
-def _app(row: tuple[Any, ...]) -> App:
-    fields = list(row)
-    fields[8] = bool(row[8])
-    return App(*fields)
+APPS = Table("app", App, flags=("destroying",))
 
 
 def create(tx: Tx, name: str, owner_id: int | None, *, stack: str = "debian-12") -> App:
@@ -55,8 +46,7 @@ def count_of(tx: Tx, owner_id: int | None) -> int:
 
 
 def by_id(tx: Tx, app_id: str) -> App | None:
-    row = tx.execute(f"SELECT {_COLUMNS} FROM app WHERE id = ?", (app_id,)).fetchone()
-    return _app(row) if row else None
+    return APPS.first(tx, "WHERE id = ?", (app_id,))
 
 
 def get(tx: Tx, app_id: str) -> App:
@@ -68,12 +58,11 @@ def get(tx: Tx, app_id: str) -> App:
 
 
 def by_name(tx: Tx, name: str) -> App | None:
-    row = tx.execute(f"SELECT {_COLUMNS} FROM app WHERE name = ?", (name,)).fetchone()
-    return _app(row) if row else None
+    return APPS.first(tx, "WHERE name = ?", (name,))
 
 
 def all(tx: Tx) -> list[App]:
-    return [_app(row) for row in tx.execute(f"SELECT {_COLUMNS} FROM app ORDER BY name")]
+    return APPS.select(tx, "ORDER BY name")
 
 
 def rename(tx: Tx, app_id: str, name: str) -> None:
@@ -94,12 +83,11 @@ def rename(tx: Tx, app_id: str, name: str) -> None:
 
 def by_former_name(tx: Tx, name: str) -> App | None:
     """The app that had the name until lately."""
-    row = tx.execute(
-        f"SELECT {_COLUMNS} FROM app WHERE destroying = 0 AND id ="
-        " (SELECT app_id FROM former_name WHERE name = ? AND until >= ?)",
+    return APPS.first(
+        tx,
+        "WHERE destroying = 0 AND id = (SELECT app_id FROM former_name WHERE name = ? AND until >= ?)",
         (name, now()),
-    ).fetchone()
-    return _app(row) if row else None
+    )
 
 
 def set_release(tx: Tx, app_id: str, number: int) -> None:

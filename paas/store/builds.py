@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from paas.nouns.model import Build
 from paas.store.database import Tx, now, one
+from paas.store.table import Table
 
-_COLUMNS = (
-    "app_id, number, commit_sha, tree, actor, status, cause, image_digest, holder, started_at, finished_at"
-)
-
-
-def _build(row: tuple[Any, ...]) -> Build:
-    return Build(*row)
+BUILDS = Table("build", Build, renamed={"commit": "commit_sha"})
 
 
 def start(tx: Tx, app_id: str, *, commit: str, tree: str, actor: str, holder: str) -> Build:
@@ -41,16 +34,12 @@ def finish(
 
 
 def get(tx: Tx, app_id: str, number: int) -> Build | None:
-    row = tx.execute(
-        f"SELECT {_COLUMNS} FROM build WHERE app_id = ? AND number = ?", (app_id, number)
-    ).fetchone()
-    return _build(row) if row else None
+    return BUILDS.first(tx, "WHERE app_id = ? AND number = ?", (app_id, number))
 
 
 def of_app(tx: Tx, app_id: str, limit: int = 50) -> list[Build]:
     """Newest first."""
-    sql = f"SELECT {_COLUMNS} FROM build WHERE app_id = ? ORDER BY number DESC LIMIT ?"
-    return [_build(row) for row in tx.execute(sql, (app_id, limit))]
+    return BUILDS.select(tx, "WHERE app_id = ? ORDER BY number DESC LIMIT ?", (app_id, limit))
 
 
 def began_at(tx: Tx, app_id: str, image_digest: str) -> float | None:
@@ -61,7 +50,7 @@ def began_at(tx: Tx, app_id: str, image_digest: str) -> float | None:
 
 
 def running(tx: Tx) -> list[Build]:
-    return [_build(row) for row in tx.execute(f"SELECT {_COLUMNS} FROM build WHERE status = 'running'")]
+    return BUILDS.select(tx, "WHERE status = 'running'")
 
 
 def delete(tx: Tx, app_id: str, number: int) -> None:

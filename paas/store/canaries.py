@@ -5,16 +5,17 @@ from __future__ import annotations
 from paas.nouns.model import Canary
 from paas.store import events, formations, releases
 from paas.store.database import Tx, now
+from paas.store.table import Table
 
-_COLUMNS = "app_id, release_number, share, quantity, created_at"
+CANARIES = Table("canary", Canary)
 
 
 def put(tx: Tx, app_id: str, release_number: int, *, share: int, quantity: int) -> Canary:
     """Begin one, or change the share and quantity of the one there is."""
-    tx.execute(
-        "INSERT INTO canary (app_id, release_number, share, quantity, created_at) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (app_id) DO UPDATE SET share = excluded.share, quantity = excluded.quantity",
-        (app_id, release_number, share, quantity, now()),
+    CANARIES.insert(
+        tx,
+        vars(Canary(app_id, release_number, share, quantity, now())),
+        conflict="ON CONFLICT (app_id) DO UPDATE SET share = excluded.share, quantity = excluded.quantity",
     )
     found = of_app(tx, app_id)
     assert found is not None
@@ -22,13 +23,12 @@ def put(tx: Tx, app_id: str, release_number: int, *, share: int, quantity: int) 
 
 
 def of_app(tx: Tx, app_id: str) -> Canary | None:
-    row = tx.execute(f"SELECT {_COLUMNS} FROM canary WHERE app_id = ?", (app_id,)).fetchone()
-    return Canary(*row) if row else None
+    return CANARIES.first(tx, "WHERE app_id = ?", (app_id,))
 
 
 def all(tx: Tx) -> dict[str, Canary]:
     """By app id."""
-    return {row[0]: Canary(*row) for row in tx.execute(f"SELECT {_COLUMNS} FROM canary")}
+    return {canary.app_id: canary for canary in CANARIES.select(tx, "")}
 
 
 def end(tx: Tx, app_id: str, *, actor: str, why: str) -> Canary | None:

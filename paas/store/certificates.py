@@ -4,43 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any
 
 from paas.nouns.certificates import AutoCertificate, Certificate, belongs
 from paas.nouns.errors import NotFound
 from paas.store.database import Tx, now
+from paas.store.table import Table
 
-_COLUMNS = "app_id, domain, names, file, source, issuer, fingerprint, not_before, not_after, created_at"
+CERTIFICATES = Table("certificate", Certificate, json=("names",))
 _WANTED = (
     "SELECT app_id, domain, coalesce(failures, 0), coalesce(next_at, 0.0), error, order_url"
     " FROM auto_certificate LEFT JOIN acme_attempt USING (app_id, domain)"
 )
 
 
-def _certificate(row: tuple[Any, ...]) -> Certificate:
-    app_id, domain, names, *rest = row
-    return Certificate(app_id, domain, tuple(json.loads(names)), *rest)
-
-
 def put(tx: Tx, certificate: Certificate) -> None:
     """Add it, in the place of the one that its domain had."""
-    names = json.dumps(certificate.names)
-    values = {**vars(certificate), "names": names}.values()
     tx.execute(
-        f"INSERT OR REPLACE INTO certificate ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        tuple(values),
+        "DELETE FROM certificate WHERE app_id IS ? AND domain = ?", (certificate.app_id, certificate.domain)
     )
+    CERTIFICATES.insert(tx, vars(certificate))
 
 
 def of_app(tx: Tx, app_id: str | None) -> list[Certificate]:
     """Those of an app, or of the platform."""
-    rows = tx.execute(f"SELECT {_COLUMNS} FROM certificate WHERE app_id IS ? ORDER BY domain", (app_id,))
-    return [_certificate(row) for row in rows]
+    return CERTIFICATES.select(tx, "WHERE app_id IS ? ORDER BY domain", (app_id,))
 
 
 def all(tx: Tx) -> list[Certificate]:
-    rows = tx.execute(f"SELECT {_COLUMNS} FROM certificate ORDER BY created_at, app_id, domain")
-    return [_certificate(row) for row in rows]
+    return CERTIFICATES.select(tx, "ORDER BY created_at, app_id, domain")
 
 
 def remove(tx: Tx, app_id: str | None, domain: str) -> None:
@@ -74,9 +65,9 @@ def set_auto(tx: Tx, app_id: str, domain: str, *, on: bool) -> bool:
 
 
 def wanted(tx: Tx, app_id: str | None = None) -> list[AutoCertificate]:
-    """What is asked of the ACME directory, for one app or all."""
-    where, bindings = (" WHERE app_id = ?", (app_id,)) if app_id else ("", ())
-    rows = tx.execute(f"{_WANTED}{where} ORDER BY app_id, domain", bindings)
+    """The domains whose certificates come from the ACME directory, of one app or all."""
+    condition, bindings = (" WHERE app_id = ?", (app_id,)) if app_id else ("", ())
+    rows = tx.execute(f"{_WANTED}{condition} ORDER BY app_id, domain", bindings)
     return [
         AutoCertificate(app_id, domain, failures, next_at, json.loads(error) if error else None, order_url)
         for app_id, domain, failures, next_at, error, order_url in rows

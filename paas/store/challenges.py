@@ -1,26 +1,24 @@
-"""Rows of `challenge`: what the router answers to an authority that checks who a domain belongs to."""
+"""Rows of `challenge`: what the router answers when an authority checks the control of a domain."""
 
 from __future__ import annotations
 
 from paas.nouns.certificates import Challenge
 from paas.nouns.units import DAY_S
 from paas.store.database import Tx, now
+from paas.store.table import Table
 
 FORGOTTEN_S = float(DAY_S)
-_COLUMNS = "domain, token, answer"
+CHALLENGES = Table("challenge", Challenge)
 
 
 def add(tx: Tx, challenge: Challenge) -> None:
     """From now on it is to be answered; one that is there already stays as it is. Forgets what a crash left."""
     tx.execute("DELETE FROM challenge WHERE created_at < ?", (now() - FORGOTTEN_S,))
-    tx.execute(
-        "INSERT INTO challenge (domain, token, answer, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (challenge.domain, challenge.token, challenge.answer, now()),
-    )
+    CHALLENGES.insert(tx, {**vars(challenge), "created_at": now()}, conflict="ON CONFLICT DO NOTHING")
 
 
 def all(tx: Tx) -> list[Challenge]:
-    return [Challenge(*row) for row in tx.execute(f"SELECT {_COLUMNS} FROM challenge ORDER BY domain, token")]
+    return CHALLENGES.select(tx, "ORDER BY domain, token")
 
 
 def remove(tx: Tx, domain: str) -> None:

@@ -10,15 +10,9 @@ from paas.nouns.errors import Conflict, NotFound
 from paas.nouns.model import Deployment
 from paas.store import apps, canaries, formations, releases
 from paas.store.database import Tx, now
+from paas.store.table import Table
 
-_COLUMNS = "id, app_id, release_number, from_release, push, state, cancel_requested, error, created_at, step_at, finished_at"
-
-
-def _deployment(row: tuple[Any, ...]) -> Deployment:
-    error = json.loads(row[7]) if row[7] else None
-    fields = list(row)
-    fields[4], fields[6], fields[7] = bool(row[4]), bool(row[6]), error
-    return Deployment(*fields)
+DEPLOYMENTS = Table("deployment", Deployment, json=("error",), flags=("push", "cancel_requested"))
 
 
 def create(
@@ -28,39 +22,39 @@ def create(
     if unfinished_of(tx, app_id):
         raise Conflict("Another deployment of this app is under way.", "Wait until it has finished.")
     at = now()
-    tx.execute(
-        "INSERT INTO deployment (app_id, release_number, from_release, push, state, created_at, step_at)"
-        " VALUES (?, ?, ?, ?, 'pending', ?, ?)",
-        (app_id, release_number, from_release, int(push), at, at),
+    DEPLOYMENTS.insert(
+        tx,
+        {
+            "app_id": app_id,
+            "release_number": release_number,
+            "from_release": from_release,
+            "push": push,
+            "state": "pending",
+            "created_at": at,
+            "step_at": at,
+        },
     )
     return get(tx, tx.last_insert_rowid())
 
 
 def get(tx: Tx, id: int) -> Deployment:
     """Raises NotFound."""
-    row = tx.execute(f"SELECT {_COLUMNS} FROM deployment WHERE id = ?", (id,)).fetchone()
-    if row is None:
+    found = DEPLOYMENTS.first(tx, "WHERE id = ?", (id,))
+    if found is None:
         raise NotFound(f"There is no deployment {id}.")
-    return _deployment(row)
+    return found
 
 
 def unfinished(tx: Tx) -> list[Deployment]:
-    sql = f"SELECT {_COLUMNS} FROM deployment WHERE finished_at IS NULL ORDER BY id"
-    return [_deployment(row) for row in tx.execute(sql)]
+    return DEPLOYMENTS.select(tx, "WHERE finished_at IS NULL ORDER BY id")
 
 
 def unfinished_of(tx: Tx, app_id: str) -> Deployment | None:
-    row = tx.execute(
-        f"SELECT {_COLUMNS} FROM deployment WHERE app_id = ? AND finished_at IS NULL", (app_id,)
-    ).fetchone()
-    return _deployment(row) if row else None
+    return DEPLOYMENTS.first(tx, "WHERE app_id = ? AND finished_at IS NULL", (app_id,))
 
 
 def newest_push(tx: Tx, app_id: str) -> Deployment | None:
-    row = tx.execute(
-        f"SELECT {_COLUMNS} FROM deployment WHERE app_id = ? AND push = 1 ORDER BY id DESC LIMIT 1", (app_id,)
-    ).fetchone()
-    return _deployment(row) if row else None
+    return DEPLOYMENTS.first(tx, "WHERE app_id = ? AND push = 1 ORDER BY id DESC LIMIT 1", (app_id,))
 
 
 def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) -> Deployment:

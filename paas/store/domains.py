@@ -6,6 +6,9 @@ from paas.nouns.errors import Conflict, NotFound
 from paas.nouns.model import Domain
 from paas.store import routing
 from paas.store.database import Tx, now
+from paas.store.table import Table
+
+DOMAINS = Table("domain", Domain)
 
 
 def add(tx: Tx, app_id: str, name: str, *, anywhere: bool = False) -> Domain:
@@ -22,9 +25,9 @@ def add(tx: Tx, app_id: str, name: str, *, anywhere: bool = False) -> Domain:
         )
     if _is_within_others(tx, app_id, name):
         raise Conflict(f"The domain {name} overlaps with one of another user's app.")
-    at = now()
-    tx.execute("INSERT INTO domain (name, app_id, created_at) VALUES (?, ?, ?)", (name, app_id, at))
-    return Domain(name, app_id, at)
+    domain = Domain(name, app_id, now())
+    DOMAINS.insert(tx, vars(domain))
+    return domain
 
 
 def _is_of_others(tx: Tx, app_id: str, name: str) -> bool:
@@ -62,9 +65,8 @@ def remove(tx: Tx, app_id: str, name: str) -> None:
 
 
 def of_app(tx: Tx, app_id: str) -> list[Domain]:
-    rows = tx.execute("SELECT name, app_id, created_at FROM domain WHERE app_id = ? ORDER BY name", (app_id,))
-    return [Domain(*row) for row in rows]
+    return DOMAINS.select(tx, "WHERE app_id = ? ORDER BY name", (app_id,))
 
 
 def all(tx: Tx) -> list[Domain]:
-    return [Domain(*row) for row in tx.execute("SELECT name, app_id, created_at FROM domain ORDER BY name")]
+    return DOMAINS.select(tx, "ORDER BY name")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from paas.nouns.model import Event
 from paas.store.database import Tx, now, one
+from paas.store.table import Table
+
+EVENTS = Table("event", Event, json=("detail",))
 
 
 def add(tx: Tx, app_id: str | None, actor: str, verb: str, detail: dict[str, Any] | None = None) -> int:
     """`verb` is like app.create, config.set, release.succeeded; values of config vars stay out of `detail`. The
     event's number."""
-    tx.execute(
-        "INSERT INTO event (at, app_id, actor, verb, detail) VALUES (?, ?, ?, ?, ?)",
-        (now(), app_id, actor, verb, json.dumps(detail or {})),
-    )
+    EVENTS.insert(tx, {"at": now(), "app_id": app_id, "actor": actor, "verb": verb, "detail": detail or {}})
     return tx.last_insert_rowid()
 
 
@@ -36,10 +35,4 @@ def prune(tx: Tx, keep: int) -> None:
 
 def after(tx: Tx, seq: int, limit: int = 1000) -> list[Event]:
     """Oldest first."""
-    rows = tx.execute(
-        "SELECT seq, at, app_id, actor, verb, detail FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
-        (seq, limit),
-    )
-    return [
-        Event(seq, at, app, actor, verb, json.loads(detail)) for seq, at, app, actor, verb, detail in rows
-    ]
+    return EVENTS.select(tx, "WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))

@@ -6,15 +6,14 @@ import json
 
 from paas.nouns.model import FormationEntry
 from paas.store.database import Tx
+from paas.store.table import Table
+
+FORMATIONS = Table("formation", FormationEntry, json=("limits",), flags=("stopped",))
 
 
 def of_app(tx: Tx, app_id: str) -> dict[str, FormationEntry]:
     """By process type, sorted by it."""
-    rows = tx.execute(
-        "SELECT app_id, type, quantity, limits, stopped FROM formation WHERE app_id = ? ORDER BY type",
-        (app_id,),
-    )
-    return {row[1]: FormationEntry(row[0], row[1], row[2], json.loads(row[3]), bool(row[4])) for row in rows}
+    return {entry.type: entry for entry in FORMATIONS.select(tx, "WHERE app_id = ? ORDER BY type", (app_id,))}
 
 
 def ensure(tx: Tx, app_id: str, type: str, quantity: int) -> None:

@@ -9,19 +9,9 @@ from paas.nouns import lifecycle
 from paas.nouns.errors import NotFound
 from paas.nouns.model import Instance
 from paas.store.database import Tx, now, one
+from paas.store.table import Table
 
-_COLUMNS = (
-    "id, app_id, kind, type, number, release_number, deployment_id, restart_token, state, detail, address, port,"
-    " created_at, state_at, healthy_at, ended_at, cause, exit, canary"
-)
-
-
-def _instance(row: tuple[Any, ...]) -> Instance:
-    fields = list(row)
-    fields[9] = json.loads(row[9])
-    fields[17] = json.loads(row[17]) if row[17] else None
-    fields[18] = bool(row[18])
-    return Instance(*fields)
+INSTANCES = Table("instance", Instance, json=("detail", "exit"), flags=("canary",))
 
 
 def create(
@@ -42,42 +32,40 @@ def create(
     if number is None:
         sql = "SELECT coalesce(max(number), 0) + 1 FROM instance WHERE app_id = ? AND type = ?"
         (number,) = one(tx, sql, (app_id, type))
-    tx.execute(
-        "INSERT INTO instance (app_id, kind, type, number, release_number, deployment_id, restart_token, state,"
-        " detail, canary, created_at, state_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'starting', ?, ?, ?, ?)",
-        (
-            app_id,
-            kind,
-            type,
-            number,
-            release_number,
-            deployment_id,
-            restart_token,
-            json.dumps(detail or {}),
-            int(canary),
-            at,
-            at,
-        ),
+    INSTANCES.insert(
+        tx,
+        {
+            "app_id": app_id,
+            "kind": kind,
+            "type": type,
+            "number": number,
+            "release_number": release_number,
+            "deployment_id": deployment_id,
+            "restart_token": restart_token,
+            "state": "starting",
+            "detail": detail or {},
+            "canary": canary,
+            "created_at": at,
+            "state_at": at,
+        },
     )
     return get(tx, tx.last_insert_rowid())
 
 
 def get(tx: Tx, id: int) -> Instance:
     """Raises NotFound."""
-    row = tx.execute(f"SELECT {_COLUMNS} FROM instance WHERE id = ?", (id,)).fetchone()
-    if row is None:
+    found = INSTANCES.first(tx, "WHERE id = ?", (id,))
+    if found is None:
         raise NotFound(f"There is no instance i{id}.")
-    return _instance(row)
+    return found
 
 
 def live(tx: Tx) -> list[Instance]:
-    sql = f"SELECT {_COLUMNS} FROM instance WHERE ended_at IS NULL ORDER BY id"
-    return [_instance(row) for row in tx.execute(sql)]
+    return INSTANCES.select(tx, "WHERE ended_at IS NULL ORDER BY id")
 
 
 def live_of(tx: Tx, app_id: str) -> list[Instance]:
-    sql = f"SELECT {_COLUMNS} FROM instance WHERE app_id = ? AND ended_at IS NULL ORDER BY id"
-    return [_instance(row) for row in tx.execute(sql, (app_id,))]
+    return INSTANCES.select(tx, "WHERE app_id = ? AND ended_at IS NULL ORDER BY id", (app_id,))
 
 
 def set_state(tx: Tx, id: int, state: str) -> Instance:
@@ -137,11 +125,11 @@ def recent_of_slot(
     tx: Tx, app_id: str, type: str, number: int, limit: int = 10, *, canary: bool = False
 ) -> list[Instance]:
     """The newest instances of `type.number` (or of the canary's slot), newest first, ended or not."""
-    sql = (
-        f"SELECT {_COLUMNS} FROM instance WHERE app_id = ? AND type = ? AND number = ? AND canary = ?"
-        " ORDER BY id DESC LIMIT ?"
+    return INSTANCES.select(
+        tx,
+        "WHERE app_id = ? AND type = ? AND number = ? AND canary = ? ORDER BY id DESC LIMIT ?",
+        (app_id, type, number, int(canary), limit),
     )
-    return [_instance(row) for row in tx.execute(sql, (app_id, type, number, int(canary), limit))]
 
 
 def ids_of_release(tx: Tx, app_id: str, release_number: int) -> list[str]:
@@ -153,8 +141,7 @@ def ids_of_release(tx: Tx, app_id: str, release_number: int) -> list[str]:
 
 
 def of_deployment(tx: Tx, deployment_id: int) -> list[Instance]:
-    sql = f"SELECT {_COLUMNS} FROM instance WHERE deployment_id = ? ORDER BY id"
-    return [_instance(row) for row in tx.execute(sql, (deployment_id,))]
+    return INSTANCES.select(tx, "WHERE deployment_id = ? ORDER BY id", (deployment_id,))
 
 
 def spare_restart(tx: Tx, app_id: str, token: int, *, type: str, number: int | None = None) -> None:

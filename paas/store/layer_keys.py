@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from paas.nouns.model import LayerKey
 from paas.store.database import Tx, now
+from paas.store.table import Table
+
+LAYER_KEYS = Table("layer_key", LayerKey)
 
 
 def get(tx: Tx, key: str) -> LayerKey | None:
-    row = tx.execute(
-        "SELECT key, digest, size_bytes, used_at FROM layer_key WHERE key = ?", (key,)
-    ).fetchone()
-    return LayerKey(*row) if row else None
+    return LAYER_KEYS.first(tx, "WHERE key = ?", (key,))
 
 
 def put(tx: Tx, key: str, digest: str, size_bytes: int) -> None:
     """Remember the layer."""
-    tx.execute(
-        "INSERT INTO layer_key (key, digest, size_bytes, used_at) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (key) DO UPDATE SET digest = excluded.digest, size_bytes = excluded.size_bytes,"
+    LAYER_KEYS.insert(
+        tx,
+        vars(LayerKey(key, digest, size_bytes, now())),
+        conflict="ON CONFLICT (key) DO UPDATE SET digest = excluded.digest, size_bytes = excluded.size_bytes,"
         " used_at = excluded.used_at",
-        (key, digest, size_bytes, now()),
     )
 
 
@@ -30,10 +30,7 @@ def used(tx: Tx, key: str) -> None:
 
 def all(tx: Tx) -> list[LayerKey]:
     """Least recently used first."""
-    return [
-        LayerKey(*row)
-        for row in tx.execute("SELECT key, digest, size_bytes, used_at FROM layer_key ORDER BY used_at")
-    ]
+    return LAYER_KEYS.select(tx, "ORDER BY used_at")
 
 
 def delete(tx: Tx, key: str) -> None:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any
 
 from paas.nouns.model import App, Release
 from paas.store.database import Tx, now, one
+from paas.store.table import Table
 
 CONFIGS_SHOWN = 10
 """People can see the config vars of this many newest releases, whatever became of them."""
-_COLUMNS = "app_id, number, image_digest, config_number, limits, description, commit_sha, actor, state, cause, created_at"
-
-
-def _release(row: tuple[Any, ...]) -> Release:
-    fields = list(row)
-    fields[4] = json.loads(row[4])
-    return Release(*fields)
+RELEASES = Table("release", Release, json=("limits",), renamed={"commit": "commit_sha"})
 
 
 def next_number(tx: Tx, app_id: str) -> int:
@@ -39,21 +33,20 @@ def create(
 ) -> Release:
     """The app's next release."""
     number = next_number(tx, app_id)
-    tx.execute(
-        "INSERT INTO release (app_id, number, image_digest, config_number, limits, description, commit_sha,"
-        " actor, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            app_id,
-            number,
-            image_digest,
-            config_number,
-            json.dumps(limits),
-            description,
-            commit,
-            actor,
-            state,
-            now(),
-        ),
+    RELEASES.insert(
+        tx,
+        {
+            "app_id": app_id,
+            "number": number,
+            "image_digest": image_digest,
+            "config_number": config_number,
+            "limits": limits,
+            "description": description,
+            "commit": commit,
+            "actor": actor,
+            "state": state,
+            "created_at": now(),
+        },
     )
     release = get(tx, app_id, number)
     assert release is not None
@@ -61,10 +54,7 @@ def create(
 
 
 def get(tx: Tx, app_id: str, number: int) -> Release | None:
-    row = tx.execute(
-        f"SELECT {_COLUMNS} FROM release WHERE app_id = ? AND number = ?", (app_id, number)
-    ).fetchone()
-    return _release(row) if row else None
+    return RELEASES.first(tx, "WHERE app_id = ? AND number = ?", (app_id, number))
 
 
 def serving(tx: Tx, app: App) -> Release | None:
@@ -74,8 +64,7 @@ def serving(tx: Tx, app: App) -> Release | None:
 
 def of_app(tx: Tx, app_id: str, limit: int = 1000) -> list[Release]:
     """Newest first."""
-    sql = f"SELECT {_COLUMNS} FROM release WHERE app_id = ? ORDER BY number DESC LIMIT ?"
-    return [_release(row) for row in tx.execute(sql, (app_id, limit))]
+    return RELEASES.select(tx, "WHERE app_id = ? ORDER BY number DESC LIMIT ?", (app_id, limit))
 
 
 def set_state(tx: Tx, app_id: str, number: int, state: str, *, cause: str = "") -> None:

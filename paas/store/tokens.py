@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from paas.nouns.errors import NotFound
 from paas.nouns.model import Token, User
+from paas.store import users
 from paas.store.database import Tx, now
+from paas.store.table import Table
 
-_COLUMNS = "id, user_id, name, created_at, last_used_at"
+TOKENS = Table("token", Token)
 
 
 def add(tx: Tx, user_id: int, *, hash: str, name: str) -> Token:
@@ -20,12 +22,9 @@ def add(tx: Tx, user_id: int, *, hash: str, name: str) -> Token:
 
 def by_hash(tx: Tx, hash: str) -> tuple[Token, User] | None:
     """The token and whose it is."""
-    row = tx.execute(
-        "SELECT token.id, token.user_id, token.name, token.created_at, token.last_used_at,"
-        " user.id, user.name, user.role FROM token JOIN user ON user.id = token.user_id WHERE hash = ?",
-        (hash,),
-    ).fetchone()
-    return (Token(*row[:5]), User(*row[5:])) if row else None
+    token = TOKENS.first(tx, "WHERE hash = ?", (hash,))
+    user = users.by_id(tx, token.user_id) if token is not None else None
+    return None if token is None or user is None else (token, user)
 
 
 def used(tx: Tx, id: int) -> None:
@@ -33,13 +32,11 @@ def used(tx: Tx, id: int) -> None:
 
 
 def get(tx: Tx, id: int) -> Token | None:
-    row = tx.execute(f"SELECT {_COLUMNS} FROM token WHERE id = ?", (id,)).fetchone()
-    return Token(*row) if row else None
+    return TOKENS.first(tx, "WHERE id = ?", (id,))
 
 
 def of_user(tx: Tx, user_id: int) -> list[Token]:
-    sql = f"SELECT {_COLUMNS} FROM token WHERE user_id = ? ORDER BY id"
-    return [Token(*row) for row in tx.execute(sql, (user_id,))]
+    return TOKENS.select(tx, "WHERE user_id = ? ORDER BY id", (user_id,))
 
 
 def remove(tx: Tx, id: int) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from paas.nouns.errors import Conflict
 from paas.nouns.model import User
 from paas.store.database import Tx, now
+from paas.store.table import Table
+
+USERS = Table("user", User)
 
 
 def add(tx: Tx, name: str, role: str) -> User:
@@ -16,14 +19,12 @@ def add(tx: Tx, name: str, role: str) -> User:
 
 
 def by_name(tx: Tx, name: str) -> User | None:
-    row = tx.execute("SELECT id, name, role FROM user WHERE name = ?", (name,)).fetchone()
-    return User(*row) if row else None
+    return USERS.first(tx, "WHERE name = ?", (name,))
 
 
 def by_id(tx: Tx, id: int) -> User | None:
-    row = tx.execute("SELECT id, name, role FROM user WHERE id = ?", (id,)).fetchone()
-    return User(*row) if row else None
+    return USERS.first(tx, "WHERE id = ?", (id,))
 
 
 def all(tx: Tx) -> list[User]:
-    return [User(*row) for row in tx.execute("SELECT id, name, role FROM user ORDER BY name")]
+    return USERS.select(tx, "ORDER BY name")

@@ -311,7 +311,7 @@ def test_a_line_without_end_takes_no_memory() -> None:
     lines = _Lines()
     for _ in range(100):
         assert lines.feed(b"x" * 65536) == []
-    assert len(lines._rest) <= 16000
+    assert len(lines._unfinished) <= 16000
     assert len(lines.finish()[0]) <= 2002
 
 
