@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response
@@ -20,14 +21,16 @@ from paas.nouns.lifecycle import WrongTransition
 from paas.nouns.model import App, Instance
 from paas.nouns.names import ConfigName, config_value, shown
 from paas.runs.specs import run_spec
-from paas.store import configs, events, images, instances, releases
-from runtime.spec import Terminal
+from paas.store import Tx, configs, events, images, instances, releases
+from runtime.spec import ContainerSpec, Terminal
 
 routes = Blueprint("runs", __name__)
 
 MAX_RUNS = 20
 """Live ones of an app: each has an address, of which the platform has some thousands."""
 
+_COMMAND_BYTES = 100_000
+_EVENT_WORDS = 20
 _ATTACH_GRACE_S = 30.0
 _waiting: dict[int, threading.Timer] = {}
 
@@ -35,8 +38,28 @@ _waiting: dict[int, threading.Timer] = {}
 @routes.post("/v1/apps/<app_name>/runs")
 @needs(Access.APP)
 def create(app_name: str) -> tuple[dict[str, Any], int]:
-    """Start a command of the serving release; without `detach` somebody must attach soon."""
-    ctx, app, who = context(), the_app(), principal()
+    """Start a command of the serving release; without `detach` its client must attach soon."""
+    ctx, app, actor = context(), the_app(), principal().name
+    command = _command()
+    instance = _start(ctx, app, command, actor)
+    ctx.tell(app.id, f"Starting process with command `{' '.join(command.words)}` by {actor}")
+    if not command.detach:
+        _expect_client(ctx, instance)
+    return {"instance": instance.runtime_id, "name": instance.name}, 201
+
+
+@dataclass(frozen=True)
+class _Command:
+    """What is to run; `terminal` is the size of the client's, if it has one."""
+
+    words: list[str]
+    terminal: Terminal | None
+    detach: bool
+    env: dict[str, str]
+
+
+def _command() -> _Command:
+    """The command of the request. Raises BadInput."""
     data = body(
         required={"command": list_of(lambda value: text(value, 128 * 1024), 1000)},
         optional={
@@ -45,58 +68,22 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
             "env": dict_of(ConfigName.parse, lambda value: config_value("the variable", value), 100),
         },
     )
-    command, detach, terminal = data["command"], bool(data["detach"]), data["terminal"]
-    if not command or not any(word.strip() for word in command):
+    words, detach, terminal = data["command"], bool(data["detach"]), data["terminal"]
+    if not words or not any(word.strip() for word in words):
         raise BadInput("No command is given.", "Name one, like: paas run bash")
-    if sum(len(word.encode()) for word in command) > 100_000:
-        raise BadInput("The command is longer than 100000 bytes.")
+    if sum(len(word.encode()) for word in words) > _COMMAND_BYTES:
+        raise BadInput(f"The command is longer than {_COMMAND_BYTES} bytes.")
     if detach and terminal:
         raise BadInput("A detached command has no terminal.")
-    env = dict(data["env"] or {})
-    if terminal:
-        env["TERM"] = terminal["term"]
-    size = Terminal(terminal["rows"], terminal["columns"]) if terminal else None
-    instance = _start(ctx, app, command, size=size, detach=detach, env=env, who=who.name)
-    ctx.tell(app.id, f"Starting process with command `{' '.join(command)}` by {who.name}")
-    if not detach:
-        _expect_client(ctx, instance)
-    return {"instance": instance.runtime_id, "name": instance.name}, 201
+    env = dict(data["env"] or {}) | ({"TERM": terminal["term"]} if terminal else {})
+    return _Command(words, Terminal(terminal["rows"], terminal["columns"]) if terminal else None, detach, env)
 
 
-def _start(
-    ctx: Context,
-    app: App,
-    command: list[str],
-    *,
-    size: Terminal | None,
-    detach: bool,
-    env: dict[str, str],
-    who: str,
-) -> Instance:
+def _start(ctx: Context, app: App, command: _Command, actor: str) -> Instance:
     """Row first, then the container; a start that fails ends the row."""
     base = ctx.block_base()
     with ctx.store.write() as tx:
-        release = releases.serving(tx, app)
-        image = images.of(tx, release)
-        if release is None or image is None:
-            raise Conflict(
-                f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main"
-            )
-        if sum(one.kind == "run" for one in instances.live_of(tx, app.id)) >= MAX_RUNS:
-            raise Conflict(
-                f"{MAX_RUNS} commands of {app.name} run already.",
-                "Stop one first: paas ps shows them, paas ps:stop ends them.",
-            )
-        detail = {"argv": command, "actor": who, "detach": detach}
-        instance = instances.create(
-            tx, app.id, kind="run", type="run", release_number=release.number, detail=detail
-        )
-        config = configs.get(tx, app.id, release.config_number)
-        events.add(tx, app.id, who, "run.start", {"instance": instance.runtime_id, "command": command[:20]})
-    spec = run_spec(
-        app, release, image, config, instance,
-        block_base=base, command=command, terminal=size, attach=not detach, env=env,
-    )  # fmt: skip
+        instance, spec = _open(tx, app, command, actor, base)
     try:
         with spawner_errors():
             started = ctx.spawner.create(spec)
@@ -109,6 +96,29 @@ def _start(
         instances.started(tx, instance.id, address=started.address, detail={"pid": started.pid})
     ctx.poke()
     return instance
+
+
+def _open(tx: Tx, app: App, command: _Command, actor: str, block_base: int) -> tuple[Instance, ContainerSpec]:
+    """The row of a run of the serving release, and the container it asks for. Raises Conflict."""
+    release = releases.serving(tx, app)
+    image = images.of(tx, release)
+    if release is None or image is None:
+        raise Conflict(f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main")
+    if sum(one.kind == "run" for one in instances.live_of(tx, app.id)) >= MAX_RUNS:
+        hint = "Stop one first: paas ps shows them, paas ps:stop ends them."
+        raise Conflict(f"{MAX_RUNS} commands of {app.name} run already.", hint)
+    detail = {"argv": command.words, "actor": actor, "detach": command.detach}
+    instance = instances.create(
+        tx, app.id, kind="run", type="run", release_number=release.number, detail=detail
+    )
+    config = configs.get(tx, app.id, release.config_number)
+    event = {"instance": instance.runtime_id, "command": command.words[:_EVENT_WORDS]}
+    events.add(tx, app.id, actor, "run.start", event)
+    spec = run_spec(
+        app, release, image, config, instance, block_base=block_base, command=command.words,
+        terminal=command.terminal, attach=not command.detach, env=command.env,
+    )  # fmt: skip
+    return instance, spec
 
 
 @routes.get("/v1/apps/<app_name>/runs/<runtime_id>/attach")
@@ -135,7 +145,7 @@ def attach(app_name: str, runtime_id: str) -> Response:
 
 
 def _expect_client(ctx: Context, instance: Instance) -> None:
-    """Stop a run that nobody attaches to: its client died between the two requests."""
+    """Stop the run unless somebody attaches soon: its client may have died between the two requests."""
 
     def give_up() -> None:
         if _waiting.pop(instance.id, None) is not None:

@@ -22,6 +22,7 @@ from paas.nouns.errors import PaasError
 PING_S = 1.0
 _LOOK_S = 0.1
 _WAITING_LINES = 10_000
+_MESSAGES_AT_ONCE = 500
 
 Emit = Callable[[str], None]
 Cancelled = Callable[[], bool]
@@ -42,7 +43,7 @@ def line_stream(poll: Callable[[], list[str]], first: list[str], *, interval_s: 
 
 
 def hung_up(sock: socket.socket | None) -> bool:
-    """Has the peer closed its end?"""
+    """True if the peer has closed its end."""
     if sock is None:
         return False
     poller = select.poll()
@@ -61,49 +62,62 @@ def _encoded(message: dict[str, Any]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-def _run(work: Work, sock: socket.socket | None) -> Iterator[bytes]:
-    waiting: queue.Queue[dict[str, Any]] = queue.Queue(_WAITING_LINES)
-    gone = threading.Event()
+class _Running:
+    """Work in a thread of its own, and the messages that wait to be sent."""
 
-    def put(message: dict[str, Any]) -> None:
-        while not gone.is_set():
+    def __init__(self, work: Work) -> None:
+        self.gone = threading.Event()
+        """Nobody reads any longer."""
+        self._work = work
+        self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_WAITING_LINES)
+        threads.start("stream", self._do)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What has come, after a moment if need be; nothing when that has passed in silence."""
+        try:
+            found = [self._waiting.get(timeout=_LOOK_S)]
+        except queue.Empty:
+            return []
+        while not self._waiting.empty() and len(found) < _MESSAGES_AT_ONCE:
+            found.append(self._waiting.get())
+        return found
+
+    def _do(self) -> None:
+        end: dict[str, Any] = {"done": True}
+        try:
+            end["result"] = self._work(lambda text: self._put({"line": text}), self.gone.is_set)
+        except PaasError as error:
+            end["error"] = error.to_json()
+        except Exception as error:
+            end["error"] = internal_error(error).to_json()
+        self._put(end)
+
+    def _put(self, message: dict[str, Any]) -> None:
+        while not self.gone.is_set():
             try:
-                return waiting.put(message, timeout=1.0)
+                return self._waiting.put(message, timeout=1.0)
             except queue.Full:
                 continue
 
-    def body() -> None:
-        try:
-            end: dict[str, Any] = {
-                "done": True,
-                "result": work(lambda text: put({"line": text}), gone.is_set),
-            }
-        except PaasError as error:
-            end = {"done": True, "error": error.to_json()}
-        except Exception as error:
-            end = {"done": True, "error": internal_error(error).to_json()}
-        put(end)
 
-    threads.start("stream", body)
+def _run(work: Work, sock: socket.socket | None) -> Iterator[bytes]:
+    running = _Running(work)
     spoke = time.monotonic() - PING_S + _LOOK_S / 2  # the head of the answer leaves with the first bytes
     try:
         while True:
-            try:
-                messages = [waiting.get(timeout=_LOOK_S)]
-            except queue.Empty:
+            messages = running.messages()
+            if not messages:
                 if hung_up(sock):
                     return
                 if time.monotonic() - spoke < PING_S:
                     continue
                 messages = [{"ping": True}]
-            while not waiting.empty() and len(messages) < 500:
-                messages.append(waiting.get())
             yield b"".join(map(_encoded, messages))
             spoke = time.monotonic()
             if "done" in messages[-1]:
                 return
     finally:
-        gone.set()
+        running.gone.set()
 
 
 def _poll(

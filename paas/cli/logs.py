@@ -30,31 +30,12 @@ _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 @click.option("--release", metavar="vN", help="Only processes of this release.")
 @click.option("--no-colour", "--no-color", is_flag=True, help="Plain text on a terminal, too.")
 def logs(
-    app: str,
-    tail: bool,
-    num: int,
-    type: str | None,
-    dyno: str | None,
-    source: str | None,
-    since: str | None,
-    request: str | None,
-    release: str | None,
-    no_colour: bool,
-    as_json: bool,
+    app: str, tail: bool, num: int, release: str | None, no_colour: bool, as_json: bool, **filters: str | None
 ) -> None:
     """Show the newest log lines; -t follows."""
-    messages = client().stream(
-        "GET",
-        app_path(app, "logs"),
-        lines=num,
-        type=type,
-        dyno=dyno,
-        source=source,
-        since=since,
-        request=request,
-        release=release_number(release) if release else None,
-        follow=True if tail else None,
-    )
+    number, follow = release_number(release) if release else None, True if tail else None
+    path = app_path(app, "logs")
+    messages = client().stream("GET", path, lines=num, release=number, follow=follow, **filters)
     line = None
     try:
         for message in messages:
