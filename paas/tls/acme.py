@@ -1,7 +1,7 @@
 """`python -P -m paas.tls.acme --settings FILE`: ask the ACME directory for the certificates that are due (RFC 8555).
 
-Converge starts it, it does what is due and ends, so that its libraries cost no memory meanwhile. It may be killed
-anywhere: an attempt is written down before it begins, the order and its key are found again by the next one.
+Converge starts it; it does what is due and ends, so its libraries cost no memory in between. It may be killed at any
+point: an attempt is recorded before it begins, and the next one finds the order and its key again.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _HINTS = {
 
 
 class Network(ClientNetwork):
-    """Used to authorities that forget their nonces: asks again more than the once that the library does."""
+    """Retries badNonce up to NONCES times; the library does so once (some authorities forget their nonces early)."""
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
         for _ in range(NONCES):
@@ -77,23 +77,23 @@ class Network(ClientNetwork):
 class Authority:
     """The directory, with this platform's account at it."""
 
-    def __init__(self, settings: Settings, secrets: Path, heard: Callable[[float], None]) -> None:
+    def __init__(self, settings: Settings, secrets: Path, on_retry_after: Callable[[float], None]) -> None:
         self.name = urlsplit(settings.acme_directory).netloc
         name = hashlib.sha256(settings.acme_directory.encode()).hexdigest()[:16]
         self._account_file = secrets / f"account-{name}.json"
-        self._email, self._heard = settings.acme_email, heard
+        self._email, self._on_retry_after = settings.acme_email, on_retry_after
         self.key = JWKEC(key=_private_key(secrets / f"account-{name}.pem"))
         net = Network(self.key, alg=ES256, user_agent="paas", timeout=NETWORK_S)
         net.verify_ssl = str(settings.acme_ca) if settings.acme_ca else True  # type: ignore[assignment]
-        net.session.hooks["response"].append(self._seen)
+        net.session.hooks["response"].append(self._read_retry_after)
         self.client = ClientV2(ClientV2.get_directory(settings.acme_directory, net), net)
         net.account = self._account()
 
-    def _seen(self, response: requests.Response, *_: object, **__: object) -> None:
-        """Tell how long a refusal asks to wait (RFC 8555, section 6.6)."""
+    def _read_retry_after(self, response: requests.Response, *_: object, **__: object) -> None:
+        """Pass on how long a refusal asks to wait (RFC 8555, section 6.6)."""
         if response.status_code >= 400:
             until = ClientV2.retry_after(response, 0)
-            self._heard(max(0.0, (until - datetime.now()).total_seconds()))
+            self._on_retry_after(max(0.0, (until - datetime.now()).total_seconds()))
 
     def _account(self) -> messages.RegistrationResource:
         """The account, made at the first use of this directory."""
@@ -109,11 +109,11 @@ class Authority:
         return messages.RegistrationResource(body=messages.Registration(), uri=uri)
 
     def forget_account(self) -> None:
-        """The authority does not know it any longer."""
+        """Make a new account next time: the authority no longer knows this one."""
         self._account_file.unlink(missing_ok=True)
 
     def order(self, request: bytes, url: str | None) -> messages.OrderResource:
-        """The order at `url` if it still leads anywhere, else a new one."""
+        """The order at `url` unless it is invalid or gone, else a new one."""
         if url is not None:
             with suppress(messages.Error, errors.ClientError):
                 body = messages.Order.from_json(self._fetch(url))
@@ -132,14 +132,14 @@ class Authority:
 
 
 class Attempts:
-    """What is due, one domain after the other."""
+    """Obtains the certificates that are due, one domain after the other."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings, self._store, self._layout = settings, store, settings.layout()
         self._secrets = secrets_folder(self._layout)
         self._authority: Authority | None = None
         self._order_url: str | None = None
-        self._asked_s = 0.0
+        self._retry_after_s = 0.0
 
     def run(self) -> None:
         """Attempt everything that is due now."""
@@ -155,7 +155,7 @@ class Attempts:
     def _attempt(self, auto: AutoCertificate) -> None:
         auto = replace(auto, failures=auto.failures + 1)
         self._note(auto, retry_s(auto.failures))
-        self._asked_s = 0.0
+        self._retry_after_s = 0.0
         try:
             self._obtain(auto)
         except (PaasError, errors.Error, requests.RequestException, DeserializationError, OSError) as error:
@@ -166,8 +166,8 @@ class Attempts:
                 challenges.remove(tx, auto.domain)
             poke(self._layout.converge_socket)
 
-    def _hear(self, asked_s: float) -> None:
-        self._asked_s = asked_s
+    def _set_retry_after(self, seconds: float) -> None:
+        self._retry_after_s = seconds
 
     def _key_file(self, auto: AutoCertificate) -> Path:
         """The private key of an order that is under way."""
@@ -175,15 +175,15 @@ class Attempts:
         return self._secrets / f"order-{name[:32]}.pem"
 
     def _failed(self, auto: AutoCertificate, error: Exception) -> None:
-        told = self._told(auto, error)
+        shown = self._explained(auto, error)
         over = isinstance(error, errors.ValidationError | errors.IssuanceError | messages.Error)
         url = None if over else self._order_url
-        auto = replace(auto, error=told.to_json(), order_url=url)
-        self._note(auto, max(retry_s(auto.failures), min(LAST_RETRY_S, self._asked_s)))
-        self._say(auto, f"No certificate for {auto.domain}: {told.message} {told.hint}".rstrip())
+        auto = replace(auto, error=shown.to_json(), order_url=url)
+        self._note(auto, max(retry_s(auto.failures), min(LAST_RETRY_S, self._retry_after_s)))
+        self._say(auto, f"No certificate for {auto.domain}: {shown.message} {shown.hint}".rstrip())
 
     def _note(self, auto: AutoCertificate, delay_s: float) -> None:
-        """Write down where the attempt is, so that no other comes before `delay_s`, however this one ends."""
+        """Record the attempt first: however it ends, the next one comes no sooner than in `delay_s`."""
         self._order_url = auto.order_url
         with self._store.write() as tx:
             certificates.attempted(tx, replace(auto, next_at=time.time() + delay_s))
@@ -191,7 +191,7 @@ class Attempts:
     def _obtain(self, auto: AutoCertificate) -> None:
         """One certificate, from the order to its place in the store."""
         if self._authority is None:
-            self._authority = Authority(self._settings, self._secrets, self._hear)
+            self._authority = Authority(self._settings, self._secrets, self._set_retry_after)
         authority, domain = self._authority, auto.domain
         key_file = self._key_file(auto)
         key = _private_key(key_file)
@@ -210,7 +210,7 @@ class Attempts:
     def _answer(
         self, authority: Authority, auto: AutoCertificate, proof: messages.AuthorizationResource
     ) -> None:
-        """Have every router worker know the answer, then tell the authority to look."""
+        """Wait until every router worker has the answer, then ask the authority to fetch it."""
         offered = [item for item in proof.body.challenges if isinstance(item.chall, kinds.HTTP01)]
         if not offered:
             raise PaasError(f"{authority.name} offers no proof over HTTP for {auto.domain}.")
@@ -240,21 +240,21 @@ class Attempts:
     def _say(self, auto: AutoCertificate, text: str) -> None:
         logs.platform_line(self._layout, auto.app_id, "certs", text)
 
-    def _told(self, auto: AutoCertificate, error: Exception) -> PaasError:
-        """The failure in words for people."""
+    def _explained(self, auto: AutoCertificate, error: Exception) -> PaasError:
+        """The failure as an error for people."""
         name = urlsplit(self._settings.acme_directory).netloc
         if isinstance(error, PaasError):
             return error
         if isinstance(error, errors.ValidationError):
             found = [c.error for proof in error.failed_authzrs for c in proof.body.challenges if c.error]
-            said = _said(found[0])
+            said = _detail(found[0])
             return PaasError(f"{name} could not see that {auto.domain} leads here: {said}", _hint(found[0]))
         refusal = error.error if isinstance(error, errors.IssuanceError) else error
         if isinstance(refusal, messages.Error):
             if refusal.code == "accountDoesNotExist" and self._authority is not None:
                 self._authority.forget_account()
                 self._authority = None
-            return PaasError(f"{name} refused: {_said(refusal)}", _hint(refusal))
+            return PaasError(f"{name} refused: {_detail(refusal)}", _hint(refusal))
         if isinstance(error, errors.TimeoutError):
             return PaasError(f"{name} did not come to a decision within {DECISION_S:.0f} s.")
         if isinstance(error, requests.exceptions.SSLError):
@@ -269,7 +269,7 @@ class Attempts:
         return PaasError(f"{name} gave an answer that makes no sense: {str(error).splitlines()[0][:200]}")
 
 
-def _said(error: messages.Error) -> str:
+def _detail(error: messages.Error) -> str:
     text = error.detail or error.description or error.typ
     return " ".join(str(text).split())[:500].rstrip(".") + "."
 

@@ -18,5 +18,5 @@ def development_ca(layout: Layout) -> x509.Pair:
 
 
 def secrets_folder(layout: Layout) -> Path:
-    """Where the control plane keeps the keys that are no router's business."""
+    """The folder of the keys that the router must not read."""
     return layout.secrets / "certificates"
