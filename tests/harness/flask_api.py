@@ -7,6 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any, cast
 
+from flask import Flask
+
 from harness.api import Reply
 from paas.api.app import create_app
 from paas.api.context import Context
@@ -40,11 +42,12 @@ class FlaskApi:
         for folder in (self.layout.database.parent, self.layout.logs, self.layout.edge / "pages"):
             folder.mkdir(parents=True)
         self.store = Store.open(self.layout.database)
-        context = Context(self.settings, self.store, git_uid=None)
+        self.context = Context(self.settings, self.store, git_uid=None)
         self.spawner = AppFolders(self.layout.logs)
-        context.spawner = cast(Spawner, self.spawner)
-        self._client = create_app(context).test_client()
+        self.context.spawner = cast(Spawner, self.spawner)
+        self.application = create_app(self.context)
         self._peer, self._other = socket.socketpair()
+        self.as_root = {"gunicorn.socket": self._peer}
 
     def close(self) -> None:
         self.store.close()
@@ -64,6 +67,11 @@ class FlaskApi:
         sent = {"Content-Type": "application/json", **(headers or {})}
         sent |= {"Authorization": f"Bearer {token}"} if token else {}
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        environ = {} if token else {"gunicorn.socket": self._peer}
-        reply = self._client.open(path, method=method, data=data, headers=sent, environ_overrides=environ)
+        environ = {} if token else self.as_root
+        return self.asked(self.application, method, path, environ=environ, data=data, headers=sent)
+
+    @staticmethod
+    def asked(application: Flask, method: str, path: str, *, environ: dict[str, Any], **more: Any) -> Reply:
+        """The answer of any application to a request with this WSGI environment."""
+        reply = application.test_client().open(path, method=method, environ_overrides=environ, **more)
         return Reply(reply.status_code, dict(reply.headers), reply.get_data())

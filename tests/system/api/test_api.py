@@ -15,7 +15,7 @@ from harness.api import Api, As
 from harness.platform import wait_for
 from harness.rows import app_of, converge, deployed
 
-from paas.store import apps, configs, deployments, instances
+from paas.store import apps, deployments, instances
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +61,6 @@ def test_a_new_app_is_complete(api: Api) -> None:
     assert api.ask("GET", "/v1/apps/fresh").json == app
     assert {"verb": "app_create", "app_id": app["id"]} in api.spawner.calls
     assert events_of(api, app["id"]) == ["app.create"]
-
-
-def test_an_app_is_renamed_and_another_branch_deployed(api: Api, name: str) -> None:
-    reply = api.ask("PATCH", f"/v1/apps/{name}", {"name": "renamed", "deploy_branch": "production"})
-    assert (reply.json["name"], reply.json["deploy_branch"]) == ("renamed", "production")
-    assert api.ask("GET", f"/v1/apps/{name}").status == 404
-    assert api.ask("PATCH", "/v1/apps/renamed", {"name": name}).status == 200
 
 
 def test_destroying_frees_the_name_and_waits_for_the_loop(api: Api, name: str) -> None:
@@ -134,31 +127,6 @@ def test_members_manage_their_own_keys_only(api: Api, tmp_path: Path) -> None:
 
 
 # config, scale, streams
-
-
-def test_config_before_the_first_push_is_kept_without_a_deployment(api: Api, name: str) -> None:
-    odd = {"A": "one\ntwo", "B": "=", "C": "'\" $x", "D": "ü"}
-    end = api.ask("PATCH", f"/v1/apps/{name}/config", {"set": odd}).end
-    assert end["result"]["vars"] == odd
-    assert end["result"]["release"]["version"] == "v1"
-    end = api.ask("PATCH", f"/v1/apps/{name}/config", {"set": {"E": ""}, "unset": ["A"]}).end
-    assert end["result"]["release"]["description"] == "Set E and Unset A config vars"
-    vars = api.ask("GET", f"/v1/apps/{name}/config").json["vars"]
-    assert vars == {"B": "=", "C": "'\" $x", "D": "ü", "E": ""}
-    assert api.ask("GET", f"/v1/apps/{name}/config?release=v1").json["vars"] == odd
-    lines = log_of(api, name)
-    assert any(line.endswith(" paas[api]: Set A, B, C, D config vars by root") for line in lines)
-    assert not any("one" in line for line in lines)
-
-
-def test_what_an_older_platform_let_in_can_be_unset_and_not_set_again(api: Api, name: str) -> None:
-    app_id = api.ask("GET", f"/v1/apps/{name}").json["id"]
-    with api.store.write() as tx:
-        configs.put(tx, app_id, {"HOME": "/elsewhere", "odd name": "x", "KEPT": "1"})
-    again = api.ask("PATCH", f"/v1/apps/{name}/config", {"set": {"HOME": "/app"}})
-    assert (again.status, again.json["error"]["message"]) == (422, "HOME is set by the platform.")
-    end = api.ask("PATCH", f"/v1/apps/{name}/config", {"unset": ["HOME", "odd name"]}).end
-    assert end["result"]["vars"] == {"KEPT": "1"}
 
 
 def test_config_streams_the_deployment_and_ends_with_the_release(api: Api, name: str) -> None:
@@ -297,20 +265,6 @@ def test_rollback_makes_a_new_release(api: Api, name: str) -> None:
         ("v1", False),
     ]
     assert api.ask("GET", f"/v1/apps/{name}/releases/v2").json["config_names"] == ["A"]
-
-
-def test_domains_belong_to_one_app(api: Api, name: str) -> None:
-    assert (
-        api.ask("POST", f"/v1/apps/{name}/domains", {"name": "WWW.Example.com"}).json["name"]
-        == "www.example.com"
-    )
-    other = api.ask("POST", "/v1/apps", {}).json["name"]
-    assert api.ask("POST", f"/v1/apps/{other}/domains", {"name": "www.example.com"}).status == 409
-    assert api.ask("DELETE", f"/v1/apps/{other}/domains/www.example.com").status == 404
-    assert [d["name"] for d in api.ask("GET", f"/v1/apps/{name}/domains").json["domains"]] == [
-        "www.example.com"
-    ]
-    assert api.ask("DELETE", f"/v1/apps/{name}/domains/www.example.com").status == 200
 
 
 # git
