@@ -1,4 +1,4 @@
-"""Who asks, and may they: the only place of authentication and authorisation. What is not allowed is denied."""
+"""Authentication and authorisation of every request, in this one place. What is not declared is denied."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LAST_USED_STEP_S = 60.0
 
 
 class Access(Enum):
-    """What a route asks of the one who calls it."""
+    """The callers that a route serves."""
 
     USER = "any user"
     APP = "the owner of the app in the address, or an administrator"
@@ -42,7 +42,7 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks. `user` is None for root on the server's own socket, and for the git daemon speaking for itself."""
+    """The caller. `user` is None for root on the server's own socket, and for the git daemon on its own behalf."""
 
     name: str
     user: User | None
@@ -64,7 +64,7 @@ def needs(access: Access) -> Callable[[V], V]:
 
 
 def check_request(view: Callable[..., Any] | None, arguments: dict[str, Any]) -> None:
-    """Authenticate, then authorise for `view`; `arguments` are those of the address. Raises PaasError."""
+    """Authenticate the caller, then authorise it for `view` with the `arguments` of the address. Raises PaasError."""
     g.principal = authenticate(context())
     if view is None:
         return
@@ -77,7 +77,7 @@ def check_request(view: Callable[..., Any] | None, arguments: dict[str, Any]) ->
 
 
 def principal() -> Principal:
-    """Who sent the request."""
+    """The caller of this request."""
     return cast(Principal, g.principal)
 
 
@@ -139,7 +139,7 @@ _sessions = Sessions()
 
 
 def _proven(ctx: Context, text: str) -> User:
-    """Whom the git server speaks for: not whom it names, but whose key signed the login. Raises Unauthorized."""
+    """The user whose key signed the login, whatever name the git server gives. Raises Unauthorized."""
     try:
         proof = Proof.decode(text)
     except ValueError:
@@ -170,7 +170,7 @@ def _visible_app(name: str) -> App:
 
 
 def refuse_former_name(tx: Tx, name: str) -> None:
-    """Raises NotFound with the new name when an app of the caller had this one until lately."""
+    """Raises NotFound with the new name if an app of the caller had this name until recently."""
     app = apps.by_former_name(tx, name)
     if app is not None and principal().may_touch(app):
         url = context().settings.git_url(app.name)
@@ -182,7 +182,7 @@ def refuse_former_name(tx: Tx, name: str) -> None:
 
 
 def visible_app(tx: Tx, name: str) -> App:
-    """The app, if there is one that the caller may touch. Raises NotFound, the same for both reasons."""
+    """The app, if the caller may touch it. Raises the same NotFound for an app of somebody else as for none."""
     app = apps.by_name(tx, name)
     if app is None or app.destroying or not principal().may_touch(app):
         refuse_former_name(tx, name)

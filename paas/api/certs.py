@@ -1,4 +1,4 @@
-"""Certificates for HTTPS: given, made for development, or asked for by ACME. A private key goes in and never out."""
+"""Certificates for HTTPS: brought by people, made for development, or obtained by ACME. Private keys are never shown."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def list_certificates(app_name: str) -> dict[str, Any]:
     ctx, app = context(), the_app()
     with ctx.store.read() as tx:
         mine = {item.domain: item for item in certificates.of_app(tx, app.id)}
-        asked = {item.domain: item for item in certificates.wanted(tx, app.id)}
+        automatic = {item.domain: item for item in certificates.wanted(tx, app.id)}
         shared = certificates.of_app(tx, None)
         answering = served({app.id: host_names(tx, app, ctx)}, [*mine.values(), *shared])
-    rows = [(domain, mine.get(domain), asked.get(domain)) for domain in sorted({*mine, *asked})]
+    rows = [(domain, mine.get(domain), automatic.get(domain)) for domain in sorted({*mine, *automatic})]
     rows += [(item.domain, item, None) for item in shared if item in answering.values()]
     listed = [
         certificate_json(present, auto, domain)
@@ -53,16 +53,22 @@ def list_platform() -> dict[str, Any]:
 
 
 def certificate_json(
-    present: Certificate | None, asked: AutoCertificate | None, domain: str
+    present: Certificate | None, automatic: AutoCertificate | None, domain: str
 ) -> dict[str, Any]:
-    """`auto` says whether it is asked for by ACME; then `error` is the last failure's, `next_at` the next try."""
-    shown: dict[str, Any] = {"domain": domain, "source": None, "auto": asked is not None, "platform": False}
+    """`auto` is true for a domain with ACME; then `error` is that of the last failure, `next_at` the time of the next try."""
+    shown: dict[str, Any] = {
+        "domain": domain,
+        "source": None,
+        "auto": automatic is not None,
+        "platform": False,
+    }
     if present is not None:
         shown["platform"] = present.app_id is None
         names = ("names", "source", "issuer", "fingerprint", "not_before", "not_after", "created_at")
         shown |= {name: getattr(present, name) for name in names}
-    if asked is not None:
-        shown |= {"error": asked.error, "next_at": due_at(asked, present), "failures": asked.failures}
+    if automatic is not None:
+        next_at = due_at(automatic, present)
+        shown |= {"error": automatic.error, "next_at": next_at, "failures": automatic.failures}
     return shown
 
 

@@ -1,4 +1,4 @@
-"""What the routes work with; made once by `serve`, and by tests."""
+"""What the routes work with: settings, store, spawner. `serve` makes it once, tests make their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runtime.client import Spawner, SpawnerError
 from runtime.home import Layout
 
 APPLIED_S = 3.0
-"""How long an answer waits for the router's workers."""
+"""How long an answer waits for the router's workers to apply a change."""
 
 
 @dataclass
@@ -38,11 +38,11 @@ class Context:
         self.spawner = Spawner(self.layout.spawner_socket, presence.connect)
 
     def poke(self) -> None:
-        """Tell converge to look again."""
+        """Wake converge up."""
         poke(self.layout.converge_socket)
 
     def applied(self, seq: int) -> bool:
-        """Whether, after a moment, every router worker goes by what event `seq` tells of."""
+        """Wait a moment for every router worker to apply event `seq`; False if they have not."""
         return routed.wait(self.layout, seq, timeout_s=APPLIED_S)
 
     def tell(self, app_id: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Domains: host names beside the one an app has by its name."""
+"""Domains: host names of an app beside the one that follows from its name."""
 
 from __future__ import annotations
 

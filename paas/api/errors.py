@@ -1,4 +1,4 @@
-"""Every error of the API becomes one JSON object; what nobody foresaw is logged and shown as an id."""
+"""Every error of the API becomes one JSON object; a bug is logged with its traceback and shown as an id."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class InternalError(PaasError):
 
 
 def internal_error(error: BaseException) -> PaasError:
-    """Log the traceback under a new id, and give the error that may be shown: with the id, or what ails the files."""
+    """Log the traceback under a new id; the error to show: a file's or disk's failure in words, else the id."""
     number = secrets.token_hex(4)
     _log.error("event=internal_error id=%s", number, exc_info=error)
     return of_files(error) or InternalError(

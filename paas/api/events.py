@@ -1,4 +1,4 @@
-"""Events: who did what. Administrators see all, others those of their apps."""
+"""Events: administrators see all, other users those of their apps."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ routes = Blueprint("events", __name__)
 @needs(Access.USER)
 def list_events() -> dict[str, Any]:
     who = principal()
-    asked = query({"after": whole(0, MAX_SAFE_INTEGER), "limit": whole(1, 1000)})
+    wanted = query({"after": whole(0, MAX_SAFE_INTEGER), "limit": whole(1, 1000)})
     with context().store.read() as tx:
         mine = {app.id for app in apps.all(tx) if who.may_touch(app)}
-        found = events.after(tx, asked["after"] or 0, asked["limit"] or 1000)
+        found = events.after(tx, wanted["after"] or 0, wanted["limit"] or 1000)
     return {"events": [asdict(event) for event in found if who.is_admin or event.app_id in mine]}

@@ -78,7 +78,7 @@ def scale(app_name: str) -> Response:
 def _scale_back(
     ctx: Context, app: App, who: str, old: dict[str, int], done: dict[str, int], error: DeployFailed
 ) -> DeployFailed:
-    """Take back a scale of which an instance did not come up, unless somebody has scaled since; what to tell of it."""
+    """Take back a scale when an instance did not come up, unless somebody has scaled since; the error to send."""
     with ctx.store.write() as tx:
         entries = formations.of_app(tx, app.id)
         back = {
@@ -260,7 +260,8 @@ def _converging(
     types: Collection[str],
     undo: Callable[[DeployFailed], DeployFailed] = lambda error: error,
 ) -> Response:
-    """Stream what comes up and goes; `undo` hears of an instance that did not come up and says what is to be told."""
+    """Stream a line per instance that comes up or goes. When one fails to come up, `undo` takes the change back and gives the
+    error to send."""
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         try:

@@ -37,7 +37,7 @@ def show(app_name: str) -> dict[str, Any]:
 
 
 def _place(one: dict[str, Any]) -> tuple[bool, bool, str, int, bool]:
-    """Web first, runs last; who leaves a place stands behind who takes it."""
+    """Sort key: web first, runs last, an outgoing instance after its replacement."""
     leaving = one["state"] in ("draining", "stopping")
     return one["kind"] != "process", one["type"] != "web", one["type"], one["number"], leaving
 

@@ -78,7 +78,7 @@ def _query(tx: Tx, app: App, asked: dict[str, Any]) -> Query:
 
 
 def since(value: Any) -> str:
-    """A time as lines begin with: from `10m`, `2h`, or an ISO 8601 time (UTC unless it says otherwise)."""
+    """A time in the form of log lines, from `10m`, `2h`, or an ISO 8601 time (UTC unless it has a zone)."""
     if re.fullmatch(r"\d{1,6}[smhd]", value):
         return stamp(time.time() - (read_duration(value) or 0))
     try:

@@ -1,4 +1,4 @@
-"""Bytes both ways between a client that upgraded and the socket of a shim, until either end closes."""
+"""Copy bytes both ways between an upgraded client and the socket of a shim, until either end closes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHUNK = 65536
 
 
 def wants_upgrade() -> socket.socket:
-    """The client's socket, if it asked for the protocol. Raises BadInput."""
+    """The socket of a client that requests the attach protocol. Raises BadInput for any other."""
     sock = request.environ.get("gunicorn.socket")
     connection = {word.strip().lower() for word in request.headers.get("Connection", "").split(",")}
     if request.headers.get("Upgrade", "").lower() != PROTOCOL or "upgrade" not in connection or sock is None:
@@ -27,7 +27,7 @@ def wants_upgrade() -> socket.socket:
 
 
 def connect(path: str) -> socket.socket:
-    """A connection to a shim. Raises Unavailable when it is not there (any more)."""
+    """A connection to a shim. Raises Unavailable if the shim is gone or busy."""
     shim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         shim.connect(path)
@@ -38,7 +38,7 @@ def connect(path: str) -> socket.socket:
 
 
 def relay(client: socket.socket, shim: socket.socket) -> Response:
-    """Switch protocols, pass bytes until the shim has said all or the client is gone; both are closed then."""
+    """Switch protocols and copy until the shim is done or the client is gone; then both are closed."""
     with shim:
         _without_timeouts(client)
         client.sendall(
@@ -55,7 +55,7 @@ def relay(client: socket.socket, shim: socket.socket) -> Response:
 
 
 def _pump(source: socket.socket, target: socket.socket, whole: bool) -> None:
-    """Copy until `source` ends; then end `target` for writing, or wholly."""
+    """Copy until `source` ends; then shut `target` down for writing, or both ways if `whole`."""
     try:
         while data := source.recv(_CHUNK):
             target.sendall(data)

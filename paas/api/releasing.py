@@ -1,4 +1,4 @@
-"""What every route that makes a release does: open the deployment, stream it, tell the outcome."""
+"""Every route that makes a release does this: open the deployment, stream it, end with its outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Result = Callable[[Tx, App], dict[str, Any]]
 
 
 def deploy(ctx: Context, app: App, change: Change, result: Result) -> Response:
-    """Stream a deployment; its result is the release and what `result` adds. A client that hangs up cancels it."""
+    """Stream a deployment that ends with the release and what `result` adds. A client that hangs up cancels it."""
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         release, deployment = open_deployment(

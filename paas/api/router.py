@@ -1,4 +1,4 @@
-"""What the router's workers count: as JSON for those who watch their apps, as Prometheus text for administrators."""
+"""The counters of the router's workers: JSON about the caller's apps, Prometheus text for administrators."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stats() -> dict[str, Any]:
 
 
 def _shown(answer: dict[str, Any], facts: tuple[str, ...], seen: set[str]) -> dict[str, Any]:
-    """What a worker said, as far as the caller may see it; `seen` are names of apps that there are."""
+    """A worker's answer, reduced to the apps in `seen`. The router faces the internet: its answer is checked, too."""
     shown: dict[str, Any] = {name: answer.get(name) for name in facts}
     requests, queues, backends = (_object(answer.get(name)) for name in ("requests", "queues", "backends"))
     shown["apps"] = {

@@ -1,4 +1,4 @@
-"""Routing: what requests for an app meet before an instance sees them. No release is made for it."""
+"""Routing settings: what happens to requests before an instance gets them. A change makes no release."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from router.rules.policy import hash_password
 routes = Blueprint("routing", __name__)
 
 _NO_PAGE = (404, 405, 414, 431, 499, 501, 505)
-"""Statuses of refusals that come before it is known which app is meant, and of clients that have gone."""
+"""Statuses of refusals before the app is known, and of clients that have gone."""
 
 PAGE_CODES = sorted(
     {word for f in FAILURES.values() if f.status >= 400 and f.status not in _NO_PAGE for word in (f.code, str(f.status)) if word}
@@ -83,7 +83,7 @@ def change(app_name: str) -> dict[str, Any]:
 
 
 def _apply(tx: Tx, ctx: Context, app: App, domain: str, wanted: Mapping[str, Any]) -> list[str]:
-    """Write what changes; what that is, in words. Raises BadInput, NotFound."""
+    """Write what changes; a description of each change. Raises BadInput, NotFound."""
     hosts = {ctx.settings.app_host(app.name), *(item.name for item in domains.of_app(tx, app.id))}
     if domain and domain not in hosts:
         raise NotFound(f"{app.name} has no domain {domain}.", "See: paas domains")
@@ -138,7 +138,7 @@ def _changed(before: Values, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without(present: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """What is left when the named ones are removed. Raises NotFound for one that is not there."""
+    """`present` without the names to remove. Raises NotFound for one that is not there."""
     for name in wanted.get("remove", ()):
         if name not in present:
             raise NotFound(
@@ -165,7 +165,7 @@ def _described(name: str, before: Values, after: Values) -> str:
 
 
 def _both(adding: str, rule: Any, removed: Any) -> Any:
-    """The rule of an object that has what is to be added, what is to be removed, or both."""
+    """Rule for {adding, remove}; either key may be absent."""
     return fields({adding: rule, "remove": list_of(removed, 1000)}, needed=False)
 
 

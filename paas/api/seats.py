@@ -1,7 +1,7 @@
-"""Places for requests: each holds a thread of the api, so no user may have very many, and nobody all.
+"""How many requests a user may have at once. Each holds a thread of the api, so nobody may occupy them all.
 
-One count for every request of a user, by whichever way it came: what lasts, what is slow to send or to read, and the
-rest. A part of each pool is kept for those who have few under way.
+There is one count per user over the network and the git server together. A part of each pool of threads is reserved for
+users with few requests.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ LOCAL_THREADS = 96
 REMOTE_THREADS = 64
 ROOT_THREADS = 48
 RESERVE = 16
-"""Threads of a pool for those who have fewer than FEW requests under way."""
+"""Threads of each pool that only users with fewer than FEW requests get."""
 
 EACH = 24
-"""Requests of one user at once; LASTING of them may be such that last."""
+"""Requests of one user at once; at most LASTING of them are streams or attached runs."""
 LASTING = 20
 FEW = 2
 ROOTS = 40
-"""What may last for root, who has threads of his own."""
+"""Lasting requests of root, which has a pool of its own."""
 
 _PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """`most`: how many requests of users each pool holds before only those with few get a place."""
+    """`most`: requests per pool; above that, only users with fewer than `few` get a place."""
 
     most: Mapping[str, int]
     each: int = EACH
@@ -42,22 +42,22 @@ class Bounds:
 
 
 POOLS = {"token": REMOTE_THREADS - RESERVE, "git": LOCAL_THREADS - RESERVE}
-"""By the way of a principal: the threads behind the network, and behind the git server."""
+"""`Principal.via` → threads of its pool that every user may take."""
 
 
 class Seats:
-    """Who has how many requests under way. Root and the git server's own questions are bound in what lasts alone."""
+    """Counts the requests of each user. For root and the git server itself only lasting ones are bounded."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._taken: Counter[str] = Counter()
         self._pools: Counter[str] = Counter()
-        """Requests that have a place or wait for one."""
+        """Requests per pool, those that wait for a place included."""
         self._lasting: Counter[str] = Counter()
         self._changed = threading.Condition()
 
     def take(self, who: Principal) -> Callable[[], None]:
-        """A place for a request, after a moment if need be; call what this gives to leave it. Raises Unavailable."""
+        """Take a place, waiting a moment if necessary; call the result to leave it. Raises Unavailable."""
         if who.user is None:
             return lambda: None
         bounds, name = self._bounds, who.name
@@ -72,7 +72,7 @@ class Seats:
         return _once(lambda: self._leave(who))
 
     def stay(self, who: Principal) -> Callable[[], None]:
-        """Let a request that has its place last; call what this gives at its end. Raises Unavailable."""
+        """Count a request as lasting; call the result at its end. Raises Unavailable."""
         name, most = who.name, ROOTS if who.user is None else self._bounds.lasting
         with self._changed:
             if self._lasting[name] >= most:
@@ -101,7 +101,7 @@ class Seats:
 
 
 places = Seats(Bounds(POOLS))
-"""Those of this process, which is the only one of the api."""
+"""The api is one process, so these are all."""
 
 
 def _too_many(most: int) -> Unavailable:

@@ -1,4 +1,4 @@
-"""Who am I, and what is this platform?"""
+"""Facts about the caller, and about this platform."""
 
 from __future__ import annotations
 

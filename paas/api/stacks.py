@@ -39,7 +39,7 @@ def _stacks(ctx: Context) -> list[dict[str, Any]]:
 @routes.post("/v1/stacks")
 @needs(Access.ADMIN)
 def create() -> Response:
-    """Build a stack, or find it built. It goes on when the client hangs up."""
+    """Build a stack unless it exists. The build goes on when the client hangs up."""
     ctx = context()
     name: str = body(required={"name": StackName.parse})["name"]
 

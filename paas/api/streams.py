@@ -1,4 +1,4 @@
-"""Answers that last: newline-delimited JSON with a ping in each silent second, cancelled when the client hangs up."""
+"""Streaming answers: newline-delimited JSON with a ping in each silent second, cancelled when the client hangs up."""
 
 from __future__ import annotations
 

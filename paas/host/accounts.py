@@ -32,7 +32,7 @@ class Account:
 
 
 def account(name: str) -> Account:
-    """Look a system user up. Raises Unavailable with the command that makes it."""
+    """A system user by name. Raises Unavailable with the command that makes it."""
     try:
         entry = pwd.getpwnam(name)
     except KeyError as error:
@@ -84,7 +84,7 @@ class Folder:
 
 
 def durable_folders(layout: Layout) -> list[Folder]:
-    """What must exist below the home, and whose it is."""
+    """The folders below the home with their owners and modes."""
     return [
         Folder(layout.home, "root", "root", 0o755),
         Folder(layout.database.parent, CONTROL, CONTROL, 0o2770),
@@ -111,7 +111,7 @@ def durable_folders(layout: Layout) -> list[Folder]:
 
 
 def run_folders(layout: Layout) -> list[Folder]:
-    """What must exist below `/run/paas/ID`."""
+    """The folders below `/run/paas/ID`."""
     return [
         Folder(layout.run.parent, "root", "root", 0o755),
         Folder(layout.run, "root", "root", 0o755),
@@ -127,8 +127,7 @@ def run_folders(layout: Layout) -> list[Folder]:
 def ensure_folders(folders: list[Folder]) -> None:
     """Make the folders and set owners and modes, parents first. Raises Unavailable naming the folder.
 
-    Some lie in folders of a daemon's user, who may have put a link in their place: below the first none is
-    followed.
+    Some lie in folders that a daemon's user can write to and so replace by links: only the topmost may be a link.
     """
     opened: dict[Path, int] = {}
     try:

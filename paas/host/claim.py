@@ -1,7 +1,7 @@
 """One server for a home, and one home for an id: claimed before a server, or a removal, touches anything.
 
-The id names the run folder, the control groups, the rules and the range of user ids, so a home that was copied with
-its `id` file must not be taken for the platform that it is a copy of.
+The id names the run folder, the control groups, the rules and the range of user ids, so a home that was copied together
+with its `id` file must not be mistaken for the original.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runtime.spawner import idblocks
 
 @contextmanager
 def claimed(layout: Layout) -> Iterator[idblocks.Block]:
-    """Hold the home and its id for the length of the block: the blocks of user ids and addresses that are its own.
+    """Hold the home and its id during the block; gives its range of user ids and its network.
 
     Raises Conflict while another server holds the home or its id, or when the id is another home's; NotFound when
     there is no such home.
@@ -43,7 +43,7 @@ def claimed(layout: Layout) -> Iterator[idblocks.Block]:
 
 
 def _lock(path: Path, home: Path) -> int:
-    """Lock the file, and say in it who holds it for which home. The descriptor."""
+    """Lock the file and write the holder's pid and home into it; the descriptor."""
     try:
         descriptor = files.lock(path, wait=False)
     except FileNotFoundError as error:

@@ -118,12 +118,12 @@ def _network(settings: Settings) -> Iterator[Check]:
 
 
 def _ports(settings: Settings) -> Iterator[Check]:
-    ours = running_settings(settings)
+    running = running_settings(settings)
     for name in ("http", "https", "ssh", "api"):
         address: Address | None = getattr(settings, name)
         if address is None:
             continue
-        if ours is not None and getattr(ours, name) == address:
+        if running is not None and getattr(running, name) == address:
             yield Check(name, OK, f"{address} is served by this platform")
             continue
         with socket.socket() as sock:

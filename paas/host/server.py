@@ -23,7 +23,7 @@ from runtime.home import Layout
 from runtime.kernel import files
 
 READY_S = 30.0
-"""How often to say what is not ready yet."""
+"""Interval of the message about daemons that are not ready yet."""
 
 
 def run(settings: Settings, *, stop_apps: bool = False) -> int:

@@ -24,8 +24,8 @@ RENEW_S = 30.0
 
 @dataclass(eq=False)
 class Daemon:
-    """One supervised process. `launch` starts it and returns its process id; `ready` says when it serves. A
-    `renewable` one can run beside its successor, and finishes what it does on SIGTERM."""
+    """One supervised process. `launch` starts it and returns its process id; `ready` is true once it serves. A `renewable`
+    one can run beside its successor and drains on SIGTERM."""
 
     name: str
     user: str
@@ -52,8 +52,8 @@ class Daemon:
 
 
 class Supervisor:
-    """Runs daemons until `stop` is asked for by SIGINT or SIGTERM. SIGUSR1 renews what is renewable: each gets a
-    successor from the code of now and leaves when that serves. `say` prints a line for the operator."""
+    """Runs daemons until SIGINT or SIGTERM. SIGUSR1 replaces each renewable one by a successor, started from the present
+    code; the old one leaves once the new one serves. `say` prints a line for the operator."""
 
     def __init__(
         self, daemons: list[Daemon], status: Path, facts: dict[str, Any], say: Callable[[str], None]
@@ -65,10 +65,10 @@ class Supervisor:
         self._stopping = False
         self._wakeup = -1
         self._leaving: list[Daemon] = []
-        """Renewed ones that finish what they do."""
-        self._asked = 0
+        """Replaced daemons that drain."""
+        self._renewals_requested = 0
         self._renewal: dict[str, Any] = {"finished": 0, "failed": ""}
-        """How many were asked for when the last one ended, and what could not be renewed."""
+        """The number of the last finished renewal, and the daemon that could not be replaced in it."""
 
     def start(self) -> None:
         """Catch signals and start every daemon."""
@@ -85,27 +85,27 @@ class Supervisor:
         self._write_status()
 
     def wait_ready(self, say_s: float) -> bool:
-        """Wait until every daemon serves, and say every `say_s` seconds which do not; False when asked to stop before."""
-        waiting, told_at = list(self.daemons), time.monotonic()
+        """Wait until every daemon serves, naming every `say_s` seconds those that do not; False when stopped before."""
+        waiting, said_at = list(self.daemons), time.monotonic()
         while waiting and not self._stopping:
             self._reap()
             self._restart_due()
             waiting = [daemon for daemon in waiting if not (daemon.pid and daemon.ready(daemon.pid))]
-            if waiting and time.monotonic() - told_at > say_s:
+            if waiting and time.monotonic() - said_at > say_s:
                 self._say(f"not ready yet: {', '.join(daemon.name for daemon in waiting)}")
-                told_at = time.monotonic()
+                said_at = time.monotonic()
             time.sleep(0.005 if waiting else 0)
         self._facts["ready"] = not waiting
         self._write_status()
         return not waiting
 
     def run(self) -> None:
-        """Supervise until asked to stop."""
+        """Supervise until stopped."""
         while not self._stopping:
             self._wait(self._until_next_start())
             self._reap()
             self._restart_due()
-            if self._renewal["finished"] < self._asked:
+            if self._renewal["finished"] < self._renewals_requested:
                 self._renew()
 
     def stop(self, names: tuple[str, ...], *, timeout_s: float = STOP_S) -> None:
@@ -126,17 +126,17 @@ class Supervisor:
         self._write_status()
 
     def _renew(self) -> None:
-        """Replace what is renewable, one after the other; the first that cannot be replaced ends it."""
-        asked, failed = self._asked, ""
+        """Replace the renewable daemons one by one; the first that cannot be replaced ends the renewal."""
+        number, failed = self._renewals_requested, ""
         for daemon in [daemon for daemon in self.daemons if daemon.renewable]:
-            if not self._succeed(daemon):
+            if not self._replace(daemon):
                 failed = daemon.name
                 break
-        self._renewal = {"finished": asked, "failed": failed}
+        self._renewal = {"finished": number, "failed": failed}
         self._write_status()
 
-    def _succeed(self, daemon: Daemon) -> bool:
-        """Start the daemon's successor and let the daemon go once that serves; False when it does not."""
+    def _replace(self, daemon: Daemon) -> bool:
+        """Start a successor and stop the daemon once that serves; False if it does not come to serve."""
         successor = replace(daemon, pid=0, delay_s=0.0, state={}, restarts=daemon.restarts + 1)
         self._launch(successor)
         self._leaving.append(successor)
@@ -163,7 +163,7 @@ class Supervisor:
         self._stopping = True
 
     def _ask_renewal(self, *_: object) -> None:
-        self._asked += 1
+        self._renewals_requested += 1
 
     def _launch(self, daemon: Daemon) -> None:
         daemon.pid = daemon.launch()

@@ -18,7 +18,7 @@ def quoted(word: str, *, expanded: bool = True) -> str:
 
 
 def render(program: str, given: Sequence[tuple[Option, str]]) -> str:
-    """The unit that runs `program server` with these options: as flags, or as variables those that have none."""
+    """The unit that runs `program server` with these options: as flags, or as variables where there is no flag."""
     words = [word for option, text in given if option.metavar for word in (f"--{option.name}", text)]
     assignments = [f"{option.variable}={text}" for option, text in given if not option.metavar]
     environment = jinja2.Environment(

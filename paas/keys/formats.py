@@ -11,7 +11,7 @@ MAX_BYTES = 16 * 1024
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """`name` ends the sentence «This is …»; `hint` is what to do; a `private` one must not leave its machine."""
+    """`name` completes the sentence «This is …»; `hint` says what to do; a `private` key must not leave its machine."""
 
     name: str
     hint: str
@@ -45,7 +45,7 @@ _FORMATS = (
 
 
 def foreign(text: str) -> ForeignKey | None:
-    """Which other form a key is in; None when it is none that is known here."""
+    """The other form that a key is in; None if no known form matches."""
     text = text.lstrip("\ufeff \t\r\n")
     for pattern, found in _FORMATS:
         if re.search(pattern, text, re.DOTALL):

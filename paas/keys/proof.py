@@ -1,7 +1,7 @@
-"""The proof of a login over SSH: what the client signed, so that whoever must believe the login can check it.
+"""The proof of a login over SSH: what the client signed, so that the api can check the login itself.
 
-The client's key signs the number of the session together with the request (RFC 4252, section 7). The process that
-reads what strangers send can hand such a signature on, and cannot make one.
+The client's key signs the session id together with the request (RFC 4252, section 7). The process that parses input of
+strangers can pass such a signature on, but cannot make one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from paas.keys.publickey import strings
 
 HEADER = "X-Paas-Proof"
 LOGINS = ("paas", "git")
-"""The user names that SSH clients may give; who somebody is, the key says."""
+"""The user names that SSH clients may give; the key alone identifies the user."""
 
 _REQUEST, _YES = b"\x32", b"\x01"
 _HASHES: dict[str, HashAlgorithm] = {
@@ -35,8 +35,8 @@ _HASHES: dict[str, HashAlgorithm] = {
 
 @dataclass(frozen=True)
 class Proof:
-    """One login: `session` is the number of the SSH session, `signature` as it came, `fingerprint` names the key.
-    `connection` is drawn by the monitor, which alone knows that this session is that connection's."""
+    """One login: `session` is the SSH session id, `signature` as received, `fingerprint` names the key. The monitor draws
+    `connection` at random: it alone knows that this session belongs to that connection."""
 
     session: bytes
     login: str
@@ -61,7 +61,7 @@ class Proof:
         return cls(numbers[0], login, algorithm, fingerprint, numbers[1], connection)
 
     def holds(self, public_key: str) -> bool:
-        """Whether the signature is by this key (`type base64`, as the store has it) and for this session."""
+        """True if this key (`type base64`, as the store has it) made the signature for this session."""
         kind, _, blob = public_key.partition(" ")
         if self.login not in LOGINS or not self.session:
             return False
@@ -97,7 +97,7 @@ class Proof:
 
 
 class Sessions:
-    """Which connection each session is of. May be used by several threads; remembers the newest `most`."""
+    """The connection of each session, for the newest `most` sessions. Thread-safe."""
 
     def __init__(self, most: int = 20_000) -> None:
         self._most = most
@@ -105,7 +105,7 @@ class Sessions:
         self._lock = threading.Lock()
 
     def is_of(self, proof: Proof) -> bool:
-        """Whether a proof that holds is not that of another connection, handed on once more."""
+        """False for a valid proof that was first used by another connection: it has been replayed."""
         with self._lock:
             first = self._connections.setdefault(proof.session, proof.connection)
             self._connections.move_to_end(proof.session)

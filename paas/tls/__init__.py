@@ -1,5 +1,5 @@
-"""Certificates: judged when people bring them (X.509), made for development, asked for from an ACME directory.
+"""Certificates: checking those that people bring (X.509), making some for development, obtaining them from an ACME directory.
 Imports `store`, `front`, `daemon` and `nouns`.
 
-Begin with `x509`, then `development_ca`; `acme` is a program of its own that converge starts.
+Begin with `x509`, then `development_ca` and `install`; `acme` is a program of its own that converge starts.
 """

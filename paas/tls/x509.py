@@ -1,6 +1,6 @@
-"""X.509 certificates and their keys: judged before they are taken (RFC 5280), and made for development.
+"""X.509 certificates and their keys: checked before they are accepted (RFC 5280), and made for development.
 
-Import it where it is needed: the library is large, and daemons that only pass file names on do without.
+Import it inside the function that needs it: the library is large, and daemons that only pass on file names do without.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ CA_DAYS = 3650
 MOST_CERTIFICATES = 10
 MOST_CHAIN_BYTES = 64 * 1024
 MOST_RSA_BITS = 4096
-"""One of 16,384 bits takes a router a quarter of a second for each handshake, in which it serves nobody."""
+"""A handshake with 16,384 bits takes a router worker a quarter of a second, during which it serves nobody."""
 MOST_KEY_BYTES = 4096
-"""PEM of a key of that size has 3,300; only reading one that is much larger takes a minute."""
+"""The PEM of a key of that size has 3,300 bytes; merely parsing a much larger one takes a minute."""
 _CURVES = ("secp256r1", "secp384r1")
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _ENCODING, _PKCS8, _PLAIN = (
@@ -41,7 +41,7 @@ _ENCODING, _PKCS8, _PLAIN = (
 
 @dataclass(frozen=True)
 class Pair:
-    """A chain, the host's own certificate first, and its key, both found good. `warnings` are sentences."""
+    """A checked chain, the host's own certificate first, and its key. `warnings` are sentences."""
 
     chain: tuple[x509.Certificate, ...]
     key: PrivateKeyTypes
@@ -78,7 +78,7 @@ def key_pem(key: PrivateKeyTypes) -> bytes:
 
 
 def dns_names(certificate: x509.Certificate) -> list[str]:
-    """The host names in its subjectAltName, in lower case; the common name is what no browser looks at."""
+    """The host names in its subjectAltName, in lower case; browsers ignore the common name."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
@@ -87,7 +87,7 @@ def dns_names(certificate: x509.Certificate) -> list[str]:
 
 
 def check(certificate: bytes, key: bytes, domain: str, now: datetime) -> Pair:
-    """Judge what somebody wants to use for `domain`. Raises BadInput that names everything that is wrong."""
+    """Check a chain and its key for `domain`. Raises BadInput that lists every problem."""
     problems: list[str] = []
     chain = _read_chain(certificate, problems)
     private = _read_key(key, problems)
@@ -231,7 +231,7 @@ def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
 
 
 def _incomplete(chain: Sequence[x509.Certificate]) -> list[str]:
-    """A warning when the chain ends at nothing that this machine knows."""
+    """A warning if the chain does not end at an authority that this machine trusts."""
     last = chain[-1]
     roots = _known_roots(last.issuer)
     if any(last == root or _issued(last, root) for root in roots):
