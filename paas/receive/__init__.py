@@ -1,6 +1,9 @@
-"""`git push` and `git fetch`: what arrives is checked in confined children, exported to a source, deployed by the API, and only
-then the ref moves. Imports `cli`'s client, `build`'s source, `keys` and `nouns`.
+"""`git push` and `git fetch`: the objects are checked in confined children, the commit is exported to a source, the API deploys
+it, and only then the ref moves. Imports `cli`'s client, `build`'s source, `keys` and `nouns`.
 
-Begin with `push`, then `receive` (the protocol), `policy`, `children` and `export`; `repository` and `locks` keep the disk in order,
-`housekeeping` is done now and then.
+Begin with `push`: its `deploy` is the whole order of a push. It extends `dulwich_protocol` (what the client sends and is
+answered) and calls, in this order, `policy` (may this ref move?), `heads` and `locks` (the turn), `quarantine` (the pack, by
+`children` that run git, `listing` and `export`; `verdicts` names their failures) and `api` (the deployment). `repository` and
+`sources` are the disk, `wire` and `progress` the client, `context` what all share. Apart from that: `upload` is a fetch,
+`housekeeping` runs now and then.
 """

@@ -1,7 +1,7 @@
-"""Children that read what a pusher sent: git itself and the exporter, each alone with one repository.
+"""Confined children that read what a pusher sent: git itself and the exporter, each alone with one repository.
 
-Forked from a single-threaded process; confined before the first hostile byte; bounded in time, memory and output;
-killed with everything they started, and by the kernel when this process dies.
+They are forked from a single-threaded process, confined before the first hostile byte, limited in time, memory and
+output, and killed together with everything they started; the kernel kills them if this process dies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
 }
-"""All that git hears from us; nothing of the client's environment reaches it."""
+"""The whole environment of git: nothing of the client's reaches it."""
 
 CONFIG = (
     "core.bigFileThreshold=8m",
@@ -50,7 +50,7 @@ CONFIG = (
 PROGRAMS = tuple(
     path for path in ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache") if os.path.exists(path)
 )
-"""What git and its libraries are read and run from."""
+"""Where git and its libraries are."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class Finished:
         return self.status == 0 and not self.timed_out
 
     def last_words(self) -> str:
-        """The last thing it said to stderr, without git's `fatal:`."""
+        """The last line of stderr, without git's `fatal:`."""
         lines = [line.strip() for line in self.stderr.decode("utf-8", "replace").splitlines()]
-        said = [line for line in lines if line]
-        return said[-1].removeprefix("fatal: ").removeprefix("error: ") if said else ""
+        last = next((line for line in reversed(lines) if line), "")
+        return last.removeprefix("fatal: ").removeprefix("error: ")
 
 
 def bounds(
@@ -81,7 +81,7 @@ def bounds(
     file_bytes: int = 1 << 30,
     cpu_s: int = 300,
 ) -> Bounds:
-    """Bounds of a child that runs git: these folders and git's own files, no network."""
+    """Bounds of a child that runs git: access to these folders and git's own files, no network."""
     return Bounds(
         read=("/dev/null", "/dev/urandom", *read),
         write=("/dev/null", *write),
@@ -112,12 +112,12 @@ def run(
 ) -> Finished:
     """Run a program (argv) or a function in a confined child until it ends, calling `tick` about once a second.
 
-    It is killed after `timeout_s`, and when it has neither read nor computed for `stall_s`. Whatever ends this call
-    early (a hang-up, say) kills the child first.
+    The child is killed after `timeout_s`, after `stall_s` without reading or computing, and before an exception (a
+    hang-up, say) leaves this call.
     """
     child = _start(action, bounds, stdin)
     try:
-        finished = _watch(child, _Patience(child.pid, timeout_s, stall_s), tick, output_bytes)
+        finished = _watch(child, _Deadline(child.pid, timeout_s, stall_s), tick, output_bytes)
     finally:
         child.dispose()
     if finished.status == CRASHED and callable(action):
@@ -126,6 +126,8 @@ def run(
 
 
 class _Child:
+    """A child and the pipes of its output."""
+
     def __init__(self, pid: int, stdout: int, stderr: int) -> None:
         self.pid = pid
         self.pipes = {stdout: bytearray(), stderr: bytearray()}
@@ -133,6 +135,7 @@ class _Child:
         self.status: int | None = None
 
     def dispose(self) -> None:
+        """Kill what is left of it and its process group, and reap it."""
         for descriptor in (self.stdout, self.stderr):
             os.close(descriptor)
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -147,13 +150,13 @@ def _start(action: Sequence[str] | Callable[[], None], bounds: Bounds, stdin: in
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     parent = os.getpid()
-    pid = fork("git child", lambda: _become(action, bounds, stdin, out_write, err_write, parent))
+    pid = fork("git child", lambda: _run_confined(action, bounds, stdin, out_write, err_write, parent))
     os.close(out_write)
     os.close(err_write)
     return _Child(pid, out_read, err_read)
 
 
-def _become(
+def _run_confined(
     action: Sequence[str] | Callable[[], None],
     bounds: Bounds,
     stdin: int | None,
@@ -175,33 +178,33 @@ def _become(
     os.execve(action[0], list(action), ENVIRONMENT)
 
 
-class _Patience:
-    """When a child has had its time: at a deadline, or when it gets nowhere."""
+class _Deadline:
+    """Whether a child has run for too long, or has made no progress for too long."""
 
     def __init__(self, pid: int, timeout_s: float, stall_s: float) -> None:
         self._pid = pid
-        self._deadline = time.monotonic() + timeout_s
+        self._end = time.monotonic() + timeout_s
         self._stall_s = stall_s
         self._seen = ""
-        self._moved = time.monotonic()
+        self._progressed = time.monotonic()
 
     def is_over(self, now: float) -> bool:
-        return now > self._deadline or now - self._moved > self._stall_s
+        return now > self._end or now - self._progressed > self._stall_s
 
-    def look(self, now: float) -> None:
-        """Bytes read and processor time (proc_pid_io(5), proc_pid_stat(5)); what cannot be seen counts as moving."""
+    def check_progress(self, now: float) -> None:
+        """Compare bytes read and processor time (proc_pid_io(5), proc_pid_stat(5)); if they cannot be read, assume progress."""
         try:
             read = Path(f"/proc/{self._pid}/io").read_text().partition("\n")[0]
             fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
-            self._moved = now
+            self._progressed = now
             return
         seen = f"{read} {fields[11]} {fields[12]}"
         if seen != self._seen:
-            self._seen, self._moved = seen, now
+            self._seen, self._progressed = seen, now
 
 
-def _watch(child: _Child, patience: _Patience, tick: Callable[[], None], output_bytes: int) -> Finished:
+def _watch(child: _Child, deadline: _Deadline, tick: Callable[[], None], output_bytes: int) -> Finished:
     poller = select.poll()
     pidfd = os.pidfd_open(child.pid)
     try:
@@ -220,9 +223,9 @@ def _watch(child: _Child, patience: _Patience, tick: Callable[[], None], output_
             now = time.monotonic()
             if now - ticked >= TICK_S:
                 ticked = now
-                patience.look(now)
+                deadline.check_progress(now)
                 tick()
-            if patience.is_over(now) and not ended:
+            if deadline.is_over(now) and not ended:
                 timed_out = ended = True
                 os.killpg(child.pid, signal.SIGKILL)
         child.status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
@@ -237,7 +240,7 @@ def _watch(child: _Child, patience: _Patience, tick: Callable[[], None], output_
 
 
 def _drain(child: _Child, descriptor: int, output_bytes: int) -> bool:
-    """Read what is there; False at the end. What exceeds the bound is dropped."""
+    """Read once; False at the end. Output beyond the bound is dropped."""
     try:
         data = os.read(descriptor, 65536)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What a tree holds: git's listing checked entry by entry and kept on disk, so that its size costs no memory.
+"""git's listing of a tree, checked entry by entry and kept on disk, so that a long one costs no memory.
 
 Runs in a confined child, on objects that a pusher made.
 """
@@ -53,17 +53,17 @@ def parse_entry(record: bytes) -> Entry:
 
 
 def records(stream: IO[bytes]) -> Iterator[bytes]:
-    """What lies between NUL bytes. Raises BadInput for a record longer than any path may be."""
-    rest = b""
+    """The NUL-terminated records of a stream. Raises BadInput for one longer than any path may be."""
+    partial = b""
     while data := stream.read(_CHUNK):
-        *whole, rest = (rest + data).split(b"\0")
+        *whole, partial = (partial + data).split(b"\0")
         yield from whole
-        if len(rest) > _MAX_RECORD_BYTES:
+        if len(partial) > _MAX_RECORD_BYTES:
             raise BadInput(f"A path of more than {MAX_PATH_BYTES} bytes is too long.")
 
 
 class Checks:
-    """Refuses what cannot become a source: `take` each entry in the order of the listing, then `finish`."""
+    """Refuses what cannot become a source: `check` each entry in the order of the listing, then `finish`."""
 
     def __init__(self, limits: Limits) -> None:
         self.files = 0
@@ -73,10 +73,10 @@ class Checks:
         self._path_bytes = 0
         self._modules: list[str] = []
         self._last = b""
-        self._open: list[bytes] = []
-        """Files with which the names of folders still to come may collide: each begins with the one before."""
+        self._prefixes: list[bytes] = []
+        """Files whose names later folders may repeat: each path begins with the one before it."""
 
-    def take(self, entry: Entry) -> None:
+    def check(self, entry: Entry) -> None:
         """Raises BadInput with one sentence."""
         self._check_path(entry)
         self._check_order(entry)
@@ -99,7 +99,7 @@ class Checks:
             )
 
     def finish(self) -> None:
-        """Raises BadInput for what only the whole listing shows."""
+        """Check what only the whole listing shows. Raises BadInput."""
         if self._modules:
             more = len(self._modules) - _MAX_NAMED
             named = ", ".join(self._modules[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -130,19 +130,19 @@ class Checks:
                 raise BadInput(f"{entry.shown[:100]} is not a path that can be checked out.")
 
     def _check_order(self, entry: Entry) -> None:
-        """git sorts by the bytes of the path, a folder's with `/` at its end: no name can come twice unnoticed."""
+        """git sorts by the bytes of the path, a folder's with `/` at its end; so a name that comes twice is noticed."""
         key = entry.path + b"/" if entry.mode == FOLDER else entry.path
-        while self._open and not entry.path.startswith(self._open[-1]):
-            self._open.pop()
-        if key <= self._last or (self._open and self._open[-1] == entry.path):
+        while self._prefixes and not entry.path.startswith(self._prefixes[-1]):
+            self._prefixes.pop()
+        if key <= self._last or (self._prefixes and self._prefixes[-1] == entry.path):
             raise BadInput(f"The tree names {entry.shown} twice, or is not sorted.")
         self._last = key
         if entry.mode != FOLDER:
-            self._open.append(entry.path)
+            self._prefixes.append(entry.path)
 
 
 class Listing:
-    """The checked entries of a tree, on disk without a name: `path` is the folder that holds them."""
+    """The checked entries of a tree, in an unnamed file below the folder `path`."""
 
     def __init__(self, repository: Path, tree: str, path: Path, limits: Limits) -> None:
         self._path = path
@@ -156,7 +156,7 @@ class Listing:
         with process, open(self._descriptor, "wb", closefd=False) as kept:
             for record in records(process.stdout):
                 entry = parse_entry(record)
-                checks.take(entry)
+                checks.check(entry)
                 kept.write(entry.record())
         if process.returncode != 0:
             raise BadInput("The commit cannot be read.", "`git fsck` tells more.")
@@ -164,13 +164,13 @@ class Listing:
         self.files, self.bytes = checks.files, checks.bytes
 
     def __iter__(self) -> Iterator[Entry]:
-        """In the order of the paths' bytes, a folder before what it holds."""
+        """In the order of the paths' bytes, a folder before its content."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         with open(self._descriptor, "rb", closefd=False) as again:
             yield from map(parse_entry, records(again))
 
     def object_ids(self) -> int:
-        """A descriptor to read the object id of each file and link from, one a line."""
+        """A descriptor that gives the object id of each file and link, one per line."""
         wanted = os.open(self._path, os.O_RDWR | os.O_TMPFILE, 0o600)
         with open(wanted, "wb", closefd=False) as ids:
             ids.writelines(entry.oid + b"\n" for entry in self if entry.mode != FOLDER)

@@ -1,7 +1,7 @@
 """`git fetch` and `git clone` of an app: git's own upload-pack, confined to that one repository.
 
-The environment is ours, so the client cannot ask for protocol version 2, in which any object may be wanted; in
-version 0 only what a branch reaches is given (git-upload-pack(1)).
+It gets none of the client's environment, so the client cannot ask for protocol version 2, which serves any object;
+version 0 serves only what a branch reaches (git-upload-pack(1)).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WORDS = (
 
 
 def become_upload_pack(repository: Repository, parent: int) -> None:
-    """Turn this process, whose standard streams are the client's, into git upload-pack."""
+    """Execute git upload-pack in this process, whose standard streams are the client's."""
     argv = children.git(repository.path, *WORDS, str(repository.path))
     confine(children.bounds(read=(repository.path,)), parent=parent)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

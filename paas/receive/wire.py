@@ -1,4 +1,4 @@
-"""Bytes to and from one client: reads that are exact, writes that give up, and the hang-up that ends both."""
+"""Bytes to and from one client: exact reads, writes that give up, and the hang-up that interrupts both."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from types import FrameType
 
 
 class Hangup(BaseException):
-    """The client is gone: undo, say nothing, end. Not an Exception, so that nobody mistakes it for a failure."""
+    """The client is gone: clean up and end, print nothing. No Exception, so that no handler takes it for a failure."""
 
 
 class _Line:
-    """Whether the client has hung up, and whether that may be said right now."""
+    """Whether the client has hung up, and how many blocks of `waiting` this process is in."""
 
     def __init__(self) -> None:
         self.gone = False
@@ -33,13 +33,13 @@ _line = _Line()
 
 
 def hang_up_on_signal() -> None:
-    """From here on SIGHUP raises Hangup, once, where this process waits: in a block of `waiting`."""
+    """From now on SIGHUP raises Hangup, once, and only inside a block of `waiting`."""
     signal.signal(signal.SIGHUP, _line.hang_up)
 
 
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
-    """A hang-up ends this block; outside of such blocks nothing is interrupted, least of all a clean-up."""
+    """A hang-up interrupts this block. Outside of such blocks nothing is interrupted, least of all a clean-up."""
     _line.waiting += 1
     try:
         if _line.gone and _line.waiting == 1:
@@ -50,7 +50,7 @@ def waiting() -> Iterator[None]:
 
 
 class Wire:
-    """The ends of a client's channel: input, output, and stderr (`aside`). `stall_s`: how long it may neither take nor give a byte."""
+    """A client's channel: input, output, and stderr (`aside`). The client may move no byte for `stall_s` at most."""
 
     def __init__(self, source: int, sink: int, aside: int, stall_s: float) -> None:
         self.source = source
@@ -71,7 +71,7 @@ class Wire:
         return bytes(data)
 
     def read_some(self, size: int) -> bytes:
-        self._ready(self.source, select.POLLIN)
+        self._wait_for(self.source, select.POLLIN)
         return os.read(self.source, min(size, 1 << 18))
 
     def write(self, data: bytes) -> None:
@@ -79,13 +79,13 @@ class Wire:
         self._write(self.sink, data)
 
     def write_aside(self, data: bytes) -> None:
-        """The same, to stderr."""
+        """Like `write`, to stderr."""
         self._write(self._aside, data)
 
     def _write(self, descriptor: int, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            self._ready(descriptor, select.POLLOUT)
+            self._wait_for(descriptor, select.POLLOUT)
             try:
                 view = view[os.write(descriptor, view) :]
             except BlockingIOError:
@@ -94,7 +94,7 @@ class Wire:
                 raise Hangup from None
 
     def drain(self, limit: int, seconds: float) -> bool:
-        """Read on and forget, so that the client gets to hear the answer; whether it came to its end."""
+        """Read and drop input, so that the client comes to read the answer; True if its end was reached."""
         deadline = time.monotonic() + seconds
         while limit > 0 and time.monotonic() < deadline:
             part = self.read_some(1 << 18)
@@ -103,7 +103,7 @@ class Wire:
             limit -= len(part)
         return False
 
-    def _ready(self, descriptor: int, event: int) -> None:
+    def _wait_for(self, descriptor: int, event: int) -> None:
         poller = select.poll()
         poller.register(descriptor, event)
         with waiting():

@@ -200,7 +200,10 @@ class Client:
         return f"ssh://paas@127.0.0.1:{self.daemon.port}/{app}"
 
     def start_tree(self, app: str = "hello") -> None:
-        """A repository with one commit and the remote `paas`."""
+        """A new repository with one commit and the remote `paas`."""
+        self.tree = self.folder / "tree"
+        if self.tree.exists():
+            shutil.rmtree(self.tree)
         self.tree.mkdir()
         self.git("init", "-q", "-b", "main")
         self.git("remote", "add", "paas", self.url(app))

@@ -18,7 +18,7 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[GitDaemon, Client]]:
-    """One daemon and one client with a working tree for the tests of a module that ask for `fresh`."""
+    """One daemon and one client for the tests of a module: starting them takes longer than most tests."""
     with open_folder() as path:
         running = GitDaemon(path)
         client = Client(running, path / "ann", "ann")
@@ -28,15 +28,22 @@ def shared() -> Iterator[tuple[GitDaemon, Client]]:
 
 
 @pytest.fixture
-def fresh(shared: tuple[GitDaemon, Client]) -> tuple[GitDaemon, Client]:
-    """The shared daemon before the first app."""
-    running, client = shared
-    running.platform.forget()
-    return running, client
+def daemon(shared: tuple[GitDaemon, Client]) -> GitDaemon:
+    """The module's daemon before the first app."""
+    shared[0].platform.forget()
+    return shared[0]
 
 
 @pytest.fixture
-def daemon(root: Path) -> Iterator[GitDaemon]:
+def ann(shared: tuple[GitDaemon, Client]) -> Client:
+    """The owner of what she makes, with a new working tree."""
+    shared[1].start_tree()
+    return shared[1]
+
+
+@pytest.fixture
+def own_daemon(root: Path) -> Iterator[GitDaemon]:
+    """A daemon for one test, which may kill it."""
     running = GitDaemon(root)
     yield running
     running.close()
@@ -54,11 +61,3 @@ def make_daemon(root: Path) -> Iterator[Callable[..., GitDaemon]]:
     yield make
     for each in running:
         each.close()
-
-
-@pytest.fixture
-def ann(daemon: GitDaemon, root: Path) -> Client:
-    """The owner of what she makes, with a working tree."""
-    client = Client(daemon, root / "ann", "ann")
-    client.start_tree()
-    return client

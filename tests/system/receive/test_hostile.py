@@ -22,13 +22,9 @@ FILE, LINK, FOLDER, MODULE = "100644", "120000", "40000", "160000"
 
 
 @pytest.fixture
-def daemon(fresh: tuple[GitDaemon, Client]) -> GitDaemon:
-    return fresh[0]
-
-
-@pytest.fixture
-def ann(fresh: tuple[GitDaemon, Client]) -> Client:
-    return fresh[1]
+def ann(shared: tuple[GitDaemon, Client]) -> Client:
+    """Most tests here make their packs by hand and need no new working tree."""
+    return shared[1]
 
 
 def push_raw(client: Client, pack: bytes, commit: str, ref: bytes = b"refs/heads/main") -> tuple[str, str]:

@@ -22,8 +22,11 @@ from harness.git import Client, GitDaemon
 
 
 @pytest.fixture
-def daemon(fresh: tuple[GitDaemon, Client]) -> GitDaemon:
-    return fresh[0]
+def ann(daemon: GitDaemon, root: Path) -> Client:
+    """With a key of her own in each test: some leave files beside it."""
+    client = Client(daemon, root / "ann", "ann")
+    client.start_tree()
+    return client
 
 
 @contextlib.contextmanager

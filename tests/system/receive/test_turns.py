@@ -16,6 +16,18 @@ from harness.git import Client, GitDaemon
 from harness.git_api import Deploying, succeeds
 
 
+@pytest.fixture
+def daemon(own_daemon: GitDaemon) -> GitDaemon:
+    return own_daemon
+
+
+@pytest.fixture
+def ann(daemon: GitDaemon, root: Path) -> Client:
+    client = Client(daemon, root / "ann", "ann")
+    client.start_tree()
+    return client
+
+
 class Slow:
     """A deployment that goes on until it is let go, or the client hangs up."""
 

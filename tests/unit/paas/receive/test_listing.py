@@ -25,7 +25,7 @@ def folder(path: bytes) -> Entry:
 def check(entries: list[Entry]) -> Checks:
     checks = Checks(LIMITS)
     for each in entries:
-        checks.take(each)
+        checks.check(each)
     checks.finish()
     return checks
 
