@@ -1,14 +1,19 @@
 """Which core runs: the Python sources, or the same sources compiled by mypyc into `_compiled/DIGEST` beside them.
 
-The digest is that of the sources, so a build can never be stale: other sources, another folder, and until that has
-been built the Python sources run. `python -m router.core` builds (it needs mypy, setuptools, a C compiler, Python's headers),
-`ROUTER_CORE=pure` or `compiled` chooses, `python -m router --version` tells.
+`python -m router.core` builds (it needs mypy, setuptools, a C compiler, Python's headers), `ROUTER_CORE=pure` or
+`compiled` chooses, `python -m router --version` shows.
+
+A stale build is never loaded: the digest covers every source of the package and the Python that runs it, and is taken
+of the very files that were compiled. An incomplete build is never loaded: it is renamed into place whole, and its list
+of files and sizes must match what is there.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -22,6 +27,8 @@ import router
 
 PACKAGE: Final = Path(__file__).resolve().parent
 COMPILED: Final = PACKAGE / "_compiled"
+LIST: Final = "files.json"
+"""In each build: its files and their sizes."""
 MODULES: Final = [
     "back.connection",
     "back.health",
@@ -63,7 +70,7 @@ MODULES: Final = [
     "wire.response",
     "wire.rewrite",
 ]
-"""What is compiled: everything that touches each request. The rest is glue."""
+"""What is compiled: every module that touches each request."""
 
 _SETUP: Final = """
 from mypyc.build import mypycify
@@ -73,11 +80,11 @@ setup(name="router-core", packages=[], ext_modules=mypycify({files!r}, opt_level
 
 
 class BuildFailed(Exception):
-    """The compiler's last words."""
+    """There is no build; the message is the end of the compiler's output, or says how to build."""
 
 
 def lacking() -> str:
-    """What there must be to compile besides mypy and setuptools, and is not; nothing when all is there."""
+    """What is missing to compile, besides mypy and setuptools; empty when nothing is."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None:
         return "C compiler"
@@ -85,30 +92,41 @@ def lacking() -> str:
     return "" if headers else "header files of Python"
 
 
-def _sources() -> list[Path]:
-    """Every source of the router, those of its rooms too."""
-    rooms = [PACKAGE, *(path.parent for path in PACKAGE.glob("*/__init__.py"))]
-    return sorted(path for room in rooms for path in room.glob("*.py"))
+def digest(package: Path = PACKAGE) -> str:
+    """Sixteen hex digits that identify the sources of the package, its rooms included, and this Python."""
+    found = hashlib.sha256((sysconfig.get_config_var("SOABI") or sys.version).encode())
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package)
+        if name.parts[0] != COMPILED.name:
+            found.update(str(name).encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
 
 
-def digest() -> str:
-    """Sixteen hex digits that stand for these sources and this Python."""
-    sources = hashlib.sha256((sysconfig.get_config_var("SOABI") or sys.version).encode())
-    for path in _sources():
-        sources.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return sources.hexdigest()[:16]
+def _files(folder: Path) -> dict[str, int]:
+    """Every file of a build with its size, but for the list of them."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path != folder / LIST)
+    return {str(path.relative_to(folder)): path.stat().st_size for path in files}
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether this is a build with all of its files and no others: a foreign file in it would hide a source."""
+    try:
+        listed = json.loads((folder / LIST).read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(listed == _files(folder))
 
 
 def load(wanted: str | None = None) -> str:
-    """Make `import router.…` find the compiled modules where they are wanted and exist: to be called before any of
-    them is imported. Returns `pure` or `compiled`. Raises BuildFailed when `compiled` is wanted and was not built."""
+    """Let `import router.…` find the compiled modules, if they are wanted and built. Call it before any of them is
+    imported. Returns `pure` or `compiled`. Raises BuildFailed when `compiled` is wanted and not built."""
     wanted = wanted or os.environ.get("ROUTER_CORE") or "auto"
     folder = COMPILED / digest()
-    if wanted == "pure" or not (folder / "done").exists():
+    if wanted == "pure" or not is_whole(folder):
         if wanted == "compiled":
             raise BuildFailed(f"{folder} does not exist: run python -m router.core")
         return "pure"
-    sys.path.insert(0, str(folder))  # the code that all compiled modules share lies at its top
+    sys.path.insert(0, str(folder))  # the library that all compiled modules share lies there
     router.__path__.insert(0, str(folder / "router"))
     for room in {name.rpartition(".")[0] for name in MODULES} - {""}:
         package = importlib.import_module(f"router.{room}")
@@ -117,7 +135,7 @@ def load(wanted: str | None = None) -> str:
 
 
 def loaded() -> str:
-    """Which core was loaded: by the kind of file that a module came from."""
+    """Which core was loaded, by the kind of file that a module came from."""
     module = sys.modules.get("router.io.stream")
     return "compiled" if str(getattr(module, "__file__", "")).endswith(".so") else "pure"
 
@@ -125,11 +143,12 @@ def loaded() -> str:
 def build() -> Path:
     """Compile; replaces older builds. Raises BuildFailed."""
     folder = COMPILED / digest()
-    if (folder / "done").exists():
+    if is_whole(folder):
         return folder
     with tempfile.TemporaryDirectory(prefix="router-core-") as work:
         room = Path(work)
-        shutil.copytree(PACKAGE, room / "router", ignore=shutil.ignore_patterns("_compiled", "__pycache__"))
+        shutil.copytree(PACKAGE, room / "router", ignore=shutil.ignore_patterns(COMPILED.name, "__pycache__"))
+        folder = COMPILED / digest(room / "router")  # of the copy: sources may have changed meanwhile
         (room / "setup.py").write_text(
             _SETUP.format(files=[f"router/{name.replace('.', '/')}.py" for name in MODULES])
         )
@@ -142,35 +161,40 @@ def build() -> Path:
 
 
 def _publish(built: Path, folder: Path) -> None:
-    """Put a build in place, whole or not at all, and remove older ones."""
+    """Put a build in place, whole or not at all, and remove all others."""
     COMPILED.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="new-", dir=COMPILED) as work:
-        new = Path(work) / "new"
-        shutil.copytree(built, new)
-        (new / "done").touch()
+    lock = os.open(COMPILED, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         for old in COMPILED.iterdir():
-            if old not in (Path(work), folder):
+            if old != folder or not is_whole(old):
                 _remove(old)
-        if not (folder / "done").exists():
+        if not folder.exists():
+            new = folder.with_name(f"new-{folder.name}")
+            shutil.copytree(built, new)
+            (new / LIST).write_text(json.dumps(_files(new)))
+            os.sync()  # or a power failure could leave the name without the contents
             os.rename(new, folder)
+    finally:
+        os.close(lock)
 
 
 def _remove(folder: Path) -> None:
-    (folder / "done").unlink(missing_ok=True)
+    (folder / LIST).unlink(missing_ok=True)  # first: what is half removed is no build
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()
 
 
 def main(argv: list[str]) -> int:
-    """Build. With `--due` only tell, by success, whether there is something to build and something to build it with."""
+    """Build. With `--due`, only succeed if there is something to build and something to build it with."""
     if argv == ["--due"]:
         lack = lacking()
         if lack:
             print(
                 f"The router's core is not compiled, it runs slower: there is no {lack} (gcc, python3-dev)."
             )
-        return 1 if lack or (COMPILED / digest() / "done").exists() else 0
+        return 1 if lack or is_whole(COMPILED / digest()) else 0
     try:
         print(build())
     except (BuildFailed, OSError) as error:
