@@ -62,6 +62,7 @@ MODULES: Final = [
     "shared",
     "upkeep",
     "wire.body",
+    "wire.cache",
     "wire.chunked",
     "wire.h2fields",
     "wire.heads",

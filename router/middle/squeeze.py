@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from router.io.loop import Loop
 from router.middle.sides import Upstream
-from router.wire.heads import CRLF, Remembered
+from router.wire.cache import Cache
+from router.wire.heads import CRLF
 
 LEVEL: Final = 4
 MIN_BYTES: Final = 1024
@@ -45,7 +46,7 @@ def _judge(value: bytes) -> bool:
     )
 
 
-_accepts = Remembered(_judge, 256)
+_accepts = Cache(_judge, 256)
 
 
 def accepts_gzip(head: bytes) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from router.rules.failures import Failure, reason
-from router.wire.heads import Remembered
+from router.wire.cache import Cache
 from router.wire.response import StatusLine, parse_status_line
 
 MAX_PAGE_BYTES: Final = 64 * 1024
@@ -63,7 +63,7 @@ class Pages:
         folder = templates or resources.files("templates") / "errors"
         self._standard = Page((folder / "error.html").read_bytes())
         self._folder = files / "pages" if files is not None else None
-        self._known = Remembered(lambda name: Page(self._read(name)), CACHED_PAGES)
+        self._known = Cache(lambda name: Page(self._read(name)), CACHED_PAGES)
 
     def _read(self, name: str) -> bytes:
         """Raises OSError when there is no such page or it is too big."""

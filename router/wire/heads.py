@@ -1,8 +1,8 @@
-"""Header lines: each distinct line is judged once by a strict grammar, then known by its bytes.
+"""Header lines: a strict grammar parses each distinct line once, then its bytes are looked up.
 
-A head is understood in two steps. Every line is looked up: most mean nothing to a proxy (0: passed on as they
-came), a few are a `Line` that matters. Then the tuple of the lines that matter is looked up and gives the
-head's meaning. So strictness is paid once per distinct line and per distinct combination, not once per request.
+A head is read in two steps. First each line is looked up: most are irrelevant to a proxy (0: passed on as they are), a
+few give a `Line`. Then the tuple of these Lines is looked up and gives the meaning of the head. So the cost of strict
+parsing is paid once per distinct line and per distinct combination, not once per request.
 Grammar: RFC 9110 section 5, RFC 9112 sections 2-6.
 """
 
@@ -12,19 +12,22 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
+from router.wire.cache import Cache
+
 MAX_LINE_BYTES: Final = 8192
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_LINES: Final = 100
 CACHED_LINE_BYTES: Final = 512
 CACHED_LINES: Final = 1024
-VALUES_OF_A_NAME: Final = 64
-LEARNING: Final = 8
+MAX_CACHED_VALUES: Final = 64
+"""Of irrelevant lines with the same name, so that values that never come again do not fill the cache."""
+PATTERN_TRIES: Final = 8
+"""How often a connection's heads are compared to find the one line that differs."""
 
 CRLF: Final = b"\r\n"
 HEAD_END: Final = b"\r\n\r\n"
 
-
-_PLAIN = re.compile(
+_IRRELEVANT = re.compile(
     rb"(?![Xx]-[Ff][Oo][Rr][Ww][Aa][Rr][Dd][Ee][Dd]-)[!#$%&'*+\-.^`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*"
 ).fullmatch
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
@@ -38,7 +41,7 @@ Meaning = TypeVar("Meaning")
 
 
 class BadHead(Exception):
-    """A head that is not passed on. `status` is the answer when a client sent it (a backend's is always 502)."""
+    """A head that is refused. `status` answers the client that sent it; a backend's bad head is always a 502."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
@@ -46,19 +49,21 @@ class BadHead(Exception):
 
 
 class Line:
-    """A header line that matters: its lower-case name, its parsed value, and whether it is passed on."""
+    """A relevant header line: its lower-case name, its parsed value, and whether it is passed on."""
 
-    __slots__ = ("cut", "name", "value")
+    __slots__ = ("alone", "cut", "name", "value")
 
     def __init__(self, name: bytes, value: Any, line: bytes, keep: bool = False) -> None:
         self.name = name
         self.value = value
         self.cut: bytes | None = None if keep else CRLF + line + CRLF
-        """What to replace by CRLF in the head to take the line out; None when it is passed on."""
+        """Replaced by CRLF in the head to remove the line; None when it is passed on."""
+        self.alone: Any = None
+        """The meaning of a head in which no other line is relevant, once there was one."""
 
 
 def split_field(line: bytes, limit: int = MAX_LINE_BYTES) -> tuple[bytes, bytes]:
-    """`(lower-case name, value without blanks around)` of one header line. Raises BadHead."""
+    """`(lower-case name, stripped value)` of one header line. Raises BadHead."""
     if len(line) > limit:
         raise BadHead(f"a header line is longer than {limit} bytes", 431)
     match = _FIELD.fullmatch(line)
@@ -68,14 +73,14 @@ def split_field(line: bytes, limit: int = MAX_LINE_BYTES) -> tuple[bytes, bytes]
 
 
 def parse_length(value: bytes) -> int:
-    """A Content-Length: digits and nothing else (RFC 9110 8.6); lists and signs are refused."""
+    """A Content-Length: digits only (RFC 9110 8.6); lists and signs are refused."""
     if _LENGTH.fullmatch(value) is None:
         raise BadHead("invalid Content-Length")
     return int(value)
 
 
 def parse_tokens(value: bytes) -> frozenset[bytes]:
-    """The lower-case tokens of a comma separated list such as Connection's. Raises BadHead."""
+    """The lower-case tokens of a comma-separated list, as in Connection. Raises BadHead."""
     tokens = [token.strip(b" \t") for token in value.lower().split(b",")]
     tokens = [token for token in tokens if token]
     if not all(_TOKEN.fullmatch(token) for token in tokens):
@@ -84,8 +89,8 @@ def parse_tokens(value: bytes) -> frozenset[bytes]:
 
 
 def check_partial(data: bytes, checked: int = 0, limit: int = MAX_HEAD_BYTES) -> None:
-    """Refuse a head that is not complete yet but can never become valid: too long, or with a lone CR or LF.
-    `checked` bytes of it were in order when less had come."""
+    """Refuse an incomplete head that can never become valid: too long, or with a lone CR or LF. The first `checked`
+    bytes have passed before."""
     if len(data) > limit:
         raise BadHead(f"the head is longer than {limit} bytes", 431)
     if _LONE.search(data, max(0, checked - 1)) is not None:
@@ -93,80 +98,45 @@ def check_partial(data: bytes, checked: int = 0, limit: int = MAX_HEAD_BYTES) ->
 
 
 def strip_named(head: bytes, names: frozenset[bytes]) -> bytes:
-    """The head (start line and lines, CRLF ended) without the header lines of these lower-case names."""
+    """Remove the header lines with these lower-case names from a head (start line and lines, each with its CRLF)."""
     lines = head.split(CRLF)
     kept = [line for line in lines[1:] if line.partition(b":")[0].lower() not in names]
     return CRLF.join([lines[0], *kept])
 
 
-class Remembered(dict[Any, Any]):
-    """A bounded dict that computes what it misses; what was used lately survives a change of generation."""
+class LineCache(Cache):
+    """Line to 0 or a Line; long lines are not cached. `_names` are names of irrelevant lines as they were written, with
+    the number of cached values: another line with such a name needs only its value checked."""
 
-    __slots__ = ("_capacity", "_compute", "_old")
-
-    def __init__(self, compute: Callable[[Any], Any], capacity: int) -> None:
-        super().__init__()
-        self._compute = compute
-        self._capacity = capacity
-        self._old: dict[Any, Any] = {}
-
-    def __missing__(self, key: Any) -> Any:
-        value = self._old.get(key)
-        if value is None:
-            value = self._compute(key)
-        return self.keep(key, value)
-
-    def keep(self, key: Any, value: Any) -> Any:
-        """Remember a value; returns it."""
-        if len(self) >= self._capacity:
-            self.forget_some()
-        self[key] = value
-        return value
-
-    def hold(self, capacity: int) -> None:
-        """Change how much is remembered."""
-        self._capacity = capacity
-
-    def forget_some(self) -> None:
-        """Keep what there is as the old generation only."""
-        self._old = dict(self)
-        self.clear()
-
-
-class _Lines(Remembered):
-    """Lines to 0 or a Line; long lines are not remembered, plain ones are judged here. `_names` are names that plain
-    lines have had, as they were written, with the number of such lines: of another one only the value is looked at,
-    and when there are many of them it is not remembered."""
-
-    __slots__ = ("_names", "_special")
+    __slots__ = ("_names", "_relevant")
 
     def __init__(
-        self, judge: Callable[[bytes], Line | int], special: frozenset[bytes], capacity: int
+        self, parse: Callable[[bytes], Line | int], relevant: frozenset[bytes], capacity: int
     ) -> None:
-        super().__init__(judge, capacity)
-        self._special = special
+        super().__init__(parse, capacity)
+        self._relevant = relevant
         self._names: dict[bytes, int] = {}
 
     def __missing__(self, key: bytes) -> Line | int:
         colon = key.find(b":")
         if colon > 0:
             name = key[:colon]
-            seen = self._names.get(name)
-            if seen is not None and len(key) <= CACHED_LINE_BYTES and _NO_VALUE(key, colon) is None:
-                if seen < VALUES_OF_A_NAME:
-                    self._names[name] = seen + 1
+            cached = self._names.get(name)
+            if cached is not None and len(key) <= CACHED_LINE_BYTES and _NO_VALUE(key, colon) is None:
+                if cached < MAX_CACHED_VALUES:
+                    self._names[name] = cached + 1
                     self.keep(key, 0)
                 return 0
-        return self._judge(key, colon)
+        return self._parse(key, colon)
 
-    def plain(self, name: bytes) -> bool:
-        """Whether lines with this name are known to mean nothing, if they are well-formed."""
+    def is_irrelevant(self, name: bytes) -> bool:
+        """Whether well-formed lines with this name are known to be irrelevant."""
         return name in self._names
 
-    def _judge(self, key: bytes, colon: int) -> Line | int:
-        if len(key) <= CACHED_LINE_BYTES and _PLAIN(key) is not None:
+    def _parse(self, key: bytes, colon: int) -> Line | int:
+        if len(key) <= CACHED_LINE_BYTES and _IRRELEVANT(key) is not None:
             name = key[:colon]
-            if name.lower() not in self._special:
+            if name.lower() not in self._relevant:
                 if len(self._names) >= self._capacity:
                     self._names.clear()
                 self._names[name] = 1
@@ -176,13 +146,13 @@ class _Lines(Remembered):
             line = self._compute(key)
         return line if len(key) > CACHED_LINE_BYTES else self.keep(key, line)
 
-    def forget_some(self) -> None:
-        super().forget_some()
+    def age(self) -> None:
+        super().age()
         self._names = dict.fromkeys(self._names, 0)
 
 
-class _Meanings(Remembered):
-    """Tuples of Lines to meanings; those with long lines in them are not remembered."""
+class MeaningCache(Cache):
+    """Tuple of Lines to meaning; not cached when the Lines are long."""
 
     __slots__ = ()
 
@@ -195,45 +165,53 @@ class _Meanings(Remembered):
 
 
 class HeadReader(Generic[Meaning]):
-    """Gives the meaning of header blocks. `judge` turns one line into 0 or a Line, `understand` all Lines into
-    the meaning; both raise BadHead. Well-formed lines are not judged when their name is neither in `special` nor
-    begins like `x-forwarded-` nor has an underscore."""
+    """Reads header blocks. `parse` turns a line into 0 or a Line, `combine` turns all Lines into the meaning; both raise
+    BadHead. Well-formed lines are not parsed if their name is not in `relevant`, does not begin with `x-forwarded-`, and
+    has no underscore."""
 
     def __init__(
         self,
-        judge: Callable[[bytes], Line | int],
-        understand: Callable[[tuple[Line, ...]], Meaning],
-        special: frozenset[bytes] = frozenset(),
+        parse: Callable[[bytes], Line | int],
+        combine: Callable[[tuple[Line, ...]], Meaning],
+        relevant: frozenset[bytes] = frozenset(),
         capacity: int = CACHED_LINES,
     ) -> None:
-        lines = _Lines(judge, special, capacity)
-        meanings = _Meanings(understand, capacity)
-        self.plain = lines.plain
-        self._line = lines.__getitem__
-        self.understand = meanings.__getitem__
-        """The meaning of a tuple of Lines."""
-        self._memories: tuple[Remembered, Remembered] = (lines, meanings)
+        self._lines = LineCache(parse, relevant, capacity)
+        self._meanings = MeaningCache(combine, capacity)
+        self._line = self._lines.__getitem__
+        self._combine = combine
+        self.is_irrelevant = self._lines.is_irrelevant
 
     def expect(self, hosts: int) -> None:
-        """Remember as much as requests for so many hosts need, each with a Host line of its own."""
-        for memory in self._memories:
-            memory.hold(max(CACHED_LINES, 2 * hosts))
+        """Make room for the heads of so many hosts: each has its own Host line."""
+        self._lines.resize(max(CACHED_LINES, 2 * hosts))
+        self._meanings.resize(max(CACHED_LINES, 2 * hosts))
 
-    def special(self, lines: list[bytes]) -> tuple[Line, ...]:
-        """Those among the lines that matter. Raises BadHead."""
-        special = tuple(filter(None, map(self._line, lines)))
+    def relevant(self, lines: list[bytes]) -> tuple[Line, ...]:
+        """The Lines among these lines. Raises BadHead."""
+        found = tuple(filter(None, map(self._line, lines)))
         if len(lines) > MAX_LINES:
             raise BadHead(f"more than {MAX_LINES} header lines", 431)
-        return special
+        return found
+
+    def meaning(self, lines: tuple[Line, ...]) -> Meaning:
+        """What these Lines mean together. A request often has one only, its Host: that Line keeps the meaning itself,
+        which with thousands of hosts spares as many tuples, and the cache misses of looking them up. Raises BadHead."""
+        if len(lines) != 1:
+            return self._meanings[lines]  # type: ignore[no-any-return]
+        line = lines[0]
+        if line.alone is None:
+            line.alone = self._combine(lines)
+        return line.alone  # type: ignore[no-any-return]
 
     def read(self, block: bytes) -> Meaning:
         """The meaning of a header block (between the start line and the blank line, without the last CRLF)."""
-        return self.understand(self.special(block.split(CRLF) if block else []))  # type: ignore[no-any-return]
+        return self.meaning(self.relevant(block.split(CRLF) if block else []))
 
 
 class HeadMemory(Generic[Meaning]):
-    """Reads the heads of one connection. Most are like the one before, or differ from it in one line that means
-    nothing to a proxy: then all before and behind its value are compared as a whole."""
+    """Reads the heads of one connection. Most equal the one before, or differ from it in the value of one irrelevant
+    line: then two comparisons, before and behind that value, replace the reading of lines."""
 
     __slots__ = ("_after", "_before", "_last", "_meaning", "_reader", "_tries")
 
@@ -242,14 +220,14 @@ class HeadMemory(Generic[Meaning]):
         self.forget()
 
     def forget(self) -> None:
-        """Keep nothing of the heads so far."""
+        """Drop what is kept of the heads so far."""
         self._last = b""
         self._before = b"\n"
-        """What heads like the last ones begin with, up to the value that differs."""
+        """The beginning of heads like the last ones, up to the value that differs; no head begins with a newline."""
         self._after = b""
-        """And what follows that value."""
+        """What follows that value."""
         self._meaning: Meaning | None = None
-        self._tries = LEARNING
+        self._tries = PATTERN_TRIES
 
     def read(self, data: bytes, start: int, end: int) -> Meaning:
         """The meaning of the header lines in `data` from `start` to `end`, each with its CRLF. Raises BadHead."""
@@ -260,13 +238,13 @@ class HeadMemory(Generic[Meaning]):
             and _VALUE(data, start + len(before), end - len(after)) is not None
         ):
             return self._meaning  # type: ignore[return-value]
-        return self._learn(data[start:end])
+        return self._read_lines(data[start:end])
 
-    def _learn(self, block: bytes) -> Meaning:
-        """Read all lines; if all but one are those of the last head, remember these."""
+    def _read_lines(self, block: bytes) -> Meaning:
+        """Read all lines. If the head differs from the last one in one irrelevant line, keep what surrounds its value."""
         reader = self._reader
         lines = block[:-2].split(CRLF) if block else []
-        self._meaning = meaning = reader.understand(reader.special(lines))
+        self._meaning = meaning = reader.meaning(reader.relevant(lines))
         last, self._last = self._last, block
         self._before, self._after = block, b""
         if last and self._tries:
@@ -276,7 +254,7 @@ class HeadMemory(Generic[Meaning]):
             if len(others) == len(lines) and len(differing) == 1:
                 at = differing[0]
                 name, colon, _ = lines[at].partition(b":")
-                if reader.plain(name) and others[at].startswith(name + colon):
+                if reader.is_irrelevant(name) and others[at].startswith(name + colon):
                     self._before = b"".join([line + CRLF for line in lines[:at]]) + name + colon
                     self._after = b"".join([CRLF + line for line in lines[at + 1 :]]) + CRLF
-        return meaning  # type: ignore[no-any-return]
+        return meaning

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from router.wire.cache import Cache
 from router.wire.heads import (
     CRLF,
     MAX_LINE_BYTES,
     BadHead,
     HeadReader,
     Line,
-    Remembered,
     parse_length,
     parse_tokens,
     split_field,
@@ -131,4 +131,4 @@ def reader() -> HeadReader[ResponseMeaning]:
 
 def status_lines() -> Callable[[bytes], StatusLine]:
     """`parse_status_line` with a bounded memory."""
-    return Remembered(parse_status_line, 256).__getitem__
+    return Cache(parse_status_line, 256).__getitem__
