@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -237,8 +238,8 @@ def _read_route(entry: Any, pools: dict[str, Pool], policies: _Policies) -> Rout
     return Route(
         host.encode(),
         path.rstrip("/").encode("utf-8", "surrogateescape") or b"/",
-        app,
-        log,
+        sys.intern(app),  # one object for all domains of an app: each request looks it up
+        sys.intern(log),
         pools[name] if name is not None else None,
         BY_CODE.get(flags.get("error", ""), FAILURES["no-web"]),
         policy,
