@@ -27,7 +27,7 @@ from runtime import frames
 from runtime.client import Spawner, SpawnerError
 from runtime.home import Layout
 from runtime.spawner import server
-from runtime.spec import ContainerSpec, Limits, Log, SpecError, Terminal
+from runtime.spec import Box, Limits, Order, Process, SpecError, Terminal, parse
 from runtime.stack import build
 
 _STACKS = Path("/var/cache/paas/stacks")
@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     verb("serve", _serve, "Be the spawner of a home, made if it is missing.")
     run = verb("run", _run, "Run a command in a new container, wait for it and remove the container.")
     run.add_argument("--stack", default="debian-12", help="whose run layers are the root")
-    run.add_argument("--spec", type=Path, help="a complete spec as JSON instead; - reads standard input")
+    run.add_argument(
+        "--spec", type=Path, help='a file {"order": …, "box": …} instead; - reads standard input'
+    )
     run.add_argument("--memory-mib", type=int, default=512)
     run.add_argument("--cpu-millis", type=int, default=1000)
     run.add_argument("--no-network", action="store_true")
@@ -92,45 +94,46 @@ def _client(arguments: argparse.Namespace) -> Spawner:
     return Spawner(_layout(arguments).spawner_socket)
 
 
-def _spec(arguments: argparse.Namespace, client: Spawner) -> ContainerSpec:
+def _spec(arguments: argparse.Namespace, client: Spawner) -> tuple[Order, Box]:
     if arguments.spec is not None:
         text = sys.stdin.read() if str(arguments.spec) == "-" else arguments.spec.read_text()
-        return ContainerSpec.from_json(json.loads(text))
+        spec = json.loads(text)
+        if not isinstance(spec, dict):
+            raise SpecError("the specification is not an object")
+        return parse(Order, spec.get("order"), "order"), parse(Box, spec.get("box"), "box")
     if not arguments.argv:
         raise ValueError("what is to be run? Give a command after --")
     found = build.load(arguments.stacks, arguments.stack)
     if found is None:
         raise ValueError(f"there is no stack {arguments.stack} in {arguments.stacks}")
-    return ContainerSpec(
-        id=f"run-{secrets.token_hex(4)}",
+    return Order(f"run-{secrets.token_hex(4)}", "runtime", "run"), Box(
         layers=tuple(found.run),
-        argv=tuple(arguments.argv),
+        process=Process(tuple(arguments.argv), _ENV | {"TERM": os.environ.get("TERM", "dumb")}),
         id_base=client.info()["block"]["id_base"],
-        log=Log("runtime", "app", "run.1"),
-        env=_ENV | {"TERM": os.environ.get("TERM", "dumb")},
-        limits=Limits(memory_bytes=arguments.memory_mib << 20, cpu_millis=arguments.cpu_millis),
         network=not arguments.no_network,
+        resources=Limits(memory_bytes=arguments.memory_mib << 20, cpu_millis=arguments.cpu_millis),
     )
 
 
 def _run(arguments: argparse.Namespace) -> int:
     client = _client(arguments)
-    spec = _spec(arguments, client)
+    order, box = _spec(arguments, client)
     if arguments.detach:
-        client.create(spec)
-        print(spec.id)
+        client.create(order, box)
+        print(order.id)
         return 0
+    process = replace(box.process, attach=True)
     if os.isatty(0) and os.isatty(1):
         size = shutil.get_terminal_size()
-        spec = replace(spec, terminal=Terminal(size.lines, size.columns))
-    client.create(replace(spec, attach=True))
+        process = replace(process, terminal=Terminal(size.lines, size.columns))
+    client.create(order, replace(box, process=process))
     try:
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(_layout(arguments).run_instances / spec.id / "attach.sock"))
-            with _raw() if spec.terminal else contextlib.nullcontext():
+            sock.connect(str(_layout(arguments).run_instances / order.id / "attach.sock"))
+            with _raw() if process.terminal else contextlib.nullcontext():
                 return _relay(sock)
     finally:
-        client.delete(spec.id)
+        client.delete(order.id)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,13 @@ import builtins
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from runtime import frames
-from runtime.spec import ContainerSpec, Limits
+from runtime.protocol import Exit, Layer, Listening, Observed, Started, StoredLayer, read
+from runtime.spec import Box, Limits, Order
 
 QUICK_S = 60.0
 SLOW_S = 3600.0
@@ -25,63 +26,6 @@ class SpawnerError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
-
-
-@dataclass(frozen=True)
-class Exit:
-    """How a container ended. `status` is what a shell would show; `signal` what killed it, if anything did."""
-
-    status: int
-    signal: int | None
-    oom_kills: int
-    peak_memory_bytes: int
-    ended_at: float
-    wall_exceeded: bool
-
-
-@dataclass(frozen=True)
-class Started:
-    pid: int
-    start_ticks: int
-    boot_id: str
-    address: str | None
-    started_at: float
-
-
-@dataclass(frozen=True)
-class Observed:
-    """A container as the spawner finds it. `state` is `running`, `exited` or `broken`."""
-
-    id: str
-    state: str
-    pid: int
-    start_ticks: int
-    boot_id: str
-    address: str | None
-    started_at: float
-    log: dict[str, str]
-    exit: Exit | None
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer that was made. `digest` is None when there was nothing to put into it."""
-
-    digest: str | None
-    size_bytes: int
-    files: int
-
-
-@dataclass(frozen=True)
-class StoredLayer:
-    digest: str
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class Listening:
-    address: str
-    port: int
 
 
 class Spawner:
@@ -103,9 +47,8 @@ class Spawner:
             raise self._unavailable(error) from error
         return _checked(answer)
 
-    def create(self, spec: ContainerSpec) -> Started:
-        answer = self.call("create", spec=spec.to_json())
-        return Started(**{name: answer[name] for name in Started.__dataclass_fields__})
+    def create(self, order: Order, box: Box) -> Started:
+        return read(Started, self.call("create", order=asdict(order), box=asdict(box)))
 
     def signal(self, id: str, signal: str, *, all: bool = False) -> None:
         """Send `TERM` and the like to the main process, or with `all` to every one."""
@@ -119,18 +62,17 @@ class Spawner:
 
     def delete(self, id: str) -> Exit | None:
         """End it if it runs, remove everything of it. Unknown ids are fine."""
-        answer = self.call("delete", id=id)
-        return _exit(answer["exit"])
+        return _exit(self.call("delete", id=id)["exit"])
 
     def list(self) -> builtins.list[Observed]:
-        found = []
-        for item in self.call("list")["instances"]:
-            found.append(Observed(**{**item, "exit": _exit(item["exit"])}))
-        return found
+        return [
+            read(Observed, {**item, "order": Order(**item["order"]), "exit": _exit(item["exit"])})
+            for item in self.call("list")["instances"]
+        ]
 
     def sockets(self, id: str) -> builtins.list[Listening]:
         """Listening TCP sockets inside."""
-        return [Listening(**item) for item in self.call("sockets", id=id)["sockets"]]
+        return [read(Listening, item) for item in self.call("sockets", id=id)["sockets"]]
 
     def stats(self, id: str) -> dict[str, Any]:
         """`memory_bytes`, `peak_memory_bytes`, `cpu_usec`, `pids`, `oom_kills`, `processes` (host pids)."""
@@ -138,11 +80,11 @@ class Spawner:
 
     def snapshot(self, id: str, paths: Sequence[str]) -> Layer:
         """Make a layer of what an ended container wrote at these absolute paths."""
-        return _layer(self.call("snapshot", timeout_s=SLOW_S, id=id, paths=[*paths]))
+        return read(Layer, self.call("snapshot", timeout_s=SLOW_S, id=id, paths=[*paths]))
 
     def unpack(self, tar: str) -> Layer:
         """Make a layer of a tar in `sources/`."""
-        return _layer(self.call("unpack", timeout_s=SLOW_S, tar=tar))
+        return read(Layer, self.call("unpack", timeout_s=SLOW_S, tar=tar))
 
     def remove_layer(self, digest: str, *, unused_since: float | None = None) -> bool:
         """Remove a layer, unless a build made it or took it up at that time (unix seconds) or later; whether it
@@ -156,7 +98,7 @@ class Spawner:
         while True:
             after = found[-1].digest if found else ""
             answer = self.call("layers", timeout_s=SLOW_S, after=after)
-            found += [StoredLayer(**item) for item in answer["layers"]]
+            found += [read(StoredLayer, item) for item in answer["layers"]]
             if not answer["more"]:
                 return found
 
@@ -166,9 +108,6 @@ class Spawner:
     def remove_app(self, app_id: str) -> None:
         """Remove the logs, volumes and caches of an app."""
         self.call("app_remove", app_id=app_id)
-
-    def clear_cache(self, app_id: str) -> None:
-        self.call("cache_clear", app_id=app_id)
 
     def ensure_stack(self, name: str) -> dict[str, Any]:
         """Build a stack if it is missing, which takes minutes."""
@@ -239,9 +178,5 @@ def _checked(answer: Any) -> dict[str, Any]:
     )
 
 
-def _exit(data: dict[str, Any] | None) -> Exit | None:
-    return None if data is None else Exit(**{name: data.get(name) for name in Exit.__dataclass_fields__})  # type: ignore[arg-type]
-
-
-def _layer(answer: dict[str, Any]) -> Layer:
-    return Layer(answer["digest"], int(answer["size_bytes"]), int(answer["files"]))
+def _exit(record: dict[str, Any] | None) -> Exit | None:
+    return None if record is None else read(Exit, record)

@@ -20,9 +20,9 @@ from paas.nouns.errors import BadInput, Conflict, NotFound, PaasError
 from paas.nouns.lifecycle import WrongTransition
 from paas.nouns.model import App, Instance
 from paas.nouns.names import ConfigName, config_value, shown
-from paas.runs.specs import run_spec
+from paas.runs.specs import Origin, run_spec
 from paas.store import Tx, configs, events, images, instances, releases
-from runtime.spec import ContainerSpec, Terminal
+from runtime.spec import Box, Order, Terminal
 
 routes = Blueprint("runs", __name__)
 
@@ -83,10 +83,10 @@ def _start(ctx: Context, app: App, command: _Command, actor: str) -> Instance:
     """Row first, then the container; a start that fails ends the row."""
     base = ctx.block_base()
     with ctx.store.write() as tx:
-        instance, spec = _open(tx, app, command, actor, base)
+        instance, order, box = _open(tx, app, command, actor, base)
     try:
         with spawner_errors():
-            started = ctx.spawner.create(spec)
+            started = ctx.spawner.create(order, box)
     except PaasError as error:
         with ctx.store.write() as tx:
             instances.ended(tx, instance.id, cause=error.message)
@@ -98,7 +98,7 @@ def _start(ctx: Context, app: App, command: _Command, actor: str) -> Instance:
     return instance
 
 
-def _open(tx: Tx, app: App, command: _Command, actor: str, block_base: int) -> tuple[Instance, ContainerSpec]:
+def _open(tx: Tx, app: App, command: _Command, actor: str, block_base: int) -> tuple[Instance, Order, Box]:
     """The row of a run of the serving release, and the container it asks for. Raises Conflict."""
     release = releases.serving(tx, app)
     image = images.of(tx, release)
@@ -111,14 +111,14 @@ def _open(tx: Tx, app: App, command: _Command, actor: str, block_base: int) -> t
     instance = instances.create(
         tx, app.id, kind="run", type="run", release_number=release.number, detail=detail
     )
-    config = configs.get(tx, app.id, release.config_number)
     event = {"instance": instance.runtime_id, "command": command.words[:_EVENT_WORDS]}
     events.add(tx, app.id, actor, "run.start", event)
-    spec = run_spec(
-        app, release, image, config, instance, block_base=block_base, command=command.words,
+    origin = Origin(app, release, image, configs.get(tx, app.id, release.config_number))
+    order, box = run_spec(
+        origin, instance, block_base=block_base, command=command.words,
         terminal=command.terminal, attach=not command.detach, env=command.env,
     )  # fmt: skip
-    return instance, spec
+    return instance, order, box
 
 
 @routes.get("/v1/apps/<app_name>/runs/<runtime_id>/attach")

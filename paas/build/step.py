@@ -25,7 +25,7 @@ from paas.store import Store, instances
 from runtime import frames
 from runtime.client import Spawner, SpawnerError
 from runtime.home import Layout
-from runtime.spec import MIB, ContainerSpec, Limits, Log, Mount
+from runtime.spec import MIB, Box, Limits, Mount, Order, Process
 
 POLL_S = 0.1
 ATTACH_S = 10.0
@@ -177,8 +177,7 @@ def _run(platform: Platform, app: App, build_number: int, job: Job, output: Outp
         row = instances.create(tx, app.id, kind="build", type="build", detail={"build": build_number})
     cause, exit_record = "cancelled", None
     try:
-        spec = _spec(platform, app, row.runtime_id, build_number, job)
-        platform.spawner.create(spec)
+        platform.spawner.create(*_spec(platform, app, row.runtime_id, build_number, job))
         _stream(platform, row.runtime_id, job, output)
         exit_record = _exit(platform, row.runtime_id)
         cause = _cause(exit_record)
@@ -207,18 +206,15 @@ def spawner_failure(error: Exception) -> PaasError:
     return Unavailable(f"The build could not run: {error.message}", error.hint)
 
 
-def _spec(platform: Platform, app: App, runtime_id: str, number: int, job: Job) -> ContainerSpec:
+def _spec(platform: Platform, app: App, runtime_id: str, number: int, job: Job) -> tuple[Order, Box]:
     settings = platform.settings
-    return ContainerSpec(
-        id=runtime_id,
+    argv = ("/bin/bash", "-e", "-c", _PROLOGUE + job.script)
+    return Order(runtime_id, app.id, "build", number), Box(
         layers=job.layers,
-        argv=("/bin/bash", "-e", "-c", _PROLOGUE + job.script),
+        process=Process(argv, {**BASE_ENV, **job.env}, cwd="/", attach=True),
         id_base=id_base(platform.block_base(), app),
-        log=Log(app.id, "app", f"build.{number}"),
-        env={**BASE_ENV, **job.env},
-        cwd="/",
         hostname=f"{app.name}-build"[:63],
-        limits=Limits(
+        resources=Limits(
             memory_bytes=settings.builds_memory_bytes,
             cpu_millis=settings.builds_cpu_millis,
             cpu_weight=CPU_WEIGHT,
@@ -226,7 +222,6 @@ def _spec(platform: Platform, app: App, runtime_id: str, number: int, job: Job) 
             wall_s=settings.builds_wall_s,
         ),
         mounts=job.mounts,
-        attach=True,
     )
 
 

@@ -26,12 +26,12 @@ from paas.converge.plan import (
 )
 from paas.nouns.errors import DeployFailed
 from paas.nouns.lifecycle import WrongTransition
-from paas.nouns.model import App, Image, Instance, Release
-from paas.runs.specs import RELEASE_TYPE, WEB, WEB_PORT, limits_of, process_spec, release_spec
+from paas.nouns.model import Instance, Release
+from paas.runs.specs import RELEASE_TYPE, WEB, WEB_PORT, Origin, limits_of, process_spec, release_spec
 from paas.store import Store, Tx, apps, canaries, configs, deployments, events, images, instances, releases
 from runtime.client import SpawnerError
 from runtime.home import Layout
-from runtime.spec import ContainerSpec
+from runtime.spec import Box, Order
 
 log = logging.getLogger("converge.act")
 
@@ -104,10 +104,10 @@ class Actions:
 
     def _start(self, action: Start) -> None:
         with self._store.write() as tx:
-            rows = self._rows_for(tx, action)
-            if rows is None:
+            origin = self._origin(tx, action)
+            if origin is None:
                 return
-            app, release, image, config = rows
+            app, image = origin.app, origin.image
             instance = instances.create(
                 tx,
                 app.id,
@@ -122,13 +122,13 @@ class Actions:
         self._starting(instance)
         self.say(instance, f"Starting process with command `{image.processes[action.type]}`")
         try:
-            spec = self._spec(app, release, image, config, instance)
+            order, box = self._spec(origin, instance)
             with self._link.calling():
-                started = self._link.client.create(spec)
+                started = self._link.client.create(order, box)
         except (SpawnerError, ValueError) as error:
             message = error.message if isinstance(error, SpawnerError) else str(error)
             hint = error.hint if isinstance(error, SpawnerError) else ""
-            subject = self._subject(instance, release)
+            subject = self._subject(instance, origin.release)
             self._not_started(instance, diagnosis.not_started(subject, message, hint))
             return
         self._link.started(instance.runtime_id)
@@ -136,8 +136,8 @@ class Actions:
             port = WEB_PORT if instance.type == WEB else None
             instances.started(tx, instance.id, address=started.address, port=port)
 
-    def _rows_for(self, tx: Tx, action: Start) -> tuple[App, Release, Image, dict[str, str]] | None:
-        """The rows a new instance is made of, read in the transaction that makes it; None if they are gone."""
+    def _origin(self, tx: Tx, action: Start) -> Origin | None:
+        """Read in the transaction that makes the instance; None if the rows are gone."""
         app = apps.by_id(tx, action.app_id)
         release = releases.get(tx, app.id, action.release_number) if app else None
         if app is None or release is None:
@@ -145,16 +145,13 @@ class Actions:
         image = images.of(tx, release)
         if image is None or action.type not in image.processes:
             return None
-        return app, release, image, configs.get(tx, app.id, release.config_number)
+        return Origin(app, release, image, configs.get(tx, app.id, release.config_number))
 
-    def _spec(
-        self, app: App, release: Release, image: Image, config: dict[str, str], instance: Instance
-    ) -> ContainerSpec:
+    def _spec(self, origin: Origin, instance: Instance) -> tuple[Order, Box]:
         base = self._link.block_base
         if instance.kind == RELEASE_TYPE:
-            wall = self._release_timeout_s
-            return release_spec(app, release, image, config, instance, block_base=base, wall_s=wall)
-        return process_spec(app, release, image, config, instance, block_base=base)
+            return release_spec(origin, instance, block_base=base, wall_s=self._release_timeout_s)
+        return process_spec(origin, instance, block_base=base)
 
     def _not_started(self, instance: Instance, error: DeployFailed) -> None:
         with self._store.write() as tx:

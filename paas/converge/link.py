@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from paas.converge.reactor import READ, Reactor
-from runtime.client import Exit, SpawnerError
+from runtime.client import SpawnerError
 from runtime.frames import FrameError, JsonDecoder
-from runtime.spec import ContainerSpec
+from runtime.protocol import Exit
+from runtime.spec import Box, Order
 
 log = logging.getLogger("converge.link")
 
@@ -48,7 +49,7 @@ class Seen(Protocol):
 class Client(Protocol):
     """What converge uses of `runtime.client.Spawner`."""
 
-    def create(self, spec: ContainerSpec) -> Any: ...
+    def create(self, order: Order, box: Box) -> Any: ...
     def signal(self, id: str, signal: str, *, all: bool = False) -> None: ...
     def kill(self, id: str) -> None: ...
     def delete(self, id: str) -> Any: ...

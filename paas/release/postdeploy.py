@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from paas.build.step import Platform
 from paas.logs import Follower, Query, message_of
 from paas.nouns.errors import PaasError
 from paas.nouns.model import App, Instance
-from paas.runs.specs import run_spec
+from paas.runs.specs import Origin, run_spec, with_wall_limit
 from paas.store import Tx, configs, images, instances, releases
 from runtime.client import SpawnerError
-from runtime.spec import ContainerSpec
+from runtime.spec import Box, Order
 
 POLL_S = 0.1
 
@@ -47,9 +46,9 @@ def _run(
     output = Follower(platform.layout, app.id, Query(source="app", instances=frozenset([row.runtime_id])))
     try:
         with platform.store.read() as tx:
-            spec = _spec(tx, app, row, number, script, block_base)
-        limits = replace(spec.limits, wall_s=platform.settings.release_timeout_s)
-        started = platform.spawner.create(replace(spec, limits=limits))
+            order, box = _spec(tx, app, row, number, script, block_base)
+        box = with_wall_limit(box, platform.settings.release_timeout_s)
+        started = platform.spawner.create(order, box)
     except (PaasError, SpawnerError, OSError):
         with platform.store.write() as tx:
             instances.ended(tx, row.id, cause="did not start")
@@ -67,10 +66,10 @@ def _run(
         time.sleep(POLL_S)
 
 
-def _spec(tx: Tx, app: App, row: Instance, number: int, script: str, block_base: int) -> ContainerSpec:
+def _spec(tx: Tx, app: App, row: Instance, number: int, script: str, block_base: int) -> tuple[Order, Box]:
     release = releases.get(tx, app.id, number)
     image = images.of(tx, release)
     if release is None or image is None:
         raise PaasError(f"Release v{number} is gone.")
-    config = configs.get(tx, app.id, release.config_number)
-    return run_spec(app, release, image, config, row, block_base=block_base, command=[script], attach=False)
+    origin = Origin(app, release, image, configs.get(tx, app.id, release.config_number))
+    return run_spec(origin, row, block_base=block_base, command=[script], attach=False)

@@ -1,14 +1,14 @@
-"""From apps, releases and images to containers: the translation into `ContainerSpec`. Pure."""
+"""From apps, releases and images to containers: the translation into what the runtime takes. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from paas.nouns.model import App, Image, Instance, Release
 from paas.nouns.names import own_config
-from runtime.spec import APP_USER, ID_RANGE, MIB, ContainerSpec, Limits, Log, Terminal
+from runtime.spec import ID_RANGE, MIB, Box, Limits, Order, Process, Terminal
 
 WEB = "web"
 WEB_PORT = 5000
@@ -59,72 +59,59 @@ def exec_argv(words: Sequence[str]) -> tuple[str, ...]:
     return ("bash", "-c", _PROFILE + 'exec "$@"', "bash", *words)
 
 
-def environment(
-    app: App,
-    release: Release | None,
-    image: Image,
-    config: Mapping[str, str],
-    instance: Instance,
-    limits: Limits,
-) -> dict[str, str]:
+@dataclass(frozen=True)
+class Origin:
+    """What a container is made from, read in one transaction."""
+
+    app: App
+    release: Release
+    image: Image
+    config: Mapping[str, str]
+
+
+def environment(origin: Origin, instance: Instance, limits: Limits) -> dict[str, str]:
     """All a process finds in its environment: base, image, config vars, and what only the platform says."""
+    release = origin.release
     env = {
         "PATH": BASE_PATH,
         "LANG": "C.UTF-8",
         "HOME": "/app",
         "WEB_CONCURRENCY": str(web_concurrency(limits)),
         "MEMORY_AVAILABLE": str(limits.memory_bytes // MIB),
-        **image.env,
-        **own_config(config),
+        **origin.image.env,
+        **own_config(origin.config),
         "PWD": "/app",
         "DYNO": instance.name,
-        "PAAS_APP": app.name,
+        "PAAS_APP": origin.app.name,
         "PAAS_PROCESS": instance.name,
+        "PAAS_RELEASE": f"v{release.number}",
     }
-    if release is not None:
-        env["PAAS_RELEASE"] = f"v{release.number}"
-        if release.commit:
-            env["SOURCE_VERSION"] = release.commit
+    if release.commit:
+        env["SOURCE_VERSION"] = release.commit
     env.pop("PORT", None)
     if instance.type == WEB:
         env["PORT"] = str(WEB_PORT)
     return env
 
 
-def process_spec(
-    app: App,
-    release: Release,
-    image: Image,
-    config: Mapping[str, str],
-    instance: Instance,
-    *,
-    block_base: int,
-) -> ContainerSpec:
+def process_spec(origin: Origin, instance: Instance, *, block_base: int) -> tuple[Order, Box]:
     """One instance of a process type. Raises KeyError when the image has no such type."""
-    command = image.processes[instance.type]
-    return _spec(app, release, image, config, instance, shell_argv(command), block_base=block_base)
+    command = origin.image.processes[instance.type]
+    return _spec(origin, instance, shell_argv(command), block_base=block_base)
 
 
-def release_spec(
-    app: App,
-    release: Release,
-    image: Image,
-    config: Mapping[str, str],
-    instance: Instance,
-    *,
-    block_base: int,
-    wall_s: float,
-) -> ContainerSpec:
+def release_spec(origin: Origin, instance: Instance, *, block_base: int, wall_s: float) -> tuple[Order, Box]:
     """The release command, killed after `wall_s` seconds. Raises KeyError when the image has none."""
-    spec = process_spec(app, release, image, config, instance, block_base=block_base)
-    return replace(spec, limits=replace(spec.limits, wall_s=wall_s))
+    order, box = process_spec(origin, instance, block_base=block_base)
+    return order, with_wall_limit(box, wall_s)
+
+
+def with_wall_limit(box: Box, wall_s: float) -> Box:
+    return replace(box, resources=replace(box.resources, wall_s=wall_s))
 
 
 def run_spec(
-    app: App,
-    release: Release,
-    image: Image,
-    config: Mapping[str, str],
+    origin: Origin,
     instance: Instance,
     *,
     block_base: int,
@@ -132,39 +119,27 @@ def run_spec(
     terminal: Terminal | None = None,
     attach: bool = True,
     env: Mapping[str, str] | None = None,
-) -> ContainerSpec:
+) -> tuple[Order, Box]:
     """A one-off command. A single word that names a process type runs that type's command; a single argument
     is a shell line; several are taken as they are. `env` adds to the environment (`TERM`)."""
     if len(command) == 1:
-        argv = shell_argv(image.processes.get(command[0], command[0]))
+        argv = shell_argv(origin.image.processes.get(command[0], command[0]))
     else:
         argv = exec_argv(command)
-    spec = _spec(app, release, image, config, instance, argv, block_base=block_base)
-    return replace(spec, env={**spec.env, **(env or {})}, terminal=terminal, attach=attach)
+    order, box = _spec(origin, instance, argv, block_base=block_base)
+    env = {**box.process.env, **(env or {})}
+    return order, replace(box, process=replace(box.process, env=env, terminal=terminal, attach=attach))
 
 
-def _spec(
-    app: App,
-    release: Release,
-    image: Image,
-    config: Mapping[str, str],
-    instance: Instance,
-    argv: tuple[str, ...],
-    *,
-    block_base: int,
-) -> ContainerSpec:
-    limits = limits_of(release, instance.type)
-    return ContainerSpec(
-        id=instance.runtime_id,
-        layers=image.layers,
-        argv=argv,
-        id_base=id_base(block_base, app),
-        log=Log(app.id, "app", instance.name),
-        env=environment(app, release, image, config, instance, limits),
-        user=APP_USER,
-        group=APP_USER,
-        hostname=_hostname(app, instance),
-        limits=limits,
+def _spec(origin: Origin, instance: Instance, argv: tuple[str, ...], *, block_base: int) -> tuple[Order, Box]:
+    limits = limits_of(origin.release, instance.type)
+    type, number = instance.slot
+    return Order(instance.runtime_id, origin.app.id, type, number, origin.release.number), Box(
+        layers=origin.image.layers,
+        process=Process(argv, environment(origin, instance, limits)),
+        id_base=id_base(block_base, origin.app),
+        hostname=_hostname(origin.app, instance),
+        resources=limits,
     )
 
 

@@ -1,19 +1,20 @@
 """The shim's end of `run`: one client at a time on a unix socket, frames both ways, bounded buffers.
 
-Output waits in memory until the first client comes; a slow client stops the reading, so that the container blocks
-as it would on a slow terminal.
+Output waits in memory until the first client comes. While a slow client leaves the buffer full, nothing more is read
+from the container, so that it blocks as it would on a slow terminal.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+import time
 from contextlib import suppress
 
 from runtime import frames
 
-HELD_BYTES = 1024 * 1024
-FIRST_CLIENT_S = 10.0
+_HELD_BYTES = 1024 * 1024
+_FIRST_CLIENT_S = 10.0
 _CHUNK = 32 * 1024
 
 
@@ -26,19 +27,15 @@ class Attach:
         self._client: socket.socket | None = None
         self._decoder = frames.FrameDecoder()
         self._out = bytearray()
-        self._ever = False
-
-    @property
-    def awaited(self) -> bool:
-        """No client has come yet."""
-        return not self._ever
+        self.awaited_until: float | None = time.monotonic() + _FIRST_CLIENT_S
+        """When the first client is given up; None once it has come or is given up."""
 
     @property
     def connected(self) -> bool:
         return self._client is not None
 
     def interest(self, *, read: bool) -> list[tuple[int, int]]:
-        """Descriptors and poll(2) events; `read` tells whether input is welcome."""
+        """Descriptors and poll(2) events; input is read only with `read`."""
         wanted = [(self._listener.fileno(), select.POLLIN)]
         if self._client is not None:
             events = (select.POLLIN if read else 0) | (select.POLLOUT if self._out else 0)
@@ -47,22 +44,23 @@ class Attach:
 
     def has_room(self) -> bool:
         """Whether more output may be read from the container."""
-        return len(self._out) < HELD_BYTES
+        return len(self._out) < _HELD_BYTES
 
     def put(self, channel: int, data: bytes) -> None:
         """Queue output; lost once the client has gone."""
-        if self._ever and self._client is None:
+        if self.awaited_until is None and self._client is None:
             return
         for start in range(0, max(len(data), 1), _CHUNK):
             self._out += frames.encode_frame(channel, data[start : start + _CHUNK])
 
-    def give_up_waiting(self) -> None:
-        """Nobody came: forget what was held."""
-        self._ever = True
-        self._out.clear()
+    def give_up_if_due(self, now: float) -> None:
+        """Forget the held output when no client has come in time."""
+        if self.awaited_until is not None and now >= self.awaited_until:
+            self.awaited_until = None
+            self._out.clear()
 
     def accept(self) -> None:
-        """Take a client; a second one beside it is turned away."""
+        """Accept a client; a second one at the same time is closed."""
         with suppress(BlockingIOError):
             client, _ = self._listener.accept()
             if self._client is not None:
@@ -71,7 +69,7 @@ class Attach:
             client.setblocking(False)
             self._client = client
             self._decoder = frames.FrameDecoder()
-            self._ever = True
+            self.awaited_until = None
 
     def is_listener(self, fd: int) -> bool:
         return fd == self._listener.fileno()

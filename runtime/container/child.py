@@ -27,7 +27,7 @@ from runtime.kernel import caps
 from runtime.kernel import syscalls as sc
 from runtime.kernel.poll import readable
 from runtime.net.network import Endpoint, configure
-from runtime.spec import ContainerSpec
+from runtime.spec import Box, Process
 
 READY, GO, TERMINAL = b"r", b"g", b"t"
 """The child tells the shim READY (its namespaces exist) and TERMINAL (with the pty); the shim answers GO."""
@@ -59,24 +59,24 @@ class Streams:
 
 @dataclass(frozen=True)
 class Launch:
-    """Everything the child needs, as descriptors and plain data. `report` is where pid 1 writes how the main
-    program ended."""
+    """Everything the child needs, as descriptors and plain data. `layer_fds` and `upper_fd` are detached mounts; pid 1
+    writes to `report_fd` how the main program ended."""
 
-    spec: ContainerSpec
+    box: Box
     plan: Plan
     stage: Path
-    layers: tuple[int, ...]
-    instance: int
-    userns: int
-    init: int
-    start: int
+    layer_fds: tuple[int, ...]
+    upper_fd: int
+    userns_fd: int
+    init_fd: int
+    start_fd: int
     seccomp: bytes
-    streams: Streams | None
-    endpoint: Endpoint | None = None
-    report: int = -1
+    endpoint: Endpoint | None
+    streams: Streams | None = None
+    report_fd: int = -1
 
     def descriptors(self) -> list[int]:
-        found = [*self.layers, self.instance, self.userns, self.init, self.start, self.report]
+        found = [*self.layer_fds, self.upper_fd, self.userns_fd, self.init_fd, self.start_fd, self.report_fd]
         found += [view.source for view in self.plan.cgroups] + [bind.source for bind in self.plan.binds]
         if self.streams is not None:
             found += [self.streams.stdout, self.streams.stderr]
@@ -84,7 +84,7 @@ class Launch:
         return found
 
 
-def become(launch: Launch, sync: socket.socket) -> None:
+def run_child(launch: Launch, sync: socket.socket) -> None:
     """Run in the forked child; never returns. A failure is one message on `sync`, success its closing."""
     sync = socket.socket(fileno=_above(sync.detach()))
     try:
@@ -99,28 +99,27 @@ def become(launch: Launch, sync: socket.socket) -> None:
 
 def _become(launch: Launch, sync: socket.socket) -> None:
     _isolate(launch, sync)
-    spec = launch.spec
-    root = Root(
-        rootfs.mount_overlay(launch.stage, launch.layers, launch.userns, launch.instance), spec.id_base
-    )
+    box = launch.box
+    overlay = rootfs.mount_overlay(launch.stage, launch.layer_fds, launch.userns_fd, launch.upper_fd)
+    root = Root(overlay, box.id_base)
     perform(rootfs.plan(launch.plan), root)
     _standard_streams(launch, root, sync)
-    env = [_bytes(f"{name}={value}") for name, value in spec.env.items()]
-    nothing = sc.ExecImage([b"init"], [])
+    env = [_bytes(f"{name}={value}") for name, value in box.process.env.items()]
+    pid_1_image = sc.ExecImage([b"init"], [])
     sys.meta_path.clear()
     sys.path.clear()
     sys.path_hooks.clear()
     _pivot(root.fd)
     _drop(launch, sync)
-    pid_1, start, report = (_above(fd) for fd in (launch.init, launch.start, launch.report))
+    pid_1, start, report = (_above(fd) for fd in (launch.init_fd, launch.start_fd, launch.report_fd))
     sc.close_all_except((sync.fileno(), pid_1, start, report))
-    _enter_folder(spec.cwd)
+    _enter_folder(box.process.cwd)
     sc.seccomp(launch.seccomp)
     signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     if os.fork() == 0:
-        os._exit(_run_program(spec, start, env))
+        os._exit(_run_program(box.process, start, env))
     os.dup2(report, init.REPORT_FD)
-    sc.execveat(pid_1, nothing)
+    sc.execveat(pid_1, pid_1_image)
 
 
 def _above(fd: int) -> int:
@@ -142,11 +141,11 @@ def _isolate(launch: Launch, sync: socket.socket) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
-    _limits(launch.spec.limits.nofile)
+    _limits(launch.box.resources.nofile)
     sc.join_new_session_keyring()
     sc.unshare(_NAMESPACES)
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
-    socket.sethostname(launch.spec.hostname)
+    socket.sethostname(launch.box.hostname)
     sync.send(READY)
     if sync.recv(1) != GO:
         os._exit(125)
@@ -169,7 +168,7 @@ def _limits(nofile: int) -> None:
 
 def _standard_streams(launch: Launch, root: Root, sync: socket.socket) -> None:
     if launch.streams is None:
-        stdin = stdout = stderr = _open_terminal(launch.spec, root, sync)
+        stdin = stdout = stderr = _open_terminal(launch.box.process, root, sync)
     else:
         stdout, stderr = launch.streams.stdout, launch.streams.stderr
         stdin = _null(root) if launch.streams.stdin is None else launch.streams.stdin
@@ -177,7 +176,7 @@ def _standard_streams(launch: Launch, root: Root, sync: socket.socket) -> None:
         os.dup2(fd, number, inheritable=True)
         if fd != stdin or launch.streams is None or launch.streams.stdin is not None:
             # so that /dev/stdout can be opened by its name
-            os.fchown(number, launch.spec.id_base + launch.spec.user, -1)
+            os.fchown(number, launch.box.user, -1)
 
 
 def _null(root: Root) -> int:
@@ -188,14 +187,14 @@ def _null(root: Root) -> int:
     return fd
 
 
-def _open_terminal(spec: ContainerSpec, root: Root, sync: socket.socket) -> int:
+def _open_terminal(process: Process, root: Root, sync: socket.socket) -> int:
     """A pty of the container's own devpts as controlling terminal; its master goes to the shim."""
     name = root.open("dev/pts/ptmx")
     master = os.open(f"/proc/self/fd/{name}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     slave: int = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    if spec.terminal is not None:
-        size = struct.pack("HHHH", spec.terminal.rows, spec.terminal.columns, 0, 0)
+    if process.terminal is not None:
+        size = struct.pack("HHHH", process.terminal.rows, process.terminal.columns, 0, 0)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [master]))
@@ -212,12 +211,12 @@ def _pivot(root: int) -> None:
 
 
 def _drop(launch: Launch, sync: socket.socket) -> None:
-    spec = launch.spec
-    sc.setns(launch.userns, sc.CLONE_NEWUSER)
+    process = launch.box.process
+    sc.setns(launch.userns_fd, sc.CLONE_NEWUSER)
     caps.drop_bounding()
     os.setgroups([])
-    os.setresgid(spec.group, spec.group, spec.group)
-    os.setresuid(spec.user, spec.user, spec.user)
+    os.setresgid(process.group, process.group, process.group)
+    os.setresuid(process.user, process.user, process.user)
     # changing ids clears the parent-death signal; the shim may have died before it was set again
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     if readable(sync.fileno()):
@@ -232,14 +231,14 @@ def _enter_folder(path: str) -> None:
         raise OSError(f"{path}: the working directory lies outside the container")
 
 
-def _run_program(spec: ContainerSpec, start: int, env: list[bytes]) -> int:
+def _run_program(process: Process, start: int, env: list[bytes]) -> int:
     """In the child of pid 1: become the app's program, in front if there is a terminal; else a shell's status."""
     os.setpgid(0, 0)
-    if spec.terminal is not None:
+    if process.terminal is not None:
         os.tcsetpgrp(0, os.getpgrp())
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    words = [_bytes(word) for word in spec.argv]
-    path, problem = _find(spec.argv[0], spec.env.get("PATH", _DEFAULT_PATH))
+    words = [_bytes(word) for word in process.args]
+    path, problem = _find(process.args[0], process.env.get("PATH", _DEFAULT_PATH))
     if not problem:
         interpreter = _interpreter(path)
         if interpreter is None:
@@ -250,7 +249,7 @@ def _run_program(spec: ContainerSpec, start: int, env: list[bytes]) -> int:
             problem = _NO_INTERPRETER
     if not problem:
         sc.execveat(start, sc.ExecImage(words, env))
-    os.write(2, _bytes(f"bash: {spec.argv[0]}: {problem}\n"))
+    os.write(2, _bytes(f"bash: {process.args[0]}: {problem}\n"))
     return 127 if problem in _NOT_FOUND else 126
 
 

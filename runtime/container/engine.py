@@ -23,15 +23,15 @@ class ContainerError(Exception):
 
 @dataclass(frozen=True)
 class Engine:
-    """Built once by the spawner. `init` and `start` are descriptors of the programs in `init`, `stage` an empty folder
+    """Built once by the spawner. `init_fd` and `start_fd` are open on the programs of the module `init`, `stage` an empty folder
     that every container mounts over in its own mount namespace."""
 
     layout: Layout
     cgroups: Cgroups
     network: Network | None
     userns: UserNamespaces
-    init: int
-    start: int
+    init_fd: int
+    start_fd: int
     seccomp: bytes
     stage: Path
     boot_id: str

@@ -1,7 +1,7 @@
 """A container's processes as its shim sees them: signals to them, and when the end of one is the end of all.
 
-The end of the main program ends the others at once, since the container is its container. Once the container is being
-stopped that holds no longer: what its processes still do is theirs, whoever of them ends first, until none is left.
+The end of the main program ends the others at once. While the container is being stopped it does not: each process may
+finish its work until none is left. The limit on wall time, and the grace after a client's interrupt, end all of them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import time
 from types import FrameType
 
 from runtime.cgroup import Group
+from runtime.container.records import exit_record
 from runtime.kernel.process import signal_all, signal_pidfd
+from runtime.protocol import Exit
 
 STOPPING = signal.SIGTERM
-"""What the spawner sends to the shim before it asks the container's processes to end."""
+"""The spawner sends it to the shim before it asks the container's processes to end."""
 
 GRACE_S = 30.0
-"""What is left of a command that its client interrupted may go on so long after the main program has ended."""
+"""How long the rest of a command that its client interrupted may go on after the main program has ended."""
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
@@ -28,17 +30,19 @@ class Processes:
     """`pid` and `pidfd` are pid 1 of the container, whose end is the container's; on `report` it writes how the main
     program has ended."""
 
-    def __init__(self, group: Group, pid: int, pidfd: int, report: int) -> None:
+    def __init__(self, group: Group, pid: int, pidfd: int, report: int, wall_s: float | None) -> None:
         self._group = group
         self._pid = pid
         self.pidfd, self.report = pidfd, report
-        self._stopping = False
+        self._wall_ends = None if wall_s is None else time.monotonic() + wall_s
+        self._wall_exceeded = False
         self._grace_s: float | None = None
+        self._grace_ends: float | None = None
+        self._stopping = False
         self._status: int | None = None
-        self.deadline: float | None = None
-        signal.signal(STOPPING, self._told)
+        signal.signal(STOPPING, self._stop)
 
-    def _told(self, number: int, frame: FrameType | None) -> None:
+    def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
 
     def signal(self, number: int) -> None:
@@ -54,13 +58,20 @@ class Processes:
         """Pid 1, and with it the kernel kills everything inside."""
         signal_pidfd(self.pidfd, signal.SIGKILL)
 
+    def deadlines(self) -> list[float]:
+        """The moments at which `kill_if_due` has something to do."""
+        return [at for at in (self._wall_ends, self._grace_ends) if at is not None]
+
     def kill_if_due(self, now: float) -> None:
-        if self.deadline is not None and now >= self.deadline:
-            self.deadline = None
+        if self._wall_ends is not None and now >= self._wall_ends:
+            self._wall_ends, self._wall_exceeded = None, True
+            self.kill()
+        if self._grace_ends is not None and now >= self._grace_ends:
+            self._grace_ends = None
             self.kill()
 
     def read_report(self) -> None:
-        """The main program has ended: so do the others, or they may go on."""
+        """The main program has ended: kill the others, or let them finish."""
         data = os.read(self.report, 4)
         if not data:
             return
@@ -68,9 +79,10 @@ class Processes:
         if not self._stopping:
             self.kill()
         elif self._grace_s is not None:
-            self.deadline = time.monotonic() + self._grace_s
+            self._grace_ends = time.monotonic() + self._grace_s
 
-    def wait(self) -> int:
-        """The main program's wait status, or pid 1's if that was killed first. To be called when pid 1 has ended."""
+    def exit(self) -> Exit:
+        """How the main program ended, or pid 1 if that was killed first. To be called when pid 1 has ended."""
         _, status = os.waitpid(self._pid, 0)
-        return status if self._status is None else self._status
+        status = status if self._status is None else self._status
+        return exit_record(status, self._group, wall_exceeded=self._wall_exceeded)

@@ -8,20 +8,18 @@ import json
 import os
 import select
 import signal
-import socket
 import struct
 import termios
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from runtime import frames
-from runtime.cgroup import Group
-from runtime.container import logs
-from runtime.container.attach import FIRST_CLIENT_S, Attach
+from runtime.container.attach import Attach
+from runtime.container.logs import MAX_LINE_BYTES, Journal, LineSplitter, Ring, sanitize
 from runtime.container.processes import Processes
-from runtime.spec import ContainerSpec
 
 _READ_BYTES = 64 * 1024
 _WINDOW_S = 0.1
@@ -33,43 +31,58 @@ _FAULT_PAUSE_S = 0.1
 _SIGNALS = {"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP"}
 
 
+@dataclass(frozen=True)
+class Ends:
+    """The shim's ends of the container's streams: of its pipes, or the master of its terminal for all three. Without
+    a client standard error shares the pipe of the output and there is no input."""
+
+    stdout: int
+    stderr: int | None = None
+    stdin: int | None = None
+    terminal: int | None = None
+
+    def __iter__(self) -> Iterator[int]:
+        return iter({fd for fd in (self.stdout, self.stderr, self.stdin) if fd is not None})
+
+    @classmethod
+    def of_terminal(cls, master: int) -> Ends:
+        return cls(master, None, master, master)
+
+
 class Pump:
-    """`ours` is the terminal's master, or the read ends of stdout (and stderr) and the write end of stdin."""
+    """`exit_fd` is open on the exit record, since a shim may not open files. `attach` serves a client, if one may come."""
 
     def __init__(
         self,
-        spec: ContainerSpec,
-        group: Group,
+        ends: Ends,
         processes: Processes,
-        ours: list[int],
-        log_files: tuple[int, int],
-        exit_file: int,
-        listener: socket.socket | None,
+        journal: Journal,
+        ring: Ring,
+        exit_fd: int,
+        attach: Attach | None,
     ) -> None:
-        self._group = group
         self._processes = processes
-        self._exit_file = exit_file
-        self._terminal = ours[0] if spec.terminal is not None else None
-        self._stdin: int | None = ours[2] if len(ours) > 2 else self._terminal
-        self._outputs = dict(zip(ours[:2], (frames.STDOUT, frames.STDERR), strict=False))
-        self._splitters = {fd: logs.LineSplitter() for fd in self._outputs}
-        self._journal = logs.Journal(spec.log.source, spec.log.dyno)
-        self._ring = logs.Ring(log_files)
-        self._attach = None if listener is None else Attach(listener)
+        self._journal = journal
+        self._ring = ring
+        self._exit_fd = exit_fd
+        self._attach = attach
+        self._console, self._terminal = ends.terminal is not None, ends.terminal
+        self._stdin = ends.stdin
+        self._outputs = {ends.stdout: frames.STDOUT}
+        if ends.stderr is not None:
+            self._outputs[ends.stderr] = frames.STDERR
+        self._splitters = {fd: LineSplitter() for fd in self._outputs}
         self._typed = bytearray()
         self._end_stdin = False
-        self._started = time.monotonic()
-        self._wall_s = spec.limits.wall_s
-        self._wall_exceeded = False
         self._window, self._window_bytes = 0.0, 0
         self._faults = 0
-        for fd in ours:
+        for fd in ends:
             os.set_blocking(fd, False)
 
     def run(self) -> None:
         """Until the container has ended and its last output has been passed on.
 
-        A fault of this code is told in the container's log and ends no container, unless they go on and on.
+        An exception in this code becomes a line in the container's log and ends no container, unless there are many.
         """
         while True:
             try:
@@ -80,7 +93,7 @@ class Pump:
         self._finish()
 
     def _turn(self) -> bool:
-        """Wait for something and deal with it; whether the container has ended."""
+        """Wait for events and handle them; returns whether the container has ended."""
         now = time.monotonic()
         ready = self._poll(now)
         self._watch_time(time.monotonic())
@@ -96,7 +109,7 @@ class Pump:
         where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
         what = f"the platform's fault, not the app's: {type(error).__name__}: {error} ({where})"
         end = "; too many of them, this process is ended" if last else ""
-        line = logs.sanitize(f"{what}{end}".encode("utf-8", "replace"))[: logs.MAX_LINE_BYTES]
+        line = sanitize(f"{what}{end}".encode("utf-8", "replace"))[:MAX_LINE_BYTES]
         self._ring.write(self._journal.own_line(line, time.time()))
         if last:
             raise error
@@ -127,27 +140,19 @@ class Pump:
         return events
 
     def _timeout_ms(self, now: float, flooded: bool) -> float | None:
-        moments = []
+        moments = self._processes.deadlines()
         if flooded:
             moments.append(self._window + _WINDOW_S)
         if self._journal.dropped:
             moments.append(now + 1.0)
-        if self._wall_s is not None and not self._wall_exceeded:
-            moments.append(self._started + self._wall_s)
-        if self._processes.deadline is not None:
-            moments.append(self._processes.deadline)
-        if self._attach is not None and self._attach.awaited:
-            moments.append(self._started + FIRST_CLIENT_S)
+        if self._attach is not None and self._attach.awaited_until is not None:
+            moments.append(self._attach.awaited_until)
         return max(0.0, min(moments) - now) * 1000 + 1 if moments else None
 
     def _watch_time(self, now: float) -> None:
-        if self._wall_s is not None and not self._wall_exceeded and now >= self._started + self._wall_s:
-            self._wall_exceeded = True
-            self._processes.kill()
         self._processes.kill_if_due(now)
-        attach = self._attach
-        if attach is not None and attach.awaited and now >= self._started + FIRST_CLIENT_S:
-            attach.give_up_waiting()
+        if self._attach is not None:
+            self._attach.give_up_if_due(now)
         if self._journal.note_due(now) and not self._journal.throttled(now):
             self._ring.write(self._journal.take_note(time.time(), now))
 
@@ -169,7 +174,7 @@ class Pump:
                 received = attach.receive()
                 gone = received is None
                 for channel, payload in received or ():
-                    self._take(channel, payload)
+                    self._from_client(channel, payload)
             if not gone and events & select.POLLOUT:
                 gone = not attach.send()
             if gone:
@@ -191,7 +196,7 @@ class Pump:
         self._window_bytes += len(data)
         if self._attach is not None:
             self._attach.put(self._outputs[fd], data)
-        if self._terminal is None:
+        if not self._console:
             self._log(fd, data)
         return True
 
@@ -206,25 +211,25 @@ class Pump:
 
     def _close_output(self, fd: int) -> None:
         lines = self._splitters[fd].finish()
-        if lines and self._terminal is None:
+        if lines and not self._console:
             self._ring.write(self._journal.format(lines, wall=time.time(), now=time.monotonic()))
         del self._outputs[fd]
         if fd == self._stdin:
             self._stdin = None
         if fd == self._terminal:
-            self._terminal = -1
+            self._terminal = None
         os.close(fd)
 
-    def _take(self, channel: int, payload: bytes) -> None:
+    def _from_client(self, channel: int, payload: bytes) -> None:
         if channel == frames.STDIN:
-            self._typed += payload if payload or self._terminal is None else b"\x04"
-            if not payload and self._terminal is None:
+            self._typed += payload if payload or not self._console else b"\x04"
+            if not payload and not self._console:
                 self._end_stdin = True
             self._feed_stdin()
-        elif channel == frames.RESIZE and len(payload) == 4 and (self._terminal or -1) >= 0:
+        elif channel == frames.RESIZE and len(payload) == 4 and self._terminal is not None:
             size = struct.pack("HHHH", *struct.unpack(">HH", payload), 0, 0)
             with suppress(OSError):
-                fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)  # type: ignore[arg-type]
+                fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
         elif channel == frames.SIGNAL:
             name = payload.decode("ascii", "replace").removeprefix("SIG")
             if name in _SIGNALS:
@@ -248,27 +253,26 @@ class Pump:
 
     def _client_gone(self) -> None:
         """A terminal is hung up; a pipe has come to its end."""
-        if self._terminal is None:
+        if not self._console:
             self._end_stdin = True
             self._feed_stdin()
-        elif self._terminal >= 0:
+        elif self._terminal is not None:
             self._processes.signal(signal.SIGHUP)
             self._close_output(self._terminal)
 
     def _finish(self) -> None:
-        status = self._processes.wait()
         try:
             self._drain()
         except Exception as error:
             self._fault(error)
-        record = exit_record(status, self._wall_exceeded, self._group)
-        os.write(self._exit_file, json.dumps(record).encode())
+        record = self._processes.exit()
+        os.write(self._exit_fd, json.dumps(asdict(record)).encode())
         if self._attach is not None:
-            self._attach.put(frames.EXIT, json.dumps({"status": record["status"]}).encode())
+            self._attach.put(frames.EXIT, json.dumps({"status": record.status}).encode())
             self._linger(self._attach)
 
     def _drain(self) -> None:
-        """Pass on what was printed last."""
+        """Pass on the output that is still in the pipes."""
         for fd in list(self._outputs):
             while self._read(fd):
                 pass
@@ -291,21 +295,3 @@ class Pump:
                     attach.send()
                 else:
                     attach.receive()
-
-
-def exit_record(status: int, wall_exceeded: bool, group: Group) -> dict[str, Any]:
-    """How a container ended, from the wait status of its main program. `status` is what a shell would say; `signal`
-    what killed it, or what it says killed something below it, as shells do (128 more).
-    """
-    code = os.waitstatus_to_exitcode(status)
-    shown = 128 - code if code < 0 else code
-    number = shown - 128 if 128 < shown <= 128 + 64 else None
-    stats = group.stats()
-    return {
-        "status": shown,
-        "signal": number,
-        "oom_kills": stats.oom_kills,
-        "peak_memory_bytes": stats.peak_memory_bytes,
-        "ended_at": time.time(),
-        "wall_exceeded": wall_exceeded,
-    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,18 +11,21 @@ from typing import Any
 
 from runtime.cgroup import Group
 from runtime.container.engine import Engine
-from runtime.kernel import process
+from runtime.kernel import files, process
 from runtime.kernel.poll import readable
 from runtime.kernel.process import Identity
-from runtime.spec import Log
+from runtime.protocol import Exit, Started, read
+from runtime.spec import Order
+
+_NUMBERS_OF_SIGNALS = range(129, 128 + 64 + 1)
+"""What a shell shows of a program that a signal ended: 128 and the signal's number."""
 
 
 @dataclass
 class Instance:
     """One container as the spawner knows it. Running or ended is found out by looking, never remembered."""
 
-    id: str
-    log: Log
+    order: Order
     id_base: int
     process: Identity
     shim: Identity
@@ -34,6 +36,10 @@ class Instance:
     pidfd: int | None = field(default=None, compare=False)
     shim_pidfd: int | None = field(default=None, compare=False)
 
+    @property
+    def id(self) -> str:
+        return self.order.id
+
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
         del data["pidfd"], data["shim_pidfd"]
@@ -43,8 +49,7 @@ class Instance:
     def from_json(cls, data: dict[str, Any]) -> Instance:
         """Raises KeyError or TypeError for anything that `to_json` did not write."""
         return cls(
-            id=data["id"],
-            log=Log(**data["log"]),
+            order=Order(**data["order"]) if "order" in data else _former_order(data),
             id_base=data["id_base"],
             process=Identity(**data["process"]),
             shim=Identity(**data["shim"]),
@@ -53,6 +58,9 @@ class Instance:
             allow=tuple(data["allow"]),
             layers=tuple(data["layers"]),
         )
+
+    def started(self) -> Started:
+        return Started(**asdict(self.process), address=self.address, started_at=self.started_at)
 
     def alive(self) -> bool:
         """Whether pid 1 of the container has not ended yet."""
@@ -68,33 +76,41 @@ class Instance:
         self.pidfd = self.shim_pidfd = None
 
 
+def _former_order(data: dict[str, Any]) -> Order:
+    """From the state file of a container that a spawner of an earlier release started; it may run for months."""
+    log = data["log"]
+    type, _, number = log["dyno"].rpartition(".")
+    return Order(data["id"], log["app_id"], type, int(number) if number.isdigit() else 0, log=log["source"])
+
+
 def write_state(folder: Path, state: dict[str, Any]) -> None:
-    temporary = folder / "state.tmp"
-    temporary.write_text(json.dumps(state))
-    temporary.rename(folder / "state.json")
+    files.replace(folder / "state.json", json.dumps(state), durable=False)
 
 
-def read_exit(engine: Engine, instance_id: str) -> dict[str, Any] | None:
+def read_exit(engine: Engine, instance_id: str) -> Exit | None:
     """The record the shim wrote; None while there is none."""
     try:
         data = (engine.run_folder(instance_id) / "exit.json").read_bytes()
         record = json.loads(data.rstrip(b"\0"))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    return read(Exit, record) if isinstance(record, dict) else None
 
 
-def lost_exit(group: Group) -> dict[str, Any]:
-    """The record of a container whose shim was killed, so that the kernel killed it too."""
+def exit_record(wait_status: int, group: Group, *, wall_exceeded: bool = False) -> Exit:
+    """How a container ended, from the wait status of its main program. `status` is what a shell would say; `signal`
+    what killed the program, or what its status says killed something below it, as shells do."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    status = 128 - code if code < 0 else code
     stats = group.stats()
-    return {
-        "status": 128 + signal.SIGKILL,
-        "signal": int(signal.SIGKILL),
-        "oom_kills": stats.oom_kills,
-        "peak_memory_bytes": stats.peak_memory_bytes,
-        "ended_at": time.time(),
-        "wall_exceeded": False,
-    }
+    return Exit(
+        status=status,
+        signal=status - 128 if status in _NUMBERS_OF_SIGNALS else None,
+        oom_kills=stats.oom_kills,
+        peak_memory_bytes=stats.peak_memory_bytes,
+        ended_at=time.time(),
+        wall_exceeded=wall_exceeded,
+    )
 
 
 def adopt(engine: Engine, folder: Path) -> Instance | None:

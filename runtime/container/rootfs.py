@@ -74,7 +74,7 @@ class Plan:
     binds: Sequence[Bind] = ()
 
 
-def make_upper(folder: Path, id_base: int, files: dict[str, bytes]) -> None:
+def make_upper(folder: Path, id_base: int, files: dict[str, str]) -> None:
     """Make `upper` and `work` in `folder` with the skeleton; `files` are names in /etc."""
     upper, work = folder / "upper", folder / "work"
     work.mkdir(mode=0o700)
@@ -83,7 +83,7 @@ def make_upper(folder: Path, id_base: int, files: dict[str, bytes]) -> None:
         _folder(upper / name, mode, id_base + (APP_USER if name == "app" else 0))
     for name, content in files.items():
         path = upper / "etc" / name
-        path.write_bytes(content)
+        path.write_text(content)
         os.chmod(path, 0o644)
         os.chown(path, id_base, id_base)
 

@@ -19,28 +19,30 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from runtime.cgroup import Group
-from runtime.container import child as launch
-from runtime.container.child import Launch, Streams
+from runtime.container.attach import Attach
+from runtime.container.child import GO, READY, Launch, Streams, run_child
+from runtime.container.logs import Journal, Ring
 from runtime.container.processes import Processes
-from runtime.container.pump import Pump
+from runtime.container.pump import Ends, Pump
 from runtime.kernel import caps
 from runtime.kernel import syscalls as sc
+from runtime.spec import Process
 
 HANDSHAKE_S = 20.0
-_MASTER_BYTES = 4
 _F_SETPIPE_SZ = 1031
 _PIPE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class Shim:
-    """What the spawner hands to a shim. `control` is its end of a SOCK_SEQPACKET pair."""
+    """What the spawner hands to a shim. `control` is its end of a SOCK_SEQPACKET pair, `log_fds` the files of the ring."""
 
     launch: Launch
     group: Group
     control: socket.socket
-    logs: tuple[int, int]
-    exit: int
+    journal: Journal
+    log_fds: tuple[int, int]
+    exit_fd: int
     listener: socket.socket | None
     log_user: int
     log_group: int
@@ -59,30 +61,9 @@ def run(shim: Shim) -> NoReturn:
 
 def _run(shim: Shim) -> None:
     _detach(shim)
-    spec = shim.launch.spec
-    ours, streams = _pipes(spec.attach and spec.terminal is None) if spec.terminal is None else ([], None)
-    report, reporting = os.pipe2(os.O_CLOEXEC)
-    started = replace(shim.launch, streams=streams, report=reporting)
-    parent, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sc.unshare(sc.CLONE_NEWPID)
-    pid = os.fork()
-    if pid == 0:
-        launch.become(started, child)
-    child.close()
-    pidfd = os.pidfd_open(pid)
-    for fd in set(started.descriptors()):
-        os.close(fd)
-    try:
-        master = _start(shim, pid, parent)
-    except BaseException:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
-    parent.close()
-    if master is not None:
-        ours = [master]
-    processes = Processes(shim.group, pid, pidfd, report)
-    pump = Pump(shim.launch.spec, shim.group, processes, ours, shim.logs, shim.exit, shim.listener)
+    processes, ends = _start(shim)
+    attach = None if shim.listener is None else Attach(shim.listener)
+    pump = Pump(ends, processes, shim.journal, Ring(shim.log_fds), shim.exit_fd, attach)
     _drop(shim)
     shim.control.send(b'{"ok":true}')
     shim.control.close()
@@ -93,7 +74,7 @@ def _detach(shim: Shim) -> None:
     """Let go of everything of the spawner's: session, descriptors, signals."""
     os.setsid()
     sc.prctl(sc.PR_SET_PDEATHSIG, 0)
-    keep = [*shim.launch.descriptors(), shim.control.fileno(), *shim.logs, shim.exit]
+    keep = [*shim.launch.descriptors(), shim.control.fileno(), *shim.log_fds, shim.exit_fd]
     if shim.listener is not None:
         keep.append(shim.listener.fileno())
     with open("/proc/self/comm", "w") as name:
@@ -110,27 +91,56 @@ def _detach(shim: Shim) -> None:
     gc.freeze()
 
 
-def _pipes(attached: bool) -> tuple[list[int], Streams]:
-    """Our ends (stdout, stderr, stdin if attached) and the container's; else one pipe keeps both in order."""
+def _start(shim: Shim) -> tuple[Processes, Ends]:
+    """Fork the child and see it become the container."""
+    pipes, streams = _pipes(shim.launch.box.process)
+    report, report_fd = os.pipe2(os.O_CLOEXEC)
+    launch = replace(shim.launch, streams=streams, report_fd=report_fd)
+    sync, child_sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sc.unshare(sc.CLONE_NEWPID)
+    pid = os.fork()
+    if pid == 0:
+        run_child(launch, child_sync)
+    child_sync.close()
+    pidfd = os.pidfd_open(pid)
+    for fd in set(launch.descriptors()):
+        os.close(fd)
+    try:
+        master = _shake_hands(shim.control, pid, sync)
+    except BaseException:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    sync.close()
+    ends = pipes or Ends.of_terminal(master)
+    return Processes(shim.group, pid, pidfd, report, launch.box.resources.wall_s), ends
+
+
+def _pipes(process: Process) -> tuple[Ends | None, Streams | None]:
+    """The shim's ends and the container's; none for a terminal, which the child makes. One pipe for both outputs keeps
+    their lines in order, a client gets them apart."""
+    if process.terminal is not None:
+        return None, None
     out_r, out_w = os.pipe2(os.O_CLOEXEC)
     with suppress(OSError):
         fcntl.fcntl(out_w, _F_SETPIPE_SZ, _PIPE_BYTES)
-    if not attached:
-        return [out_r], Streams(None, out_w, out_w)
+    if not process.attach:
+        return Ends(out_r), Streams(None, out_w, out_w)
     err_r, err_w = os.pipe2(os.O_CLOEXEC)
     in_r, in_w = os.pipe2(os.O_CLOEXEC)
-    return [out_r, err_r, in_w], Streams(in_r, out_w, err_w)
+    return Ends(out_r, err_r, in_w), Streams(in_r, out_w, err_w)
 
 
-def _start(shim: Shim, pid: int, sync: socket.socket) -> int | None:
-    """The handshake that ends with a running program; returns the master of its terminal, if it has one."""
+def _shake_hands(control: socket.socket, pid: int, sync: socket.socket) -> int:
+    """Until the program runs: READY from the child to the spawner, GO back. Returns the master of the child's terminal,
+    -1 if it has none."""
     sync.settimeout(HANDSHAKE_S)
-    shim.control.settimeout(HANDSHAKE_S)
-    _expect(sync.recv(4096), launch.READY)
-    shim.control.send(json.dumps({"pid": pid}).encode())
-    _expect(shim.control.recv(16), launch.GO)
-    sync.send(launch.GO)
-    master = None
+    control.settimeout(HANDSHAKE_S)
+    _expect(sync.recv(4096), READY)
+    control.send(json.dumps({"pid": pid}).encode())
+    _expect(control.recv(16), GO)
+    sync.send(GO)
+    master = -1
     while True:
         message, rights, _, _ = socket.recv_fds(sync, 8192, 1)
         if rights:
@@ -150,8 +160,8 @@ def _expect(message: bytes, wanted: bytes) -> None:
 
 
 def _drop(shim: Shim) -> None:
-    spec = shim.launch.spec
+    """Keep the log user's rights and, as the real user, that of signalling the container."""
     os.setgroups([])
     os.setresgid(shim.log_group, shim.log_group, shim.log_group)
-    os.setresuid(spec.id_base + spec.user, shim.log_user, shim.log_user)
+    os.setresuid(shim.launch.box.user, shim.log_user, shim.log_user)
     caps.drop_all()

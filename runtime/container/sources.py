@@ -17,7 +17,7 @@ from runtime.home import Layout
 from runtime.image.errors import NotFound
 from runtime.image.layerstore import LayerStore
 from runtime.kernel import syscalls as sc
-from runtime.spec import ContainerSpec, Mount
+from runtime.spec import Box, Mount, Order
 
 TRASH = ".trash"
 _REMOVAL_CAPS = 1 << 1 | 1 << 2 | 1 << 3  # DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER
@@ -26,7 +26,7 @@ _OPEN_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class SourceError(Exception):
-    """Something a spec names does not exist or is not allowed; the message says what."""
+    """Something a box names does not exist or is not allowed; the message says what."""
 
 
 def open_folder(path: Path, shim_fds: ExitStack) -> int:
@@ -56,17 +56,16 @@ def open_layers(layout: Layout, digests: tuple[str, ...], shim_fds: ExitStack) -
     return tuple(found)
 
 
-def open_mounts(engine: Engine, spec: ContainerSpec, shim_fds: ExitStack) -> tuple[Bind, ...]:
-    """The bind mounts of a spec. Raises SourceError."""
+def open_mounts(engine: Engine, box: Box, shim_fds: ExitStack) -> tuple[Bind, ...]:
+    """The bind mounts of a box. Raises SourceError."""
     binds = []
-    for mount in spec.mounts:
-        owner = spec.id_base + spec.user
-        fd = _open_host(engine, mount) if mount.kind == "host" else _open_own(engine, mount, owner)
+    for mount in box.mounts:
+        fd = _open_host(engine, mount) if mount.type == "host" else _open_own(engine, mount, box.user)
         tree = _detached(fd, shim_fds)
         attributes = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV
-        if mount.read_only or mount.kind == "host":
+        if mount.read_only or mount.type == "host":
             attributes |= sc.MOUNT_ATTR_RDONLY
-        binds.append(Bind(tree, mount.target.lstrip("/"), attributes))
+        binds.append(Bind(tree, mount.destination.lstrip("/"), attributes))
     return tuple(binds)
 
 
@@ -86,7 +85,7 @@ def _open_host(engine: Engine, mount: Mount) -> int:
 def _open_own(engine: Engine, mount: Mount, owner: int) -> int:
     """A folder below volumes/ or caches/, made for the app's user if it is missing."""
     layout = engine.layout
-    top = layout.volumes if mount.kind == "volume" else layout.caches
+    top = layout.volumes if mount.type == "volume" else layout.caches
     here = os.open(top, _OPEN_FOLDER)
     words = mount.source.split("/")
     for depth, word in enumerate(words):
@@ -101,17 +100,17 @@ def _open_own(engine: Engine, mount: Mount, owner: int) -> int:
     return here
 
 
-def open_logs(engine: Engine, spec: ContainerSpec, shim_fds: ExitStack) -> tuple[int, int]:
+def open_logs(engine: Engine, order: Order, shim_fds: ExitStack) -> tuple[int, int]:
     """The two files of the instance's ring, owned by the log user; the control plane reads and trims them.
 
     The control plane may write in that folder too, so links are refused and only an ordinary file is touched.
     """
-    make_log_folder(engine, spec.log.app_id)
+    make_log_folder(engine, order.app)
     folder = os.open(engine.layout.logs, _OPEN_FOLDER)
     shim_fds.callback(os.close, folder)
     found = []
     for number in (0, 1):
-        name = f"{spec.log.app_id}/{spec.id}.{number}.log"
+        name = f"{order.app}/{order.id}.{number}.log"
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
         fd = sc.openat2(folder, name, flags, resolve=_BELOW, mode=0o640)
         shim_fds.callback(os.close, fd)

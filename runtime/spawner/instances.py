@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -18,6 +19,7 @@ from runtime.container.records import Instance
 from runtime.container.sources import TRASH
 from runtime.kernel.poll import readable
 from runtime.kernel.process import signal_pidfd
+from runtime.protocol import Exit, Observed
 from runtime.spawner.loop import Loop
 
 _RECORD_RETRY_S = 0.005
@@ -26,7 +28,6 @@ _OOM_SETTLE_S = 0.02
 _REMOVE_RETRY_S = 0.5
 _SHIM_END_S = 5.0
 
-Exit = dict[str, Any]
 Event = Callable[[str, str], None]
 
 
@@ -59,14 +60,15 @@ class Instances:
             raise ContainerError("not_running", f"instance {instance_id} has ended")
         return instance
 
-    def exit(self, instance_id: str) -> Exit | None:
-        """How it ended; None while it runs, or for the moment that its record takes."""
-        return self._exits.get(instance_id)
-
-    def state(self, instance: Instance) -> str:
+    def observed(self, instance: Instance) -> Observed:
+        """Until the record of its end is there, for a moment, a container that has ended counts as running."""
+        record = self._exits.get(instance.id)
         if instance.alive():
-            return "running" if instance.shim_alive() else "broken"
-        return "exited" if instance.id in self._exits else "running"
+            state = "running" if instance.shim_alive() else "broken"
+        else:
+            state = "exited" if record else "running"
+        started = asdict(instance.started())
+        return Observed(**started, id=instance.id, state=state, order=instance.order, exit=record)
 
     def recover(self) -> list[str]:
         """At the start: adopt what runs, remove what a killed spawner left half done; ids adopted."""
@@ -162,10 +164,11 @@ class Instances:
                 return
             record = records.read_exit(self._engine, instance.id)
         if record is None:
-            record = records.lost_exit(self._engine.cgroups.group(instance.id))
+            # the kernel kills a container whose shim was killed
+            record = records.exit_record(signal.SIGKILL, self._engine.cgroups.group(instance.id))
             folder = self._engine.run_folder(instance.id)
             with suppress(OSError):
-                (folder / "exit.json").write_text(json.dumps(record))
+                (folder / "exit.json").write_text(json.dumps(asdict(record)))
         self._exits[instance.id] = record
         self._count_oom(instance.id)
         self._forget_oom(instance.id)

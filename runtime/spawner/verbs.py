@@ -13,25 +13,22 @@ from typing import Any
 
 from runtime.container import create, processes, sources
 from runtime.container.engine import ContainerError, Engine
-from runtime.container.records import Instance
-from runtime.image import make
+from runtime.image import layerstore, make
 from runtime.image.newblob import link_stack_blobs, used_since
 from runtime.kernel import syscalls as sc
 from runtime.kernel.process import signal_all, signal_pidfd
+from runtime.protocol import Exit, Layer, StoredLayer
 from runtime.spawner import listening
 from runtime.spawner.idblocks import Block
 from runtime.spawner.instances import Instances
 from runtime.spawner.jobs import Jobs, Work, failure
 from runtime.spawner.loop import Loop
-from runtime.spec import ContainerSpec, parse_limits
+from runtime.spec import APP_ID, DIGEST, INSTANCE_ID, Box, Order, parse, parse_limits
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
 Reply = Callable[[Answer], None]
 
-_APP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_INSTANCE_ID = re.compile(r"[a-z][a-z0-9-]{0,19}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _STACK = re.compile(r"[a-z0-9][a-z0-9.-]{0,31}")
 _SIGNALS = {"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH"}
 _LAYER_S = 900.0
@@ -76,18 +73,13 @@ class Verbs:
     # containers
 
     def _do_create(self, request: Request, reply: Reply) -> Answer:
-        spec = ContainerSpec.from_json(request.get("spec"))
-        if not self._block.id_base <= spec.id_base < self._block.id_base + self._block.id_count:
-            raise BadRequest(f"id_base: {spec.id_base} is not in the block of this platform")
-        instance = create.create(self._engine, spec)
+        order = parse(Order, request.get("order"), "order")
+        box = parse(Box, request.get("box"), "box")
+        if not self._block.id_base <= box.id_base < self._block.id_base + self._block.id_count:
+            raise BadRequest(f"id_base: {box.id_base} is not in the block of this platform")
+        instance = create.create(self._engine, order, box)
         self._instances.add(instance)
-        return {
-            "pid": instance.process.pid,
-            "start_ticks": instance.process.start_ticks,
-            "boot_id": instance.process.boot_id,
-            "address": instance.address,
-            "started_at": instance.started_at,
-        }
+        return asdict(instance.started())
 
     def _do_signal(self, request: Request, reply: Reply) -> Answer:
         instance = self._instances.running(_id(request))
@@ -114,27 +106,14 @@ class Verbs:
         return {}
 
     def _do_delete(self, request: Request, reply: Reply) -> None:
-        def done(record: dict[str, Any] | None) -> None:
-            reply({"ok": True, "exit": record})
+        def done(record: Exit | None) -> None:
+            reply({"ok": True, "exit": None if record is None else asdict(record)})
             self.empty_trash()
 
         self._instances.delete(_id(request), done)
 
     def _do_list(self, request: Request, reply: Reply) -> Answer:
-        return {"instances": [self._describe(instance) for instance in self._instances]}
-
-    def _describe(self, instance: Instance) -> Answer:
-        return {
-            "id": instance.id,
-            "state": self._instances.state(instance),
-            "pid": instance.process.pid,
-            "start_ticks": instance.process.start_ticks,
-            "boot_id": instance.process.boot_id,
-            "address": instance.address,
-            "started_at": instance.started_at,
-            "log": asdict(instance.log),
-            "exit": self._instances.exit(instance.id),
-        }
+        return {"instances": [asdict(self._instances.observed(instance)) for instance in self._instances]}
 
     def _do_sockets(self, request: Request, reply: Reply) -> Answer:
         instance = self._instances.running(_id(request))
@@ -176,12 +155,12 @@ class Verbs:
     def _do_layers(self, request: Request, reply: Reply) -> None:
         """Some at once; with `more`, ask again for those `after` the last."""
         layout, after = self._engine.layout, request.get("after", "")
-        if not isinstance(after, str) or (after and not _DIGEST.fullmatch(after)):
+        if not isinstance(after, str) or (after and not re.fullmatch(DIGEST, after)):
             raise BadRequest("after: not sha256 and 64 hexadecimal digits")
 
         def work() -> Answer:
             found = make.layer_store(layout).all(after=after, most=_LAYERS_AT_ONCE)
-            layers = [{"digest": one.digest, "size_bytes": one.size_bytes} for one in found]
+            layers = [asdict(StoredLayer(one.digest, one.size_bytes)) for one in found]
             return {"layers": layers, "more": len(layers) == _LAYERS_AT_ONCE}
 
         self._layer_job("layers", work, reply)
@@ -189,7 +168,7 @@ class Verbs:
     def _do_layer_remove(self, request: Request, reply: Reply) -> None:
         """Nothing happens to a layer that a build made or took up at `unused_since` (unix seconds) or later."""
         digest, since = request.get("digest"), request.get("unused_since")
-        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        if not isinstance(digest, str) or not re.fullmatch(DIGEST, digest):
             raise BadRequest("digest: not sha256 and 64 hexadecimal digits")
         if since is not None and not isinstance(since, int | float):
             raise BadRequest("unused_since: not a number")
@@ -219,14 +198,6 @@ class Verbs:
         for top in (layout.logs, layout.volumes, layout.caches):
             with suppress(FileNotFoundError):
                 sources.trash(top, top / app_id)
-        self.empty_trash()
-        return {}
-
-    def _do_cache_clear(self, request: Request, reply: Reply) -> Answer:
-        caches = self._engine.layout.caches
-        with suppress(FileNotFoundError):
-            sources.trash(caches, caches / _app_id(request))
-        (caches / _app_id(request)).mkdir(mode=0o700, exist_ok=True)
         self.empty_trash()
         return {}
 
@@ -345,21 +316,20 @@ class Verbs:
         }
 
 
-def _layer(made: Any) -> Answer:
-    if made is None:
-        return {"digest": None, "size_bytes": 0, "files": 0}
-    return {"digest": made.digest, "size_bytes": made.size_bytes, "files": made.files}
+def _layer(made: layerstore.Layer | None) -> Answer:
+    layer = Layer(made.digest, made.size_bytes, made.files) if made else Layer(None, 0, 0)
+    return asdict(layer)
 
 
 def _id(request: Request) -> str:
     value = request.get("id")
-    if not isinstance(value, str) or not _INSTANCE_ID.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(INSTANCE_ID, value):
         raise BadRequest(f"id: {str(value)[:40]!r} is not an instance id")
     return value
 
 
 def _app_id(request: Request) -> str:
     value = request.get("app_id")
-    if not isinstance(value, str) or not _APP_ID.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(APP_ID, value):
         raise BadRequest(f"app_id: {str(value)[:40]!r} is not an app id")
     return value

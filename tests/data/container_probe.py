@@ -17,7 +17,7 @@ sys.path.insert(0, "/opt/paas")
 
 from runtime import frames
 from runtime.client import Spawner, SpawnerError
-from runtime.spec import MIB, ContainerSpec, Limits, Log, Mount, Terminal
+from runtime.spec import MIB, Box, Limits, Mount, Order, Process, Terminal
 
 HOME, STACKS = Path("/var/tmp/home"), Path("/var/tmp/stacks")
 IMAGE = "a" * 64
@@ -73,16 +73,13 @@ def start_spawner():
     client.layers()
 
 
-def start(*argv, **fields):
+def start(*argv, terminal=None, **fields):
     global count
     count += 1
-    values = {
-        "id": f"v{count}", "layers": (f"sha256:{IMAGE}",), "argv": argv, "id_base": base, "log": Log("avm"),
-        "env": {"PATH": "/usr/bin:/bin"}, "network": False,
-    }  # fmt: skip
-    spec = ContainerSpec(**{**values, **fields})
-    client.create(spec)
-    return spec.id
+    process = Process(argv, {"PATH": "/usr/bin:/bin"}, terminal=terminal)
+    box = {"layers": (f"sha256:{IMAGE}",), "process": process, "id_base": base, "network": False, **fields}
+    client.create(Order(f"v{count}", "avm"), Box(**box))
+    return f"v{count}"
 
 
 def observed(name):
@@ -118,14 +115,14 @@ def starts():
 
 
 def limits_memory():
-    how, _ = run("python3", "-c", "x = bytearray(200 << 20)", limits=Limits(memory_bytes=48 * MIB))
+    how, _ = run("python3", "-c", "x = bytearray(200 << 20)", resources=Limits(memory_bytes=48 * MIB))
     assert (how.status, how.signal, how.oom_kills) == (137, 9, 1), how
     return how.peak_memory_bytes
 
 
 def limits_processes():
     _, said = run(
-        "/bin/bash", "-c", "for n in $(seq 30); do sleep 9 & done; wait", limits=Limits(pids=12, wall_s=30)
+        "/bin/bash", "-c", "for n in $(seq 30); do sleep 9 & done; wait", resources=Limits(pids=12, wall_s=30)
     )
     assert any("temporarily unavailable" in line for line in said), said
 
@@ -144,7 +141,7 @@ def shows_its_group():
         "/bin/sh",
         "-c",
         "cat /sys/fs/cgroup/memory.max; echo 1 > /sys/fs/cgroup/memory.max; cat /proc/self/cgroup",
-        limits=Limits(memory_bytes=64 * MIB),
+        resources=Limits(memory_bytes=64 * MIB),
     )
     assert said[0] == str(64 * MIB), said
     assert any("Read-only" in line or "Permission" in line for line in said), said
@@ -205,7 +202,7 @@ def mounts_a_volume():
 
 def escapes_nowhere():
     """The answers of the escape probe, for the host to judge."""
-    _, said = run("python3", "-c", Path("/escape.py").read_text(), limits=Limits(wall_s=200))
+    _, said = run("python3", "-c", Path("/escape.py").read_text(), resources=Limits(wall_s=200))
     return json.loads("".join(said))
 
 

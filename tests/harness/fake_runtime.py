@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.client import Exit, SpawnerError, Started
+from runtime.client import SpawnerError
 from runtime.frames import encode_json
 from runtime.image.newblob import used_since
-from runtime.spec import ContainerSpec
+from runtime.protocol import Exit, Started
+from runtime.spec import Box, Order
 
 
 @dataclass
 class FakeContainer:
     id: str
-    spec: ContainerSpec
+    order: Order
+    box: Box
     state: str = "running"
     address: str | None = None
     exit: Exit | None = None
@@ -37,13 +39,13 @@ class FakeSpawner:
         self.refuse: set[str] = set()
         self._watchers: list[socket.socket] = []
 
-    def create(self, spec: ContainerSpec) -> Started:
+    def create(self, order: Order, box: Box) -> Started:
         self._check()
-        if spec.log.dyno.rpartition(".")[0] in self.refuse:
+        if order.type in self.refuse:
             raise SpawnerError("no-layer", "a layer is missing", "Push again.")
         address = f"127.0.0.{1 + len(self.created) % 250}"
-        self.created.append(spec.id)
-        self.containers[spec.id] = FakeContainer(spec.id, spec, address=address)
+        self.created.append(order.id)
+        self.containers[order.id] = FakeContainer(order.id, order, box, address=address)
         return Started(1, 1, "boot", address, 0.0)
 
     def signal(self, id: str, signal: str, *, all: bool = False) -> None:
@@ -111,7 +113,7 @@ class FakeSpawner:
         self._watchers.clear()
 
     def named(self, dyno: str) -> list[FakeContainer]:
-        return [c for c in self.containers.values() if c.spec.log.dyno == dyno]
+        return [c for c in self.containers.values() if c.order.name == dyno]
 
     def close(self) -> None:
         for sock in self._watchers:

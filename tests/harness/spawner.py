@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import secrets
@@ -13,15 +14,17 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from runtime import cgroup
-from runtime.client import Exit, Observed, Spawner, Started
+from runtime.client import Spawner
 from runtime.home import Layout
 from runtime.net.network import Network
+from runtime.protocol import Exit, Observed, Started
 from runtime.spawner import idblocks
-from runtime.spec import ContainerSpec, Log
+from runtime.spec import Box, Order, Process
 
+T = TypeVar("T")
 STACKS = Path(os.environ.get("PAAS_STACKS", "/var/cache/paas/stacks"))
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/app", "LANG": "C.UTF-8"}
@@ -43,6 +46,12 @@ def gone(folder: Path) -> bool:
     """Remove a folder in which a child of a killed spawner may still be removing something itself."""
     shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
+
+
+def _take(cls: type[T], values: dict[str, Any]) -> T:
+    """Made of those values that are fields of the class, which are removed."""
+    names = [one.name for one in dataclasses.fields(cls) if one.name in values]  # type: ignore[arg-type]
+    return cls(**{name: values.pop(name) for name in names})
 
 
 class SpawnerUnderTest:
@@ -99,17 +108,19 @@ class SpawnerUnderTest:
         self.kill()
         self.start()
 
-    def spec(self, *argv: str, **fields: Any) -> ContainerSpec:
+    def spec(self, *argv: str, **fields: Any) -> tuple[Order, Box]:
+        """`fields` are those of Order, Process and Box."""
         self._ids += 1
-        values: dict[str, Any] = {
-            "id": f"t{self._ids}", "layers": self.run_layers, "argv": argv, "id_base": self.id_base,
-            "log": Log("atest"), "env": ENV, "network": False,
+        values = {
+            "id": f"t{self._ids}", "app": "atest", "args": argv, "env": ENV, "layers": self.run_layers,
+            "id_base": self.id_base, "network": False, **fields,
         }  # fmt: skip
-        return ContainerSpec(**{**values, **fields})
+        order, process = _take(Order, values), _take(Process, values)
+        return order, Box(process=process, **values)
 
     def start_container(self, *argv: str, **fields: Any) -> tuple[str, Started]:
-        spec = self.spec(*argv, **fields)
-        return spec.id, self.client.create(spec)
+        order, box = self.spec(*argv, **fields)
+        return order.id, self.client.create(order, box)
 
     def observed(self, instance_id: str) -> Observed | None:
         return next((item for item in self.client.list() if item.id == instance_id), None)

@@ -21,7 +21,7 @@ FILES = [
 ]
 PURE = [
     "paas/nouns/model.py", "paas/nouns/names.py", "paas/nouns/errors.py", "paas/nouns/lifecycle.py", "paas/manifest/procfile.py", "paas/manifest/appjson.py",
-    "paas/nouns/certificates.py", "paas/front/table.py", "paas/front/settings.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/spec.py", "runtime/home.py",
+    "paas/nouns/certificates.py", "paas/front/table.py", "paas/front/settings.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/fields.py", "runtime/spec.py", "runtime/protocol.py", "runtime/home.py",
 ]  # fmt: skip
 FLOORS = {
     "paas": {
@@ -33,8 +33,8 @@ FLOORS = {
         "upkeep": 7, "worker": 8, "__main__": 9,
     },
     "runtime": {
-        "frames": 1, "home": 1, "spec": 1, "client": 2, "kernel": 2, "cgroup": 3, "image": 3, "net": 3, "container": 4, "stack": 4,
-        "spawner": 5, "__main__": 6,
+        "fields": 1, "frames": 1, "home": 1, "spec": 2, "protocol": 3, "kernel": 3, "client": 4, "cgroup": 4, "image": 4, "net": 4, "container": 5, "stack": 5,
+        "spawner": 6, "__main__": 7,
     },
 }  # fmt: skip
 """The floor of each room: a room imports from lower floors only, its files from each other in no circle."""

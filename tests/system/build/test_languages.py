@@ -18,7 +18,7 @@ from harness.sources import files_of
 from paas.build.publish import _uv_binary
 from paas.nouns.errors import BuildFailed
 from paas.nouns.model import App, Image, Release
-from paas.runs.specs import process_spec
+from paas.runs.specs import Origin, process_spec
 from paas.store import instances
 
 Get = Callable[..., http.client.HTTPResponse]
@@ -30,8 +30,9 @@ def serving(platform: BuildPlatform, app: App, image: Image, commit: str = "c0ff
     with platform.store.write() as tx:
         row = instances.create(tx, app.id, kind="process", type="web", number=1)
     release = Release(app.id, 1, image.digest, 0, {}, "", commit, "test", "pending", "", time.time())
-    spec = process_spec(app, release, image, {}, row, block_base=platform.block_base())
-    started = platform.spawner.create(spec)
+    origin = Origin(app, release, image, {})
+    order, box = process_spec(origin, row, block_base=platform.block_base())
+    started = platform.spawner.create(order, box)
     try:
         assert started.address is not None
         address = started.address
@@ -45,15 +46,15 @@ def serving(platform: BuildPlatform, app: App, image: Image, commit: str = "c0ff
                     return connection.getresponse()
                 except OSError:
                     exited = [
-                        seen.exit for seen in platform.spawner.list() if seen.id == spec.id and seen.exit
+                        seen.exit for seen in platform.spawner.list() if seen.id == order.id and seen.exit
                     ]
-                    assert not exited, f"{exited}: {_log(platform, app, spec.id)}"
-                    assert time.monotonic() < deadline, _log(platform, app, spec.id)
+                    assert not exited, f"{exited}: {_log(platform, app, order.id)}"
+                    assert time.monotonic() < deadline, _log(platform, app, order.id)
                     time.sleep(0.02)
 
         yield get
     finally:
-        platform.spawner.delete(spec.id)
+        platform.spawner.delete(order.id)
         with platform.store.write() as tx:
             instances.ended(tx, row.id, cause="stopped")
 

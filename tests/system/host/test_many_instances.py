@@ -40,7 +40,7 @@ def test_more_layers_than_an_answer_holds_are_listed(spawner: SpawnerUnderTest) 
 @pytest.mark.long
 def test_400_containers_are_listed_signalled_adopted_and_deleted(spawner: SpawnerUnderTest) -> None:
     cheap = Limits(memory_bytes=16 << 20, pids=8)
-    ids = [spawner.start_container("/bin/sleep", "3600", limits=cheap)[0] for _ in range(MANY)]
+    ids = [spawner.start_container("/bin/sleep", "3600", resources=cheap)[0] for _ in range(MANY)]
     assert {seen.state for seen in spawner.client.list()} == {"running"}
     spawner.client.signal(ids[-1], "KILL")
     assert spawner.wait_exit(ids[-1]).signal == 9

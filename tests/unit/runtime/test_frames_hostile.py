@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 
 from runtime.frames import FrameError, JsonDecoder
-from runtime.spec import ContainerSpec, SpecError
-
-SPEC: dict[str, Any] = {
-    "id": "i1", "layers": ["sha256:" + "a" * 64], "argv": ["true"], "id_base": 1 << 20, "log": {"app_id": "a1"},
-}  # fmt: skip
+from runtime.spec import Process, SpecError, parse
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
@@ -23,11 +19,11 @@ def test_a_message_nested_without_end_is_no_message(opening: bytes) -> None:
         JsonDecoder().feed(struct.pack(">I", len(body)) + body)
 
 
-@pytest.mark.parametrize("change", [{"argv": ["\ud800"]}, {"env": {"A": "\ud800"}}, {"cwd": "/\ud800"}])
+@pytest.mark.parametrize("change", [{"args": ["\ud800"]}, {"env": {"A": "\ud800"}}, {"cwd": "/\ud800"}])
 def test_half_a_surrogate_pair_is_no_text(change: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match="is not text"):
-        ContainerSpec.from_json(json.loads(json.dumps({**SPEC, **change})))
+        parse(Process, json.loads(json.dumps({"args": ["true"], **change})), "process")
 
 
 def test_bytes_that_are_no_utf_8_pass() -> None:
-    assert ContainerSpec.from_json({**SPEC, "argv": ["\udcff"]}).argv == ("\udcff",)
+    assert parse(Process, {"args": ["\udcff"]}, "process").args == ("\udcff",)

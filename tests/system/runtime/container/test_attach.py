@@ -204,7 +204,7 @@ def test_without_any_client_the_container_does_not_wait_for_ever(spawner: Spawne
         "-c",
         "head -c 4000000 /dev/zero | tr '\\0' '\\n'; echo end",
         attach=True,
-        limits=Limits(wall_s=60),
+        resources=Limits(wall_s=60),
     )
     ended = spawner.wait_exit(instance_id)
     assert (ended.status, ended.wall_exceeded) == (0, False)

@@ -17,7 +17,7 @@ from harness.spawner import ENV, SpawnerUnderTest, wait_for
 
 from runtime.client import SpawnerError
 from runtime.frames import JsonDecoder
-from runtime.spec import MIB, Limits, Log, Mount
+from runtime.spec import MIB, Limits, Mount
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_the_exit_status_and_every_line_are_recorded(spawner: SpawnerUnderTest) 
 
 
 def test_a_line_names_its_time_source_and_process(spawner: SpawnerUnderTest) -> None:
-    instance_id, _ = spawner.start_container("/bin/echo", "hello", log=Log("alog", "app", "worker.3"))
+    instance_id, _ = spawner.start_container("/bin/echo", "hello", app="alog", type="worker", number=3)
     spawner.wait_exit(instance_id)
     line = spawner.log(instance_id, "alog")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00 app\[worker\.3\]: hello\n", line)
@@ -160,7 +160,7 @@ def test_delete_ends_what_runs_and_forgets_what_it_never_knew(spawner: SpawnerUn
 def test_more_memory_than_the_limit_ends_it_and_says_so(spawner: SpawnerUnderTest) -> None:
     watch = spawner.client.watch()
     instance_id, _ = spawner.start_container(
-        "python3", "-c", "x = bytearray(200 * 1024 * 1024)", limits=Limits(memory_bytes=48 * MIB)
+        "python3", "-c", "x = bytearray(200 * 1024 * 1024)", resources=Limits(memory_bytes=48 * MIB)
     )
     ended = spawner.wait_exit(instance_id)
     assert (ended.status, ended.signal, ended.oom_kills) == (137, 9, 1)
@@ -182,17 +182,17 @@ def _events(watch: object, count: int) -> list[object]:
 
 def test_processes_are_limited(spawner: SpawnerUnderTest) -> None:
     script = "for n in $(seq 40); do sleep 5 & done; wait"
-    _, lines = spawner.run("/bin/bash", "-c", script, limits=Limits(pids=16, wall_s=3))
+    _, lines = spawner.run("/bin/bash", "-c", script, resources=Limits(pids=16, wall_s=3))
     assert any("Resource temporarily unavailable" in line for line in lines)
 
 
 def test_time_beyond_the_wall_limit_ends_it(spawner: SpawnerUnderTest) -> None:
-    ended, _ = spawner.run("/bin/sleep", "60", limits=Limits(wall_s=0.3))
+    ended, _ = spawner.run("/bin/sleep", "60", resources=Limits(wall_s=0.3))
     assert (ended.signal, ended.wall_exceeded) == (9, True)
 
 
 def test_limits_can_be_changed_while_it_runs(spawner: SpawnerUnderTest) -> None:
-    instance_id, _ = spawner.start_container("/bin/sleep", "60", limits=Limits(memory_bytes=64 * MIB))
+    instance_id, _ = spawner.start_container("/bin/sleep", "60", resources=Limits(memory_bytes=64 * MIB))
     spawner.client.limit(instance_id, Limits(memory_bytes=96 * MIB, pids=20))
     group = next(Path("/sys/fs/cgroup").glob(f"*/paas-{spawner.layout.id}/{instance_id}/pids.max"))
     assert group.read_text().strip() == "20"
@@ -201,12 +201,12 @@ def test_limits_can_be_changed_while_it_runs(spawner: SpawnerUnderTest) -> None:
 
 def test_the_smallest_limits_still_start(spawner: SpawnerUnderTest) -> None:
     least = Limits(memory_bytes=4 * MIB, cpu_millis=10, pids=4, nofile=64)
-    ended, lines = spawner.run("/bin/sh", "-c", "echo alive", limits=least)
+    ended, lines = spawner.run("/bin/sh", "-c", "echo alive", resources=least)
     assert (ended.status, lines) == (0, ["alive"])
 
 
 def test_little_processor_time_is_in_force_once_it_runs(spawner: SpawnerUnderTest) -> None:
-    instance_id, _ = spawner.start_container("/bin/sleep", "60", limits=Limits(cpu_millis=50))
+    instance_id, _ = spawner.start_container("/bin/sleep", "60", resources=Limits(cpu_millis=50))
     quota = next(Path("/sys/fs/cgroup").glob(f"*/paas-{spawner.layout.id}/{instance_id}/cpu.cfs_quota_us"))
     assert quota.read_text().strip() == "5000"
     spawner.client.delete(instance_id)
@@ -214,7 +214,7 @@ def test_little_processor_time_is_in_force_once_it_runs(spawner: SpawnerUnderTes
 
 def test_open_files_are_limited_and_never_beyond_what_the_machine_allows(spawner: SpawnerUnderTest) -> None:
     for wanted in (100, 1_000_000):
-        _, lines = spawner.run("/bin/sh", "-c", "ulimit -Sn; ulimit -Hn", limits=Limits(nofile=wanted))
+        _, lines = spawner.run("/bin/sh", "-c", "ulimit -Sn; ulimit -Hn", resources=Limits(nofile=wanted))
         allowed = min(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         assert lines == [str(allowed)] * 2
 
@@ -295,7 +295,7 @@ def test_files_of_a_layer_can_be_replaced_and_removed_by_their_owner(spawner: Sp
 
 def test_R1_a_fork_bomb_stays_inside_and_ends_with_its_container(spawner: SpawnerUnderTest) -> None:
     bomb = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
-    instance_id, _ = spawner.start_container("python3", "-c", bomb, limits=Limits(pids=50, cpu_millis=300))
+    instance_id, _ = spawner.start_container("python3", "-c", bomb, resources=Limits(pids=50, cpu_millis=300))
     wait_for(lambda: spawner.client.stats(instance_id)["pids"] == 50, "the limit to be reached")
     _, lines = spawner.run("/bin/echo", "a neighbour starts")
     assert lines == ["a neighbour starts"]
@@ -306,13 +306,12 @@ def test_R1_a_fork_bomb_stays_inside_and_ends_with_its_container(spawner: Spawne
 
 def test_clients_at_the_same_time_are_all_served(spawner: SpawnerUnderTest) -> None:
     specs = [spawner.spec("/bin/sh", "-c", f"echo {number}") for number in range(24)]
+    ids = [order.id for order, _ in specs]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(spawner.client.create, specs))
-        assert [ended.status for ended in pool.map(lambda spec: spawner.wait_exit(spec.id), specs)] == [
-            0
-        ] * 24
-        assert [spawner.messages(spec.id) for spec in specs] == [[str(number)] for number in range(24)]
-        list(pool.map(lambda spec: spawner.client.delete(spec.id), specs))
+        list(pool.map(spawner.client.create, *zip(*specs, strict=True)))
+        assert [ended.status for ended in pool.map(spawner.wait_exit, ids)] == [0] * 24
+        assert [spawner.messages(id) for id in ids] == [[str(number)] for number in range(24)]
+        list(pool.map(spawner.client.delete, ids))
     assert spawner.client.list() == []
 
 
@@ -320,7 +319,7 @@ def test_temporary_folders_have_a_size(spawner: SpawnerUnderTest) -> None:
     script = (
         "dd if=/dev/zero of=/tmp/big bs=1M count=100 2>&1 | grep -c 'No space'; stat -f -c %T /tmp /dev/shm"
     )
-    _, lines = spawner.run("/bin/sh", "-c", script, limits=Limits(memory_bytes=64 * MIB))
+    _, lines = spawner.run("/bin/sh", "-c", script, resources=Limits(memory_bytes=64 * MIB))
     assert lines == ["1", "tmpfs", "tmpfs"]
 
 
@@ -341,7 +340,7 @@ print(queued)
 
 
 def test_what_waits_in_sockets_is_bounded_by_the_memory_limit(spawner: SpawnerUnderTest) -> None:
-    _, lines = spawner.run("python3", "-c", QUEUES, limits=Limits(memory_bytes=256 * MIB))
+    _, lines = spawner.run("python3", "-c", QUEUES, resources=Limits(memory_bytes=256 * MIB))
     assert 0 < int(lines[0]) < 64 * MIB
 
 
@@ -453,7 +452,7 @@ def test_apps_folders_come_and_go_whole(spawner: SpawnerUnderTest) -> None:
 
 def test_requests_that_are_none_get_a_sentence(spawner: SpawnerUnderTest) -> None:
     for verb, arguments in (
-        ("nonsense", {}), ("__init__", {}), ("create", {}), ("create", {"spec": {"id": "../x"}}), ("delete", {"id": "../x"}),
+        ("nonsense", {}), ("__init__", {}), ("create", {}), ("create", {"order": {"id": "../x", "app": "a"}}), ("create", {"order": {"id": "x", "app": "a"}}), ("delete", {"id": "../x"}),
         ("signal", {"id": "t1", "signal": "SEGV"}), ("snapshot", {"id": "tnone", "paths": ["/app"]}),
         ("app_remove", {"app_id": "../../etc"}), ("unpack", {"tar": "../../etc/passwd"}), ("layer_remove", {"digest": "x"}),
     ):  # fmt: skip

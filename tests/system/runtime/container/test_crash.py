@@ -129,7 +129,7 @@ def test_an_end_is_recorded_when_the_disk_of_the_run_folder_is_full(spawner: Spa
 
 
 def test_the_wall_limit_holds_without_a_spawner(spawner: SpawnerUnderTest) -> None:
-    instance_id, started = spawner.start_container("/bin/sleep", "60", limits=Limits(wall_s=0.5))
+    instance_id, started = spawner.start_container("/bin/sleep", "60", resources=Limits(wall_s=0.5))
     spawner.kill()
     wait_for(lambda: ended_pid(started.pid), "the wall limit")
     spawner.start()

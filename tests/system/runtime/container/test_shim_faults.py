@@ -9,7 +9,8 @@ from harness.spawner import SpawnerUnderTest
 
 BROKEN = """
 import sys
-from runtime import pump, spawner
+from runtime.container import pump
+from runtime.spawner import server
 
 log = pump.Pump._log
 
@@ -19,7 +20,7 @@ def broken(self, fd, data):
     log(self, fd, data)
 
 pump.Pump._log = broken
-sys.exit(spawner.main())
+sys.exit(server.main())
 """
 
 

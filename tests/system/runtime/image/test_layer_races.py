@@ -20,7 +20,7 @@ from runtime.kernel.process import Identity
 from runtime.spawner.jobs import Jobs
 from runtime.spawner.loop import Loop
 from runtime.spawner.verbs import Verbs
-from runtime.spec import Log
+from runtime.spec import Order
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_snapshot_that_waits_for_the_repair_is_made_in_its_own_apps_namespace(
     loop, answers = Loop(), []
     platform = SimpleNamespace(layout=home.layout, userns=userns.UserNamespaces(keep=1))
     process = Identity(1, 1, "none")
-    ended = Instance("i1", Log("a1"), BASE, process, process, 0.0)
+    ended = Instance(Order("i1", "a1"), BASE, process, process, 0.0)
     instances = SimpleNamespace(get=lambda _: ended)
     verbs = Verbs(platform, instances, Jobs(loop), None, loop)
     upper = home.upper()

@@ -19,9 +19,9 @@ from paas.nouns.certificates import Certificate
 from paas.nouns.model import App, Release
 from paas.nouns.settings import load
 from paas.store import Store, apps, builds, certificates, images, instances, layer_keys, releases, routing
-from runtime.client import StoredLayer
 from runtime.image.ocilayout import ImageStore
 from runtime.kernel.process import this_process
+from runtime.protocol import StoredLayer
 
 DEAD = "00000000-0000-0000-0000-000000000000 1 1"
 

@@ -256,7 +256,7 @@ def test_a_reboot_brings_everything_back(world: World) -> None:
 def test_a_container_that_no_row_knows_is_removed(world: World) -> None:
     world.look(world.finished(world.push().id))
     (known,) = world.spawner.containers.values()
-    world.spawner.containers["i999"] = type(known)("i999", known.spec)
+    world.spawner.containers["i999"] = type(known)("i999", known.order, known.box)
     world.restart()
     world.look(lambda: set(world.spawner.containers) == {known.id})
 

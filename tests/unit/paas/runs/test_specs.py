@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from harness.nouns import make_app, make_image, make_instance, make_release
 
 from paas.nouns.names import RESERVED_CONFIG
 from paas.runs.specs import (
+    Origin,
     environment,
     limits_of,
     process_spec,
@@ -18,7 +20,7 @@ from paas.runs.specs import (
     shell_argv,
     web_concurrency,
 )
-from runtime.spec import MIB, ContainerSpec, Limits, Terminal
+from runtime.spec import MIB, Box, Limits, Order, Terminal, parse
 
 APP = make_app(range_index=3)
 IMAGE = make_image(
@@ -48,48 +50,65 @@ WEB = make_instance(
 BASE = 1_000 * 65536
 
 
+def origin(config: dict[str, str] | None = None) -> Origin:
+    return Origin(APP, RELEASE, IMAGE, config or {})
+
+
+def crosses(order: Order, box: Box) -> bool:
+    """Whether the spawner would read the same values from what is sent to it."""
+    sent = json.loads(json.dumps([asdict(order), asdict(box)]))
+    return (parse(Order, sent[0], "order"), parse(Box, sent[1], "box")) == (order, box)
+
+
 def test_a_web_process_gets_its_port_name_release_and_limits() -> None:
-    spec = process_spec(APP, RELEASE, IMAGE, {"A": "1"}, WEB, block_base=BASE)
-    assert spec.env["PORT"] == "5000"
-    assert spec.env["DYNO"] == spec.env["PAAS_PROCESS"] == "web.2"
-    assert (spec.env["PAAS_APP"], spec.env["PAAS_RELEASE"]) == ("hello", "v7")
-    assert spec.env["SOURCE_VERSION"] == "c" * 40
-    assert (spec.env["PATH"], spec.env["HOME"], spec.env["A"]) == ("/app/.venv/bin:/usr/bin", "/app", "1")
-    assert spec.limits == Limits(memory_bytes=256 * MIB)
-    assert (spec.id, spec.id_base, spec.log.dyno) == ("i91", BASE + 3 * 65536, "web.2")
-    assert ContainerSpec.from_json(spec.to_json()) == spec
+    order, box = process_spec(origin({"A": "1"}), WEB, block_base=BASE)
+    env = box.process.env
+    assert env["PORT"] == "5000"
+    assert env["DYNO"] == env["PAAS_PROCESS"] == "web.2"
+    assert (env["PAAS_APP"], env["PAAS_RELEASE"]) == ("hello", "v7")
+    assert env["SOURCE_VERSION"] == "c" * 40
+    assert (env["PATH"], env["HOME"], env["A"]) == ("/app/.venv/bin:/usr/bin", "/app", "1")
+    assert box.resources == Limits(memory_bytes=256 * MIB)
+    assert (order, order.name) == (Order("i91", "a1", "web", 2, 7), "web.2")
+    assert box.id_base == BASE + 3 * 65536
+    assert crosses(order, box)
+
+
+def test_a_canarys_instance_is_named_by_its_own_slot() -> None:
+    order, box = process_spec(origin(), replace(WEB, canary=True, number=1), block_base=BASE)
+    assert (order.name, box.process.env["DYNO"], box.process.env["PORT"]) == ("canary.1", "canary.1", "5000")
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_CONFIG))
 def test_config_cannot_replace_what_the_platform_says(name: str) -> None:
-    env = environment(APP, RELEASE, IMAGE, {name: "mine"}, WEB, Limits())
+    env = environment(origin({name: "mine"}), WEB, Limits())
     assert env[name] != "mine"
 
 
 def test_config_may_replace_defaults() -> None:
-    env = environment(APP, RELEASE, IMAGE, {"WEB_CONCURRENCY": "9", "LANG": "de_DE.UTF-8"}, WEB, Limits())
+    env = environment(origin({"WEB_CONCURRENCY": "9", "LANG": "de_DE.UTF-8"}), WEB, Limits())
     assert (env["WEB_CONCURRENCY"], env["LANG"]) == ("9", "de_DE.UTF-8")
 
 
 def test_only_web_has_a_port() -> None:
     clock = replace(WEB, type="Clock_1")
-    spec = process_spec(APP, RELEASE, IMAGE, {"PORT": "1"}, clock, block_base=BASE)
-    assert "PORT" not in spec.env
-    assert ContainerSpec.from_json(spec.to_json()).hostname == "hello-clock-1-2"
+    order, box = process_spec(origin({"PORT": "1"}), clock, block_base=BASE)
+    assert "PORT" not in box.process.env
+    assert crosses(order, box) and box.hostname == "hello-clock-1-2"
 
 
 def test_the_release_command_has_a_time_limit() -> None:
     migrate = replace(WEB, kind="release", type="release", number=7)
-    spec = release_spec(APP, RELEASE, IMAGE, {}, migrate, block_base=BASE, wall_s=600)
-    assert spec.limits.wall_s == 600
-    assert spec.argv[-1].endswith("exec migrate")
+    _, box = release_spec(origin(), migrate, block_base=BASE, wall_s=600)
+    assert box.resources.wall_s == 600
+    assert box.process.args[-1].endswith("exec migrate")
 
 
 def test_a_run_takes_a_type_a_line_or_words() -> None:
     run = replace(WEB, kind="run", type="run", number=12)
 
     def argv(*command: str) -> tuple[str, ...]:
-        return run_spec(APP, RELEASE, IMAGE, {}, run, block_base=BASE, command=command).argv
+        return run_spec(origin(), run, block_base=BASE, command=command)[1].process.args
 
     assert argv("web")[-1].endswith("exec gunicorn app:app")
     assert argv("echo $HOME; ls")[-1].endswith("echo $HOME; ls")
@@ -98,12 +117,12 @@ def test_a_run_takes_a_type_a_line_or_words() -> None:
 
 def test_a_run_may_have_a_terminal() -> None:
     run = replace(WEB, kind="run", type="run", number=12)
-    spec = run_spec(
-        APP, RELEASE, IMAGE, {}, run,
-        block_base=BASE, command=["bash"], terminal=Terminal(10, 20), env={"TERM": "xterm"},
-    )  # fmt: skip
-    assert (spec.terminal, spec.attach, spec.env["TERM"]) == (Terminal(10, 20), True, "xterm")
-    assert ContainerSpec.from_json(spec.to_json()) == spec
+    order, box = run_spec(
+        origin(), run, block_base=BASE, command=["bash"], terminal=Terminal(10, 20), env={"TERM": "xterm"}
+    )
+    process = box.process
+    assert (process.terminal, process.attach, process.env["TERM"]) == (Terminal(10, 20), True, "xterm")
+    assert crosses(order, box)
 
 
 @pytest.mark.parametrize(

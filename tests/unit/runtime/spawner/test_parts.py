@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import select
 import socket
@@ -13,15 +12,13 @@ from typing import Any
 import pytest
 
 from runtime import frames
-from runtime.client import Exit, Spawner, SpawnerError
-from runtime.container.records import Instance
+from runtime.client import Spawner, SpawnerError
 from runtime.kernel.poll import readable
-from runtime.kernel.process import Identity
+from runtime.protocol import Exit
 from runtime.spawner.jobs import Jobs
 from runtime.spawner.listening import MOST_LINES, listening
 from runtime.spawner.loop import Loop
 from runtime.spawner.server import Options, StartError
-from runtime.spec import Log
 
 
 def test_the_command_line_is_read() -> None:
@@ -38,21 +35,6 @@ def test_the_command_line_is_read() -> None:
 def test_a_wrong_command_line_is_refused(words: list[str]) -> None:
     with pytest.raises(StartError):
         Options.parse(words)
-
-
-def test_what_is_remembered_of_an_instance_survives_the_disk() -> None:
-    one = Instance(
-        "i1",
-        Log("a1"),
-        65536,
-        Identity(5, 6, "b"),
-        Identity(7, 8, "b"),
-        1.5,
-        "10.0.0.2",
-        ("10.0.0.9:53",),
-        ("sha256:x",),
-    )
-    assert Instance.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
 def test_listening_sockets_are_read_from_proc(tmp_path: Path) -> None:
