@@ -161,7 +161,7 @@ class Loop:
         # A worker that started meanwhile may have read an older table: nothing leaves before it has this one.
         self._routers.discover()
         workers = self._settings.router_workers
-        table = route_table((state.routes() for state in states), 0, workers=workers)
+        table = route_table(states, 0, workers=workers)
         self._routers.offer({**table, **secure})
         if self._routers.acked and seq != self._noted:
             applied.note(self._layout, seq)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from paas.converge.health import Answer
 from paas.front.table import AppRoutes
 from paas.nouns.errors import DeployFailed
 from paas.nouns.model import App, Deployment, Image, Instance, Release
-from paas.runs.desired import Desired, Slot
+from paas.runs.desired import Slot
 from paas.runs.specs import WEB
 from paas.store import (
     Tx,
@@ -31,21 +30,17 @@ RECENT = 12
 
 
 @dataclass(frozen=True)
-class AppState(Desired):
+class AppState(AppRoutes):
     """One app's rows: what should run, and what does. `new_*` are those of the unfinished deployment.
 
-    `live` are instances that have not ended; `ended` the newest ended ones of wanted slots that have no live
-    instance, newest first; `tried` all instances of the unfinished deployment.
+    `ended` are the newest ended instances of wanted slots that have no live instance, newest first; `tried` all
+    instances of the unfinished deployment.
     """
 
-    deployment: Deployment | None = None
     new_release: Release | None = None
     new_image: Image | None = None
-    live: tuple[Instance, ...] = ()
     ended: Mapping[Slot, tuple[Instance, ...]] = field(default_factory=dict)
     tried: tuple[Instance, ...] = ()
-    hosts: tuple[str, ...] = ()
-    routing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     began_at: float = 0.0
     """When what led to the unfinished deployment began: a push begins with its build."""
 
@@ -64,24 +59,6 @@ class AppState(Desired):
     def host_names(self) -> tuple[str, ...]:
         """`hosts` without their paths."""
         return tuple(dict.fromkeys(host.partition("/")[0] for host in self.hosts))
-
-    def routes(self) -> AppRoutes:
-        """The part that the router's table is made of."""
-        has_web = self.image is not None and WEB in self.image.processes
-        return AppRoutes(
-            app=self.app,
-            hosts=self.hosts,
-            web=self.web_count if has_web else 0,
-            has_image=self.image is not None,
-            booting=any(
-                i.type == WEB and i.state == "starting" and i.release_number == self.app.release_number
-                for i in self.live
-            ),
-            deployment=self.deployment,
-            instances=tuple(i for i in self.live if i.kind == "process"),
-            routing=self.routing,
-            canary=self.canary if self.wanted_canary() else None,
-        )
 
 
 @dataclass

@@ -9,25 +9,20 @@ from typing import Any
 
 from paas.front.settings import APP_WIDE
 from paas.front.settings import flags as routing_flags
-from paas.nouns.model import App, Canary, Deployment, Instance
+from paas.nouns.model import App, Deployment, Instance
+from paas.runs.desired import Desired
 from paas.runs.specs import WEB, WEB_PORT
 
 
 @dataclass(frozen=True)
-class AppRoutes:
-    """What the table needs to know of one app. `hosts` may have a path, `example.com/api`; `web` is the desired
-    count of web instances; `has_image` is false before the first push; `booting` says that a first instance is on
-    its way; `instances` are the live ones of kind process; `routing` is what people set, by domain."""
+class AppRoutes(Desired):
+    """What the table needs to know of one app: what should run and what does. `hosts` may have a path,
+    `example.com/api`; `live` are instances that have not ended; `routing` is what people set, by domain."""
 
-    app: App
-    hosts: tuple[str, ...]
-    web: int
-    has_image: bool
-    booting: bool
-    deployment: Deployment | None
-    instances: tuple[Instance, ...]
+    hosts: tuple[str, ...] = ()
+    deployment: Deployment | None = None
+    live: tuple[Instance, ...] = ()
     routing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    canary: Canary | None = None
 
 
 def target_release(app: App, deployment: Deployment | None) -> int | None:
@@ -87,7 +82,7 @@ def _backends(view: AppRoutes) -> list[dict[str, Any]]:
     target = target_release(view.app, view.deployment)
     waiting = view.deployment.release_number if view.deployment else None
     backends = []
-    for instance in view.instances:
+    for instance in view.live:
         if not _reachable(instance) or _takes_share(view, instance):
             continue
         foreign = instance.canary or instance.release_number != target
@@ -99,11 +94,12 @@ def _backends(view: AppRoutes) -> list[dict[str, Any]]:
 
 def _canary_backends(view: AppRoutes) -> list[dict[str, Any]]:
     """Of the canary, while it gets its share: until a deployment switches."""
-    return [_backend(i, draining=False) for i in view.instances if _reachable(i) and _takes_share(view, i)]
+    return [_backend(i, draining=False) for i in view.live if _reachable(i) and _takes_share(view, i)]
 
 
 def _reachable(instance: Instance) -> bool:
-    return instance.type == WEB and bool(instance.address) and instance.state in ("up", "draining")
+    serves = instance.kind == "process" and instance.type == WEB
+    return serves and bool(instance.address) and instance.state in ("up", "draining")
 
 
 def _takes_share(view: AppRoutes, instance: Instance) -> bool:
@@ -111,6 +107,7 @@ def _takes_share(view: AppRoutes, instance: Instance) -> bool:
         instance.canary
         and instance.state == "up"
         and view.canary is not None
+        and bool(view.wanted_canary())
         and instance.release_number == view.canary.release_number
         and target_release(view.app, view.deployment) == view.app.release_number
     )
@@ -128,8 +125,16 @@ def _backend(instance: Instance, *, draining: bool) -> dict[str, Any]:
 
 
 def _error_code(view: AppRoutes) -> str:
-    if not view.has_image:
+    """Why no instance takes requests."""
+    if view.image is None:
         return "H81"
-    if view.web == 0:
+    if not view.web_count or WEB not in view.image.processes:
         return "H14"
-    return "H20" if view.booting else "H10"
+    booting = any(
+        i.kind == "process"
+        and i.type == WEB
+        and i.state == "starting"
+        and i.release_number == view.app.release_number
+        for i in view.live
+    )
+    return "H20" if booting else "H10"

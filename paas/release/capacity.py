@@ -13,9 +13,6 @@ from paas.runs.specs import RELEASE_TYPE, WEB, limits_of
 from paas.store import Tx, apps, canaries, deployments, formations, images, releases
 from runtime.spec import Limits
 
-OVERCOMMIT = 2.0
-"""How much may be promised, as a multiple of what is there, unless the settings say otherwise."""
-
 
 def machine_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -61,7 +61,7 @@ def start(number: int) -> Start:
 
 def table(of: AppState) -> tuple[Any, Any, dict[str, dict[str, bool]]]:
     """Pool and shares of the route, and pool -> backend -> draining."""
-    found = route_table([of.routes()], 1)
+    found = route_table([of], 1)
     pools = {name: {b["id"]: b["draining"] for b in members} for name, members in found["pools"].items()}
     return found["routes"][0]["pool"], found["routes"][0].get("shares"), pools
 
@@ -119,7 +119,7 @@ def test_a_restart_of_all_replaces_the_canary_too() -> None:
 def test_destroying_takes_the_canary_with_it() -> None:
     app = replace(APP, destroying=True)
     assert actions(state(canary(2), app=app)) == [Stop(2, why="app destroyed")]
-    assert route_table([state(canary(2), app=app).routes()], 1)["routes"] == []
+    assert route_table([state(canary(2), app=app)], 1)["routes"] == []
 
 
 # a deployment

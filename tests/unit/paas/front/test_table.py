@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness.nouns import make_app, make_deployment, make_instance
+from harness.nouns import make_app, make_deployment, make_formation, make_image, make_instance
 
 from paas.front.table import AppRoutes, route_table
-from paas.nouns.model import Instance
+from paas.nouns.model import FormationEntry, Instance
 
 APP = make_app()
 
@@ -20,8 +20,14 @@ def instance(id: int, release: int = 1, state: str = "up", **changes: Any) -> In
 deployment = make_deployment
 
 
-def view(*instances: Instance, **changes: Any) -> AppRoutes:
-    plain = AppRoutes(APP, ("hello.localhost", "www.example.com"), 2, True, False, None, instances)
+def view(*live: Instance, web: int = 2, **changes: Any) -> AppRoutes:
+    plain = AppRoutes(
+        APP,
+        image=make_image(),
+        formation=make_formation(web=web),
+        hosts=("hello.localhost", "www.example.com"),
+        live=live,
+    )
     return replace(plain, **changes)
 
 
@@ -73,9 +79,13 @@ def test_a_switch_that_failed_brings_the_old_release_back() -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"has_image": False, "web": 0}, "H81"),
+        ({"image": None, "web": 0}, "H81"),
         ({"web": 0}, "H14"),
-        ({"booting": True}, "H20"),
+        ({"image": make_image(processes={"worker": "work"})}, "H14"),
+        ({"formation": {"web": FormationEntry("a1", "web", 2, stopped=True)}}, "H14"),
+        ({"live": (instance(1, state="starting"),)}, "H20"),
+        ({"live": (instance(1, release=2, state="starting"),)}, "H10"),
+        ({"live": (instance(1, state="starting", type="worker"),)}, "H10"),
         ({}, "H10"),
     ],
 )

@@ -14,7 +14,7 @@ from paas.nouns.model import App
 from paas.nouns.settings import load
 from paas.release import capacity
 from paas.release.canary import begin_pushed
-from paas.release.capacity import OVERCOMMIT, admitted, promised
+from paas.release.capacity import admitted, promised
 from paas.release.change import Change
 from paas.release.deployment import open_deployment, restart
 from paas.store import apps, deployments, formations, images
@@ -67,7 +67,7 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
 
 
 def test_the_default_is_the_settings(tmp_path: Path) -> None:
-    assert load({"home": str(tmp_path)}, {}).memory_overcommit == OVERCOMMIT
+    assert load({"home": str(tmp_path)}, {}).memory_overcommit == 2.0
 
 
 def test_what_runs_counts_and_nothing_else(town: Town) -> None:
