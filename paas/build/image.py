@@ -84,7 +84,7 @@ def describe(tree: SourceTree) -> Described:
 
 
 def _both(predeploy: str, release: str | None) -> str:
-    """One command: app.json's script, then the Procfile's release command if that went well."""
+    """One command: app.json's script, then the Procfile's release command if the script succeeds."""
     return " && ".join(f"bash -c {shlex.quote(command)}" for command in (predeploy, release) if command)
 
 
@@ -180,7 +180,7 @@ class _Builder:
         return layer
 
     def _kept(self, key: str) -> Made | None:
-        """The layer made for this key, when both the row and the layer are there, and stay."""
+        """The layer made for this key, if its row and its blob both exist and stay."""
         row = self._row(key)
         if row is None or (row.digest and not self._present(row.digest)):
             return None
@@ -195,7 +195,7 @@ class _Builder:
             return layer_keys.get(tx, key)
 
     def _present(self, digest: str) -> bool:
-        """Whether the layer's blob is here; it counts as young from now on, so that no clean-up takes it."""
+        """Whether the layer's blob exists. Its time is renewed, so that no clean-up takes it for old."""
         name = digest.removeprefix("sha256:")
         blob = self.platform.layout.images / "blobs" / "sha256" / name
         if not blob.exists():
@@ -267,7 +267,7 @@ def _say_processes(described: Described, output: Output) -> None:
 
 
 def _strangers(described: Described) -> list[str]:
-    """Sentences about types that app.json speaks of and the app does not have."""
+    """Warnings about process types that app.json names and the app does not have."""
     manifest = described.manifest
     named = [("formation", name) for name in manifest.formation]
     named += [("healthchecks", name) for name in manifest.healthchecks]

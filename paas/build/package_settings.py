@@ -28,7 +28,7 @@ _PUBLIC_NPM = "https://registry.npmjs.org"
 
 
 def read(environ: Mapping[str, str]) -> Registry:
-    """Everything the machine says, credentials included."""
+    """All settings of the machine, credentials included."""
     with ThreadPoolExecutor(2) as pool:
         pip_text = pool.submit(_ask, _pip_command(), environ)
         npm_text = pool.submit(_ask, ["npm", "config", "list", "--json"], environ)
@@ -45,8 +45,8 @@ def combine(
     uv: Mapping[str, list[str]],
     environ: Mapping[str, str],
 ) -> Registry:
-    """One picture out of the tools' answers; uv's own settings count before pip's. Pure but for looking whether
-    the certificates are there."""
+    """Merge the tools' answers; uv's own settings win over pip's. Pure, except that it checks whether certificate
+    files exist."""
     index = uv["index"] or _words(pip.get("index-url"))
     extra = [*uv["extra"], *(url for url in _words(pip.get("extra-index-url")) if url not in uv["extra"])]
     links = [*uv["links"], *(url for url in _words(pip.get("find-links")) if url not in uv["links"])]

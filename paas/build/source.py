@@ -58,7 +58,7 @@ class SourceTree:
 
     @classmethod
     def open(cls, sources: Path, tree: str) -> SourceTree:
-        """Raises BadInput for what is no tree id, NotFound when it was not exported, Unavailable when damaged."""
+        """Raises BadInput if `tree` is no tree id, NotFound if it was not exported, Unavailable if it is damaged."""
         if not _TREE.fullmatch(tree):
             raise BadInput("The tree id of a push is 40 or 64 hexadecimal digits.")
         tar = sources / f"{tree}.tar"
@@ -90,7 +90,7 @@ class SourceTree:
         return "file" if entry.mode.startswith(b"100") else "link"
 
     def _find(self, path: str) -> _File | None:
-        """By halving: `low` and `high` are where records begin."""
+        """Binary search: `low` and `high` are offsets at which records begin."""
         try:
             wanted = os.fsencode(path)
         except UnicodeEncodeError:  # no file has such a name

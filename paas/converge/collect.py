@@ -1,7 +1,7 @@
-"""Housekeeping: what no row speaks of any more is removed. A thread of its own, since removal may take long.
+"""Housekeeping: remove what no row names any more. It has its own thread, since removal may take long.
 
-Everything here is reachability: what must stay is computed from rows read *after* the listing of what is there.
-What builds have made or taken up since the first of those that run began stays too: their rows are on their way.
+Everything here is reachability: what must stay is computed from rows read *after* listing what exists. Files that
+builds made or reused since the oldest running build began stay too: their rows do not exist yet.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Collector:
 
     @property
     def removing(self) -> frozenset[str]:
-        """Apps that are queued for removal or gone; an id is never used again."""
+        """Apps that are queued for removal or already gone; ids are never reused."""
         return self._removing
 
     def _run(self) -> None:
@@ -105,7 +105,7 @@ class Collector:
                 self._removing -= {job}
 
     def _next_job(self) -> str | None:
-        """What is queued; nothing ("") when the next pass is due."""
+        """The next queued job; "" when the next pass is due."""
         with suppress(queue.Empty):
             return self._queue.get(timeout=max(0.0, self._due - time.monotonic()))
         return ""
@@ -123,7 +123,7 @@ class Collector:
         log.info("app=%s removed", app_id)
 
     def collect(self) -> None:
-        """One pass over everything; what fails keeps nothing else waiting."""
+        """One pass over everything; a step that fails does not stop the others."""
         _done("dead builds", partial(end_dead_builds, self._store))
         with self._store.read() as tx:
             found = [(app.id, [i.runtime_id for i in instances.live_of(tx, app.id)]) for app in apps.all(tx)]
@@ -145,7 +145,7 @@ class Collector:
             log.info("app=%s images=%d log_bytes=%d collected", app_id, len(gone.images), freed)
 
     def _collect_sources(self) -> None:
-        """Trees that a killed git daemon left; a push removes its own."""
+        """Remove trees that a killed git daemon left; a push removes its own."""
         for entry in _listed(self._layout.sources):
             with suppress(OSError):
                 if time.time() - entry.stat(follow_symlinks=False).st_mtime > SOURCE_AGE_S:
@@ -168,7 +168,7 @@ class Collector:
                 log.info("layer=%s collected", digest)
 
     def _collect_blobs(self) -> None:
-        """What of the image layout neither an image nor a kept layer names."""
+        """Remove blobs of the image layout that neither an image nor a kept layer names."""
         now = time.time()
         layers = {layer.digest for layer in self._client.layers()}
         with self._store.read() as tx:
@@ -182,7 +182,7 @@ class Collector:
             log.info("blobs bytes=%d collected", freed)
 
     def _collect_edge(self) -> None:
-        """Certificates and error pages that have been replaced, or whose app is gone."""
+        """Remove certificates and error pages that were replaced or whose app is gone."""
         with self._store.read() as tx:
             named = {"certificates": {row.file for row in certificates.all(tx)}, "pages": routing.pages(tx)}
         for kind, files in named.items():
@@ -228,7 +228,7 @@ def unused_since(running: Iterable[Build], now: float) -> float:
 
 
 def end_dead_builds(store: Store) -> None:
-    """Builds whose building process has died are failed ones."""
+    """Mark builds whose process has died as failed."""
     with store.write() as tx:
         for build in builds.running(tx):
             if not is_running(build.holder):
@@ -248,7 +248,7 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _remove_files(folder: Path) -> None:
-    """A folder of plain files that the platform wrote itself."""
+    """Remove a folder of plain files that the platform wrote itself."""
     for entry in _listed(folder):
         Path(entry.path).unlink(missing_ok=True)
     with suppress(FileNotFoundError):

@@ -53,7 +53,7 @@ class Boot:
 
 @dataclass(frozen=True)
 class Subject:
-    """Whom a diagnosis is about: `web.1`, its type, quotas, command and last log lines (messages only)."""
+    """The instance a diagnosis is about: `web.1`, its type, quotas, command and last log lines (messages only)."""
 
     name: str
     type: str
@@ -69,7 +69,7 @@ def accepts(sockets: tuple[tuple[str, int], ...], port: int, address: str | None
 
 
 def conclusive(boot: Boot, subject: Subject, timeout_s: float) -> DeployFailed | None:
-    """The failure of a boot that has gone on long enough to be judged, or None to wait on."""
+    """The failure of a boot, once the evidence is conclusive; None while it may still succeed."""
     if boot.oom_kills >= OOM_LOOP_KILLS:
         return out_of_memory(subject, boot.peak_memory_bytes, "while booting")
     if boot.deaths_accepting >= CRASH_LOOP_DEATHS and boot.accepting_s >= CRASH_LOOP_S:

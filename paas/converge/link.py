@@ -1,4 +1,4 @@
-"""The spawner, seen from converge: what runs, kept current by its event stream, and calls that notice its absence."""
+"""The connection to the spawner: what runs, kept current by its event stream, and calls that notice its absence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RELIST_S = 60.0
 
 
 class SpawnerDown(Exception):
-    """The spawner does not answer; everything is looked at again when it does."""
+    """The spawner does not answer; the loop looks at everything again when it does."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class Link:
         self._stale, self._waiting = True, False
 
     def refresh(self) -> bool:
-        """Connect if need be, list if something ended; whether the spawner is there. Cheap when all is known."""
+        """Connect if necessary and list if something ended; returns whether the spawner is there. Cheap when nothing
+        changed."""
         now = time.monotonic()
         if self._watch is None:
             if now - self._tried_at < RETRY_S:
@@ -108,7 +109,7 @@ class Link:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Around a call: a spawner that is gone becomes SpawnerDown, a refusal stays SpawnerError."""
+        """Wrap a call: a spawner that is gone becomes SpawnerDown, a refusal stays SpawnerError."""
         try:
             yield
         except OSError as error:
@@ -121,7 +122,7 @@ class Link:
             raise
 
     def expire(self, older_than_s: float) -> None:
-        """Let the next refresh list again, since others start and end containers, too."""
+        """Make the next refresh list again, since the api starts and ends containers too."""
         if time.monotonic() - self._listed_at > older_than_s:
             self._stale = True
 

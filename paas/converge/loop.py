@@ -120,7 +120,7 @@ class Loop:
         self._reactor.close()
 
     def _look(self) -> float:
-        """Plan and act until there is nothing left to do; how long that will hold, in seconds."""
+        """Plan and act until nothing is left to do; returns the seconds until it must look again."""
         try:
             for _ in range(ROUNDS):
                 wake_s, acted = self._round()
@@ -134,7 +134,7 @@ class Loop:
             return BUSY_S
 
     def _round(self) -> tuple[float, bool]:
-        """One look at everything: (look again within, whether anything was done)."""
+        """Look at everything once; returns when to look again, in seconds, and whether anything was done."""
         there = self._link.refresh()
         with self._store.read() as tx:
             states, seq = read_world(tx, self._settings.domain), events.last(tx)
@@ -186,7 +186,7 @@ class Loop:
         return wake_s, actions > 0
 
     def _converge(self, state: AppState, facts: Facts) -> tuple[float, int]:
-        """Plan and perform for one app; an app whose actions fail does not keep the others waiting."""
+        """Plan and act for one app; an app whose actions fail does not hold up the others."""
         now = time.time()
         step = next_step(
             state,
@@ -232,7 +232,7 @@ class Loop:
         )
 
     def _expect_foreign(self, states: list[AppState]) -> None:
-        """Runs and builds are started by others: list again while a row's container is not known."""
+        """The api starts the containers of runs and builds: list again while a row's container is unknown."""
         known = self._link.containers or {}
         for state in states:
             if any(i.kind not in ("process", "release") and i.runtime_id not in known for i in state.live):
@@ -250,7 +250,7 @@ class Loop:
         return self._ages.of("step", id)
 
     def _adopt(self, states: list[AppState]) -> bool:
-        """Bring rows and containers together; whether anything was done (then rows are read again)."""
+        """Reconcile rows with containers; returns whether rows changed, which means that they must be read again."""
         containers = {id: item.address for id, item in self._link.seen.items()}
         found = adopt((i for state in states for i in state.live), containers)
         listing = self._link.listing

@@ -177,7 +177,7 @@ def _healthy_s(instance: Instance) -> float:
 
 
 def _follow_container(plan: Plan, instance: Instance, facts: Facts, timeouts: Timeouts) -> None:
-    """What one live row's container, its probe and its timeouts ask for."""
+    """React to one live row's container, probe and timeouts."""
     if instance.kind == "build" and instance.id not in facts.orphaned:
         return
     containers = facts.containers or {}
@@ -211,7 +211,7 @@ def _follow_container(plan: Plan, instance: Instance, facts: Facts, timeouts: Ti
 
 
 def _follow_exited(plan: Plan, instance: Instance, age: float) -> None:
-    """The container of an attached run stays a while after its end, so that its client may read the last output."""
+    """Reap an exited container. That of an attached run stays a while, so that its client can read the last output."""
     attached = instance.kind == "run" and not instance.detail.get("detach")
     if not attached or (instance.state == "stopping" and age >= RUN_LINGER_S):
         plan.actions.append(Reap(instance.id))
@@ -238,8 +238,8 @@ def _destroy(plan: Plan, state: AppState, facts: Facts) -> None:
 
 
 def _retire(plan: Plan, state: AppState) -> None:
-    """Everything of kind process that is neither of the serving release nor of the canary or the unfinished
-    deployment, and every slot above the wanted count."""
+    """End processes that belong neither to the serving release, nor to the canary, nor to the unfinished deployment,
+    and those in slots above the wanted count."""
     touched = _touched(plan)
     wanted, new_wanted = set(state.wanted(state.image)), set(state.wanted(state.new_image))
     canary, canary_wanted = state.canary, set(state.wanted_canary())
@@ -266,7 +266,7 @@ def _retire(plan: Plan, state: AppState) -> None:
 
 
 def _keep_running(plan: Plan, state: AppState, now: float) -> None:
-    """What the serving release and the canary want."""
+    """Fill the slots of the serving release and of the canary."""
     if state.release is not None:
         _fill(plan, state, state.wanted(state.image), state.release.number, now)
     if state.canary is not None:

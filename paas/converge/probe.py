@@ -1,4 +1,4 @@
-"""Asking instances whether they are healthy, without ever waiting: non-blocking attempts on the reactor."""
+"""Health probes that never block: non-blocking attempts on the reactor."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Attempt:
 
 
 class _Probe:
-    """Attempts in a row, `interval_s` of the check apart, until an outcome is the last or somebody stops it."""
+    """Repeated attempts, `interval_s` of the check apart, until an outcome is final or the probe is stopped."""
 
     def __init__(self, reactor: Reactor, address: str, check: Check, host: str, *, delay_s: float) -> None:
         self._reactor, self._address, self._check, self._host = reactor, address, check, host

@@ -1,4 +1,4 @@
-"""Rows that nothing needs any more: images, configurations and releases of old, what has ended, events of long ago."""
+"""Deletes rows that nothing needs any more: old images, configurations, releases and events, ended instances."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ IMAGE_AGE_S = 3600.0
 
 @dataclass(frozen=True)
 class Pruned:
-    """What went: digests of images, numbers of builds."""
+    """Deleted rows whose files must go too: digests of images, numbers of builds."""
 
     images: list[str]
     builds: list[int]
 
 
 def prune_app(tx: Tx, app_id: str, keep_releases: int, now: float) -> Pruned:
-    """Forget what is old of an app."""
+    """Delete an app's old rows."""
     app = apps.by_id(tx, app_id)
     if app is None:
         return Pruned([], [])
@@ -65,22 +65,22 @@ def prune_app(tx: Tx, app_id: str, keep_releases: int, now: float) -> Pruned:
 
 
 def prune_events(tx: Tx) -> None:
-    """Forget events of long ago."""
+    """Delete old events."""
     events.prune(tx, KEEP_EVENTS)
 
 
 def kept_releases(
     history: list[Release], serving: int | None, keep: int, canary: int | None = None
 ) -> list[Release]:
-    """The last `keep` succeeded releases with an image (newest first), the serving one, the canary, and those that
-    have not ended. Pure."""
+    """The last `keep` succeeded releases with an image (newest first), the serving one, the canary, and unfinished
+    ones. Pure."""
     succeeded = [r for r in history if r.state == "succeeded" and r.image_digest is not None]
     return succeeded[:keep] + [r for r in history if r.state == "pending" or r.number in (serving, canary)]
 
 
 def awaited_images(history: list[Release], made: list[Build], now: float) -> set[str]:
-    """Digests of the newest image, whose layers the next push takes even if its release failed, and of recent
-    builds that no release names since: pushes on their way. `made` is newest first. Pure."""
+    """Digests of the newest image, whose layers the next push reuses even if its release failed, and of recent builds
+    without a release: pushes on their way. `made` is newest first. Pure."""
     built = [(build, build.image_digest) for build in made if build.image_digest is not None]
     return {digest for _, digest in built[:1]} | {
         digest
@@ -91,7 +91,7 @@ def awaited_images(history: list[Release], made: list[Build], now: float) -> set
 
 
 def forget_layers(tx: Tx, leaving: set[tuple[str, str]]) -> None:
-    """Forget the layers that only the leaving images (app, digest) are made of, so that they are collected, too."""
+    """Delete the keys of layers that only the leaving images (app, digest) use, so that the layers are collected too."""
     own: set[str] = set()
     others: set[str] = set()
     for image in images.all(tx):

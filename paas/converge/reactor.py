@@ -13,7 +13,7 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Timer:
-    """Something to call later; `cancel()` makes it nothing."""
+    """A call at a later time; `cancel()` drops it."""
 
     __slots__ = ("at", "callback")
 

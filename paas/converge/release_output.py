@@ -1,4 +1,4 @@
-"""What a release command prints, carried into the deployment's progress lines while it runs."""
+"""Copies the output of a release command into its deployment's progress lines while it runs."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _starting_lines(state: AppState) -> tuple[str, ...]:
 
 
 def _idle_lines(state: AppState) -> Iterator[str]:
-    """Process types that this release brings, and of which none will run until somebody says how many."""
+    """Process types that this release introduces with a count of 0, with the command that starts one."""
     assert state.new_image is not None
     known = state.image.processes if state.image else {}
     for kind in state.new_image.processes:

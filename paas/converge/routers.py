@@ -132,14 +132,14 @@ class Routers:
                 worker.send({"op": "table", "table": self._table})
 
     def offer(self, table: Message) -> None:
-        """Make this the table of every worker; `generation` in it is ignored and the next one given."""
+        """Send this table to every worker; its `generation` is replaced by the next one."""
         if self._offered and {**table, "generation": self._table["generation"]} == self._table:
             return
         self._offered = True
         self._publish({**table, "generation": self._table["generation"] + 1})
 
     def refused(self, current: int) -> None:
-        """A worker has a newer table, from before this process: go on counting from there."""
+        """A worker has a newer table, from an earlier process: continue counting from its generation."""
         if current >= self._table["generation"]:
             self._publish({**self._table, "generation": current + 1})
 

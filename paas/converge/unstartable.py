@@ -1,4 +1,4 @@
-"""What a shell said of a command that it could not run: which file, why, and what to do about it. Pure."""
+"""Explains a shell's complaint about a command it could not run: which file, why, and what to do about it. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Unstartable:
 
 
 def explain(command: str, status: int, lines: Iterable[str]) -> Unstartable:
-    """The end with status 126 or 127 of what `command` (empty if unknown) started, from the lines it printed."""
+    """Explain the exit status 126 or 127 of `command` (empty if unknown), from the lines it printed."""
     for line in reversed(list(lines)):
         if match := _SAID.fullmatch(line.strip()):
             return _said(match["what"], match["why"])

@@ -1,4 +1,4 @@
-"""Watching instances boot and live: probes, and samples of what the kernel says of them, become facts."""
+"""Watches instances boot and live: turns probes and samples of the kernel's data into facts."""
 
 from __future__ import annotations
 

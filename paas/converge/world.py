@@ -1,4 +1,4 @@
-"""What the loop decides from: the rows of one moment (desired and recorded) and the facts seen meanwhile."""
+"""What the loop decides from: the rows of one moment (desired and recorded) and the facts observed meanwhile."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class AppState(AppRoutes):
 
 @dataclass
 class Facts:
-    """What was seen, not stored: lost when the loop restarts, and found again.
+    """Observed, not stored: lost when the loop restarts, and observed again.
 
-    `containers` is runtime id -> running, exited or broken, None while the spawner is away. `acked`: every
-    router worker has the table of the rows as they are. `orphaned` are instances of builds whose builder is dead,
-    `removing` apps whose remains are being removed, `signalled` what has had its SIGTERM from this loop.
+    `containers` is runtime id -> running, exited or broken, None while the spawner is away. `acked`: every router
+    worker has the table of the rows as they are. `orphaned` are instances of builds whose builder is dead, `removing`
+    apps whose remains are being removed, `signalled` what has had its SIGTERM from this loop.
     """
 
     containers: dict[str, str] | None = None

@@ -31,7 +31,7 @@ def put(folder: Path, kind: str, suffix: str, data: bytes) -> str:
 
 
 def sweep(folder: Path, kind: str, named: Collection[str], *, young_s: float = YOUNG_S) -> int:
-    """Remove the files that nothing names any more, and what a crash left half written; how many."""
+    """Remove files that nothing names any more, and half-written ones; returns how many."""
     gone = 0
     with os.scandir(folder / kind) as entries:
         for entry in entries:

@@ -1,5 +1,5 @@
-"""What people set for the requests of an app, or of one of its domains: one table, from which the words of the CLI,
-their help, the checks and the flags in the router's table come. Pure.
+"""What people set for the requests of an app, or of one of its domains: one table, which gives the CLI its words and
+help, the checks, and the flags in the router's table. Pure.
 
 The values of an app are kept by domain and name; `APP_WIDE` is the domain that stands for all of them. Beside the
 settings of the table there are `AUTH` ({user: hashed password}) and `PAGES` ({code: file}).
@@ -196,14 +196,14 @@ def shown_values(values: Values) -> dict[str, str]:
 
 
 def leads_to(host: str, hosts: Collection[str]) -> bool:
-    """Whether a request for this host finds its way by one of these names, wildcards among them."""
+    """Whether one of these names, wildcards included, matches the host."""
     labels = host.split(".")
     return host in hosts or any(f"*.{'.'.join(labels[at:])}" in hosts for at in range(1, len(labels)))
 
 
 def check_size(routing: Mapping[str, Values], hosts: Collection[str]) -> None:
-    """Whether an app's settings find room in the router's table, where each host has all that hold for it. Raises
-    BadInput."""
+    """Check that an app's settings fit into the router's table, where each host carries all settings that apply to
+    it. Raises BadInput."""
     wide = routing.get(APP_WIDE, {})
     size = sum(len(json.dumps({**wide, **routing.get(host, {})})) for host in hosts)
     if size > MOST_TABLE_BYTES:

@@ -78,7 +78,7 @@ def _shares(view: AppRoutes, own: str, canary: str) -> dict[str, Any]:
 
 
 def _backends(view: AppRoutes) -> list[dict[str, Any]]:
-    """Of the serving release, and of everything that leaves."""
+    """Instances of the serving release, and of everything that drains."""
     target = target_release(view.app, view.deployment)
     waiting = view.deployment.release_number if view.deployment else None
     backends = []
@@ -93,7 +93,7 @@ def _backends(view: AppRoutes) -> list[dict[str, Any]]:
 
 
 def _canary_backends(view: AppRoutes) -> list[dict[str, Any]]:
-    """Of the canary, while it gets its share: until a deployment switches."""
+    """Instances of the canary while it gets its share: until a deployment switches."""
     return [_backend(i, draining=False) for i in view.live if _reachable(i) and _takes_share(view, i)]
 
 

@@ -47,7 +47,7 @@ def parse_procfile(text: bytes) -> dict[str, str]:
 
 
 def doubts(declared: Collection[str]) -> list[str]:
-    """Sentences about types that look like a slip of the pen for one that has a meaning, or for each other."""
+    """Warnings about types that look like a misspelling of a type with a meaning, or of each other."""
     found = {}
     for type in declared:
         for meant in _MEANT:
@@ -62,7 +62,7 @@ def doubts(declared: Collection[str]) -> list[str]:
 
 
 def _slip(written: str, meant: str) -> bool:
-    """Whether it is the same but for upper case, or one letter more, less, other, or two that changed places."""
+    """Whether they differ only by case, by one letter, or by two letters swapped."""
     written = written.lower()
     begin = _common(written, meant)
     end = _common(written[begin:][::-1], meant[begin:][::-1])
@@ -71,7 +71,7 @@ def _slip(written: str, meant: str) -> bool:
 
 
 def _common(one: str, other: str) -> int:
-    """With how many same letters both begin."""
+    """The length of the common beginning."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 

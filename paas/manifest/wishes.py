@@ -1,4 +1,4 @@
-"""The config vars that an app.json asks for, and what becomes of them. Pure but for the dice."""
+"""The config vars that an app.json asks for, and their values. Pure, except for random secrets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""A canary: a second release beside the serving one, which gets a share of the requests until it is promoted,
-stopped, or ended by a deployment. What the api calls; converge makes it so.
-"""
+"""A canary: a release beside the serving one that gets a share of the requests until someone promotes or stops it, or
+a deployment ends it. These functions change and follow its row; converge runs its instances."""
 
 from __future__ import annotations
 
@@ -57,7 +56,7 @@ def _put(tx: Tx, app_id: str, number: int, *, share: int, quantity: int, actor: 
 
 
 def check_beside(tx: Tx, app_id: str) -> Release:
-    """The serving release, beside which a canary can begin now. Raises Conflict, NotFound."""
+    """Return the serving release if a canary can start beside it now. Raises Conflict, NotFound."""
     app = apps.get(tx, app_id)
     if app.destroying:
         raise NotFound("This app does not exist any more.")

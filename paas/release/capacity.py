@@ -1,4 +1,4 @@
-"""Admission: what all apps together may use of the machine's memory, as their limits promise it."""
+"""Admission: how much of the machine's memory the limits of all apps together may promise."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def machine_bytes() -> int:
 
 @contextmanager
 def admitted(tx: Tx, overcommit: float) -> Iterator[None]:
-    """Around a change of counts, limits or releases: one that promises more memory than there may be is refused, and
-    the transaction with it. What was promised before stays, so that less is always possible. Raises BadInput."""
+    """Wrap a change of counts, limits or releases: refuse it, and roll its transaction back, if it promises more
+    memory than allowed. A change that promises less than before always passes. Raises BadInput."""
     before = promised(tx)
     yield
     after = promised(tx)
@@ -40,8 +40,8 @@ def admitted(tx: Tx, overcommit: float) -> Iterator[None]:
 
 
 def promised(tx: Tx) -> dict[str, int]:
-    """App name → bytes of memory that its processes could use together: each one's limit, for those that run or are
-    to run by the serving release, the one that is being deployed, and the canary."""
+    """App name → bytes of memory that its processes may use together: the sum of their limits, for what runs or will
+    run of the serving release, the release being deployed, and the canary."""
     trying = {deployment.app_id: deployment.release_number for deployment in deployments.unfinished(tx)}
     beside = canaries.all(tx)
     return {

@@ -77,7 +77,7 @@ def _live(tx: Tx, app_id: str, types: Collection[str]) -> list[Instance]:
 
 
 def _missing(tx: Tx, app_id: str, types: Collection[str]) -> list[str]:
-    """The names of instances that are not yet as wanted: to come up, or to go."""
+    """Names of instances that still have to come up or to go."""
     app = apps.by_id(tx, app_id)
     if app is None or app.release_number is None:
         return []
@@ -99,7 +99,7 @@ def _missing(tx: Tx, app_id: str, types: Collection[str]) -> list[str]:
 
 
 def change_line(before: str, row: Instance) -> str:
-    """What to tell of an instance that was in state `before`; empty when that is nothing."""
+    """The line about an instance that was in state `before`; empty if there is nothing to say."""
     if before == row.state:
         return ""
     if row.state == "up" and row.healthy_at is not None:

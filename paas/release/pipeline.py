@@ -1,4 +1,4 @@
-"""A push after its objects have arrived: build, release, and the answer that is true."""
+"""A push after its objects have arrived: build the image, release it, and answer truthfully how that ended."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ class _RunningPush:
 
 
 def _stack(platform: Platform, name: str, output: Output) -> Stack:
-    """The app's stack, made now when the machine has none yet."""
+    """Return the app's stack; make it first if this machine has none."""
     found = stacks.load(platform.layout.stacks, name)
     if found is not None:
         return found

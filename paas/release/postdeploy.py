@@ -1,4 +1,4 @@
-"""The scripts of app.json that run when a pushed release serves. They may fail, and change nothing by that."""
+"""The scripts of app.json that run once a pushed release serves. Their failure is a warning and changes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POLL_S = 0.1
 
 
 def scripts_of(scripts: Mapping[str, str], *, first: bool) -> list[str]:
-    """What is to run after a push: `scripts.postdeploy` after the first one, `scripts.paas.postdeploy` after each."""
+    """The scripts to run after a push: `scripts.postdeploy` after the first, `scripts.paas.postdeploy` after each."""
     named = (["postdeploy"] if first else []) + ["paas.postdeploy"]
     return [scripts[name] for name in named if name in scripts]
 

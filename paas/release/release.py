@@ -61,7 +61,7 @@ def promoted(tx: Tx, app: App, change: Promote) -> Release | None:
 
 
 def _check_rate(tx: Tx, app: App) -> None:
-    """Each change of the config vars or limits is a release with rows of its own. Raises TooMany."""
+    """Limit the releases that config and limit changes make, because each adds rows. Raises TooMany."""
     now = time.time()
     made = releases.made_since(tx, app.id, now - CHANGES_S)
     if len(made) >= CHANGES:
@@ -101,7 +101,7 @@ def _start_stopped(tx: Tx, app_id: str) -> None:
 
 
 def _check_fit(type: str, memory_bytes: int) -> None:
-    """No instance can have more memory than the machine."""
+    """Refuse a memory limit above the machine's memory. Raises BadInput."""
     there = machine_bytes()
     if memory_bytes > there:
         raise BadInput(

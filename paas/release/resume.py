@@ -1,4 +1,4 @@
-"""What became of a push whose answer broke off: the api that worked on it may be gone, while its deployment goes on."""
+"""Resume a push whose answer broke off: the api process that ran it may be gone while its deployment goes on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def resume_push(
     out: Callable[[str], None],
     cancelled: Cancel = never,
 ) -> PushResult:
-    """Follow to its end what `run_push` began after `since`, in a process that is gone.
+    """Follow what `run_push` started after `since`, in a process that is gone, to its end.
 
     Returns when the release serves. Raises PaasError otherwise; then the old release is as it was.
     """
@@ -73,7 +73,7 @@ def resume_push(
 
 
 def _begun(tx: Tx, app: App, request: PushRequest, since: Mark) -> Deployment | Canary | None:
-    """The deployment, or the canary, of this push. The git server lets one push of an app in at a time."""
+    """This push's deployment or canary. The git server admits one push per app at a time, so the newest one is it."""
     if request.canary is not None:
         beside = canaries.of_app(tx, app.id)
         return beside if beside is not None and beside.release_number > since.release else None
@@ -85,7 +85,7 @@ def _begun(tx: Tx, app: App, request: PushRequest, since: Mark) -> Deployment | 
 
 
 def _tell_of_scripts(platform: Platform, request: PushRequest, out: Callable[[str], None]) -> None:
-    """Nobody knows how far a script came; run twice it may do harm."""
+    """Warn about scripts that may not have finished; running one twice could do harm, so none is repeated."""
     try:
         scripts = describe(SourceTree.open(platform.layout.sources, request.tree)).manifest.scripts
     except NotFound:

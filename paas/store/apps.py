@@ -91,7 +91,7 @@ def by_former_name(tx: Tx, name: str) -> App | None:
 
 
 def set_release(tx: Tx, app_id: str, number: int) -> None:
-    """The release that serves from now on."""
+    """Make this the serving release."""
     tx.execute("UPDATE app SET release_number = ? WHERE id = ?", (number, app_id))
 
 

@@ -32,8 +32,8 @@ def all(tx: Tx) -> dict[str, Canary]:
 
 
 def end(tx: Tx, app_id: str, *, actor: str, why: str) -> Canary | None:
-    """Its instances leave, the serving release gets all requests; a release that has never served, since a push
-    made it for the canary, is cancelled. None when there is no canary."""
+    """Its instances leave and the serving release gets all requests. A release that a push made for the canary and
+    that never served is cancelled. Returns None when there is no canary."""
     ended = of_app(tx, app_id)
     if ended is not None:
         number = ended.release_number

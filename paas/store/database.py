@@ -98,9 +98,9 @@ class Store:
             self._writer.release()
 
     def shrink(self) -> int:
-        """Give back to the file system what deleted rows have left; bytes given back.
+        """Return free pages to the file system; returns the bytes freed.
 
-        Writers wait for one piece at most. A file that was made before files could shrink is written anew, once.
+        Writers wait for one piece at most. A file created before files could shrink is rewritten once.
         """
         before = self.path.stat().st_size
         with self.read() as tx:
@@ -221,7 +221,7 @@ def migrate(path: Path, folder: Path) -> int:
 
 
 def poke(path: Path | str) -> None:
-    """Tell converge to look again: an empty datagram. Losing it is harmless, so nothing is raised."""
+    """Wake converge with an empty datagram. Losing it is harmless, so nothing is raised."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         try:
             sock.sendto(b"", str(path))

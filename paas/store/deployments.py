@@ -134,7 +134,7 @@ def pushed_commit(tx: Tx, app_id: str) -> str | None:
 
 
 def prune(tx: Tx, app_id: str, keep: int) -> None:
-    """Forget finished deployments but the newest `keep` and the newest push that succeeded."""
+    """Delete finished deployments, except the newest `keep` and the newest successful push."""
     tx.execute(
         "DELETE FROM deployment WHERE app_id = ?1 AND finished_at IS NOT NULL AND id NOT IN"
         " (SELECT id FROM deployment WHERE app_id = ?1 ORDER BY id DESC LIMIT ?2) AND id NOT IN"

@@ -31,7 +31,7 @@ def add(tx: Tx, app_id: str, name: str, *, anywhere: bool = False) -> Domain:
 
 
 def _is_of_others(tx: Tx, app_id: str, name: str) -> bool:
-    """Whether the first app that had the host, under whatever path, is of another owner."""
+    """Whether the first app that had the host, under whatever path, belongs to another owner."""
     host = name.partition("/")[0]
     row = tx.execute(
         "SELECT app.owner_id IS (SELECT owner_id FROM app WHERE id = ?) FROM domain"

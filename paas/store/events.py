@@ -1,4 +1,4 @@
-"""Rows of `event`: who did what to which app, append-only, written in the transaction of the deed."""
+"""Rows of `event`: who did what to which app, append-only, written in the transaction of the change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def last(tx: Tx) -> int:
 
 
 def prune(tx: Tx, keep: int) -> None:
-    """Forget all events but the newest `keep` of each app, and of all those that are no present app's."""
+    """Delete all events except the newest `keep` of each app, and of those that belong to no present app."""
     tx.execute(
         "DELETE FROM event WHERE seq IN (SELECT seq FROM (SELECT seq, row_number() OVER"
         " (PARTITION BY app.id ORDER BY seq DESC) AS place FROM event LEFT JOIN app ON app.id = event.app_id)"

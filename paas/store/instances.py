@@ -79,7 +79,7 @@ def set_state(tx: Tx, id: int, state: str) -> Instance:
 
 
 def stop(tx: Tx, id: int, why: str) -> None:
-    """It is to end: SIGTERM and, in the end, SIGKILL follow from the row. Raises lifecycle.WrongTransition."""
+    """Mark it for stopping: SIGTERM and, in the end, SIGKILL follow from the row. Raises lifecycle.WrongTransition."""
     if why:
         add_detail(tx, id, {"why": why})
     set_state(tx, id, "stopping")
@@ -88,7 +88,7 @@ def stop(tx: Tx, id: int, why: str) -> None:
 def started(
     tx: Tx, id: int, *, address: str | None, port: int | None = None, detail: dict[str, Any] | None = None
 ) -> None:
-    """The container runs: where it is reached, and what else identifies it (added to `detail`)."""
+    """Record where the container is reached, and what else identifies it (added to `detail`)."""
     merged = get(tx, id).detail | (detail or {})
     tx.execute(
         "UPDATE instance SET address = ?, port = ?, detail = ? WHERE id = ?",
@@ -111,7 +111,7 @@ def healthy(tx: Tx, id: int) -> Instance:
 
 
 def ended(tx: Tx, id: int, *, cause: str, exit: dict[str, Any] | None = None) -> Instance:
-    """The container is gone: why, and the runtime's exit record. An ended instance stays as it is."""
+    """Record why the container is gone, and the runtime's exit record. An ended instance stays as it is."""
     at = now()
     tx.execute(
         "UPDATE instance SET state = 'ended', state_at = ?, ended_at = ?, cause = ?, exit = ?"
@@ -145,7 +145,7 @@ def of_deployment(tx: Tx, deployment_id: int) -> list[Instance]:
 
 
 def spare_restart(tx: Tx, app_id: str, token: int, *, type: str, number: int | None = None) -> None:
-    """Let the restart `token` stand for `type` (or `type.number`) alone: all other live instances have it already."""
+    """Limit the restart `token` to `type` (or `type.number`): all other live instances count as restarted."""
     tx.execute(
         "UPDATE instance SET restart_token = ? WHERE app_id = ? AND ended_at IS NULL AND restart_token = ? - 1"
         " AND NOT (type = ? AND (? IS NULL OR (number = ? AND canary = 0)))",
@@ -154,8 +154,8 @@ def spare_restart(tx: Tx, app_id: str, token: int, *, type: str, number: int | N
 
 
 def prune(tx: Tx, app_id: str, keep: int = 100) -> list[int]:
-    """Forget ended instances but the app's newest `keep` and the last of each type, whose number the next one follows;
-    the ids that are gone."""
+    """Delete ended instances, except the app's newest `keep` and the last of each type, whose number the next one
+    follows; returns the deleted ids."""
     rows = tx.execute(
         "DELETE FROM instance WHERE app_id = ? AND ended_at IS NOT NULL AND id NOT IN"
         " (SELECT id FROM instance WHERE app_id = ? ORDER BY id DESC LIMIT ?) AND id NOT IN"

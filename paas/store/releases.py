@@ -92,7 +92,7 @@ def used_configs(tx: Tx, app_id: str, newest: int) -> set[int]:
 
 
 def prune(tx: Tx, app_id: str, keep: int, used: Collection[int]) -> None:
-    """Forget all releases but the newest `keep`, the `used` ones, and those that a deployment names."""
+    """Delete all releases except the newest `keep`, the `used` ones, and those that a deployment names."""
     tx.execute(
         "DELETE FROM release WHERE app_id = ?1 AND number NOT IN (SELECT value FROM json_each(?3))"
         " AND number <= (SELECT max(number) FROM release WHERE app_id = ?1) - ?2"
