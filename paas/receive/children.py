@@ -147,35 +147,27 @@ class _Child:
 
 
 def _start(action: Sequence[str] | Callable[[], None], bounds: Bounds, stdin: int | None) -> _Child:
-    out_read, out_write = os.pipe()
-    err_read, err_write = os.pipe()
+    (out_read, out_write), (err_read, err_write) = os.pipe(), os.pipe()
     parent = os.getpid()
-    pid = fork("git child", lambda: _run_confined(action, bounds, stdin, out_write, err_write, parent))
+
+    def child() -> None:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        source = os.open("/dev/null", os.O_RDONLY) if stdin is None else stdin
+        for number, descriptor in enumerate((source, out_write, err_write)):
+            os.dup2(descriptor, number)
+        log_to(2)
+        os.umask(0o027)
+        confine(bounds, parent=parent)
+        if callable(action):
+            return action()
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.execve(action[0], list(action), ENVIRONMENT)
+
+    pid = fork("git child", child)
     os.close(out_write)
     os.close(err_write)
     return _Child(pid, out_read, err_read)
-
-
-def _run_confined(
-    action: Sequence[str] | Callable[[], None],
-    bounds: Bounds,
-    stdin: int | None,
-    out: int,
-    err: int,
-    parent: int,
-) -> None:
-    os.setpgid(0, 0)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    source = os.open("/dev/null", os.O_RDONLY) if stdin is None else stdin
-    for number, descriptor in enumerate((source, out, err)):
-        os.dup2(descriptor, number)
-    log_to(2)
-    os.umask(0o027)
-    confine(bounds, parent=parent)
-    if callable(action):
-        return action()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execve(action[0], list(action), ENVIRONMENT)
 
 
 class _Deadline:
