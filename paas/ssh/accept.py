@@ -60,34 +60,37 @@ class Server:
         self._next_housekeeping = 0.0
         self._refused = 0
         self._reported_at = 0.0
+        self._wakeup, self._signals = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller = select.poll()
+        for source in (listener, self._wakeup, poke):
+            self._poller.register(source, select.POLLIN)
 
     def serve(self) -> None:
         self._listener.listen(_BACKLOG)
         self._listener.setblocking(False)
-        wakeup, signals = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(signals, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
-        self._poller.register(self._listener, select.POLLIN)
-        self._poller.register(wakeup, select.POLLIN)
-        self._poller.register(self._poke, select.POLLIN)
         while True:
-            for descriptor, _ in self._poller.poll(self._poll_timeout_s() * 1000):
-                if descriptor == self._listener.fileno():
-                    self._accept()
-                elif descriptor == wakeup:
-                    os.read(wakeup, 4096)
-                elif descriptor == self._poke.fileno():
-                    self._poked()
-                elif descriptor in self._sockets:
-                    self._greeted(descriptor)
-                else:
-                    self._logged_in(descriptor)
-            self._reap()
-            now = time.monotonic()
-            self._expire(now)
-            self._admit_ready(now)
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for events and handle them."""
+        for descriptor, _ in self._poller.poll(self._poll_timeout_s() * 1000):
+            if descriptor == self._listener.fileno():
+                self._accept()
+            elif descriptor == self._wakeup:
+                os.read(self._wakeup, 4096)
+            elif descriptor == self._poke.fileno():
+                self._poked()
+            elif descriptor in self._sockets:
+                self._greeted(descriptor)
+            else:
+                self._logged_in(descriptor)
+        self._reap()
+        now = time.monotonic()
+        self._expire(now)
+        self._admit_ready(now)
 
     def _poked(self) -> None:
         """An app was destroyed: remove its repository soon, with those of other apps destroyed meanwhile."""
@@ -201,10 +204,11 @@ class Server:
         return fork(name, child)
 
     def _logged_in(self, descriptor: int) -> None:
-        data = os.read(descriptor, 256)
-        self._poller.unregister(descriptor)
         pid = next((pid for pid, login in self._children.items() if login == descriptor), None)
-        if pid is not None and data:
+        if pid is None:  # a connection that made room for another one in this very turn
+            return
+        self._poller.unregister(descriptor)
+        if data := os.read(descriptor, 256):
             self._starting.remove(pid)
             self._count_user(pid, data.decode("utf-8", "replace"))
 

@@ -59,14 +59,14 @@ class Session:
         self._master = -1
 
     def run(self, request: CommandRequest) -> None:
-        """Until the job has ended and the client has got all of its output."""
+        """Start the job; return when it has ended and the client has got all of its output."""
         self._number, streams = self._link.start(request)
         pumps = self._with_terminal(*streams) if self._terminal else self._with_pipes(*streams)
         self._channel.settimeout(STALL_S)
         threads.start("git input", self._feed, then=lambda: os.close(self._input))
         threads.start("git channel", self._watch)
         status = self._link.wait(self._number)
-        for pump in pumps:
+        for pump in pumps:  # a process that outlives the job may keep the terminal open
             pump.join(_LINGER_S if self._terminal else None)
         with contextlib.suppress(OSError, SSHException, EOFError):
             self._channel.send_exit_status(status)
@@ -75,7 +75,7 @@ class Session:
         """Close the channel, also for a client whose job could not be started."""
         with contextlib.suppress(OSError, SSHException, EOFError):
             self._channel.close()
-        self._channel.status_event.set()
+        self._channel.status_event.set()  # `_watch` waits for it, also if closing failed
 
     def resize(self, terminal: Terminal) -> None:
         if self._master >= 0:
@@ -104,7 +104,7 @@ class Session:
                     send(data)
 
         def close() -> None:
-            if source != self._master:
+            if source != self._master:  # a terminal may be resized until the connection ends
                 os.close(source)
 
         return threads.start("git output", pump, then=close)
