@@ -1,5 +1,6 @@
 """The visitors' side: accepting connections, HTTP/1 and HTTP/2. Imports `middle` and below.
 
 Begin with `listener` and `entrance`, then `client` (what connections of both versions share), `http1` (reads requests)
-and `answers` (writes answers). HTTP/2 is `h2` (the connection), `h2stream` and `h2frames`; `guests` counts clients.
+and `answers` (writes answers). HTTP/2 is `h2` (the connection), `h2stream`, `h2frames` (states,
+windows) and `h2budget`; `guests` counts clients.
 """

@@ -9,8 +9,8 @@ import sys
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
+from router.front.client import ClientConnection
 from router.front.guests import ClientLimit
-from router.front.h2 import Http2Connection
 from router.front.http1 import Http1Connection
 from router.io.certificates import Certificates
 from router.io.stream import BROKEN, SENT, Stream
@@ -209,9 +209,14 @@ class Handshake(Arrival):
         """The client's requests begin, perhaps with one that came with the handshake."""
         self.proxy.metrics.tls_handshakes += 1
         self.proxy.metrics.tls_resumptions += self.tls.resumed
-        kind = Http2Connection if self.tls.protocol == "h2" else Http1Connection
-        client = kind(self.proxy, self.detach(), self.address, self.entrance.port, self.tls)
-        guests = self.entrance.guests
-        if isinstance(client, Http2Connection) and guests.limit and not client.trusted:
-            client.guests = guests
+        port, guests = self.entrance.port, self.entrance.guests
+        client: ClientConnection
+        if self.tls.protocol == "h2":
+            from router.front.h2 import Http2Connection  # workers without HTTP/2 do without its tables
+
+            client = multiplexed = Http2Connection(self.proxy, self.detach(), self.address, port, self.tls)
+            if guests.limit and not client.trusted:
+                multiplexed.guests = guests
+        else:
+            client = Http1Connection(self.proxy, self.detach(), self.address, port, self.tls)
         client.decrypt(b"")

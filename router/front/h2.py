@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from router.front.client import ClientConnection
-from router.front.h2stream import PROTOCOL_ERROR, REFUSED_STREAM, Http2Stream
+from router.front.h2frames import BODY, MAX_STREAMS, OVER, REQUEST, TRAILERS, WINDOW, Event, Frames
+from router.front.h2stream import Http2Stream
 from router.io.stream import BROKEN
 from router.wire import rewrite
-from router.wire.h2fields import Field, Malformed, request_head, request_trailers
+from router.wire.h2fields import Malformed, RequestField, request_head, request_trailers
+from router.wire.h2wire import PROTOCOL_ERROR, REFUSED_STREAM
 
 if TYPE_CHECKING:
     from router.front.guests import ClientLimit
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 WRITE_BYTES: Final = 65536
 QUEUE_BYTES: Final = 128 * 1024
 BACKLOG_BYTES: Final = 256 * 1024
-MAX_STREAMS: Final = 100
 
 
 class Http2Connection(ClientConnection):
@@ -34,11 +35,9 @@ class Http2Connection(ClientConnection):
         self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
     ) -> None:
         super().__init__(proxy, fd, address, port, secure)
-        from router.front.h2frames import Frames  # only workers that speak HTTP/2 carry the library
-
         self.protocol = b"h2"
         self.forward_lines = rewrite.client_lines(address, port, self.scheme)
-        self.frames: Any = Frames(proxy.loop.now)
+        self.frames = Frames(proxy.loop.now)
         self.streams: dict[int, Http2Stream] = {}
         self.ready: list[Http2Stream] = []
         self.working = False
@@ -67,9 +66,12 @@ class Http2Connection(ClientConnection):
             self.lost()
             return
         self.working = True
-        sound = self.frames.take(data, self.loop.now, self)
+        events = self.frames.read(data, self.loop.now)
+        if events is not None:
+            for event in events:
+                self._on(event)
         self.working = False
-        if sound:
+        if events is not None:
             self.leaving = self.leaving or self.frames.leaving
             self.pump()
         else:
@@ -77,12 +79,27 @@ class Http2Connection(ClientConnection):
             self._end_streams()
             self.linger()
 
-    def request(self, id: int, fields: list[Field], ended: bool) -> None:
+    def _on(self, event: Event) -> None:
+        kind = event.kind
+        if kind == REQUEST:
+            self.request(event.id, event.fields, event.ended)
+        elif kind == BODY:
+            self.body(event.id, event.data, event.size, event.ended)
+        elif kind == WINDOW:
+            self.window(event.id)
+        elif kind == TRAILERS:
+            self.trailers(event.id, event.fields)
+        elif kind == OVER:
+            self.over(event.id)
+        else:
+            self.answered()
+
+    def request(self, id: int, fields: list[RequestField], ended: bool) -> None:
         if self.leaving or len(self.streams) >= MAX_STREAMS:
             self.frames.reset(id, REFUSED_STREAM)
-        elif self.frames.alive(id):  # not reset in the same breath
+        elif id in self.frames.streams:  # not reset in the same breath
             try:
-                head = request_head(fields, ended=ended)
+                head = request_head(fields, ended)
             except Malformed:
                 self.frames.reset(id, PROTOCOL_ERROR)
                 return
@@ -100,7 +117,7 @@ class Http2Connection(ClientConnection):
         else:
             stream.more(data, size, ended)
 
-    def trailers(self, id: int, fields: list[Field]) -> None:
+    def trailers(self, id: int, fields: list[RequestField]) -> None:
         stream = self.streams.get(id)
         if stream is not None:
             try:
@@ -155,7 +172,7 @@ class Http2Connection(ClientConnection):
             self.linger()
 
     def _write(self) -> None:
-        data: bytes = self.frames.data_to_send()
+        data = self.frames.data_to_send()
         if data and not self.dead:
             sent = self.send(data)
             if sent == BROKEN:

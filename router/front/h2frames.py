@@ -1,280 +1,386 @@
-"""The frames of one connection: the library `h2`, with the limits that a public server needs around it.
-
-What a client sends costs patience, which grows back with time: frames that carry nothing (pings, settings, priorities,
-data in crumbs …) a little, each stream that is reset after it was opened much, whoever resets it (CVE-2023-44487 and its
-kin). A client that uses it up is sent away with ENHANCE_YOUR_CALM. Imported by the first connection that needs it.
-"""
+"""The frames of one connection of HTTP/2, both ways: states of streams, windows, limits (RFC 9113 sections 5 and 6)."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final
 
-from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
-from h2.errors import ErrorCodes
-from h2.events import (
-    DataReceived,
-    Event,
-    PingAckReceived,
-    RemoteSettingsChanged,
-    RequestReceived,
-    StreamReset,
-    TrailersReceived,
-    WindowUpdated,
+from router.front.h2budget import Budget
+from router.wire import h2wire
+from router.wire.h2fields import AnswerField, RequestField
+from router.wire.h2reader import FrameReader
+from router.wire.h2wire import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FLOW_CONTROL_ERROR,
+    FRAME_BYTES,
+    HEADERS,
+    INITIAL_WINDOW,
+    MAX_WINDOW,
+    PROTOCOL_ERROR,
+    RST_STREAM,
+    STREAM_CLOSED,
+    WINDOW_UPDATE,
+    ConnectionFailed,
+    frame,
+    number,
+    read_number,
 )
-from h2.exceptions import DenialOfServiceError, InvalidBodyLengthError, ProtocolError
-from h2.settings import SettingCodes, Settings
-from hpack.exceptions import HPACKError
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+from router.wire.hpack import TABLE_BYTES, BadBlock, Decoder, Encoder, LargeBlock
 
-from router.front.h2 import MAX_STREAMS
-
+MAX_STREAMS: Final = 100
+STREAMS_BEFORE_FAILURE: Final = 256
+"""Above MAX_STREAMS each stream is refused; from here on the connection ends."""
 MAX_HEADER_LIST_BYTES: Final = 48 * 1024
 CONNECTION_WINDOW: Final = 1024 * 1024
-TABLE_BYTES: Final = 4096
+REMEMBERED_RESETS: Final = 1024
 
-PATIENCE: Final = 2000.0
-PATIENCE_PER_S: Final = 200.0
-RESET_COST: Final = 10.0
-EARNED_PER_FRAME: Final = 4.0
-EARNING_BYTES: Final = 1024
-CRUMB_BYTES: Final = 256
-CRUMB_COST: Final = 0.25
-"""Of data in frames that are smaller: each costs us as much as one of 16 KiB."""
-
-_CLIENT_ERRORS: Final = (ErrorCodes.PROTOCOL_ERROR, ErrorCodes.REFUSED_STREAM)
-_KNOWN_SETTINGS: Final = frozenset(SettingCodes)
-_INNER_STREAMS: Final = 256
-"""Above MAX_STREAMS each stream is refused; from here on it is the connection that ends."""
+REQUEST, BODY, TRAILERS, OVER, WINDOW, ANSWERED = range(6)
+_CLIENT_ERRORS: Final = (PROTOCOL_ERROR, h2wire.REFUSED_STREAM)
 _FAREWELL: Final = b"farewell"
-_ANY_STREAM: Final = 2**31 - 1
-
-Item = TypeVar("Item")
-
-
-class Sink(Protocol):
-    """What the frames that have come mean, in their order."""
-
-    def request(self, id: int, fields: list[tuple[bytes, bytes]], ended: bool) -> None: ...
-
-    def body(self, id: int, data: bytes, size: int, ended: bool) -> None:
-        """`size` is what the data takes of the windows, padding included."""
-
-    def trailers(self, id: int, fields: list[tuple[bytes, bytes]]) -> None: ...
-
-    def over(self, id: int) -> None:
-        """The stream has been reset, by either side."""
-
-    def window(self, id: int) -> None:
-        """More may be sent on a stream, or (0) on all."""
-
-    def answered(self) -> None:
-        """A PING has come back: the client has read what was sent before."""
+_HELLO: Final = h2wire.settings(
+    {
+        h2wire.HEADER_TABLE_SIZE: TABLE_BYTES,
+        h2wire.ENABLE_PUSH: 0,
+        h2wire.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+        h2wire.INITIAL_WINDOW_SIZE: INITIAL_WINDOW,
+        h2wire.MAX_FRAME_SIZE: FRAME_BYTES,
+        h2wire.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
+    }
+) + frame(WINDOW_UPDATE, 0, 0, number(CONNECTION_WINDOW - INITIAL_WINDOW))
 
 
-class _Few(list[Item]):
-    """As much of a deque as the library needs, in a tenth of the memory: idle connections are many."""
+class Event:
+    """What frames mean, in their order. By kind: REQUEST (`fields`, `ended`), BODY (`data`, `size` bytes of the
+    windows, padding included, `ended`), TRAILERS (`fields`), OVER: the stream has been reset, WINDOW: more may be sent,
+    on all streams where `id` is 0, ANSWERED: a PING of ours has come back."""
 
-    __slots__ = ()
+    __slots__ = ("data", "ended", "fields", "id", "kind", "size")
 
-    def popleft(self) -> Item:
-        return self.pop(0)
-
-    def appendleft(self, item: Item) -> None:
-        self.insert(0, item)
-
-
-class _RemoteSettings(Settings):
-    """What the client has set."""
-
-    def __init__(self) -> None:
-        super().__init__(client=True)
-        self._settings: dict[Any, Any] = {code: _Few(values) for code, values in self._settings.items()}
-
-    def __setitem__(self, key: Any, value: int) -> None:
-        self._settings.setdefault(key, _Few([None]))
-        super().__setitem__(key, value)
+    def __init__(self, kind: int, id: int, ended: bool = False) -> None:
+        self.kind = kind
+        self.id = id
+        self.ended = ended
+        self.size = 0
+        self.data = b""
+        self.fields: list[RequestField] = []
 
 
-def _settings(streams: int) -> Settings:
-    return Settings(
-        client=False,
-        initial_values={
-            SettingCodes.MAX_CONCURRENT_STREAMS: streams,
-            SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
-        },
+class Flow:
+    """A stream that is not over. `send_window` is what may be sent, `receive_window` what the client may send, `credit`
+    what has been taken and not yet given back to it."""
+
+    __slots__ = ("credit", "receive_window", "request_ended", "send_window")
+
+    def __init__(self, send_window: int, request_ended: bool) -> None:
+        self.send_window = send_window
+        self.receive_window = INITIAL_WINDOW
+        self.credit = 0
+        self.request_ended = request_ended
+
+
+class Frames(FrameReader):
+    """`streams` are those that are not over; `leaving` says that the client opens no more."""
+
+    __slots__ = (
+        "_budget",
+        "_credit",
+        "_decoder",
+        "_events",
+        "_first_skipped",
+        "_highest",
+        "_initial_window",
+        "_receive_window",
+        "_resets",
+        "_send_window",
+        "_unsent",
+        "encoder",
+        "leaving",
+        "streams",
     )
 
-
-_CONFIGURATION: Final = H2Configuration(
-    client_side=False,
-    header_encoding=None,
-    validate_inbound_headers=False,
-    normalize_inbound_headers=False,
-    validate_outbound_headers=False,
-    normalize_outbound_headers=False,
-)
-_SAID: Final = _settings(MAX_STREAMS)
-_MEANT: Final = _settings(_INNER_STREAMS)
-"""Settings of ours, the same for all connections: they never change."""
-
-
-class Frames(H2Connection):
-    """`leaving` says that the client opens no more streams."""
-
-    MAX_CLOSED_STREAMS = 1024
-
     def __init__(self, now: float) -> None:
-        super().__init__(_CONFIGURATION)
-        self.remote_settings = _RemoteSettings()
-        for coder in (self.encoder, self.decoder):
-            table: Any = coder.header_table
-            table.dynamic_entries = _Few()
+        super().__init__()
+        self.streams: dict[int, Flow] = {}
         self.leaving = False
-        self._patience = PATIENCE
-        self._patience_at = now
-        self.local_settings = _SAID
-        self.decoder.max_header_list_size = MAX_HEADER_LIST_BYTES
-        self.initiate_connection()
-        self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
-        self.local_settings = _MEANT
+        self.encoder = Encoder()
+        self._decoder = Decoder(MAX_HEADER_LIST_BYTES)
+        self._budget = Budget(now)
+        self._highest = -1
+        """The last stream that the client has opened."""
+        self._first_skipped = 0
+        """The first that it has left out."""
+        self._resets: dict[int, bool] = {}
+        """The streams that were reset lately; whether the client did it."""
+        self._initial_window = self._send_window = INITIAL_WINDOW
+        self._receive_window = CONNECTION_WINDOW
+        self._credit = 0
+        self._events: list[Event] = []
+        self._unsent = bytearray(_HELLO)
 
     # in
 
-    def take(self, data: bytes, now: float, to: Sink) -> bool:
-        """Tell what these bytes mean; False when they end the connection (the GOAWAY is ready to be sent)."""
-        self._patience = min(PATIENCE, self._patience + (now - self._patience_at) * PATIENCE_PER_S)
-        self._patience_at = now
+    def read(self, data: bytes, now: float) -> list[Event] | None:
+        """What these bytes mean; None when they end the connection (the GOAWAY is ready to be sent)."""
+        self._budget.refill(now)
         try:
-            events = self.receive_data(data)
-        except ProtocolError as error:
-            if self.state_machine.state is not ConnectionState.CLOSED:  # it was not even the preface
-                self.close_connection(error.error_code)
-            return False
-        for event in events:
-            _tell(event, to)
-        return True
-
-    def _receive_frame(self, frame: Frame) -> list[Event]:
-        """As the library does it, but the client's GOAWAY lets the streams under way finish, and an error that
-        concerns one stream ends that one only."""
-        if isinstance(frame, GoAwayFrame):
-            self.leaving = True
-            return []
-        if isinstance(frame, SettingsFrame):  # each one that is kept costs memory
-            frame.settings = {code: n for code, n in frame.settings.items() if code in _KNOWN_SETTINGS}
-        self._patience -= _cost(frame)
-        if self._patience < 0:
-            raise DenialOfServiceError("more than a client in its senses sends")
-        if isinstance(frame, RstStreamFrame) and frame.stream_id > self.highest_inbound_stream_id:
-            raise ProtocolError("a reset of what was never opened")
-        try:
-            events = super()._receive_frame(frame)
-        except ProtocolError as error:
-            if isinstance(error.__cause__, HPACKError) and not isinstance(error, DenialOfServiceError):
-                error.error_code = ErrorCodes.COMPRESSION_ERROR
-            if not self._concerns_one_stream(frame, error):
-                raise
-            if isinstance(frame, DataFrame):
-                self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
-            self.reset(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
-            return [StreamReset(stream_id=frame.stream_id, remote_reset=False)]
-        if isinstance(frame, SettingsFrame):
-            self.encoder.header_table_size = min(self.encoder.header_table_size, TABLE_BYTES)
-        self._patience -= RESET_COST * sum(isinstance(event, StreamReset) for event in events)
+            self.feed(data)
+        except ConnectionFailed as error:
+            self._go_away(self._last_stream(), error.code)
+            self._events = []
+            return None
+        events, self._events = self._events, []
         return events
 
-    def _concerns_one_stream(self, frame: Frame, error: ProtocolError) -> bool:
-        """An error in what a request says, where the state of the connection and of compression is sound."""
-        return (
-            type(error) in (ProtocolError, InvalidBodyLengthError)
-            and error.__cause__ is None
-            and isinstance(frame, HeadersFrame | DataFrame)
-            and frame.stream_id in self.streams
-        )
+    def accept(self, kind: int, flags: int, id: int, payload: bytes) -> None:
+        if kind == HEADERS:
+            self._budget.spend(float(self.continuations))
+            self._head(flags, id, payload)
+            return
+        if kind == DATA:
+            self._data(flags, id, payload)
+            return
+        self._budget.spend(1.0)
+        h2wire.check_frame(kind, flags, id, len(payload))
+        if kind == WINDOW_UPDATE:
+            self._window_update(id, read_number(payload, 0))
+        elif kind == RST_STREAM:
+            self._rst_stream(id)
+        elif kind == h2wire.SETTINGS:
+            if not flags & h2wire.ACK:
+                self._settings(h2wire.read_settings(payload))
+        elif kind == h2wire.PING:
+            if not flags & h2wire.ACK:
+                self._unsent += frame(h2wire.PING, h2wire.ACK, 0, payload)
+            elif payload == _FAREWELL:
+                self._events.append(Event(ANSWERED, 0))
+        elif kind == h2wire.GOAWAY:
+            self.leaving = True
+        elif kind == h2wire.PRIORITY and read_number(payload, 0) == id:
+            raise ConnectionFailed(PROTOCOL_ERROR)
 
-    def alive(self, id: int) -> bool:
-        """Whether the stream is there and has not been closed."""
+    def _head(self, flags: int, id: int, block: bytes) -> None:
+        """A header block is complete: it begins a request or ends one. It is read whatever becomes of it, for the sake
+        of the tables."""
+        if not id & 1:
+            raise ConnectionFailed(PROTOCOL_ERROR)
+        try:
+            fields = self._decoder.decode(block)
+        except BadBlock as error:
+            large = isinstance(error, LargeBlock)
+            code = h2wire.ENHANCE_YOUR_CALM if large else h2wire.COMPRESSION_ERROR
+            raise ConnectionFailed(code) from error
+        ended = flags & END_STREAM != 0
         stream = self.streams.get(id)
-        return stream is not None and not stream.closed
+        if id > self._highest:
+            self._open(id, ended)
+            event = Event(REQUEST, id, ended)
+        elif stream is None:
+            self._late(id)
+            return
+        elif stream.request_ended:
+            self._fail_stream(id, STREAM_CLOSED)
+            return
+        elif not ended:
+            self._fail_stream(id, PROTOCOL_ERROR)
+            return
+        else:
+            stream.request_ended = True
+            event = Event(TRAILERS, id, True)
+        if flags & h2wire.ON_ITSELF:
+            self._fail_stream(id, PROTOCOL_ERROR)
+            return
+        event.fields = fields
+        self._events.append(event)
+
+    def _open(self, id: int, ended: bool) -> None:
+        if len(self.streams) >= STREAMS_BEFORE_FAILURE:
+            raise ConnectionFailed(PROTOCOL_ERROR)
+        if id != self._highest + 2 and not self._first_skipped:
+            self._first_skipped = self._highest + 2
+        self._highest = id
+        self.streams[id] = Flow(self._initial_window, ended)
+
+    def _late(self, id: int) -> None:
+        """DATA or HEADERS of a stream that is over. Those that crossed our reset are ignored (RFC 9113 5.1)."""
+        by_client = self._resets.get(id)
+        if by_client:
+            self._fail_stream(id, STREAM_CLOSED)
+        elif by_client is None:
+            skipped = 0 < self._first_skipped <= id
+            raise ConnectionFailed(PROTOCOL_ERROR if skipped else STREAM_CLOSED)
+
+    def _data(self, flags: int, id: int, payload: bytes) -> None:
+        self._check_opened(id)
+        size = len(payload)
+        data = h2wire.unpadded(flags, payload)
+        ended = flags & END_STREAM != 0
+        self._budget.spend_on_data(len(data), ended)
+        self._receive_window -= size
+        if self._receive_window < 0:
+            raise ConnectionFailed(FLOW_CONTROL_ERROR)
+        stream = self.streams.get(id)
+        if stream is None:
+            self.acknowledge(id, size)
+            self._late(id)
+        elif stream.request_ended:
+            self.acknowledge(id, size)
+            self._fail_stream(id, STREAM_CLOSED)
+        else:
+            stream.receive_window -= size
+            if stream.receive_window < 0:
+                raise ConnectionFailed(FLOW_CONTROL_ERROR)
+            stream.request_ended = ended
+            event = Event(BODY, id, ended)
+            event.data = data
+            event.size = size
+            self._events.append(event)
+
+    def _check_opened(self, id: int) -> None:
+        """Only a stream that the client has opened has frames (RFC 9113 5.1)."""
+        if not id & 1 or id > self._highest:
+            raise ConnectionFailed(PROTOCOL_ERROR)
+
+    def _window_update(self, id: int, increment: int) -> None:
+        if id == 0:
+            if not increment:
+                raise ConnectionFailed(PROTOCOL_ERROR)
+            self._send_window += increment
+            if self._send_window > MAX_WINDOW:
+                raise ConnectionFailed(FLOW_CONTROL_ERROR)
+        else:
+            self._check_opened(id)
+            stream = self.streams.get(id)
+            if stream is None:
+                return
+            stream.send_window += increment
+            if not increment or stream.send_window > MAX_WINDOW:
+                self._fail_stream(id, FLOW_CONTROL_ERROR if increment else PROTOCOL_ERROR)
+                return
+        self._events.append(Event(WINDOW, id))
+
+    def _rst_stream(self, id: int) -> None:
+        self._check_opened(id)
+        if id in self.streams:
+            self._budget.reset()
+            self._forget(id, by_client=True)
+            self._events.append(Event(OVER, id))
+
+    def _settings(self, values: dict[int, int]) -> None:
+        window = values.get(h2wire.INITIAL_WINDOW_SIZE, self._initial_window)
+        for stream in self.streams.values():
+            stream.send_window += window - self._initial_window
+            if stream.send_window > MAX_WINDOW:
+                raise ConnectionFailed(FLOW_CONTROL_ERROR)
+        self._initial_window = window
+        table = values.get(h2wire.HEADER_TABLE_SIZE)
+        if table is not None:
+            self.encoder.resize(table)
+        self._unsent += frame(h2wire.SETTINGS, h2wire.ACK, 0)
+        self._events.append(Event(WINDOW, 0))
+
+    # streams end
+
+    def _fail_stream(self, id: int, code: int) -> None:
+        """An error that concerns one stream ends that one only (RFC 9113 5.4.2)."""
+        self._budget.reset()
+        self._unsent += frame(RST_STREAM, 0, id, number(code))
+        self._forget(id, by_client=id not in self.streams)
+        self._events.append(Event(OVER, id))
+
+    def _forget(self, id: int, *, by_client: bool) -> None:
+        self.streams.pop(id, None)
+        if len(self._resets) >= REMEMBERED_RESETS:
+            del self._resets[next(iter(self._resets))]
+        self._resets[id] = by_client
+
+    def reset(self, id: int, code: int) -> None:
+        """Close a stream with an error code (RFC 9113 7); it may be closed already."""
+        if code in _CLIENT_ERRORS:
+            self._budget.reset()
+        if id in self.streams:
+            self._unsent += frame(RST_STREAM, 0, id, number(code))
+            self._forget(id, by_client=False)
+
+    def close(self) -> None:
+        """Nothing more comes or goes."""
+        self.streams.clear()
 
     # out
 
     @property
     def unsent_bytes(self) -> int:
         """How much `data_to_send` would give."""
-        return len(self._data_to_send)
+        return len(self._unsent)
+
+    def data_to_send(self) -> bytes:
+        """What is to be sent, once."""
+        data = bytes(self._unsent)
+        self._unsent.clear()
+        return data
 
     def room(self, id: int) -> int:
         """How many bytes of data the windows allow on a stream."""
-        return min(self.outbound_flow_control_window, self.streams[id].outbound_flow_control_window)
+        return min(self._send_window, self.streams[id].send_window)
+
+    def send_headers(self, id: int, status: int, fields: list[AnswerField], ended: bool) -> None:
+        """A head of an answer, or with status 0 its trailers."""
+        block = self.encoder.encode(status, fields)
+        flags = END_STREAM if ended else 0
+        if len(block) <= FRAME_BYTES:
+            self._unsent += frame(HEADERS, flags | END_HEADERS, id, block)
+        else:
+            self._unsent += frame(HEADERS, flags, id, block[:FRAME_BYTES])
+            for at in range(FRAME_BYTES, len(block), FRAME_BYTES):
+                last = at + FRAME_BYTES >= len(block)
+                part = block[at : at + FRAME_BYTES]
+                self._unsent += frame(h2wire.CONTINUATION, END_HEADERS if last else 0, id, part)
+        if ended:
+            self._end_answer(id)
 
     def send_body(self, id: int, data: bytes | bytearray, ended: bool, curbed: bool) -> None:
         """A frame of data; the windows have room for it, `curbed` says that they would not have had for more."""
         size = len(data)
+        self._send_window -= size
+        self.streams[id].send_window -= size
+        self._unsent += b"%b\0%c%b" % (size.to_bytes(3, "big"), END_STREAM if ended else 0, number(id))
+        self._unsent += data
+        self._budget.earn(size, curbed)
         if ended:
-            self.send_data(id, bytes(data), end_stream=True)
-        else:  # the same, without the objects: it changes no state, and a large body is many frames
-            self.outbound_flow_control_window -= size
-            self.streams[id].outbound_flow_control_window -= size
-            self._data_to_send += b"%b\0\0%b" % (size.to_bytes(3, "big"), id.to_bytes(4, "big"))
-            self._data_to_send += data
-        if not curbed or size >= EARNING_BYTES:  # the client will say that it has them
-            self._patience += EARNED_PER_FRAME
+            self._end_answer(id)
+
+    def _end_answer(self, id: int) -> None:
+        """The stream is over, or half of it."""
+        if self.streams[id].request_ended:
+            del self.streams[id]
 
     def acknowledge(self, id: int, size: int) -> None:
-        """So many bytes of the windows are free again; for a stream that is over, of the connection's only."""
-        with contextlib.suppress(ProtocolError):
-            self.acknowledge_received_data(size, id)
-
-    def reset(self, id: int, code: int) -> None:
-        """Close a stream with an error code (RFC 9113 7); it may be closed already."""
-        if code in _CLIENT_ERRORS:
-            self._patience -= RESET_COST
-        with contextlib.suppress(ProtocolError):
-            self.reset_stream(id, code)
-
-    def close(self) -> None:
-        """Nothing more will be asked: let go of what holds itself, which the collector would find late if ever."""
-        self._frame_dispatch_table.clear()
-        self.streams.clear()
+        """So many bytes of the windows are free again; for a stream that is over, of the connection's only. It is said
+        when it has become half of a window."""
+        self._credit += size
+        if self._credit >= CONNECTION_WINDOW // 2:
+            self._unsent += frame(WINDOW_UPDATE, 0, 0, number(self._credit))
+            self._receive_window += self._credit
+            self._credit = 0
+        stream = self.streams.get(id)
+        if stream is not None and not stream.request_ended:
+            stream.credit += size
+            if stream.credit >= INITIAL_WINDOW // 2:
+                self._unsent += frame(WINDOW_UPDATE, 0, id, number(stream.credit))
+                stream.receive_window += stream.credit
+                stream.credit = 0
 
     def announce_goodbye(self) -> None:
-        """Ask for no more streams, and take those that are under way (RFC 9113 6.8); `answered` says when none is."""
-        self._go_away(_ANY_STREAM)
-        self.ping(_FAREWELL)
+        """Ask for no more streams, and take those that are under way (RFC 9113 6.8); ANSWERED says when none is."""
+        self._go_away(h2wire.ANY_STREAM, h2wire.NO_ERROR)
+        self._unsent += frame(h2wire.PING, 0, 0, _FAREWELL)
 
     def say_goodbye(self) -> None:
-        """Say that no streams are taken from here on; those that are there go on (the library would stop them)."""
-        self._go_away(self.highest_inbound_stream_id)
+        """Say that no streams are taken from here on; those that are there go on."""
+        self._go_away(self._last_stream(), h2wire.NO_ERROR)
 
-    def _go_away(self, last: int) -> None:
-        self._prepare_for_sending([GoAwayFrame(0, last_stream_id=last, error_code=ErrorCodes.NO_ERROR)])
+    def _last_stream(self) -> int:
+        return max(0, self._highest)
 
-
-def _cost(frame: Frame) -> float:
-    if isinstance(frame, HeadersFrame):
-        return 0.0
-    if isinstance(frame, DataFrame):
-        if len(frame.data) >= CRUMB_BYTES or "END_STREAM" in frame.flags:
-            return 0.0
-        return CRUMB_COST if frame.data else 1.0
-    return 1.0
-
-
-def _tell(event: Any, to: Sink) -> None:
-    if isinstance(event, RequestReceived):
-        to.request(event.stream_id, event.headers, event.stream_ended is not None)
-    elif isinstance(event, DataReceived):
-        to.body(event.stream_id, event.data, event.flow_controlled_length, event.stream_ended is not None)
-    elif isinstance(event, TrailersReceived):
-        to.trailers(event.stream_id, event.headers)
-    elif isinstance(event, StreamReset):
-        to.over(event.stream_id)
-    elif isinstance(event, WindowUpdated):
-        to.window(event.stream_id)
-    elif isinstance(event, RemoteSettingsChanged):
-        to.window(0)
-    elif isinstance(event, PingAckReceived):
-        to.answered()
+    def _go_away(self, last: int, code: int) -> None:
+        self._unsent += frame(h2wire.GOAWAY, 0, 0, number(last) + number(code))

@@ -6,25 +6,20 @@ answer apart again. So a request is the same to everything behind, whichever ver
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from router.front.http1 import Http1Connection
 from router.io.stream import BROKEN, PENDING, SENT
 from router.rules.failures import FAILURES
 from router.wire import rewrite
 from router.wire.chunked import BadChunk, ChunkReader, encode_end
-from router.wire.h2fields import Field, response_fields, response_trailers
+from router.wire.h2fields import AnswerField, response_fields
+from router.wire.h2wire import FRAME_BYTES, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
 from router.wire.response import ResponseMeaning, StatusLine
 
 if TYPE_CHECKING:
     from router.front.h2 import Http2Connection
-
-NO_ERROR: Final = 0
-PROTOCOL_ERROR: Final = 1
-INTERNAL_ERROR: Final = 2
-REFUSED_STREAM: Final = 7
-
-FRAME_BYTES: Final = 16384
+    from router.front.h2frames import Frames
 
 
 class Http2Stream(Http1Connection):
@@ -64,8 +59,8 @@ class Http2Stream(Http1Connection):
         self.held = b""
         self.trailers = b""
         self.unread = 0
-        self.blocks: list[list[Field]] = []
-        self.tail: list[Field] = []
+        self.blocks: list[tuple[int, list[AnswerField]]] = []
+        self.tail: list[AnswerField] = []
         self.whole_known = False
         self.closed = False
         self.queued = False
@@ -144,11 +139,11 @@ class Http2Stream(Http1Connection):
         return self.end(data[end + 4 :], b"")
 
     def interim(self, status: StatusLine, lines: bytes) -> int:
-        self.blocks.append(response_fields(status.code, lines + rewrite.VIA))
+        self.blocks.append((status.code, response_fields(lines + rewrite.VIA)))
         return self._pump()
 
     def begin(self, status: StatusLine, lines: bytes, length: int) -> None:
-        self.blocks.append(response_fields(status.code, lines + rewrite.VIA))
+        self.blocks.append((status.code, response_fields(lines + rewrite.VIA)))
 
     def data(self, data: bytes | memoryview) -> int:
         if data:
@@ -160,11 +155,11 @@ class Http2Stream(Http1Connection):
 
     def end(self, data: bytes | memoryview, trailers: bytes) -> int:
         self.whole_known = True
-        self.tail = response_trailers(trailers)
+        self.tail = response_fields(trailers)
         return self.data(data)
 
     def answer(self, status: StatusLine, lines: bytes, body: bytes, *, keep: bool) -> int:
-        self.blocks.append(response_fields(status.code, lines))
+        self.blocks.append((status.code, response_fields(lines)))
         return self.end(body, b"")
 
     def _pump(self) -> int:
@@ -180,12 +175,12 @@ class Http2Stream(Http1Connection):
         self.slow = True
         return PENDING
 
-    def emit(self, frames: Any) -> bool:
+    def emit(self, frames: Frames) -> bool:
         """Send what is to be sent, of the body at most one frame and what the windows allow; whether more may go."""
         while self.blocks:
-            fields = self.blocks.pop(0)
+            status, fields = self.blocks.pop(0)
             self.closed = self.whole_known and not self.blocks and not self.out and not self.tail
-            frames.send_headers(self.id, fields, self.closed)
+            frames.send_headers(self.id, status, fields, self.closed)
         out = self.out
         if out:
             wanted = min(len(out), FRAME_BYTES)
@@ -203,7 +198,7 @@ class Http2Stream(Http1Connection):
         if self.whole_known and not self.closed:
             self.closed = True
             if self.tail:
-                frames.send_headers(self.id, self.tail, True)
+                frames.send_headers(self.id, 0, self.tail, True)
             else:
                 frames.send_body(self.id, b"", True, False)
         if self.slow:

@@ -21,6 +21,7 @@ from harness.http2 import (
     codes,
     frame,
     literal,
+    served,
 )
 from harness.router import Rig
 
@@ -48,6 +49,8 @@ HARMLESS = {
     "a priority of a stream to come": frame(PRIORITY, 0, 7, b"\0\0\0\0\1"),
     "a window of a stream that is over": GONE + frame(WINDOW_UPDATE, 0, 1, number(1)),
     "a second reset": GONE + frame(RST_STREAM, 0, 1, number(8)),
+    "a window of a stream that was left out": frame(HEADERS, 5, 5, HEAD)
+    + frame(WINDOW_UPDATE, 0, 3, number(1)),
     "an empty head line of padding": frame(HEADERS, 13, 1, b"\x05" + HEAD + bytes(5)),
 }
 
@@ -60,6 +63,11 @@ STREAM_ERRORS = {
     "dependence on itself": (frame(HEADERS, 0x25, 1, number(1) + b"\1" + HEAD), PROTOCOL_ERROR),
     "trailers that are not the end": (OPEN + frame(HEADERS, 4, 1, literal([(b"x", b"y")])), PROTOCOL_ERROR),
     "a window beyond its limit": (OPEN + frame(WINDOW_UPDATE, 0, 1, number(MOST)), FLOW_CONTROL_ERROR),
+    "a window that grows by nothing": (OPEN + frame(WINDOW_UPDATE, 0, 1, number(0)), PROTOCOL_ERROR),
+    "trailers and more": (
+        OPEN + frame(HEADERS, 5, 1, literal([(b"x", b"y")])) + frame(DATA, 0, 1, b"x"),
+        STREAM_CLOSED,
+    ),
 }
 
 CONNECTION_ERRORS = {
@@ -71,6 +79,16 @@ CONNECTION_ERRORS = {
     "a table size behind fields": (frame(HEADERS, 5, 1, HEAD + b"\x20"), COMPRESSION_ERROR),
     "compression broken in trailers": (OPEN + frame(HEADERS, 5, 1, b"\xfe"), COMPRESSION_ERROR),
     "DATA on stream 0": (frame(DATA, 0, 0, b"x"), PROTOCOL_ERROR),
+    "DATA on an even stream": (ASKED + frame(DATA, 0, 2, b"x"), PROTOCOL_ERROR),
+    "DATA on a stream that was left out": (
+        frame(HEADERS, 5, 5, HEAD) + frame(DATA, 0, 3, b"x"),
+        PROTOCOL_ERROR,
+    ),
+    "DATA without the length of its padding": (OPEN + frame(DATA, 8, 1), FRAME_SIZE_ERROR),
+    "HEADERS too short for a priority": (frame(HEADERS, 0x25, 1, b"\0\0\0"), FRAME_SIZE_ERROR),
+    "an acknowledgement that sets something": (frame(SETTINGS, 1, 0, b"\0\4" + number(9)), FRAME_SIZE_ERROR),
+    "RST_STREAM on an even stream": (ASKED + frame(RST_STREAM, 0, 2, number(8)), PROTOCOL_ERROR),
+    "a window of an even stream": (ASKED + frame(WINDOW_UPDATE, 0, 2, number(8)), PROTOCOL_ERROR),
     "DATA on an idle stream": (frame(DATA, 1, 1, b"x"), PROTOCOL_ERROR),
     "DATA with too much padding": (OPEN + frame(DATA, 9, 1, b"\xffxx"), PROTOCOL_ERROR),
     "DATA that is too long": (OPEN + frame(DATA, 0, 1, bytes(16385)), FRAME_SIZE_ERROR),
@@ -151,3 +169,42 @@ def test_what_confuses_the_connection_ends_it(rig: Rig, data: bytes, code: int) 
     visitor.end.sock.close()
     rig.advance(3)
     assert not rig.proxy.clients
+
+
+@pytest.mark.parametrize(
+    "first", [frame(SETTINGS, 1, 0), frame(PING, 0, 0, bytes(8)), frame(HEADERS, 5, 1, HEAD)]
+)
+def test_a_client_begins_with_its_settings(rig: Rig, first: bytes) -> None:
+    visitor = Visitor(rig, hello=False)
+    visitor.end.send(PREFACE[:24] + first + frame(SETTINGS, 0, 0))
+    assert codes(visitor.end.read()) == (PROTOCOL_ERROR, {})
+    assert visitor.closed and not rig.dialled
+
+
+@pytest.mark.parametrize("late", [frame(DATA, 1, 1, b"x"), ASKED], ids=["DATA", "HEADERS"])
+def test_what_follows_a_request_that_is_answered_ends_the_connection(rig: Rig, late: bytes) -> None:
+    visitor = send(rig, ASKED)
+    served(rig, b"HTTP/1.1 204 No Content\r\n\r\n")
+    visitor.end.take()
+    assert not visitor.server.frames.streams
+    visitor.end.send(late)
+    assert codes(visitor.end.read()) == (STREAM_CLOSED, {})
+    assert visitor.closed
+
+
+def test_what_crossed_our_reset_is_ignored_and_keeps_the_tables_in_step(rig: Rig) -> None:
+    """RFC 9113 5.1: the client may have sent it before it knew; its fields are in its table."""
+    visitor = send(rig, frame(HEADERS, 4, 1, literal([*BASIC, (b"connection", b"x")])))
+    assert codes(visitor.end.take()) == (None, {1: PROTOCOL_ERROR})
+    visitor.end.send(frame(DATA, 0, 1, b"x") + frame(HEADERS, 5, 1, b"\x40\x03x-a\x03new"))
+    visitor.end.send(frame(HEADERS, 5, 3, HEAD + b"\xbe"))
+    assert codes(visitor.end.take()) == (None, {})
+    assert b"\r\nx-a: new\r\n" in rig.backend.read()
+
+
+def test_windows_are_given_back_when_half_is_used(rig: Rig) -> None:
+    visitor = send(rig, OPEN)
+    visitor.end.take()
+    for _ in range(2):
+        visitor.end.send(frame(DATA, 0, 1, bytes(16384)))
+    assert visitor.end.take() == frame(WINDOW_UPDATE, 0, 1, number(32768))

@@ -19,7 +19,7 @@ from harness.http2 import Visitor, codes, served
 from harness.router import ADDRESS, SECURE_PORT, Rig, SecureEnd
 from harness.router_process import App, table, wait_until
 
-from router.front.h2stream import REFUSED_STREAM
+from router.wire.h2wire import REFUSED_STREAM
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
