@@ -1,4 +1,4 @@
-"""Who may do what: SSH keys, tokens, users, and the login of this client."""
+"""People: SSH keys, tokens, users, and the login of this client."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def users_add(name: str, admin: bool) -> Answer:
 
 @command("whoami")
 def whoami() -> Answer:
-    """Say who you are to the platform."""
+    """Show your user name on the platform."""
     api = client()
     who = api.get("/whoami")
     yield {**who, "platform": api.target.name}

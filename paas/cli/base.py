@@ -101,7 +101,7 @@ def _app_option(callback: Any) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 def chosen_app(given: str) -> str:
-    """The app that is meant. Raises NotFound with the ways to name one."""
+    """The app of the flag, PAAS_APP or the git remote. Raises NotFound with the ways to name one."""
     name = given or os.environ.get("PAAS_APP") or (None if output.over_ssh() else app_of_remote(remote_url()))
     if not name:
         raise NotFound(
@@ -137,7 +137,7 @@ def remote_url() -> str:
 
 
 def client() -> Client:
-    """The platform that is meant, by the environment and the login."""
+    """A client for the platform of the environment or the login."""
     return Client(find_target(os.environ))
 
 
@@ -146,7 +146,7 @@ def app_path(app: str, *parts: object) -> str:
 
 
 def restarting(api: Client, app: str) -> str:
-    """What a change of what the app runs with does to it: `and restarting hello`, or only `of hello` when nothing runs."""
+    """How a progress line ends for a change of config or limits: `and restarting hello`, or `of hello` if nothing runs."""
     processes = api.get(app_path(app))["processes"]
     runs = any(item["quantity"] and not item["stopped"] for item in processes)
     return f"and restarting {app}" if runs else f"of {app}"

@@ -62,7 +62,7 @@ def _change(doing: str, app: str, wanted: dict[str, Any]) -> dict[str, Any]:
 @command("canary:promote")
 @about_app
 def canary_promote(app: str) -> Answer:
-    """Let the canary's release serve all requests: a new release of its image and config."""
+    """Serve all requests by the canary's release: a new release of its image and config."""
     with output.Progress(f"Promoting the canary of {app}") as progress:
         result = run_stream(progress, client().stream("POST", app_path(app, "canary", "promote"), {}))
         version, tried = result["release"]["version"], f"v{result['promoted']}"

@@ -1,4 +1,4 @@
-"""Certificates: how browsers know that an app is who it says."""
+"""Certificates for HTTPS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FILE_BYTES = 100_000
 
 
 def owner_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`-a APP` or `--platform`; the function gets `app`, empty for the platform, and asks `_path` where to go."""
+    """`-a APP` or `--platform`; the function passes both to `_owner`."""
     function = click.option("--platform", is_flag=True, help="For the apps' own addresses, all of them.")(
         function
     )
@@ -39,7 +39,7 @@ def owner_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _owner(app: str, platform: bool) -> tuple[str, str]:
-    """Whose certificates are meant: a word for people, and where the API has them."""
+    """The owner of the certificates in words, and the path of them in the API."""
     if platform and app:
         raise BadInput("Both an app and --platform are named.", "Name one of them.")
     if platform:
@@ -52,7 +52,7 @@ def _owner(app: str, platform: bool) -> tuple[str, str]:
 @click.argument("named", metavar="[APP]", required=False)
 @owner_options
 def certs(named: str | None, app: str, platform: bool) -> Answer:
-    """List certificates: for what, by whom, until when."""
+    """List certificates: domain, issuer, end."""
     name, path = _owner(one_app(named, app), platform)
     found = client().get(path)["certificates"]
     yield found
@@ -146,7 +146,7 @@ def certs_ca() -> Answer:
 @click.argument("domain")
 @owner_options
 def certs_remove(domain: str, app: str, platform: bool) -> Answer:
-    """Take a domain's certificate away; an automatic one is not asked for again."""
+    """Remove a domain's certificate; an automatic one is not renewed."""
     name, path = _owner(app, platform)
     with output.Progress(f"Removing the certificate for {quoted(both_forms_of(domain))} from {name}"):
         answer = client().delete(f"{path}/{part(domain)}")
@@ -158,9 +158,13 @@ def certs_remove(domain: str, app: str, platform: bool) -> Answer:
 @app_option
 def certs_auto_enable(domains: tuple[str, ...], app: str) -> Answer:
     """Have certificates issued and renewed by ACME for the named domains, or all that the app has."""
-    with output.Progress(f"Turning automatic certificates on for {app}") as progress:
-        answer = client().patch(app_path(app, "certs", "auto"), {"on": True, "domains": list(domains)})
-        progress.done(f"done, asking {answer['directory']}")
+    yield from _automatic(app, domains, on=True)
+
+
+def _automatic(app: str, domains: tuple[str, ...], *, on: bool) -> Answer:
+    with output.Progress(f"Turning automatic certificates {'on' if on else 'off'} for {app}") as progress:
+        answer = client().patch(app_path(app, "certs", "auto"), {"on": on, "domains": list(domains)})
+        progress.done(f"done, asking {answer['directory']}" if on else "done")
     for warning in answer["warnings"]:
         output.warn(warning)
     yield answer
@@ -172,9 +176,5 @@ def certs_auto_enable(domains: tuple[str, ...], app: str) -> Answer:
 @click.argument("domains", nargs=-1)
 @app_option
 def certs_auto_disable(domains: tuple[str, ...], app: str) -> Answer:
-    """Ask for no more certificates by ACME; those that are there stay until they expire."""
-    with output.Progress(f"Turning automatic certificates off for {app}"):
-        answer = client().patch(app_path(app, "certs", "auto"), {"on": False, "domains": list(domains)})
-    yield answer
-    for domain in answer["domains"]:
-        output.result(both_forms(domain))
+    """Stop obtaining certificates by ACME; present ones stay until they expire."""
+    yield from _automatic(app, domains, on=False)

@@ -45,7 +45,7 @@ def config_get(name: str, app: str, shell: bool) -> Answer:
 
 
 def _shell_word(value: str) -> str:
-    """The value for a shell; where people may see it, printf(1) makes its control characters: exact, and harmless."""
+    """The value quoted for a shell; on a terminal its control characters are written as printf(1) calls, exact and harmless."""
     if not output.for_people():
         return shlex.quote(value)
     runs = itertools.groupby(value, lambda letter: visible(letter) != letter)

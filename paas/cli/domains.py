@@ -13,7 +13,7 @@ from paas.nouns.text import quoted
 @command("domains")
 @about_app
 def domains(app: str) -> Answer:
-    """List the hosts, and parts of hosts, that lead to an app."""
+    """List the hosts, and parts of hosts, that are routed to an app."""
     answer = client().get(app_path(app, "domains"))
     yield answer["domains"]
     output.heading(f"{app} Domains")
@@ -29,7 +29,7 @@ alias("domains:list", domains)
 @click.argument("name")
 @app_option
 def domains_add(name: str, app: str) -> Answer:
-    """Let a host name lead to an app: NAME, *.NAME for all below it, or NAME/PATH for a part of a host that apps share."""
+    """Route a host name to an app: NAME, *.NAME for all below it, or NAME/PATH for a part of a host that apps share."""
     with output.Progress(f"Adding {quoted(both_forms_of(name))} to {app}") as progress:
         answer = client().post(app_path(app, "domains"), {"name": name})
         progress.applied(answer)
@@ -40,7 +40,7 @@ def domains_add(name: str, app: str) -> Answer:
 @click.argument("name")
 @app_option
 def domains_remove(name: str, app: str) -> Answer:
-    """Take a host name away from an app."""
+    """Remove a host name from an app."""
     with output.Progress(f"Removing {quoted(both_forms_of(name))} from {app}") as progress:
         answer = client().delete(app_path(app, "domains", name))
         progress.applied(answer)

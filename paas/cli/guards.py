@@ -1,4 +1,4 @@
-"""Who may ask an app for anything, and what those see who get no answer from it."""
+"""Access to an app by password and by network, and its error pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paas.nouns.text import quoted
 @about_app
 @domain_option
 def auth(app: str, domain: str | None) -> Answer:
-    """List the users who may see an app; nobody listed, nobody is asked for a password."""
+    """List the users for basic auth; without one, an app needs no password."""
     yield from _list(
         app, domain, "Users", routing_of(app, domain)["users"], "No user: nobody is asked for a password."
     )
@@ -30,7 +30,7 @@ def auth(app: str, domain: str | None) -> Answer:
 @app_option
 @domain_option
 def auth_add(user: str, app: str, domain: str | None) -> Answer:
-    """Ask visitors for a name and a password (basic auth); that of USER is asked for, or read from standard input."""
+    """Require a name and a password of visitors (basic auth); type that of USER, or give it on standard input."""
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
@@ -45,7 +45,7 @@ def auth_add(user: str, app: str, domain: str | None) -> Answer:
 @app_option
 @domain_option
 def auth_remove(user: str, app: str, domain: str | None) -> Answer:
-    """Take a user's access away; when the last one is gone, nobody is asked for a password."""
+    """Remove a user; without the last one, an app needs no password."""
     body = {"auth": {"remove": [user]}}
     left = change_routing(f"Removing user {quoted(user)} from {app}", app, domain, body)["users"]
     if not left:
@@ -57,7 +57,7 @@ def auth_remove(user: str, app: str, domain: str | None) -> Answer:
 @about_app
 @domain_option
 def allow(app: str, domain: str | None) -> Answer:
-    """List the networks that may ask an app; none listed, everybody may."""
+    """List the networks that may send requests; without one, everybody may."""
     yield from _list(
         app,
         domain,
@@ -72,7 +72,7 @@ def allow(app: str, domain: str | None) -> Answer:
 @app_option
 @domain_option
 def allow_add(networks: tuple[str, ...], app: str, domain: str | None) -> Answer:
-    """Let these addresses or networks ask; everybody who is in none of them gets 403."""
+    """Allow these addresses or networks; visitors from elsewhere get 403."""
     body = {"allow": {"add": list(networks)}}
     layer = change_routing(f"Allowing {quoted(' '.join(networks))}", app, domain, body)
     yield _networks(layer["settings"])
@@ -83,7 +83,7 @@ def allow_add(networks: tuple[str, ...], app: str, domain: str | None) -> Answer
 @app_option
 @domain_option
 def allow_remove(networks: tuple[str, ...], app: str, domain: str | None) -> Answer:
-    """Take networks off the list; when the last one is gone, everybody may ask."""
+    """Remove networks from the list; without the last one, everybody may send requests."""
     body = {"allow": {"remove": list(networks)}}
     layer = change_routing(f"Removing {quoted(' '.join(networks))}", app, domain, body)
     left = _networks(layer["settings"])
@@ -96,7 +96,7 @@ def allow_remove(networks: tuple[str, ...], app: str, domain: str | None) -> Ans
 @about_app
 @domain_option
 def errors(app: str, domain: str | None) -> Answer:
-    """List the codes that have an error page of the app's own."""
+    """List the codes for which the app has an error page of its own."""
     yield from _list(
         app, domain, "Error Pages", routing_of(app, domain)["pages"], "No page: the platform's own are sent."
     )
@@ -120,7 +120,7 @@ def errors_set(code: str, file: str, app: str, domain: str | None) -> Answer:
 @app_option
 @domain_option
 def errors_unset(codes: tuple[str, ...], app: str, domain: str | None) -> Answer:
-    """Answer with the platform's own page again."""
+    """Return to the platform's own page."""
     body = {"pages": {"remove": list(codes)}}
     layer = change_routing(f"Removing the page for {quoted(' '.join(codes))} of {app}", app, domain, body)
     yield layer["pages"]

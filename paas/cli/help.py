@@ -1,4 +1,4 @@
-"""`paas help`: for those who have no client, and everybody else."""
+"""`paas help`: the help texts as a command, also for users over ssh without a client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command reads: files, standard input, a typed line. Never more than it can use, whoever feeds it."""
+"""What a command reads: files, standard input, a typed line; never more than it can use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINE_CHARACTERS = 4096
 
 
 def read_file(file: str, most: int, *, over_ssh_hint: str) -> bytes:
-    """A file's bytes, or those of standard input for «-», which is all there is over ssh.
+    """A file's bytes, or those of standard input for «-», the only input over ssh.
 
     Raises NotFound, and BadInput for more than `most` bytes.
     """

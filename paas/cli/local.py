@@ -1,4 +1,4 @@
-"""Which commands concern the machine on which they are typed, and so do not work over SSH. Pure."""
+"""The commands about the machine they are typed on, which do not work over SSH. Pure."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ LOCAL_ONLY = frozenset(
 
 
 def is_local(word: str) -> bool:
-    """Does this command concern the machine on which it is typed?"""
+    """True for a command about the machine it is typed on."""
     return word in LOCAL_ONLY or word.partition(":")[0] in LOCAL_ONLY

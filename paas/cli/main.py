@@ -1,4 +1,4 @@
-"""The command line: finds the command by name, runs it, and turns every outcome into words and an exit status."""
+"""The command line: find the command by name, run it, and turn every outcome into words and an exit status."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Commands(click.Group):
 
 
 class UnknownCommand(PaasError):
-    """Nobody knows this word; the hint says what may be meant."""
+    """There is no such command; the hint suggests another."""
 
     code = "unknown_command"
     exit_status = UNKNOWN_COMMAND

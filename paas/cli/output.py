@@ -1,4 +1,4 @@
-"""What people read: progress on stderr, results on stdout, aligned columns, times with their distance."""
+"""Output for people: progress on stderr, results on stdout, aligned columns, times with their distance."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from paas.nouns.units import rounded_duration, shown_size
 
 
 def result(text: str = "") -> None:
-    """A line of the answer, to stdout, without control characters: a pipe may end at a terminal, too."""
+    """Print a line of the answer to stdout, without control characters: even a pipe may end at a terminal."""
     sys.stdout.write(visible(text) + "\n")
 
 
 def painted(text: str, colour: str, more: str = "") -> None:
-    """A line of the answer that begins in a colour, an SGR code, where stdout shows colours."""
+    """Print a line of the answer whose beginning is coloured (an SGR code) if stdout shows colours."""
     shown = visible(text)
     if colour and shows_colours(sys.stdout):
         shown = f"\x1b[{colour}m{shown}\x1b[0m"
@@ -28,7 +28,7 @@ def painted(text: str, colour: str, more: str = "") -> None:
 
 
 def exact(text: str) -> None:
-    """A value that a program takes as it is; people's terminals get it as `result` writes it."""
+    """Print a value unchanged for programs; for people as `result` does."""
     if for_people():
         result(text)
     else:
@@ -36,29 +36,29 @@ def exact(text: str) -> None:
 
 
 def redraw(lines: Iterable[str]) -> None:
-    """Lines in the place of what the terminal shows."""
+    """Replace the content of the terminal by these lines."""
     shown = "".join(f"{visible(line)}\x1b[K\n" for line in lines)
     sys.stdout.write(f"\x1b[H{shown}\x1b[J")
     sys.stdout.flush()
 
 
 def over_ssh() -> bool:
-    """Is this command run by the SSH server on behalf of somebody elsewhere?"""
+    """True if the SSH server runs this command for a remote user."""
     return bool(os.environ.get("PAAS_SSH_PROOF"))
 
 
 def for_people() -> bool:
-    """Does stdout lead to a terminal, or over ssh, where nobody here knows what is at the other end?"""
+    """True if stdout is a terminal, or leads over ssh, where the other end is unknown."""
     return sys.stdout.isatty() or over_ssh()
 
 
 def shows_colours(stream: TextIO) -> bool:
-    """A terminal that can, and a person who has not said no (https://no-color.org)."""
+    """True for a terminal that can, unless NO_COLOR is set (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def note(text: str) -> None:
-    """A line about what is going on, to stderr; one that begins with ` !` is red on a terminal."""
+    """Print a line about progress to stderr; one that begins with ` !` is red on a terminal."""
     sys.stderr.write(_noted(text) + "\n")
     sys.stderr.flush()
 
@@ -73,7 +73,7 @@ def warn(text: str) -> None:
 
 
 def ask(text: str) -> None:
-    """A question, to stderr; the answer is typed behind it."""
+    """Print a question to stderr, without a newline."""
     sys.stderr.write(_noted(f" !     {text}"))
     sys.stderr.flush()
 
@@ -191,5 +191,5 @@ def size(count: int | None) -> str:
 
 
 def finish_quietly() -> None:
-    """Nobody reads stdout any longer: say nothing at the interpreter's end, either."""
+    """Avoid the interpreter's complaint at its end about a stdout that nobody reads."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

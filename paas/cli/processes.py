@@ -102,7 +102,7 @@ def _instance_line(kind: str, item: dict[str, Any], now: float, stats: bool) -> 
 @click.argument("words", metavar="[TYPE=N|TYPE+N|TYPE-N]...", nargs=-1)
 @app_option
 def scale(words: tuple[str, ...], app: str) -> Answer:
-    """Say how many of each process should run; without arguments, show it."""
+    """Set how many of each process should run; without arguments, show it."""
     api = client()
     if not words:
         formation = api.get(app_path(app, "formation"))["formation"]

@@ -1,4 +1,4 @@
-"""Routing: what requests meet before an instance sees them. No release is made, no instance touched."""
+"""Routing settings: what happens to requests before an instance gets them. A change makes no release."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def domain_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def routing_of(app: str, domain: str | None) -> Layer:
-    """What is set for the whole app, or for the domain. Raises NotFound when it has no such domain."""
+    """The layer of the whole app, or of the domain. Raises NotFound if the app has no such domain."""
     answer = client().get(app_path(app, "routing"))
     _check_domain(app, domain, answer["routing"])
     return _layer(answer, domain)
@@ -58,7 +58,7 @@ def _layer(answer: dict[str, Any], domain: str | None) -> Layer:
 @about_app
 @domain_option
 def router_settings(app: str, domain: str | None) -> Answer:
-    """Show the routing settings, those that nobody has set with their defaults."""
+    """Show the routing settings, unset ones with their defaults."""
     routing = client().get(app_path(app, "routing"))["routing"]
     _check_domain(app, domain, routing)
     if domain:
@@ -131,7 +131,7 @@ def router_unset(names: tuple[str, ...], app: str, domain: str | None) -> Answer
 @command("maintenance")
 @about_app
 def maintenance(app: str) -> Answer:
-    """Say whether an app is in maintenance mode."""
+    """Show whether an app is in maintenance mode."""
     state = routing_of(app, None)["settings"].get("maintenance", "off")
     yield {"maintenance": state == "on"}
     output.result(state)

@@ -1,4 +1,4 @@
-"""The platform on this machine: run it, look at its daemons, check the machine, take it away."""
+"""The platform on this machine: run it, look at its daemons, check the machine, uninstall it."""
 
 from __future__ import annotations
 
@@ -90,8 +90,7 @@ def _runs(pid: object) -> bool:
 
 
 def local_layout(home: str | None) -> Any:
-    """The paths of the platform on this machine that is meant. Raises NotFound, for a copied home Conflict, over SSH
-    Forbidden."""
+    """The paths of the platform in `home`, else PAAS_HOME. Raises NotFound, Conflict for a copied home, Forbidden over SSH."""
     settings = _settings({"home": home})
     try:
         layout = settings.layout()

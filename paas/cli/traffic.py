@@ -1,4 +1,4 @@
-"""Two readings of the router's counters become rates: pure, but for the words on the screen."""
+"""Rates from two readings of the router's counters, and their table on the screen. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words that are no commands here: what people mean who bring them from elsewhere, and typing errors."""
+"""Advice for unknown commands: words of other platforms, and typing errors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ READING = frozenset(
 
 
 def advice(word: str, commands: Collection[str]) -> str:
-    """What to do instead of typing `word`; empty when nobody can tell."""
+    """What to do instead of typing `word`; empty without a guess."""
     topic = word.partition(":")[0]
     near = nearest(word, commands)
     if word in FOREIGN or (topic in FOREIGN and not (near and near.startswith(f"{topic}s:"))):
@@ -79,9 +79,9 @@ def advice(word: str, commands: Collection[str]) -> str:
 
 
 def nearest(word: str, commands: Collection[str]) -> str | None:
-    """The command that was probably meant: one that reads, or one whose every part is a slip of the finger away.
+    """The most similar command: a reading one, or one whose every part differs by a single slip of the finger.
 
-    A guess must not make anybody run what destroys: `deploy` is not `destroy`, and `allow:remve` is not `allow`.
+    A guess must not lead to a command that destroys: `deploy` is not `destroy`, and `allow:remve` is not `allow`.
     """
     import difflib
 
