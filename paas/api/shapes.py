@@ -58,11 +58,7 @@ def release_json(release: Release, current: int | None) -> dict[str, Any]:
         "number": release.number,
         "version": f"v{release.number}",
         "current": release.number == current,
-        "description": release.description,
-        "commit": release.commit,
-        "actor": release.actor,
-        "state": release.state,
-        "cause": release.cause,
+        **_fields(release, "description commit actor state cause"),
         "image": release.image_digest,
         "created_at": release.created_at,
     }
@@ -70,41 +66,30 @@ def release_json(release: Release, current: int | None) -> dict[str, Any]:
 
 def build_json(build: Build) -> dict[str, Any]:
     return {
-        "number": build.number,
-        "commit": build.commit,
-        "tree": build.tree,
-        "actor": build.actor,
-        "status": build.status,
-        "cause": build.cause,
+        **_fields(build, "number commit tree actor status cause started_at finished_at"),
         "image": build.image_digest,
-        "started_at": build.started_at,
-        "finished_at": build.finished_at,
     }
 
 
 def domain_json(domain: Domain) -> dict[str, Any]:
-    return {"name": domain.name, "created_at": domain.created_at}
+    return _fields(domain, "name created_at")
 
 
 def key_json(key: Key, user: User | None) -> dict[str, Any]:
     return {
-        "fingerprint": key.fingerprint,
+        **_fields(key, "fingerprint comment created_at"),
         "user": user.name if user else None,
         "type": key.public_key.split()[0],
-        "comment": key.comment,
-        "created_at": key.created_at,
     }
 
 
 def token_json(token: Token, user: User | None) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "name": token.name,
-        "user": user.name if user else None,
-        "created_at": token.created_at,
-        "last_used_at": token.last_used_at,
-    }
+    return {**_fields(token, "id name created_at last_used_at"), "user": user.name if user else None}
 
 
 def user_json(user: User) -> dict[str, Any]:
-    return {"name": user.name, "role": user.role}
+    return _fields(user, "name role")
+
+
+def _fields(noun: object, names: str) -> dict[str, Any]:
+    return {name: getattr(noun, name) for name in names.split()}

@@ -1,4 +1,4 @@
-"""Certificates as the platform keeps them: which one answers for which name, and when it is time for another. Pure."""
+"""Certificates as the platform keeps them: the choice of one for each host name, and the time of renewal. Pure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class AutoCertificate:
 
 @dataclass(frozen=True)
 class Challenge:
-    """What the authority looks for at `http://DOMAIN/.well-known/acme-challenge/TOKEN` (RFC 8555, section 8.3)."""
+    """The answer that the authority fetches from `http://DOMAIN/.well-known/acme-challenge/TOKEN` (RFC 8555, section 8.3)."""
 
     domain: str
     token: str
@@ -54,7 +54,7 @@ class Challenge:
 
 
 def covers(pattern: str, host: str) -> bool:
-    """Whether a certificate's name is good for a host: the same, or a wildcard in the place of one label (RFC 6125).
+    """True if a certificate's name matches a host: the same name, or a wildcard in place of one label (RFC 6125).
 
     >>> covers("*.example.com", "www.example.com"), covers("*.example.com", "a.b.example.com")
     (True, False)
@@ -65,17 +65,19 @@ def covers(pattern: str, host: str) -> bool:
 
 
 def belongs(domain: str, hosts: Iterable[str], others: Collection[str] = ()) -> bool:
-    """Whether an app that has `hosts` may have a certificate for the domain: one of them, or a name below one of its
-    wildcards that is not among the hosts of others."""
+    """True if an app with these `hosts` may have a certificate for the domain: it is one of them, or lies below one of its
+    wildcards and is not a host of others."""
     return any(covers(host, domain) and (host == domain or domain not in others) for host in hosts)
 
 
 def served(
     hosts: Mapping[str, Collection[str]], certificates: Iterable[Certificate]
 ) -> dict[str, Certificate]:
-    """Host name → the certificate that answers for it. `hosts` are those of each app by id, its own address first: no
-    app's certificate answers for a host of another, whatever names are written in it, and the platform's answers for
-    own addresses only, where the app has none."""
+    """Host name → the certificate that answers for it. `hosts` are those of each app by id, its own address first.
+
+    No app's certificate answers for a host of another app, whatever names it contains. The platform's certificate answers
+    for own addresses of apps only, and only where the app has none.
+    """
     by_app: dict[str | None, list[Certificate]] = {}
     by_name: dict[tuple[str | None, str], list[Certificate]] = {}
     for certificate in certificates:
@@ -85,6 +87,7 @@ def served(
     # The first claim to a name wins: first the hosts of apps, then domains below an app's wildcard, and last the
     # platform's certificate, for apps that brought none.
     known = {host for found in hosts.values() for host in found}
+    # claims in order of precedence: hosts that apps have, names below their wildcards, the platform's for own addresses
     claims: list[tuple[str | None, str]] = [
         (app_id, host) for app_id, names in hosts.items() if app_id in by_app for host in names
     ]
@@ -106,7 +109,7 @@ def served(
 
 
 def table_entries(chosen: Mapping[str, Certificate]) -> list[dict[str, object]]:
-    """`certificates` of the router's table: which file is for which names."""
+    """The entry `certificates` of the router's table: files with the names they answer for."""
     names: dict[str, list[str]] = {}
     for host, certificate in sorted(chosen.items()):
         names.setdefault(certificate.file, []).append(host)
@@ -114,7 +117,7 @@ def table_entries(chosen: Mapping[str, Certificate]) -> list[dict[str, object]]:
 
 
 def answers(challenges: Iterable[Challenge]) -> dict[str, dict[str, str]]:
-    """`challenges` of the router's table."""
+    """The entry `challenges` of the router's table."""
     found: dict[str, dict[str, str]] = {}
     for challenge in challenges:
         found.setdefault(challenge.domain, {})[challenge.token] = challenge.answer
@@ -122,17 +125,17 @@ def answers(challenges: Iterable[Challenge]) -> dict[str, dict[str, str]]:
 
 
 def renew_at(certificate: Certificate) -> float:
-    """When to ask for the next one: after two thirds of its lifetime, up to a twentieth of it earlier, so that those
-    that were made together are not asked for together."""
+    """Time of renewal: after two thirds of the lifetime, less up to a twentieth of it, so that certificates that were issued
+    together are not renewed together."""
     lifetime = certificate.not_after - certificate.not_before
     early = zlib.crc32(certificate.fingerprint.encode()) / (1 << 32) / 20
     return certificate.not_before + lifetime * (2 / 3 - early)
 
 
 def due_at(wanted: AutoCertificate, present: Certificate | None) -> float:
-    """When the directory is to be asked for this domain."""
-    asked = renew_at(present) if present is not None and present.source == "acme" else 0.0
-    return max(asked, wanted.next_at)
+    """The time at which to ask the directory for this domain."""
+    renewal = renew_at(present) if present is not None and present.source == "acme" else 0.0
+    return max(renewal, wanted.next_at)
 
 
 def retry_s(failures: int) -> float:
@@ -141,6 +144,6 @@ def retry_s(failures: int) -> float:
 
 
 def expires_soon(certificate: Certificate, now: float) -> bool:
-    """Whether people should be told: two weeks before the end, or after nine tenths of a life that is short."""
+    """True when the owner should be warned: two weeks before the end, or after nine tenths of a shorter lifetime."""
     lifetime = certificate.not_after - certificate.not_before
     return certificate.not_after - now < min(WARN_S, lifetime / 10)

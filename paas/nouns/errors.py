@@ -8,7 +8,7 @@ from typing import Any
 
 
 class PaasError(Exception):
-    """Something a person must be told. `code` is stable, `message` one sentence, `hint` what to do about it.
+    """An error for people. `code` is stable, `message` is one sentence, `hint` says what to do about it.
 
     `lines` is evidence (log lines) printed below. Rendered in three places only: CLI, API, git side band.
     """
@@ -64,7 +64,7 @@ class Conflict(PaasError):
 
 
 class TooMany(PaasError):
-    """Too much was asked for in too short a time; the hint says when to try again."""
+    """Too many requests in too short a time; the hint says when to try again."""
 
     code = "too_many"
     http_status = 429
@@ -102,7 +102,7 @@ _FILES = _DISK | {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.
 
 
 def of_files(error: BaseException) -> Unavailable | None:
-    """What a person is told of the platform's files that cannot be read or written; None for any other error."""
+    """The error to show when the platform cannot read or write its files; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in _FILES:
         return None
     if error.filename is None and error.errno not in _DISK:

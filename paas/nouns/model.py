@@ -142,7 +142,7 @@ class Instance:
 
     @property
     def slot(self) -> tuple[str, int]:
-        """The place it fills, which its name says."""
+        """The place that it fills: type and number of its name."""
         return (CANARY if self.canary else self.type, self.number)
 
     @property

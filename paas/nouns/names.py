@@ -80,7 +80,7 @@ RESERVED_CONFIG = frozenset(
 
 
 def own_config(config: Mapping[str, str]) -> dict[str, str]:
-    """The config vars without the platform's own names, which only an older store can hold."""
+    """The config vars without reserved names; only an older store can contain some."""
     return {name: value for name, value in config.items() if name not in RESERVED_CONFIG}
 
 
@@ -115,8 +115,8 @@ class DomainName(Name):
 
 
 def _encoded(domain: str) -> str:
-    """A domain with letters beyond ASCII as the DNS has it (IDNA 2008). Raises BadInput."""
-    import idna  # few have such a name
+    """A domain with non-ASCII letters in the form of the DNS (IDNA 2008). Raises BadInput."""
+    import idna  # loaded only for such names: few have one
 
     star = "*." if domain.startswith("*.") else ""
     try:
@@ -128,7 +128,7 @@ def _encoded(domain: str) -> str:
 
 
 def both_forms(domain: str) -> str:
-    """A domain, perhaps with a path, as the DNS has it, and behind it as people write it where that differs."""
+    """A domain, perhaps with a path, in the form of the DNS; an internationalised one with its written form behind it."""
     host, slash, path = domain.partition("/")
     if "xn--" not in host:
         return domain
@@ -143,7 +143,7 @@ def both_forms(domain: str) -> str:
 
 
 def both_forms_of(text: str) -> str:
-    """The same of what somebody has typed, if that is a domain."""
+    """`both_forms` of typed text; text that is no domain stays as it is."""
     try:
         return both_forms(DomainPath.parse(text))
     except BadInput:
@@ -321,6 +321,6 @@ def release_number(text: object) -> int:
 
 
 def shown(value: object) -> str:
-    """A value as a person may see it in an error: text in quotes, anything else as JSON has it; harmless, short."""
+    """A value as an error shows it: text in quotes, anything else as JSON; without control characters, at most 60 long."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=ascii)
     return text if len(text) <= 60 else text[:57] + "…" + text[-1]

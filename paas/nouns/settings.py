@@ -231,7 +231,7 @@ class Settings:
         return f"{name}.{self.domain}"
 
     def git_url(self, name: str) -> str:
-        """Never `*.localhost`, which resolvers of ssh clients do not know."""
+        """With 127.0.0.1 instead of `*.localhost`, which resolvers of ssh clients do not know."""
         host = "127.0.0.1" if self.domain == "localhost" else self.domain
         return f"ssh://paas@{host}:{self.ssh.port}/{name}"
 
@@ -257,7 +257,7 @@ class Settings:
 
     @classmethod
     def read(cls, path: str | Path) -> Settings:
-        """What the server wrote for its daemons (`/run/paas/ID/settings.json`)."""
+        """Read the file that the server wrote for its daemons (`/run/paas/ID/settings.json`)."""
         return cls.from_json(json.loads(Path(path).read_text()))
 
 
@@ -297,7 +297,7 @@ def given(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> list[t
 def _said(
     option: Option, flags: Mapping[str, str | None], environ: Mapping[str, str]
 ) -> tuple[str, str] | None:
-    """What the flag says, else the variable: where it comes from, and the text."""
+    """The flag, else the variable, as (origin, text); None without either."""
     flag, variable = flags.get(option.name), environ.get(option.variable)
     if flag is not None:
         return "--" + option.name, flag
