@@ -107,7 +107,8 @@ def restart_processes(app_name: str) -> Response:
         known = _types(_image(tx, app))
         if type is not None and type not in known:
             raise _unknown_type(app, type, known)
-        if number is not None and number > formations.of_app(tx, app.id)[type or ""].quantity:
+        entry = formations.of_app(tx, app.id).get(type or "")
+        if number is not None and (entry is None or number > entry.quantity):
             raise NotFound(f"{app.name} has no {type}.{number}.", "See: paas ps")
     restart(ctx, app.id, actor=who.name, type=type, number=number)
     what = "all processes" if type is None else type if number is None else f"{type}.{number}"
@@ -173,21 +174,21 @@ def show_limits(app_name: str) -> dict[str, Any]:
 @needs(Access.APP)
 def set_limits(app_name: str) -> Response:
     ctx, app, who = context(), the_app(), principal()
-    asked = {ProcessType.parse(type): _limit_changes(changes) for type, changes in raw_body().items()}
-    if not any(asked.values()):
+    wanted = {ProcessType.parse(type): _limit_changes(changes) for type, changes in raw_body().items()}
+    if not any(wanted.values()):
         raise BadInput("No limit is named.", "Name at least one, like memory=256M.")
     with ctx.store.read() as tx:
         known = [*_types(_image(tx, app)), "release", RUN_TYPE]
         entries = formations.of_app(tx, app.id)
-    for type in asked:
+    for type in wanted:
         if type not in known:
             raise _unknown_type(app, type, known)
     whole_limits: dict[str, dict[str, int]] = {
-        type: {**(entries[type].limits if type in entries else {}), **new} for type, new in asked.items()
+        type: {**(entries[type].limits if type in entries else {}), **new} for type, new in wanted.items()
     }
     words = [
         f"{type} limits " + " ".join(f"{_WORDS[key]}={shown_limit(key, value)}" for key, value in new.items())
-        for type, new in asked.items()
+        for type, new in wanted.items()
     ]
     change = SetLimits(actor=who.name, description="Set " + ", ".join(words), limits=whole_limits)
     return deploy(ctx, app, change, lambda tx, after: {"limits": _limits(tx, after)})

@@ -33,7 +33,7 @@ _INTERVAL_S = 0.1
 @needs(Access.APP)
 def show(app_name: str) -> Response:
     ctx, app = context(), the_app()
-    asked = query(
+    filters = query(
         {
             "lines": whole(0, MAX_LINES),
             "type": ProcessType.parse,
@@ -46,9 +46,9 @@ def show(app_name: str) -> Response:
         }
     )
     with ctx.store.read() as tx:
-        wanted = _query(tx, app, asked)
-    count = DEFAULT_LINES if asked["lines"] is None else asked["lines"]
-    if not asked["follow"]:
+        wanted = _query(tx, app, filters)
+    count = DEFAULT_LINES if filters["lines"] is None else filters["lines"]
+    if not filters["follow"]:
         lines = _decoded(tail(ctx.layout, app.id, wanted, count))
         return Response(_ndjson(lines), mimetype="application/x-ndjson")
     leave = places.stay(principal())
@@ -63,16 +63,16 @@ def show(app_name: str) -> Response:
     return response
 
 
-def _query(tx: Tx, app: App, asked: dict[str, Any]) -> Query:
+def _query(tx: Tx, app: App, filters: dict[str, Any]) -> Query:
     ids = None
-    if asked["release"] is not None:
-        ids = frozenset(instances.ids_of_release(tx, app.id, asked["release"]))
+    if filters["release"] is not None:
+        ids = frozenset(instances.ids_of_release(tx, app.id, filters["release"]))
     return Query(
-        type=asked["type"],
-        dyno=str(asked["dyno"]) if asked["dyno"] else None,
-        source=asked["source"],
-        since=asked["since"],
-        request=asked["request"],
+        type=filters["type"],
+        dyno=str(filters["dyno"]) if filters["dyno"] else None,
+        source=filters["source"],
+        since=filters["since"],
+        request=filters["request"],
         instances=ids,
     )
 

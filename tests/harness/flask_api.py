@@ -39,7 +39,14 @@ class FlaskApi:
         flags = {"home": str(home), "http": "127.0.0.1:8080"}
         self.settings = Settings.from_json({**load(flags, {}).to_json(), "id": "a1b2c3"})
         self.layout = self.settings.layout()
-        for folder in (self.layout.database.parent, self.layout.logs, self.layout.edge / "pages"):
+        edge, certificates = self.layout.edge, self.layout.secrets / "certificates"
+        for folder in (
+            edge / "pages",
+            edge / "certificates",
+            certificates,
+            self.layout.database.parent,
+            self.layout.logs,
+        ):
             folder.mkdir(parents=True)
         self.store = Store.open(self.layout.database)
         self.context = Context(self.settings, self.store, git_uid=None)

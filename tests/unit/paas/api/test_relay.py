@@ -63,6 +63,7 @@ def test_a_client_that_goes_closes_the_shim() -> None:
     running = threading.Thread(target=lambda: relay(client, shim))
     running.start()
     with client, process:
+        assert visitor.recv(4096).startswith(b"HTTP/1.1 101 ")
         visitor.close()
         assert process.recv(4096) == b""
         running.join(30)
