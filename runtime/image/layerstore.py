@@ -24,7 +24,6 @@ from runtime.image.tarwriter import APP_OWNER, LAYER_MTIME
 from runtime.kernel import files, syscalls
 from runtime.kernel.process import boot_id
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = ".new"
 
 
@@ -126,7 +125,7 @@ class LayerStore:
         waiting = [layer for layer in self.all() if layer.unsynced_boot == boot_id()]
         if not waiting:
             return
-        fd = os.open(self.folder, _FOLDER)
+        fd = os.open(self.folder, files.FOLDER)
         try:
             syscalls.syncfs(fd)
         finally:
@@ -154,7 +153,7 @@ class LayerStore:
         return files.locked(self.folder, create=False)
 
     def _discard(self, name: str) -> None:
-        fd = os.open(self.folder / _NEW, _FOLDER)
+        fd = os.open(self.folder / _NEW, files.FOLDER)
         try:
             remove_tree(fd, name)
         finally:

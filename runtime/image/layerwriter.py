@@ -18,9 +18,9 @@ from runtime.image.errors import BadArchive, TooLarge
 from runtime.image.names import shown
 from runtime.image.tarwriter import LAYER_MTIME, TarWriter
 from runtime.kernel import syscalls
+from runtime.kernel.files import FOLDER
 
 BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIMES = (LAYER_MTIME * 1_000_000_000, LAYER_MTIME * 1_000_000_000)
 MAX_TARGET = 4095

@@ -23,13 +23,14 @@ from runtime.home import Layout
 from runtime.image import errors, names
 from runtime.image.errors import BadArchive, ImageError, NotFound, TooLarge
 from runtime.image.layerstore import Layer, LayerStore
-from runtime.image.layerwriter import BENEATH, FOLDER, LayerWriter, Limits, set_opaque
+from runtime.image.layerwriter import BENEATH, LayerWriter, Limits, set_opaque
 from runtime.image.newblob import NewBlob, link_stack_blobs, sweep_blobs
 from runtime.image.snapshot import find_opaque, snapshot
 from runtime.image.tarwriter import APP_OWNER
 from runtime.image.unpack import unpack
 from runtime.kernel import syscalls, userns
 from runtime.kernel.confine import Bounds, ConfineError, User, box_user, confine
+from runtime.kernel.files import FOLDER
 from runtime.kernel.poll import readable
 
 WALL_S = 300.0

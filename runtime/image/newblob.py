@@ -12,9 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime.image.names import digest_hex
-from runtime.kernel.files import STAGED
-
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from runtime.kernel.files import FOLDER, STAGED
 
 
 class NewBlob:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.kernel import syscalls
+from runtime.kernel.files import FOLDER
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BELOW = syscalls.RESOLVE_NO_XDEV | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_BENEATH
 _ATTEMPTS = 16
 
@@ -44,7 +44,7 @@ def remove_tree(dirfd: int, name: str | bytes, *, tick: Callable[[], None] | Non
 
 def remove_path(path: Path) -> None:
     """`remove_tree` for a path whose folder nobody else can change."""
-    folder = os.open(path.parent, _FOLDER)
+    folder = os.open(path.parent, FOLDER)
     try:
         remove_tree(folder, path.name)
     finally:
@@ -62,21 +62,21 @@ def _unlink(dirfd: int, name: bytes) -> bool:
 
 def _empty(dirfd: int, name: bytes, tick: Callable[[], None]) -> None:
     """Remove everything in a folder, depth first, going up by `..`."""
-    current = syscalls.openat2(dirfd, name, _FOLDER, resolve=_BELOW)
+    current = syscalls.openat2(dirfd, name, FOLDER, resolve=_BELOW)
     above: list[tuple[bytes, tuple[int, int], list[bytes]]] = []
     try:
         folders = _unlink_files(current, tick)
         while True:
             if folders:
                 name = folders.pop()
-                inner = syscalls.openat2(current, name, _FOLDER, resolve=_BELOW)
+                inner = syscalls.openat2(current, name, FOLDER, resolve=_BELOW)
                 above.append((name, _identity(current), folders))
                 os.close(current)
                 current = inner
                 folders = _unlink_files(current, tick)
             elif above:
                 name, identity, folders = above.pop()
-                outer = os.open(b"..", _FOLDER, dir_fd=current)
+                outer = os.open(b"..", FOLDER, dir_fd=current)
                 os.close(current)
                 current = outer
                 if _identity(current) != identity:

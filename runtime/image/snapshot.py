@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterator
 
 from runtime.image import names
 from runtime.image.errors import BadTree
-from runtime.image.layerwriter import BENEATH, FOLDER, LayerWriter
+from runtime.image.layerwriter import BENEATH, LayerWriter
 from runtime.image.names import shown
 from runtime.kernel import syscalls
+from runtime.kernel.files import FOLDER
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 CHUNK = 1024 * 1024

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags to open a folder itself: a link in its place is an error."""
+
 STAGED = ".new-"
 """The prefix of files that are being written. A crash may leave one, so code that lists a folder ignores them."""
 
