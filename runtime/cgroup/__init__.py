@@ -18,7 +18,7 @@ __all__ = [
 
 
 def detect(platform_id: str, mountinfo: Path = Path("/proc/self/mountinfo")) -> Cgroups:
-    """The platform's groups, their top folder `paas-ID` made: v1 if its memory controller is mounted, else v2.
+    """The platform's groups below `paas-ID`, which is made: v1 if its controllers are mounted, else v2.
 
     Raises CgroupError when neither offers cpu, memory and pids.
     """
@@ -33,7 +33,7 @@ def detect(platform_id: str, mountinfo: Path = Path("/proc/self/mountinfo")) -> 
 def cgroup_mounts(mountinfo: str) -> dict[str, Path]:
     """Where each v1 controller is mounted, and the v2 tree as `unified`; the first mount of each counts.
 
-    The format of the lines is told in proc_pid_mountinfo(5).
+    See proc_pid_mountinfo(5) for the format.
     """
     mounts: dict[str, Path] = {}
     for line in mountinfo.splitlines():

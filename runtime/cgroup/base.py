@@ -32,7 +32,7 @@ class CgroupError(Exception):
 
 @dataclass(frozen=True)
 class Stats:
-    """What a group uses now. `memory_bytes` leaves out file cache that could be dropped at once."""
+    """The present use of a group. `memory_bytes` is without file cache that the kernel could drop at once."""
 
     memory_bytes: int = 0
     peak_memory_bytes: int = 0
@@ -140,7 +140,7 @@ def enter(files: Iterable[Path]) -> None:
 
 
 def work_limits() -> Limits:
-    """Bounds of all work on what tenants sent that one daemon does: it yields to apps and to the router."""
+    """Bounds of all work of one daemon on tenants' data: it yields to apps and to the router."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     cores = os.cpu_count() or 1
     return Limits(
@@ -229,7 +229,7 @@ def read_pids(path: Path) -> list[int]:
 
 
 def kill_each(pids: list[int]) -> None:
-    """SIGKILL to processes that were just read from a group; one that has ended meanwhile is no error."""
+    """SIGKILL to processes that were just read from a group; those that have ended meanwhile are skipped."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -254,7 +254,7 @@ def subgroups(path: Path) -> list[str]:
 
 
 def remove_tree(path: Path, timeout_s: float = REMOVE_TIMEOUT_S) -> None:
-    """Remove a group and those below it, killing what is inside until the kernel lets go of it.
+    """Remove a group and those below it, killing its processes until the kernel lets it go.
 
     Raises CgroupError if something in it cannot be killed in `timeout_s` seconds.
     """

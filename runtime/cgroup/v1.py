@@ -1,7 +1,7 @@
 """cgroup v1: a group per instance in every hierarchy, and one in the v2 tree beside them where it is mounted.
 
-Sources: Documentation/admin-guide/cgroup-v1 of the kernel. The v2 tree of a hybrid set-up has no controller of
-use but can kill and freeze; without it the freezer hierarchy does both.
+Source: Documentation/admin-guide/cgroup-v1 of the kernel. The v2 tree of a hybrid set-up has no useful controller, but it
+can kill and freeze; without it the freezer hierarchy does both.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """cgroup v2: one tree. An instance's group has two leaves, `app` and `shim`, as only leaves may hold processes.
 
-Memory and pids are limited at `app`, so that a shim is never killed for what the app ate; the cpu quota is set
-on the instance, so that the work of logging is the app's own, and repeated at `app`, where language run times
-look for it. Devices have no controller here: nodev mounts and the user namespace keep them out.
+Memory and pids are limited at `app`, so that the shim is never killed for the app's use. The cpu quota is set on the
+instance, so that the shim's work of logging counts, and repeated at `app`, where language run times look for it. Devices
+have no controller here: nodev mounts and the user namespace keep them out.
 Source: Documentation/admin-guide/cgroup-v2.rst of the kernel.
 """
 

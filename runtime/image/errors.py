@@ -1,22 +1,22 @@
-"""What can be wrong with a layer or an image."""
+"""The errors of layers and images."""
 
 from __future__ import annotations
 
 
 class ImageError(Exception):
-    """Base of this folder's errors; the message is a sentence for people, `code` a stable word for programs."""
+    """Base class. The message is a sentence for people, `code` a stable word for programs."""
 
     code = "image"
 
 
 class BadArchive(ImageError):
-    """The archive breaks a rule of the format or of the platform; nothing of it was published."""
+    """The archive breaks a rule of the format or of the platform; no layer was published."""
 
     code = "bad_archive"
 
 
 class BadTree(ImageError):
-    """The tree that should become a layer holds something that a layer cannot."""
+    """The tree holds something that a layer cannot."""
 
     code = "bad_tree"
 

@@ -1,8 +1,8 @@
-"""The layer store: unpacked layers by digest, below a folder that only root enters.
+"""The layer store: unpacked layers by digest, below a folder that only root may enter.
 
-`layers/HEX/` is the root of a layer, `layers/HEX.json` what is known of it, `layers/.new/` layers in the making and
-on their way out. A layer appears by one rename. Its files reach the disk a moment later (`sync`); a layer that a
-power cut caught before that is made again from its blob, which is on disk before its digest is told to anyone.
+`layers/HEX/` is the root of a layer, `layers/HEX.json` its description; `layers/.new/` holds layers that are being made or
+removed. A layer appears by one rename. Its files reach the disk a moment later (`sync`); after a power cut before that
+the layer is made again from its blob, which is on disk before anyone learns the digest.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LayerStore:
         self.stacks = stacks
 
     def path(self, digest: str) -> Path:
-        """Where a layer is unpacked. Raises NotFound, ValueError for what is no digest."""
+        """The folder of an unpacked layer: of this home, else of the stacks. Raises NotFound, ValueError if malformed."""
         name = digest_hex(digest)
         for parent in (self.folder, self.stacks / "layers"):
             with suppress(FileNotFoundError):
@@ -54,7 +54,7 @@ class LayerStore:
         raise NotFound(f"layer {digest} is not on this machine")
 
     def get(self, digest: str) -> Layer | None:
-        """What is known of a layer of this home."""
+        """The description of a layer of this home."""
         name = digest_hex(digest)
         try:
             layer = Layer(**json.loads((self.folder / f"{name}.json").read_bytes()))
@@ -65,14 +65,14 @@ class LayerStore:
         return layer if (self.folder / name).is_dir() else None
 
     def all(self, *, after: str = "", most: int | None = None) -> list[Layer]:
-        """Every layer of this home, by digest; of those behind `after` the first `most`."""
+        """The layers of this home, sorted by digest: the first `most` of those behind `after`."""
         found = (f"sha256:{name}" for name in sorted(os.listdir(self.folder)) if len(name) == 64)
         digests = islice((digest for digest in found if digest > after), most)
         return [self.get(digest) or Layer(digest, 0, 0, "unknown") for digest in digests]
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A new folder below the store holding an empty `tree` that belongs to the app user; removed at the end."""
+        """A new folder in the store with an empty `tree` of the app user; removed at the end."""
         parent = self.folder / _NEW
         parent.mkdir(mode=0o700, exist_ok=True)
         name = os.urandom(8).hex()
@@ -86,7 +86,7 @@ class LayerStore:
             self._discard(name)
 
     def publish(self, staging: Path, digest: str, size_bytes: int, files: int) -> Layer:
-        """Give a staged tree its name. A layer that is there already stays as it is."""
+        """Give a staged tree its name. An existing layer stays as it is."""
         layer = Layer(digest, size_bytes, files, boot_id())
         with self._locked():
             known = self.get(digest)
@@ -105,8 +105,9 @@ class LayerStore:
         return layer
 
     def remove(self, digest: str, wanted: Callable[[], bool] = lambda: False) -> bool:
-        """Remove a layer of this home unless it is `wanted`, which is asked while none can be published; whether
-        that was so. One that is not there is no error."""
+        """Remove a layer of this home unless `wanted()`; returns False if it is wanted.
+
+        `wanted` is called while no layer can be published. Does nothing if there is no such layer."""
         name = digest_hex(digest)
         parent = self.folder / _NEW
         parent.mkdir(mode=0o700, exist_ok=True)
@@ -121,7 +122,7 @@ class LayerStore:
         return True
 
     def sync(self) -> None:
-        """Bring new layers to the disk and note that they are there. Slow; nobody needs to wait for it."""
+        """Write new layers to the disk and record that. Slow; no caller needs to wait for it."""
         waiting = [layer for layer in self.all() if layer.unsynced_boot == boot_id()]
         if not waiting:
             return
@@ -135,11 +136,11 @@ class LayerStore:
                 self._describe(Layer(layer.digest, layer.size_bytes, layer.files))
 
     def doubtful(self) -> list[Layer]:
-        """Layers that an earlier boot made and did not bring to the disk."""
+        """Layers that an earlier boot made and did not sync."""
         return [layer for layer in self.all() if layer.unsynced_boot not in (None, boot_id())]
 
     def sweep(self) -> None:
-        """Remove what a killed process left: staged trees, descriptions without a layer. Call at start only."""
+        """Remove leftovers of a killed process: staged trees and files, descriptions without a layer. Call at start only."""
         with suppress(FileNotFoundError):
             for name in os.listdir(self.folder / _NEW):
                 self._discard(name)

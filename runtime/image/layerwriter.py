@@ -1,7 +1,7 @@
 """Makes a layer: the same calls give the unpacked tree (what overlayfs mounts) and its tar (what OCI stores).
 
-Works below one folder descriptor. No path is ever followed: each folder is opened component by component by the
-kernel with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS (openat2(2)), and whatever exists already is an error.
+Works below one folder descriptor. No link is followed: the kernel opens each folder with RESOLVE_BENEATH |
+RESOLVE_NO_SYMLINKS (openat2(2)), and a name that exists already is an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIMES = (LAYER_MTIME * 1_000_000_000, LAYER_MTIME * 1_000_000_000)
 MAX_TARGET = 4095
-_LEADS_ASTRAY = (errno.ELOOP, errno.ENOTDIR, errno.EXDEV)
+_NOT_A_FOLDER = (errno.ELOOP, errno.ENOTDIR, errno.EXDEV)
 _T = TypeVar("_T")
 
 
@@ -39,8 +39,8 @@ class Limits:
 class LayerWriter:
     """One layer in the making. `tree_fd` is an empty folder; `write` gets the tar stream.
 
-    Paths are as in `names.normal`. Every method raises BadArchive for a name that is there already or lies below
-    something that is no folder, TooLarge at a limit.
+    Paths are as in `names.normal`. Every method raises BadArchive if the name exists already or its parent is not a
+    folder, TooLarge at a limit.
     """
 
     def __init__(self, tree_fd: int, write: Callable[[bytes], object], limits: Limits | None = None) -> None:
@@ -55,7 +55,7 @@ class LayerWriter:
         self.opaque: list[bytes] = []
 
     def directory(self, path: bytes, mode: int) -> None:
-        """A folder; its mode is put on at the end, so that files can still be made in it."""
+        """A folder; its mode is set at the end, so that files can still be made in it."""
         folder, name = self._admit(path)
         _make(path, lambda: os.mkdir(name, 0o700, dir_fd=folder))
         self._folders[path] = mode & 0o777
@@ -74,7 +74,7 @@ class LayerWriter:
             os.close(fd)
 
     def symlink(self, path: bytes, target: bytes) -> None:
-        """A symbolic link: data, wherever it points; nothing here follows it."""
+        """A symbolic link with any target; nothing here follows it."""
         if not target or b"\0" in target or len(target) > MAX_TARGET:
             raise BadArchive(f"{shown(path)}: a link to a name of {len(target)} bytes")
         folder, name = self._admit(path)
@@ -114,16 +114,16 @@ class LayerWriter:
         self._tar.file(names.join(parent, names.WHITEOUT + name), 0o644, 0, ())
 
     def hide_below(self, path: bytes) -> None:
-        """Hides what lower layers have in this folder. On disk that takes an attribute only root can set.
+        """Hides the content of this folder in lower layers. On disk this takes an attribute that only root can set.
 
-        The paths collect in `opaque`; see `set_opaque`.
+        The paths are collected in `opaque`; see `set_opaque`.
         """
         self._admit(names.join(path, names.OPAQUE))
         self.opaque.append(path)
         self._tar.file(names.join(path, names.OPAQUE), 0o644, 0, ())
 
     def finish(self) -> None:
-        """End the tar and put modes and times on folders, deepest first."""
+        """End the tar and set modes and times of folders, deepest first."""
         self._tar.finish()
         self._leave()
         for path, mode in reversed(self._folders.items()):
@@ -134,7 +134,7 @@ class LayerWriter:
         self._leave()
 
     def _admit(self, path: bytes, size: int = 0) -> tuple[int, bytes]:
-        """Count an entry against the limits, make missing parents; the folder it goes to and its name there."""
+        """Count an entry against the limits and make missing parents; returns its folder and its name there."""
         self.files += 1
         self.size_bytes += size
         if self.files > self._limits.files:
@@ -169,7 +169,7 @@ class LayerWriter:
         try:
             return syscalls.openat2(self._root, folder or b".", FOLDER, resolve=BENEATH)
         except OSError as error:
-            if error.errno in _LEADS_ASTRAY:
+            if error.errno in _NOT_A_FOLDER:
                 raise BadArchive(f"{shown(folder)}: a link or a file, where a folder is needed") from error
             raise
 

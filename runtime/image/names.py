@@ -1,4 +1,4 @@
-"""Names inside a layer: which are allowed, and what the `.wh.` ones mean (OCI image-spec, layer.md).
+"""Names inside a layer: which are allowed, and the meaning of `.wh.` names (OCI image-spec, layer.md).
 
 Pure. Paths are bytes, relative, without a slash at either end: `app/web.py`.
 """
@@ -25,7 +25,7 @@ def shown(path: bytes) -> str:
 
 
 def normal(path: bytes) -> bytes:
-    """An archive's path in the one form used here; empty for the root itself. Raises BadArchive."""
+    """The normal form of a path in an archive; empty for the root itself. Raises BadArchive."""
     if path.startswith(b"/"):
         raise BadArchive(f"{shown(path)}: an absolute path")
     parts = path.rstrip(b"/").split(b"/") if path.strip(b"/") else []

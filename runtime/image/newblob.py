@@ -1,7 +1,7 @@
-"""Blobs that root puts into an image layout which belongs to a less privileged user.
+"""Writes blobs as root into an image layout of a less privileged user.
 
-That user may rename and link in its folders as it likes, so no path in them is followed: folders are opened one by
-one, files are made with O_EXCL, changed by descriptor and named by rename.
+That user may rename and link anything in its folders, so no path in them is followed: folders are opened one by one,
+files are made with O_EXCL, changed by descriptor and named by rename.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from runtime.kernel.files import FOLDER, STAGED
 
 
 class NewBlob:
-    """A blob in the making, in the image layout of a less privileged user; hashed while it is written."""
+    """A blob that is being written, and hashed at the same time."""
 
     def __init__(self, images: Path) -> None:
         import hashlib  # here, since its library is a tenth of an idle spawner
@@ -45,7 +45,7 @@ class NewBlob:
             view = view[os.write(self._fd, view) :]
 
     def publish(self) -> str:
-        """Bring the blob to the disk under its digest; returns that."""
+        """Write the blob to the disk under its digest; returns the digest."""
         owner = os.fstat(self._folder)
         os.fchown(self._fd, owner.st_uid, owner.st_gid)
         os.fsync(self._fd)
@@ -56,7 +56,7 @@ class NewBlob:
 
 
 def blob_folder(images: Path) -> int:
-    """`images/blobs/sha256`, made when missing, owned like `images`; no link on the way is followed."""
+    """A descriptor of `images/blobs/sha256`, made if missing with the owner of `images`; no link is followed."""
     current = os.open(images, FOLDER)
     owner = os.fstat(current)
     for name in ("blobs", "sha256"):
@@ -70,7 +70,7 @@ def blob_folder(images: Path) -> int:
 
 
 def used_since(images: Path, digest: str, moment: float) -> bool:
-    """Whether the blob was made, or taken up again by a build, at `moment` (unix seconds) or later."""
+    """Whether a build made or reused the blob at `moment` (unix seconds) or later."""
     folder = blob_folder(images)
     try:
         return os.stat(digest_hex(digest), dir_fd=folder, follow_symlinks=False).st_mtime >= moment
@@ -93,9 +93,9 @@ def sweep_blobs(images: Path) -> None:
 
 
 def link_stack_blobs(stacks: Path, images: Path) -> None:
-    """Put the blobs of all stacks into an image layout: hard links where both are on one file system.
+    """Link the blobs of all stacks into an image layout, which is then complete for other tools. Called by root at start.
 
-    Called by root at start, so that the layout is complete for other tools; elsewhere symbolic links do.
+    The links are hard on one file system, else symbolic.
     """
     source = stacks / "blobs" / "sha256"
     if not source.is_dir():

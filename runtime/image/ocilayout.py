@@ -1,7 +1,7 @@
 """An OCI image layout (image-spec, image-layout.md): blobs by digest, manifests, and tags in `index.json`.
 
-Needs no privilege: the folder belongs to the control plane. Layer blobs are put there by the spawner; this module
-writes the small JSON ones, and forgets what nothing refers to. Every file appears by fsync and rename; writers of
+Needs no privilege: the folder belongs to the control plane. The spawner adds the blobs of layers; this module writes
+the small JSON ones and removes blobs that nothing refers to. Every file appears by fsync and rename; writers of
 `index.json` take turns by a file lock that dies with its holder.
 """
 
@@ -31,7 +31,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _MAX_JSON = 4 * 1024 * 1024
 _EPOCH = "1980-01-01T00:00:00Z"
 YOUNG_S = 3600.0
-"""How long a blob that nothing refers to is kept: a build in progress may be about to refer to it."""
+"""An unreferenced blob is kept this long, since a build in progress may be about to refer to it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class StoredImage:
 
 
 class ImageStore:
-    """The image layout of one home. `stacks` is where blobs of base layers are found and linked from."""
+    """The image layout of one home. Blobs of base layers are linked from `stacks`."""
 
     def __init__(self, images: Path, stacks: Path) -> None:
         self.folder = images
@@ -53,7 +53,7 @@ class ImageStore:
         self._stacks = stacks
 
     def prepare(self) -> None:
-        """Make what an image layout needs; harmless when it is there."""
+        """Make the files of an empty image layout, unless they exist."""
         self._blobs.mkdir(parents=True, exist_ok=True)
         if not (self.folder / "oci-layout").exists():
             _write(self.folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
@@ -114,10 +114,10 @@ class ImageStore:
         blobs: Collection[str] = (),
         unused_since: float | None = None,
     ) -> int:
-        """Forget all but `images` (digests of manifests), their tags, and `blobs`; returns the bytes freed.
+        """Remove everything but `images` (digests of manifests), their tags, and `blobs`; returns the bytes freed.
 
-        What was made or used at `unused_since` (unix seconds; an hour ago) or later stays: a build may be about to
-        refer to it. A kept image that is damaged or gone refers to nothing.
+        Blobs made or used at `unused_since` (unix seconds; an hour ago) or later stay: a build may be about to refer to
+        them. A kept image that is damaged or missing refers to nothing.
         """
         freed = 0
         moment = time.time() - YOUNG_S if unused_since is None else unused_since
@@ -226,7 +226,7 @@ class ImageStore:
 def _config(
     layers: Collection[str], env: Mapping[str, str], processes: Mapping[str, str], labels: Mapping[str, str]
 ) -> dict[str, Any]:
-    """An image configuration (image-spec, config.md) that says no more than its arguments."""
+    """An image configuration (image-spec, config.md) that depends on nothing but its arguments."""
     settings: dict[str, Any] = {
         "User": "1000:1000",
         "WorkingDir": "/app",

@@ -1,7 +1,7 @@
-"""Removes trees that a tenant made: any depth, any width, nothing followed, no mount ever crossed.
+"""Removes hostile trees of any depth and width; follows no link and crosses no mount.
 
-Two descriptors are open at any time, however deep the tree: the way back up is `..`, and it is checked to lead to
-the folder it came from.
+Two descriptors are open at any time, however deep the tree: the way up is `..`, and each step up is checked to lead to
+the folder that the walk came from.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from runtime.kernel.files import FOLDER
 
 _BELOW = syscalls.RESOLVE_NO_XDEV | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_BENEATH
 _ATTEMPTS = 16
+_TICK_EVERY = 1000
 
 
 def remove_tree(dirfd: int, name: str | bytes, *, tick: Callable[[], None] | None = None) -> None:
-    """Remove `name` in the folder `dirfd`, whatever it is; nothing there is no error.
+    """Remove `name` in the folder `dirfd`, whatever it is; does nothing if it is missing.
 
-    `tick` is called now and then (about every thousand entries). Raises OSError, EXDEV when a mount is met
-    inside: nothing of what is mounted there is touched.
+    `tick` is called about every thousand entries. Raises OSError; EXDEV for a mount inside, whose content is not
+    touched.
     """
     name = os.fsencode(name)
     if name in (b"", b".", b"..") or b"/" in name:
@@ -43,7 +44,7 @@ def remove_tree(dirfd: int, name: str | bytes, *, tick: Callable[[], None] | Non
 
 
 def remove_path(path: Path) -> None:
-    """`remove_tree` for a path whose folder nobody else can change."""
+    """`remove_tree` for a path whose parent folder no one else can change."""
     folder = os.open(path.parent, FOLDER)
     try:
         remove_tree(folder, path.name)
@@ -96,7 +97,7 @@ def _identity(fd: int) -> tuple[int, int]:
 
 
 def _unlink_files(fd: int, tick: Callable[[], None]) -> list[bytes]:
-    """Unlink all that is no folder; the names of the folders."""
+    """Unlink everything but folders; returns the names of the folders."""
     folders = []
     tick()
     with os.scandir(fd) as entries:
@@ -104,6 +105,6 @@ def _unlink_files(fd: int, tick: Callable[[], None]) -> list[bytes]:
             name = os.fsencode(entry.name)
             if entry.is_dir(follow_symlinks=False) or not _unlink(fd, name):
                 folders.append(name)
-            if count % 1000 == 0:
+            if count % _TICK_EVERY == 0:
                 tick()
     return folders

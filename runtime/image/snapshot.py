@@ -1,8 +1,8 @@
 """Turns what a container wrote (the upper folder of its overlay) into a layer.
 
-The tree is hostile: it is walked by descriptor, nothing in it is followed, and only folders, regular files,
-links and overlayfs's own whiteouts are taken. Sockets, FIFOs and devices are left out, owners, times, set-id bits
-and extended attributes dropped; the order is that of the bytes of the names, so equal trees give equal layers.
+The tree is hostile: it is walked by descriptor, no link is followed, and only folders, regular files, links and
+overlayfs's own whiteouts are copied. Sockets, FIFOs and devices are left out; owners, times, set-id bits and extended
+attributes are dropped. Entries are sorted by the bytes of their names, so equal trees give equal layers.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def snapshot(
 ) -> None:
     """Copy `paths` (as in `names.normal`) of an upper folder into `writer` and finish it.
 
-    `opaque` are folders that hide their namesakes in lower layers; see `find_opaque`. A path that is not there is
-    no error. Raises BadTree for what cannot become part of a layer.
+    `opaque` are folders that hide their namesakes in lower layers; see `find_opaque`. A missing path is
+    skipped. Raises BadTree for an entry that cannot be part of a layer.
     """
     walk = _Walk(upper_fd, writer, frozenset(opaque))
     for path in _outermost(paths):
-        walk.take(path)
+        walk.copy(path)
     writer.finish()
 
 
@@ -51,8 +51,8 @@ class _Walk:
         self._opaque = opaque
         self._first_names: dict[tuple[int, int], bytes] = {}
 
-    def take(self, path: bytes) -> None:
-        """One path and everything below it, iteratively: a tree may be deeper than Python's stack."""
+    def copy(self, path: bytes) -> None:
+        """Copy one path and everything below it; iterative, since a tree may be deeper than Python's stack."""
         folder, name = names.split(path)
         try:
             fd = syscalls.openat2(self._upper, folder or b".", FOLDER, resolve=BENEATH)
@@ -140,8 +140,8 @@ def _content(fd: int, size: int, path: bytes) -> Iterator[bytes]:
 def find_opaque(upper_fd: int, paths: Collection[bytes], lowers: Collection[int]) -> list[bytes]:
     """Folders at and below `paths` that overlayfs made opaque and that exist in one of the layers `lowers`.
 
-    Needs CAP_SYS_ADMIN to see the attribute; reads only names and attributes. overlayfs marks every new folder,
-    so that those without a namesake below are of no interest.
+    Needs CAP_SYS_ADMIN to see the attribute; reads only names and attributes. overlayfs marks every new folder;
+    without a namesake in a lower layer the mark means nothing.
     """
     found = []
     waiting = [path for path in _outermost(paths) if any(_is_folder(lower, path) for lower in lowers)]

@@ -1,7 +1,7 @@
-"""Reads a tar stream that may have been made by an enemy: strict, streaming, bounded.
+"""Reads a hostile tar stream: strict, streaming, bounded.
 
-Accepts what GNU tar, git and container tools write for plain trees: ustar, pax records `path`, `linkpath`, `size`,
-GNU long names. Refuses what has no place in a layer: sparse files, devices, base-256 numbers, bad checksums.
+Accepts the output of GNU tar, git and container tools for plain trees: ustar, the pax records `path`, `linkpath` and
+`size`, GNU long names. Refuses sparse files, devices, base-256 numbers and bad checksums.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A deterministic tar stream: the same entries give the same bytes, on every machine and at every time.
 
-POSIX ustar headers, with pax records only where ustar cannot say it (pax(1), «ustar Interchange Format» and
-«pax Header Block»). Owner, times and everything else that could vary are arguments with fixed defaults.
+POSIX ustar headers, with pax records for names that do not fit ustar (pax(1), «ustar Interchange Format» and
+«pax Header Block»). Owner and times are arguments with fixed defaults.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PAX_NAME = b"PaxHeaders/entry"
 
 
 class TarWriter:
-    """Writes entries to `write` as they come; `offset` is how many bytes have been written so far."""
+    """Writes entries to `write` as they come; `offset` counts the bytes written so far."""
 
     def __init__(
         self, write: Callable[[bytes], object], *, owner: int = APP_OWNER, mtime: int = LAYER_MTIME

@@ -1,8 +1,8 @@
-"""Turns a forked process into one that may do a single job: parse hostile bytes and write to one place.
+"""Confines a forked process to one job: parse hostile bytes and write to one place.
 
-Call it in a single-threaded child, after everything it needs is imported and open. With root it also changes the
+Call it in a single-threaded child, after everything the child needs is imported and open. With root it also changes the
 user and the view of the file system; without root Landlock, resource limits and the system call filter remain.
-What the kernel lacks is left out (Landlock before 5.13), nothing else is ever skipped silently.
+A kernel before 5.13 has no Landlock; nothing else is ever skipped silently.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ RUN = READ | _EXECUTE
 
 
 class ConfineError(Exception):
-    """The process cannot be confined as asked; it must not go on."""
+    """The process cannot be confined; it must not go on."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a confined process may use. Paths are folders or files; sizes bytes, times seconds.
+    """What a confined process may use. Paths are folders or files; sizes are bytes, times seconds.
 
-    `memory_bytes` is address space on top of what the process has when it is confined. `programs`: it may run
-    other programs, those below `run`. It `talks`: over the sockets that it keeps, and names no file. With `wall_s`
-    SIGALRM ends it (a program it runs, too). `tasks`: it starts no thread while its user has more processes and threads.
+    `memory_bytes` is address space beyond what the process has when it is confined. With `programs` it may run the programs
+    below `run`. With `talks` it uses the sockets it keeps, and opens no file. After `wall_s` SIGALRM ends it and the
+    program it runs. `tasks` is how many processes and threads its user may have.
     """
 
     read: Sequence[str | os.PathLike[str]] = ()
@@ -64,7 +64,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class User:
-    """Who to become. Needs root."""
+    """The ids that a confined child gets. Needs root."""
 
     uid: int
     gid: int
@@ -87,11 +87,11 @@ def confine(
     view: Mapping[str, int] | None = None,
     parent: int | None = None,
 ) -> tuple[str, ...]:
-    """Confine this process for good; returns the names of the layers that hold, for logs and tests.
+    """Confine this process for good; returns the names of the defences in force, for logs and tests.
 
     Descriptors other than 0, 1, 2 and `keep` are closed. `view` (see `own_view`) and `user` need root. With
-    `parent` (a pid) the process dies with it. Raises OSError or ConfineError when a layer that this kernel has
-    cannot be put on.
+    `parent` (a pid) the process dies with it. Raises OSError or ConfineError if a defence that this kernel has
+    cannot be set up.
     """
     _limit(bounds)
     _go_first()
@@ -131,10 +131,10 @@ def become(user: User) -> None:
 
 
 def own_view(views: Mapping[str, int]) -> None:
-    """Leave the machine's file system for an empty read-only one that holds only `views`: name → detached mount.
+    """Replace the file system by an empty read-only one that holds only `views`: name → detached mount.
 
-    Call it in a mount namespace of one's own. The mounts (open_tree(2)) appear as folders `/NAME`; their descriptors are closed. Needs root. Nothing of
-    Python may be imported afterwards.
+    Call it in a private mount namespace. The mounts (open_tree(2)) appear as folders `/NAME`; their descriptors are
+    closed. Needs root. Nothing of Python may be imported afterwards.
     """
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
@@ -160,7 +160,7 @@ def landlock_rights() -> tuple[int, int]:
 
 
 def restrict_files(bounds: Bounds) -> bool:
-    """Landlock: nothing but the folders of `bounds`, no TCP. False when the kernel has no Landlock."""
+    """Landlock: only the folders of `bounds`, no TCP. False if the kernel has no Landlock."""
     files, tcp = landlock_rights()
     if not files:
         return False
@@ -185,9 +185,9 @@ def _allow(ruleset: int, path: str | os.PathLike[str], rights: int) -> None:
 
 
 def _go_first() -> None:
-    """When memory is short the kernel ends a confined child before the daemon it works for (proc(5)).
+    """Make the kernel kill a confined child before the daemon it works for, when memory is short (proc(5)).
 
-    No layer: a process that may not be dumped cannot say so of itself.
+    This is no defence: a process that is not dumpable may not write the file, and goes on without.
     """
     with contextlib.suppress(PermissionError), open("/proc/self/oom_score_adj", "r+") as file:
         if int(file.read()) < _FIRST_TO_GO:

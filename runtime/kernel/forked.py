@@ -1,4 +1,4 @@
-"""Forked children: each runs one function and ends there; an exception ends it with a traceback in the log."""
+"""Forked children: each runs one function and exits; an exception goes to the log with its traceback."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _log = 2
 
 
 def fork(name: str, action: Callable[[], int | None]) -> int:
-    """Fork a child that runs `action` and exits with the status this returns (None: 0); the child's process id.
+    """Fork a child that runs `action` and exits with the status it returns (None: 0); returns the child's process id.
 
-    Nothing of the caller's code runs in the child afterwards. An exception is logged under `name` and gives CRASHED.
+    None of the caller's code runs in the child afterwards. An exception is logged under `name`; the status is CRASHED.
     """
     pid = os.fork()
     if pid:
@@ -33,18 +33,18 @@ def fork(name: str, action: Callable[[], int | None]) -> int:
 
 
 def log_to(descriptor: int) -> None:
-    """Log crashes there, in this process and its children, because standard error is for somebody else."""
+    """Log crashes to `descriptor` in this process and its children, whose standard error belongs to a client."""
     global _log
     _log = descriptor
 
 
 def log_crash(name: str) -> None:
-    """Write the traceback of the exception that is being handled to the log, without control characters."""
+    """Log the traceback of the current exception, without control characters."""
     log_lines([f"event=crashed process={name!r}", *traceback.format_exc().splitlines()])
 
 
 def log_lines(lines: list[str]) -> None:
-    """Write lines that may hold anything to the log, the last ones when they are many."""
+    """Log lines of any content; if they are too many, the last ones."""
     text = "".join(_plain(line) + "\n" for line in lines)[-_MAX_CHARACTERS:]
     with contextlib.suppress(OSError):
         os.write(_log, text.encode("utf-8", "backslashreplace"))

@@ -6,9 +6,9 @@ import select
 
 
 def readable(fd: int, timeout_s: float | None = 0) -> bool:
-    """Whether `fd` is ready to be read, or becomes so in time; None waits for as long as it takes.
+    """Whether `fd` is readable within `timeout_s`; None waits without limit.
 
-    By poll(2): select(2) knows no descriptor beyond 1023, and a spawner has several for each container.
+    It uses poll(2), since select(2) cannot handle descriptors above 1023 and a spawner has several for each container.
     """
     poll = select.poll()
     poll.register(fd, select.POLLIN)

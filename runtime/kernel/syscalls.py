@@ -201,7 +201,7 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 
 
 
 def one_heap() -> None:
-    """Let all threads share one heap of the C library, where each would reserve address space (mallopt(3))."""
+    """Let all threads share one heap of the C library; by default each reserves address space (mallopt(3))."""
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(_M_ARENA_MAX, 1)
 
@@ -265,7 +265,7 @@ _libc.syncfs.argtypes = (ctypes.c_int,)
 
 
 def syncfs(fd: int) -> None:
-    """Bring everything on the file system that `fd` lies on to the disk."""
+    """Write everything on the file system of `fd` to the disk."""
     _check(_libc.syncfs(fd), "syncfs")
 
 
@@ -300,7 +300,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def landlock_abi() -> int:
-    """The version of Landlock this kernel has, 0 for none."""
+    """The version of Landlock in this kernel, 0 for none."""
     result: int = _syscall(
         ctypes.c_long(_LANDLOCK_CREATE_RULESET),
         None,

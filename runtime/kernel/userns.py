@@ -1,7 +1,7 @@
-"""User namespaces of apps: a range of 65,536 ids each, kept open as descriptors by the spawner.
+"""User namespaces of apps: a range of 65,536 ids each, which the spawner keeps open as descriptors.
 
-Container id 0 is `id_base` outside. An instance enters its app's namespace last, when all its mounts are made; the
-same descriptor maps the owners of shared layers (mount_setattr(2), MOUNT_ATTR_IDMAP).
+Id 0 in a container is `id_base` outside. An instance enters its app's namespace last, after all its mounts; the same
+descriptor maps the owners of shared layers (mount_setattr(2), MOUNT_ATTR_IDMAP).
 """
 
 from __future__ import annotations

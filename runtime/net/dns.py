@@ -1,7 +1,12 @@
-"""A relay for DNS, only where the host's own name server lives on a loopback address that instances cannot reach.
+"""A DNS relay, for hosts whose only name servers are on addresses that instances cannot reach: loopback or IPv6.
 
-It listens on the gateway's address and passes each question on as it is. It runs as an unprivileged user with
-sockets that root has bound, reads no file, and ends when its standard input does.
+It listens on the gateway's address and forwards each query unchanged, over UDP and TCP. It runs as an unprivileged user on
+sockets that root has bound, reads no file, and ends when its standard input closes.
+
+The relay stays because such hosts are common: laptops and servers with dnsmasq or unbound on 127.0.0.1, networks with IPv6
+resolvers only. Without it their apps would resolve no name at all. A full server (dnsmasq) would be one more package and
+one more configuration to keep, only to answer the same queries; it becomes worth its place when apps get names for each
+other.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ _HEADER_BYTES = 12
 def start(
     gateway: IPv4Address, *, uid: int, gid: int, upstream: Sequence[str] = ()
 ) -> subprocess.Popen[bytes]:
-    """Bind the gateway's address, which need not exist yet, and start the relay, which becomes that user.
+    """Bind the gateway's address, which need not exist yet, and start the relay as that user.
 
     It ends when its `stdin` is closed. Raises OSError.
     """
@@ -66,8 +71,8 @@ def _bound(kind: socket.SocketKind, address: IPv4Address) -> socket.socket:
 
 
 @dataclass
-class _Question:
-    """A datagram on its way; `client` waits for the answer on `socket`."""
+class _Query:
+    """A query over UDP: the answer arrives on `socket` and goes to `client`."""
 
     socket: socket.socket
     client: tuple[str, int]
@@ -76,7 +81,7 @@ class _Question:
 
 @dataclass
 class _Pipe:
-    """One direction of a TCP exchange: what `source` says goes to `sink`."""
+    """One direction of a TCP connection: bytes from `source` go to `sink`."""
 
     source: socket.socket
     sink: socket.socket
@@ -85,12 +90,12 @@ class _Pipe:
 
 
 class Relay:
-    """Every question asked and not yet answered, and one loop over their sockets."""
+    """The open queries and connections, and one loop over their sockets."""
 
     def __init__(self, datagram: socket.socket, stream: socket.socket, upstream: list[str]) -> None:
         self._datagram, self._stream, self._upstream = datagram, stream, upstream
         self._preferred = 0
-        self._open: dict[int, _Question | _Pipe] = {}
+        self._open: dict[int, _Query | _Pipe] = {}
         self._by_source: Counter[str] = Counter()
         self._selector = selectors.DefaultSelector()
         for listener in (datagram, stream):
@@ -98,7 +103,7 @@ class Relay:
             self._selector.register(listener, selectors.EVENT_READ)
 
     def run(self, stop: int) -> None:
-        """Relay until the descriptor `stop` is readable, which its end is."""
+        """Relay until the descriptor `stop` becomes readable or is closed."""
         self._selector.register(stop, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select(1.0 if self._open else None):
@@ -110,22 +115,22 @@ class Relay:
     def _serve(self, descriptor: int) -> None:
         try:
             if descriptor == self._datagram.fileno():
-                self._ask()
+                self._forward()
             elif descriptor == self._stream.fileno():
                 self._accept()
             elif descriptor in self._open:
-                self._pass(self._open[descriptor])
+                self._return(self._open[descriptor])
         except OSError:
             if descriptor in self._open:
                 self._close(descriptor)
 
-    def _ask(self) -> None:
-        question, client = self._datagram.recvfrom(_PIECE)
-        if len(question) < _HEADER_BYTES or not self._room(client[0]):
+    def _forward(self) -> None:
+        query, client = self._datagram.recvfrom(_PIECE)
+        if len(query) < _HEADER_BYTES or not self._room(client[0]):
             return
-        asking = self._to_upstream(socket.SOCK_DGRAM)
-        asking.send(question)
-        self._add(_Question(asking, client, time.monotonic() + _ANSWER_TIMEOUT_S), asking, client[0])
+        upstream = self._to_upstream(socket.SOCK_DGRAM)
+        upstream.send(query)
+        self._add(_Query(upstream, client, time.monotonic() + _ANSWER_TIMEOUT_S), upstream, client[0])
 
     def _accept(self) -> None:
         peer, client = self._stream.accept()
@@ -133,18 +138,18 @@ class Relay:
             peer.close()
             return
         try:
-            asking = self._to_upstream(socket.SOCK_STREAM)
+            upstream = self._to_upstream(socket.SOCK_STREAM)
         except OSError:
             peer.close()
             raise
         deadline = time.monotonic() + 2 * _ANSWER_TIMEOUT_S
-        for one, other in ((peer, asking), (asking, peer)):
+        for one, other in ((peer, upstream), (upstream, peer)):
             one.setblocking(True)
             one.settimeout(1.0)
             self._add(_Pipe(one, other, client[0], deadline), one, client[0])
 
-    def _pass(self, item: _Question | _Pipe) -> None:
-        if isinstance(item, _Question):
+    def _return(self, item: _Query | _Pipe) -> None:
+        if isinstance(item, _Query):
             answer = item.socket.recv(_PIECE)
             self._close(item.socket.fileno())
             self._datagram.sendto(answer, item.client)
@@ -157,28 +162,28 @@ class Relay:
 
     def _to_upstream(self, kind: socket.SocketKind) -> socket.socket:
         host = self._upstream[self._preferred % len(self._upstream)]
-        asking = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+        upstream = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
         try:
-            asking.settimeout(1.0)
-            asking.connect((host, PORT))
+            upstream.settimeout(1.0)
+            upstream.connect((host, PORT))
         except OSError:
-            asking.close()
+            upstream.close()
             self._preferred += 1
             raise
-        return asking
+        return upstream
 
     def _room(self, source: str) -> bool:
         return len(self._open) < _MOST and self._by_source[source] < _MOST_PER_SOURCE
 
-    def _add(self, item: _Question | _Pipe, watched: socket.socket, source: str) -> None:
+    def _add(self, item: _Query | _Pipe, watched: socket.socket, source: str) -> None:
         self._open[watched.fileno()] = item
         self._by_source[source] += 1
         self._selector.register(watched, selectors.EVENT_READ)
 
     def _close(self, descriptor: int) -> None:
-        """Forget an exchange; of a TCP one both halves."""
+        """Close a query, or both directions of a TCP connection."""
         item = self._open[descriptor]
-        if isinstance(item, _Question):
+        if isinstance(item, _Query):
             ends, source = [item.socket], item.client[0]
         else:
             ends, source = [item.source, item.sink], item.client
@@ -194,7 +199,7 @@ class Relay:
         late = [number for number, item in self._open.items() if item.deadline < now]
         for number in late:
             if number in self._open:
-                if isinstance(self._open[number], _Question):
+                if isinstance(self._open[number], _Query):
                     self._preferred += 1
                 self._close(number)
 

@@ -60,7 +60,7 @@ def configure(endpoint: Endpoint | None, proc: Path = Path("/proc")) -> None:
 
 
 def set_sysctl(path: Path, value: int) -> None:
-    """Write a kernel setting; one that this kernel lacks (IPv6 left out) is no error."""
+    """Write a kernel setting; does nothing if this kernel lacks it (a kernel without IPv6)."""
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:

@@ -1,7 +1,7 @@
-"""`net.ipv4.ip_forward` belongs to the whole machine: the first platform turns it on, the last one puts it back.
+"""`net.ipv4.ip_forward` is a setting of the whole machine: the first platform turns it on, the last one restores it.
 
-The value found is kept in `/run/paas/net/before`, beside one marker file for each platform that needs it. Both
-are gone after a reboot, as the setting is.
+The original value is kept in `/run/paas/net/before`, beside one marker file for each platform that needs forwarding.
+A reboot clears both, and the setting too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LOCK = "lock"
 
 
 def enable(platform_id: str, *, state: Path = STATE, setting: Path = SETTING) -> None:
-    """Turn forwarding on for this platform; again is no error."""
+    """Turn forwarding on for this platform; a second call changes nothing."""
     with _locked(state):
         before = state / _BEFORE
         if not before.exists():
@@ -29,7 +29,7 @@ def enable(platform_id: str, *, state: Path = STATE, setting: Path = SETTING) ->
 
 
 def release(platform_id: str, *, state: Path = STATE, setting: Path = SETTING) -> None:
-    """This platform needs it no longer; the last one restores the value that the first one found."""
+    """Give forwarding up for this platform; the last platform restores the value that the first one found."""
     with _locked(state):
         (state / platform_id).unlink(missing_ok=True)
         names = {entry.name for entry in state.iterdir() if not entry.name.startswith(files.STAGED)}

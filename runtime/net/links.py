@@ -1,4 +1,4 @@
-"""Links, addresses, routes and neighbours as netlink messages; and what the kernel says about them.
+"""Links, addresses, routes and neighbours: netlink messages that make them, and lists of those that exist.
 
 The first half is pure: it builds messages. Source: rtnetlink(7), linux/if_link.h.
 """
@@ -40,7 +40,7 @@ _GONE = frozenset({errno.ENODEV, errno.ENOENT})
 
 @dataclass(frozen=True)
 class Link:
-    """An interface of this namespace. `alias` is the free text people and programs may give it."""
+    """An interface of this namespace. `alias` is free text: here the id of its instance."""
 
     index: int
     name: str
@@ -74,7 +74,7 @@ def link_up(index: int, *, arp: bool = True, alias: str = "") -> Message:
 
 
 def del_link(name: str) -> Message:
-    """Remove an interface, its pair with it; nothing happens if it is gone."""
+    """Remove an interface and its peer; does nothing if it is gone."""
     return Message(DELLINK, _link(0) + text(_IFLA_IFNAME, name), ignore=_GONE, name=f"delete link {name}")
 
 
@@ -109,7 +109,7 @@ def new_route(
 
 
 def new_neighbour(index: int, address: IPv4Address, mac: bytes) -> Message:
-    """A permanent neighbour, so that nobody has to ask (and nobody else can answer)."""
+    """A permanent neighbour: no ARP request is sent, and no other host can answer one."""
     head = struct.pack("=BxxxiHBB", socket.AF_INET, index, _NUD_PERMANENT, 0, 0)
     parts = attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, mac)
     return Message(NEWNEIGH, head + parts, F_CREATE | F_REPLACE, name=f"new neighbour {address}")

@@ -1,4 +1,4 @@
-"""Netlink by hand: encode attributes, send a batch in one system call, read acknowledgements and dumps.
+"""Netlink: encodes attributes, sends a batch in one system call, reads acknowledgements and dumps.
 
 Sources: netlink(7), rtnetlink(7), linux/netlink.h. All integers are in the machine's byte order.
 """
@@ -22,6 +22,7 @@ _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _HEADER = struct.Struct("=IHHII")
 _RECEIVE_BYTES = 256 * 1024
 _ANSWER_TIMEOUT_S = 10.0
+_DUMP_ATTEMPTS = 5
 
 
 class NetlinkError(OSError):
@@ -30,7 +31,7 @@ class NetlinkError(OSError):
 
 @dataclass(frozen=True)
 class Message:
-    """One request. `ignore` holds errnos that mean «nothing to do»; `name` is for the error text.
+    """One request. An errno in `ignore` counts as success; `name` is for the error text.
 
     `ack` is False for netfilter's batch marks, which older kernels never acknowledge.
     """
@@ -62,12 +63,12 @@ def u32(kind: int, value: int) -> bytes:
 
 
 def be32(kind: int, value: int) -> bytes:
-    """As netfilter wants its numbers: big-endian."""
+    """A number in big-endian order, which netfilter expects."""
     return attribute(kind, struct.pack(">I", value))
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """The attributes of a payload by type, without the flags in it; the last one of a type counts."""
+    """The attributes of a payload by type, without the type's flags; of equal types the last one counts."""
     found: dict[int, bytes] = {}
     at = 0
     while at + 4 <= len(data):
@@ -105,7 +106,7 @@ class Netlink:
     def send(self, *messages: Message) -> None:
         """Send all in one datagram and wait for every acknowledgement. Raises NetlinkError for the first refusal.
 
-        Messages after a refused one are still executed: the kernel knows no transaction here.
+        Messages after a refused one are still executed: rtnetlink has no transactions.
         """
         sent: dict[int, Message] = {}
         data = bytearray()
@@ -131,8 +132,8 @@ class Netlink:
             raise failed
 
     def dump(self, message: Message) -> list[bytes]:
-        """All answers to a dump request, headers cut off; asked again if the table changed in between."""
-        for _ in range(5):
+        """The payloads of all answers to a dump request; sent again if the table changed meanwhile."""
+        for _ in range(_DUMP_ATTEMPTS):
             self._sequence += 1
             self.socket.send(self._encode(message, F_REQUEST | F_DUMP))
             answers, interrupted = self._read_dump(message)

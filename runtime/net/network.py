@@ -1,7 +1,7 @@
 """The platform's network: a routed point-to-point link per instance, and the rules that say what it may reach.
 
-No bridge: each instance has one address and sends everything to a gateway address that the host holds on every
-link. `Network` keeps the host's side; `configure` does the instance's.
+There is no bridge: each instance has one address and sends everything to a gateway address that the host has on every
+link. `Network` keeps the host's side; `endpoint.configure` sets up the instance's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CONF = Path("/proc/sys/net")
 
 
 class NetworkError(Exception):
-    """A link or an address could not be had; the message says why."""
+    """There is no address left, or an element of `allow` is malformed; the message says which."""
 
 
 class Network:
@@ -71,11 +71,11 @@ class Network:
 
     @property
     def needs_relay(self) -> bool:
-        """The host's name servers cannot be reached by instances: a relay must answer on the gateway's address."""
+        """Whether instances cannot reach the host's name servers, so that a relay must answer on the gateway's address."""
         return self._needs_relay
 
     def prepare(self) -> None:
-        """Turn forwarding on, set the rules, find the links that exist. To be called again after any restart.
+        """Turn forwarding on, set the rules, find the links that exist. Call it after every start.
 
         Raises RulesError or OSError.
         """
@@ -92,7 +92,7 @@ class Network:
         size = self.network.num_addresses
         for step in range(size):
             offset = (self._last + step) % size + 1
-            # an address is used again as late as possible: the router may still know its last owner
+            # reuse an address as late as possible: the router may still know its last owner
             if 2 <= offset < size - 1 and self.network[offset] not in taken:
                 break
         else:
@@ -138,12 +138,12 @@ class Network:
             self._apply()
 
     def adopt(self, instance_id: str, address: IPv4Address, allow: Iterable[str] = ()) -> None:
-        """Know an instance that runs since before this process, so that its address is not given away."""
+        """Register an instance that was started by a predecessor of this process, so that its address stays taken."""
         self._addresses[instance_id] = address
         self._allow[instance_id] = parse_allow(allow)
 
     def detach(self, instance_id: str) -> None:
-        """Remove an instance's link and forget its address; nothing happens if it has none."""
+        """Remove an instance's link and free its address; does nothing if it has none."""
         address = self._addresses.pop(instance_id, None)
         allowed = self._allow.pop(instance_id, ())
         if address is None:
@@ -154,14 +154,14 @@ class Network:
             self._apply()
 
     def instances(self) -> dict[str, IPv4Address]:
-        """Instances that have a link now, as the kernel knows them: for finding orphans."""
+        """The instances that have a link in the kernel: for finding orphans."""
         return self._existing()
 
     def link_name(self, address: IPv4Address) -> str:
         return f"{self.prefix}{int(address) - int(self.network.network_address):x}"
 
     def reapply(self) -> bool:
-        """Put rules and forwarding back if someone changed them; tells whether that was needed."""
+        """Restore rules and forwarding if someone changed them; returns whether that was needed."""
         forwarding.enable(self.platform_id, state=self._state)
         self._refresh()
         if self._shown is not None and rules.show(self.platform_id) == self._shown:
@@ -170,13 +170,13 @@ class Network:
         return True
 
     def watch(self) -> Netlink:
-        """A socket that becomes readable whenever anybody changes nftables rules: drain it, then `reapply`."""
+        """A socket that becomes readable when anyone changes nftables rules: `drain` it, then `reapply`."""
         watch = Netlink(NETFILTER, group=_NFTABLES_GROUP)
         watch.socket.setblocking(False)
         return watch
 
     def teardown(self) -> None:
-        """Remove every link and the table, give forwarding back. To be called when no instance is left."""
+        """Remove every link and the table, give forwarding up. Call it when no instance is left."""
         with Netlink() as route:
             names = [link.name for link in links.links(route) if link.name.startswith(self.prefix)]
             for name in names:
@@ -197,7 +197,7 @@ class Network:
         return found
 
     def _refresh(self) -> None:
-        """Learn the host's addresses and the MTU of its way out, which may change while we run."""
+        """Read the host's addresses and the MTU of its default route, which may change at any time."""
         with Netlink() as route:
             own = {address for address in links.addresses(route) if not address.is_loopback}
             ways = {item.oif for item in links.routes(route) if item.destination.prefixlen == 0}
@@ -220,13 +220,13 @@ class Network:
 
 
 def host_routes() -> list[IPv4Network]:
-    """Every network this namespace has a route to: what a new block of addresses must stay clear of."""
+    """Every network this namespace has a route to: a new block of addresses must not overlap them."""
     with Netlink() as route:
         return [item.destination for item in links.routes(route)]
 
 
 def parse_allow(elements: Iterable[str]) -> tuple[tuple[IPv4Address, int], ...]:
-    """`ADDRESS:PORT` elements. Raises NetworkError for anything else."""
+    """Parse `ADDRESS:PORT` elements. Raises NetworkError if one is malformed."""
     found = []
     for element in elements:
         address, _, port = element.rpartition(":")
@@ -241,7 +241,7 @@ def parse_allow(elements: Iterable[str]) -> tuple[tuple[IPv4Address, int], ...]:
 
 
 def drain(watch: Netlink) -> None:
-    """Read away what a `Network.watch` socket has; lost notices (ENOBUFS) are as good as read ones."""
+    """Discard the notices of a `Network.watch` socket; ENOBUFS (notices were lost) counts as a notice."""
     while True:
         try:
             watch.socket.recv(65536)

@@ -1,4 +1,4 @@
-"""Which name servers an instance can use: the host's real ones, never a stub on the host's loopback."""
+"""The name servers of instances: those of the host that can be reached from elsewhere, never a stub on its loopback."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 CANDIDATES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 _MOST = 3
-"""resolv.conf(5): the C library asks no more than three."""
+"""The C library uses no more (resolv.conf(5))."""
 
 
 def parse(content: str) -> list[IPv4Address | IPv6Address]:
-    """The `nameserver` lines of a resolv.conf; what is no address is passed over, as the C library does."""
+    """The addresses of the `nameserver` lines in a resolv.conf; malformed ones are skipped, as in the C library."""
     found: list[IPv4Address | IPv6Address] = []
     for line in content.splitlines():
         words = line.split()
@@ -24,7 +24,7 @@ def parse(content: str) -> list[IPv4Address | IPv6Address]:
 
 
 def upstream(candidates: tuple[Path, ...] = CANDIDATES) -> list[IPv4Address]:
-    """IPv4 name servers that can be reached from elsewhere; empty if the host knows only loopback or IPv6 ones."""
+    """IPv4 name servers that instances can reach; empty if the host has only loopback or IPv6 ones."""
     for path in candidates:
         usable = [
             address
@@ -37,7 +37,7 @@ def upstream(candidates: tuple[Path, ...] = CANDIDATES) -> list[IPv4Address]:
 
 
 def local(candidates: tuple[Path, ...] = CANDIDATES) -> list[IPv4Address | IPv6Address]:
-    """What the host itself asks, for a relay to ask in its place."""
+    """The name servers that the host itself uses, for the relay."""
     for path in candidates:
         found = parse(_content(path))
         if found:

@@ -1,8 +1,10 @@
-"""The packet rules of one platform as text for nft, and applying them: one atomic transaction each time.
+"""The packet rules of one platform as text for nft, each time applied in one transaction.
 
-What an instance may do is decided by where a packet enters: from an interface of the platform (outbound, or to
-the host), or towards one. Only answers, name servers and elements of `allow` pass the refusals. What the
-host sends to an instance that is gone is refused: it would leave by the default route, for a stranger.
+The interface that a packet enters or leaves by decides: from an interface of the platform (outbound, or to the host), or
+to one. Only answers, name servers and elements of `allow` pass before the refusals. Packets of the host to an instance
+that is gone are refused too: the default route would carry them to some other host.
+
+nft runs as a process, which takes about 2 ms; its library would cost the spawner 2 MB for good.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ REFUSED = (IPv4Network("169.254.0.0/16"), IPv4Network("100.100.100.200/32"))
 """Link-local and the clouds' metadata services."""
 
 MOST_CONNECTIONS = 4096
-"""Of one instance in the host's table of connections, which all share; those that are being closed are not counted."""
+"""Per instance, in the host's table of connections, which all share. Closing connections are not counted."""
 
 _COUNTED = "connections"
+_NFT_TIMEOUT_S = 30
 _TEMPLATE = """\
 table inet {table}
 delete table inet {table}
@@ -127,7 +130,7 @@ def apply(text: str) -> None:
 
 
 def show(platform_id: str) -> str | None:
-    """The table as the kernel has it, in nft's own words, without what it counts; None if there is none."""
+    """The table as nft prints it, without the counted elements; None if there is no table."""
     try:
         text = _nft(["list", "table", "inet", table_name(platform_id)])
     except RulesError:
@@ -136,13 +139,13 @@ def show(platform_id: str) -> str | None:
 
 
 def remove(platform_id: str) -> None:
-    """Remove the table; nothing happens if there is none."""
+    """Remove the table; does nothing if there is none."""
     name = table_name(platform_id)
     apply(f"table inet {name}\ndelete table inet {name}\n")
 
 
 def forward_drops() -> list[str]:
-    """Chains of other programs that drop what is forwarded by default (`ip filter FORWARD`): Docker, ufw."""
+    """Forward chains of other programs whose policy is drop, as of Docker and ufw (`ip filter FORWARD`)."""
     chains = json.loads(_nft(["-j", "list", "chains"]) or "{}").get("nftables", [])
     return [
         f"{chain['family']} {chain['table']} {chain['name']}"
@@ -158,13 +161,13 @@ def _nft(words: list[str], text: str = "") -> str:
             input=text,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=_NFT_TIMEOUT_S,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
         )
     except FileNotFoundError as error:
         raise RulesError("nft is not installed: install the package nftables") from error
     except subprocess.TimeoutExpired as error:
-        raise RulesError("nft did not finish in 30 s") from error
+        raise RulesError(f"nft did not finish in {_NFT_TIMEOUT_S} s") from error
     if done.returncode:
         raise RulesError(done.stderr.strip() or f"nft ended with status {done.returncode}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""What a platform's network needs for as long as its spawner runs: rules that stay, and a name server."""
+"""Keeps a platform's network working while its spawner runs: restores the packet rules, restarts the DNS relay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RELAY_USER = "nobody"
 
 
 class Loop(Protocol):
-    """The part of an event loop that is needed here."""
+    """The part of the spawner's loop that this module uses."""
 
     def watch(self, fd: int, callback: Callable[[int], None], events: int = select.EPOLLIN) -> None: ...
     def forget(self, fd: int) -> None: ...
@@ -26,7 +26,7 @@ class Loop(Protocol):
 
 
 def keep_rules(loop: Loop, network: Network) -> None:
-    """Put the rules back soon after anybody changes them, and look once a minute in any case."""
+    """Restore the rules soon after anyone changes them; check once a minute in any case."""
     watch = network.watch()
     due: list[bool] = []
 
@@ -53,7 +53,7 @@ def keep_rules(loop: Loop, network: Network) -> None:
 
 
 def keep_relay(loop: Loop, network: Network) -> None:
-    """Where instances cannot ask the host's own name server, let a relay answer; start it again when it ends."""
+    """Run a relay where instances cannot reach the host's name servers; restart it when it ends."""
     if not network.needs_relay:
         return
     account = pwd.getpwnam(_RELAY_USER)

@@ -1,9 +1,9 @@
-"""Which user ids and which addresses belong to which home: one register for the whole machine.
+"""The machine's register of user ids and addresses: which block belongs to which home.
 
-Every platform on a machine takes a block of user ids and a block of addresses that nobody else uses. Files on
-disk are owned by those ids, so the register must survive a reboot: `/var/lib/paas-blocks/blocks.json`, written
-by root alone. A home keeps its blocks for ever; those of a home that is gone are given away only when no
-unused ones are left, as a missing folder may be a disk that is not mounted yet.
+Every platform on a machine takes a block of user ids and a block of addresses that no other uses. Files on disk are owned
+by those ids, so the register must survive a reboot: `/var/lib/paas-blocks/blocks.json`, written by root alone. A home
+keeps its blocks for ever. Blocks of a missing home are reused only when no others are left: its disk may just not be
+mounted.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _NETWORK_PREFIX = 20
 
 
 class BlockError(Exception):
-    """No block can be had, or the register is damaged; the message says what to do."""
+    """No block is free, or the register is damaged; the message says what to do."""
 
 
 class CopiedHome(BlockError):
-    """The home has the id of another one, `original`, which is there."""
+    """The home has the id of another home, `original`, which exists."""
 
     def __init__(self, layout: Layout, original: str) -> None:
         super().__init__(
@@ -47,7 +47,7 @@ class CopiedHome(BlockError):
 
 @dataclass(frozen=True)
 class Block:
-    """What one home owns: `id_count` user ids from `id_base`, and a network of 4094 addresses."""
+    """The block of one home: `id_count` user ids from `id_base`, and a network of 4094 addresses."""
 
     id: str
     id_base: int
@@ -66,8 +66,8 @@ class _Entry:
 def claim(layout: Layout, *, register: Path = REGISTER, routes: Iterable[IPv4Network] = ()) -> Block:
     """The blocks of this home, taken now if it has none.
 
-    `routes` are the networks this machine reaches already; the default route does not count. A home that was
-    moved keeps its blocks. Raises BlockError, CopiedHome for one that was copied.
+    `routes` are the networks that this machine reaches already, without its default route. A moved home keeps its blocks.
+    Raises BlockError; CopiedHome for a copied home.
     """
     with _locked(register):
         entries = _load(register)
@@ -82,12 +82,12 @@ def claim(layout: Layout, *, register: Path = REGISTER, routes: Iterable[IPv4Net
 
 
 def networks(*, register: Path = REGISTER) -> list[IPv4Network]:
-    """The network of every home that is there."""
+    """The network of every existing home."""
     return [IPv4Network(item.network) for item in _load(register) if _lives(item)]
 
 
 def release(layout: Layout, *, register: Path = REGISTER) -> None:
-    """Give the blocks back: for a home that is being removed for good."""
+    """Free the blocks of a home that is being removed."""
     with _locked(register):
         _save(register, [item for item in _load(register) if item.id != layout.id])
 
@@ -133,7 +133,7 @@ def _overlap(one: _Entry, other: _Entry) -> bool:
 
 
 def _lives(entry: _Entry) -> bool:
-    """The home is still there and still is the one that took the block."""
+    """Whether the home that took the block still exists."""
     try:
         return (Path(entry.home) / "id").read_text().strip() == entry.id
     except OSError:
@@ -145,7 +145,7 @@ def _meets(base: int, ranges: list[tuple[int, int]]) -> bool:
 
 
 def _subordinate(paths: Iterable[Path]) -> Iterator[tuple[int, int]]:
-    """`(first, count)` of each line `user:first:count`, as subuid(5) has it."""
+    """`(first, count)` of each line `user:first:count` (subuid(5))."""
     for path in paths:
         try:
             lines = path.read_text(errors="replace").splitlines()

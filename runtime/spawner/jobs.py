@@ -1,7 +1,7 @@
-"""Slow or dangerous work in a child of its own: the spawner forks it, serves on, and answers when it is done.
+"""Slow or dangerous work in forked children: the spawner goes on serving, and answers when a child is done.
 
-The function runs in the child and returns a JSON object; what it raises becomes the error. It does its own
-confinement, since what it must be able to do differs.
+The function runs in the child and returns a JSON object; an exception becomes the error of the answer. The function
+confines itself, since each needs different rights.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Job:
 
 
 class Jobs:
-    """The children at work, each in the control groups of these `cgroup.procs` files."""
+    """The running children, each in the control groups of these `cgroup.procs` files."""
 
     def __init__(self, loop: Loop, groups: tuple[Path, ...] = ()) -> None:
         self._loop = loop
@@ -48,17 +48,17 @@ class Jobs:
     def start(
         self, name: str, work: Work, done: Done, *, timeout_s: float, keep: tuple[int, ...] = ()
     ) -> None:
-        """Fork; `done` gets an answer of the spawner's protocol, later. The child may use the descriptors `keep`."""
-        ours, theirs = os.pipe2(os.O_CLOEXEC)
-        pid = fork(f"spawner's {name}", lambda: _work(name, work, theirs, keep, self._groups))
-        os.close(theirs)
-        job = _Job(name, pid, os.pidfd_open(pid), ours, done, bytearray())
+        """Fork; `done` gets an answer in the spawner's protocol later. The child may use the descriptors `keep`."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        pid = fork(f"spawner's {name}", lambda: _in_child(name, work, writer, keep, self._groups))
+        os.close(writer)
+        job = _Job(name, pid, os.pidfd_open(pid), reader, done, bytearray())
         self._jobs[pid] = job
-        self._loop.watch(ours, lambda _: self._read(job))
+        self._loop.watch(reader, lambda _: self._read(job))
         self._loop.after(timeout_s, lambda: self._overdue(job))
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Do something when the spawner has had time for others."""
+        """Call `action` after a delay, so that the spawner can serve others meanwhile."""
         self._loop.after(seconds, action)
 
     def _read(self, job: _Job) -> None:
@@ -96,11 +96,11 @@ def _answer(job: _Job, status: int) -> dict[str, Any]:
 
 
 def failure(code: str, message: str, hint: str = "") -> dict[str, Any]:
-    """A refusal, as the protocol has it."""
+    """An answer of the protocol that reports an error."""
     return {"ok": False, "error": {"code": code, "message": message, "hint": hint}}
 
 
-def _work(name: str, work: Work, pipe: int, keep: tuple[int, ...], groups: tuple[Path, ...]) -> None:
+def _in_child(name: str, work: Work, pipe: int, keep: tuple[int, ...], groups: tuple[Path, ...]) -> None:
     gc.disable()
     os.setsid()
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 _LISTEN = "0A"
 MOST_LINES = 4096
-"""An instance decides how many sockets it has. The kernel lists those that listen first."""
+"""A bound, since the app decides how many sockets it has. The kernel lists listening ones first."""
 
 
 def listening(net: Path) -> list[dict[str, str | int]]:
@@ -30,6 +30,6 @@ def listening(net: Path) -> list[dict[str, str | int]]:
 
 
 def _address(text: str, family: int) -> str:
-    """Words of four bytes in the machine's own order."""
+    """An address from hexadecimal words of four bytes in the machine's byte order."""
     words = [int(text[start : start + 8], 16) for start in range(0, len(text), 8)]
     return socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))

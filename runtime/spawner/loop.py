@@ -1,4 +1,4 @@
-"""The spawner's loop: descriptors and moments, one thread, no surprises."""
+"""The spawner's event loop: descriptors and timers in one thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 class Loop:
-    """epoll(7) with callbacks. A callback gets the events; a timer nothing."""
+    """epoll(7) with callbacks. A callback of a descriptor gets the events, one of a timer gets nothing."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -19,7 +19,7 @@ class Loop:
         self._order = itertools.count()
 
     def watch(self, fd: int, callback: Callable[[int], None], events: int = select.EPOLLIN) -> None:
-        """Call back when `fd` is ready; again for the same descriptor changes the events."""
+        """Call `callback` when `fd` is ready; a second call for the descriptor replaces callback and events."""
         if fd in self._callbacks:
             self._epoll.modify(fd, events)
         else:
@@ -27,7 +27,7 @@ class Loop:
         self._callbacks[fd] = callback
 
     def forget(self, fd: int) -> None:
-        """To be called before the descriptor is closed."""
+        """Stop watching; call it before the descriptor is closed."""
         if self._callbacks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
@@ -35,7 +35,7 @@ class Loop:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), callback))
 
     def turn(self) -> None:
-        """Wait for something and deal with it."""
+        """Wait for descriptors or the next timer, and call back."""
         timeout = None if not self._timers else max(0.0, self._timers[0][0] - time.monotonic())
         for fd, events in self._epoll.poll(timeout):
             callback = self._callbacks.get(fd)

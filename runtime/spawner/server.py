@@ -1,7 +1,7 @@
 """The spawner: root, single-threaded, the only process that makes containers. `python -P -m runtime.spawner.server`.
 
 It serves one unix socket to root and the control plane's user, and knows nothing of apps. It may be killed at any
-moment: containers run on under their shims, and the next spawner finds them again.
+moment: containers run on under their shims, and the next spawner adopts them.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ from runtime.spawner.loop import Loop
 from runtime.spec import SpecError
 
 _MOST_UNSENT = 8 * 1024 * 1024
+_CREDENTIALS = struct.Struct("iII")
+"""pid, uid, gid: `struct ucred`."""
+
+_READ_BYTES, _SEND_BYTES, _BACKLOG = 64 * 1024, 256 * 1024, 128
 
 
 class StartError(Exception):
@@ -82,7 +86,7 @@ class _Connection:
 
 
 class Server:
-    """The socket and its connections. Requests of one connection are answered one after the other."""
+    """The socket and its connections. Requests of one connection are answered in order."""
 
     def __init__(self, loop: Loop, listener: socket.socket, users: set[int]) -> None:
         self._loop = loop
@@ -103,8 +107,8 @@ class Server:
     def _accept(self) -> None:
         with suppress(BlockingIOError):
             sock, _ = self._listener.accept()
-            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            _, uid, _ = struct.unpack("iII", credentials)
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            _, uid, _ = _CREDENTIALS.unpack(credentials)
             if uid not in self._users:
                 sock.close()
                 return
@@ -118,7 +122,7 @@ class Server:
             self._flush(connection)
         if events & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) and not connection.closed:
             try:
-                data = connection.sock.recv(65536)
+                data = connection.sock.recv(_READ_BYTES)
                 messages = connection.decoder.feed(data)
             except BlockingIOError:
                 return
@@ -159,7 +163,7 @@ class Server:
     def _flush(self, connection: _Connection) -> None:
         try:
             while connection.out:
-                del connection.out[: connection.sock.send(memoryview(connection.out)[:262144])]
+                del connection.out[: connection.sock.send(memoryview(connection.out)[:_SEND_BYTES])]
         except BlockingIOError:
             pass
         except OSError:
@@ -250,7 +254,7 @@ def _prepare_folders(options: Options, layout: Layout) -> None:
     for folder in (layout.layers, layout.instances, layout.volumes, layout.caches):
         _make(folder, 0, 0o700)
     _make(layout.logs, 0, 0o755)
-    # base layers hold folders that everybody may write in, /var/tmp for one
+    # base layers hold world-writable folders (/var/tmp), so only root and the control plane may reach them
     _make(layout.stacks / "layers", group, 0o710)
 
 
@@ -282,7 +286,7 @@ def _listen(layout: Layout, group: int) -> socket.socket:
     listener.bind(os.fspath(path))
     os.chown(path, 0, group)
     path.chmod(0o660)
-    listener.listen(128)
+    listener.listen(_BACKLOG)
     return listener
 
 

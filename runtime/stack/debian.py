@@ -1,7 +1,7 @@
 """Debian root file systems made with the machine's own apt: its mirrors, proxies, keyrings and credentials.
 
-Everything here runs the distribution's tools as argument lists, never through a shell. The tree that comes out
-carries nothing of the machine that made it: public sources, no lists, caches, logs or ids, no setuid bits.
+The distribution's tools run as argument lists, never through a shell. The resulting tree carries nothing of the machine
+that made it: public sources, no lists, caches, logs or ids, no setuid bits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PUBLIC_SECURITY = "http://deb.debian.org/debian-security"
 ETC_APT = Path("/etc/apt")
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 FAKE_EPOCH = 1672531200
-"""Seconds; what tools that write dates into files (shadow's `lastchg`) are told. 2023-01-01."""
+"""2023-01-01 in seconds: the date for tools that write dates into files (shadow's `lastchg`)."""
 
 _SIGNED_BY = re.compile(r"(?i)signed-by\s*[:=]\s*(/[^\s\],]+(?:[ ,]+/[^\s\],]+)*)")
 _TRUSTED = re.compile(r"(?i)\btrusted\s*[:=]\s*yes\b")
@@ -242,7 +242,7 @@ _REMOVED = (
 
 
 def clean(tree: Path, suite: str) -> None:
-    """Take out of a tree (a root, or an overlay's upper folder) whatever belongs to the build, not to Debian."""
+    """Remove from a tree (a root, or an overlay's upper folder) everything that is of the build and not of Debian."""
     for name in _EMPTIED:
         if (tree / name).is_dir() and not (tree / name).is_symlink():
             for entry in list((tree / name).iterdir()):

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from runtime.image.errors import BadArchive, ImageError, TooLarge
-from runtime.image.layerwriter import FOLDER, LayerWriter, Limits
+from runtime.image.layerwriter import LayerWriter, Limits
 from runtime.image.removal import remove_tree
 from runtime.image.tarwriter import LAYER_MTIME, REGULAR, TarWriter, headers
 from runtime.image.unpack import unpack
+from runtime.kernel.files import FOLDER
 
 
 class Place:
