@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 from paas import logs
 from paas.converge import prune
@@ -36,7 +35,7 @@ from paas.store import (
     poke,
     routing,
 )
-from runtime.client import SpawnerError
+from runtime.client import Spawner, SpawnerError
 from runtime.image.errors import ImageError
 from runtime.image.ocilayout import ImageStore
 from runtime.kernel.process import is_running
@@ -51,18 +50,10 @@ CLOCK_S = 0.02
 """So far the times of files may be behind the clock, which the kernel reads for them once a tick."""
 
 
-class LayerClient(Protocol):
-    """What housekeeping uses of `runtime.client.Spawner`."""
-
-    def layers(self) -> list[Any]: ...
-    def remove_layer(self, digest: str, *, unused_since: float | None = None) -> bool: ...
-    def remove_app(self, app_id: str) -> None: ...
-
-
 class Collector:
     """`collect_soon` and `remove_app` only queue; the thread does the work and pokes the loop when it matters."""
 
-    def __init__(self, settings: Settings, store: Store, client: LayerClient, poke_path: Path) -> None:
+    def __init__(self, settings: Settings, store: Store, client: Spawner, poke_path: Path) -> None:
         self._settings, self._layout = settings, settings.layout()
         self._store, self._client, self._poke_path = store, client, poke_path
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import builtins
 import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from paas.converge.reactor import READ, Reactor
-from runtime.client import SpawnerError
+from runtime.client import Spawner, SpawnerError
 from runtime.frames import FrameError, JsonDecoder
-from runtime.protocol import Exit
-from runtime.spec import Box, Order
+from runtime.protocol import Observed
 
 log = logging.getLogger("converge.link")
 
@@ -37,39 +34,13 @@ class Stats:
     peak_memory_bytes: int
 
 
-class Seen(Protocol):
-    """A container as the spawner lists it."""
-
-    id: str
-    state: str
-    address: str | None
-    exit: Exit | None
-
-
-class Client(Protocol):
-    """What converge uses of `runtime.client.Spawner`."""
-
-    def create(self, order: Order, box: Box) -> Any: ...
-    def signal(self, id: str, signal: str, *, all: bool = False) -> None: ...
-    def kill(self, id: str) -> None: ...
-    def delete(self, id: str) -> Any: ...
-    def list(self) -> builtins.list[Any]: ...
-    def sockets(self, id: str) -> builtins.list[Any]: ...
-    def stats(self, id: str) -> dict[str, Any]: ...
-    def watch(self) -> socket.socket: ...
-    def info(self) -> dict[str, Any]: ...
-    def layers(self) -> builtins.list[Any]: ...
-    def remove_layer(self, digest: str, *, unused_since: float | None = None) -> bool: ...
-    def remove_app(self, app_id: str) -> None: ...
-
-
 class Link:
     """`containers` (runtime id -> state) is None while the spawner is away; `listing` counts the lists made.
     `changed` is called for every event."""
 
-    def __init__(self, reactor: Reactor, client: Client, changed: Callable[[], None]) -> None:
+    def __init__(self, reactor: Reactor, client: Spawner, changed: Callable[[], None]) -> None:
         self._reactor, self.client, self._changed = reactor, client, changed
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, Observed] = {}
         self.containers: dict[str, str] | None = None
         self.block_base = 0
         self.listing = 0

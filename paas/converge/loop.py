@@ -7,13 +7,14 @@ import os
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 
 from paas import logs
 from paas.converge.act import Actions, described
 from paas.converge.adopt import adopt
 from paas.converge.certify import Certifier
 from paas.converge.collect import Collector, end_dead_builds, orphaned_builds
-from paas.converge.link import Client, Link, SpawnerDown
+from paas.converge.link import Link, SpawnerDown
 from paas.converge.plan import Action, Advance, Start, Timeouts, plan_app
 from paas.converge.reactor import READ, Reactor
 from paas.converge.release_output import ReleaseOutput
@@ -29,7 +30,7 @@ from paas.nouns.model import Instance
 from paas.nouns.settings import Settings
 from paas.runs.specs import limits_of
 from paas.store import Store, apps, deployments, events, poke
-from runtime.client import SpawnerError
+from runtime.client import Spawner, SpawnerError
 
 log = logging.getLogger("converge")
 
@@ -51,7 +52,7 @@ BREATH_S = 0.05
 class Loop:
     """Converges until `stop` is called. `client` talks to the spawner."""
 
-    def __init__(self, settings: Settings, store: Store, client: Client) -> None:
+    def __init__(self, settings: Settings, store: Store, client: Spawner) -> None:
         layout = settings.layout()
         self._settings, self._store, self._layout = settings, store, layout
         self._reactor = Reactor()
@@ -227,8 +228,8 @@ class Loop:
             orphaned=self._orphaned,
             removing=self._collector.removing,
             signalled=self._actions.signalled,
-            age_s=self._age_s,
-            step_age_s=self._step_age_s,
+            age_s=partial(self._ages.of, "instance"),
+            step_age_s=partial(self._ages.of, "step"),
         )
 
     def _expect_foreign(self, states: list[AppState]) -> None:
@@ -242,12 +243,6 @@ class Loop:
         rows = [("instance", i.id, i.state, i.state_at) for state in states for i in state.live]
         rows += [("step", d.id, d.state, d.step_at) for state in states if (d := state.deployment)]
         self._ages.see(rows, now=time.monotonic(), wall=time.time())
-
-    def _age_s(self, id: int) -> float:
-        return self._ages.of("instance", id)
-
-    def _step_age_s(self, id: int) -> float:
-        return self._ages.of("step", id)
 
     def _adopt(self, states: list[AppState]) -> bool:
         """Reconcile rows with containers; returns whether rows changed, which means that they must be read again."""
@@ -281,7 +276,7 @@ class Loop:
         runs = state.release_of(instance)
         if runs is None:
             return None
-        return Candidate(state.app, *runs, instance, state.hosts[0], self._age_s(instance.id))
+        return Candidate(state.app, *runs, instance, state.hosts[0], self._ages.of("instance", instance.id))
 
     def _report_ooms(self, states: list[AppState]) -> None:
         oomed, self._link.oomed = set(self._link.oomed), []

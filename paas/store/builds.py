@@ -11,7 +11,7 @@ BUILDS = Table("build", Build, renamed={"commit": "commit_sha"})
 
 def start(tx: Tx, app_id: str, *, commit: str, tree: str, actor: str, holder: str) -> Build:
     """A running build with the app's next number; `holder` names the process that builds."""
-    (number,) = one(tx, "SELECT coalesce(max(number), 0) + 1 FROM build WHERE app_id = ?", (app_id,))
+    number = BUILDS.next_number(tx, "WHERE app_id = ?", (app_id,))
     tx.execute(
         "INSERT INTO build (app_id, number, commit_sha, tree, actor, status, holder, started_at)"
         " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",

@@ -8,7 +8,7 @@ from typing import Any
 from paas.nouns import lifecycle
 from paas.nouns.errors import NotFound
 from paas.nouns.model import Instance
-from paas.store.database import Tx, now, one
+from paas.store.database import Tx, now
 from paas.store.table import Table
 
 INSTANCES = Table("instance", Instance, json=("detail", "exit"), flags=("canary",))
@@ -30,8 +30,7 @@ def create(
     """A row in state `starting`. Without a `number` (runs, builds) the instance gets the app's next one of its type."""
     at = now()
     if number is None:
-        sql = "SELECT coalesce(max(number), 0) + 1 FROM instance WHERE app_id = ? AND type = ?"
-        (number,) = one(tx, sql, (app_id, type))
+        number = INSTANCES.next_number(tx, "WHERE app_id = ? AND type = ?", (app_id, type))
     INSTANCES.insert(
         tx,
         {

@@ -6,17 +6,12 @@ import json
 from collections.abc import Collection
 
 from paas.nouns.model import App, Release
-from paas.store.database import Tx, now, one
+from paas.store.database import Tx, now
 from paas.store.table import Table
 
 CONFIGS_SHOWN = 10
 """People can see the config vars of this many newest releases, whatever became of them."""
 RELEASES = Table("release", Release, json=("limits",), renamed={"commit": "commit_sha"})
-
-
-def next_number(tx: Tx, app_id: str) -> int:
-    (number,) = one(tx, "SELECT coalesce(max(number), 0) + 1 FROM release WHERE app_id = ?", (app_id,))
-    return int(number)
 
 
 def create(
@@ -32,7 +27,7 @@ def create(
     state: str = "pending",
 ) -> Release:
     """The app's next release."""
-    number = next_number(tx, app_id)
+    number = RELEASES.next_number(tx, "WHERE app_id = ?", (app_id,))
     RELEASES.insert(
         tx,
         {

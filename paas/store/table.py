@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
-from paas.store.database import SQLiteValue, Tx
+from paas.store.database import SQLiteValue, Tx, one
 
 Noun = TypeVar("Noun")
 
@@ -42,6 +42,10 @@ class Table(Generic[Noun]):
     def first(self, tx: Tx, condition: str, bindings: tuple[SQLiteValue, ...] = ()) -> Noun | None:
         row = tx.execute(f"SELECT {self._columns} FROM {self._name} {condition}", bindings).fetchone()
         return None if row is None else self._from_row(row)
+
+    def next_number(self, tx: Tx, condition: str, bindings: tuple[SQLiteValue, ...]) -> int:
+        """The number that follows the highest one among these rows; 1 for the first."""
+        return int(one(tx, f"SELECT coalesce(max(number), 0) + 1 FROM {self._name} {condition}", bindings)[0])
 
     def insert(self, tx: Tx, values: Mapping[str, Any], *, conflict: str = "") -> None:
         """Add a row of these fields, and of columns that the noun does not have; `conflict` is the clause that says

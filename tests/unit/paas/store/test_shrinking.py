@@ -81,7 +81,7 @@ def test_old_releases_go_but_those_that_something_names(store: Store, app: App) 
         deployments.create(tx, app.id, release_number=3, from_release=None, push=True)
         releases.prune(tx, app.id, 5, {2})
         assert [r.number for r in releases.of_app(tx, app.id)] == [20, 19, 18, 17, 16, 3, 2]
-        assert releases.next_number(tx, app.id) == 21
+        assert releases.RELEASES.next_number(tx, "WHERE app_id = ?", (app.id,)) == 21
 
 
 def test_old_events_go_app_by_app_and_a_noisy_one_hides_no_other(store: Store, app: App) -> None:
