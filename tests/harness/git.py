@@ -232,14 +232,24 @@ class Client:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it."""
+    """A process and all below it, itself first."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    found = [pid]
-    for line in listed.splitlines():
-        child, parent = map(int, line.split())
-        if parent in found:
-            found.append(child)
-    return found
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
+
+    def is_below(child: int) -> bool:
+        while child in parents and child != pid:
+            child = parents[child]
+        return child == pid
+
+    return [pid, *(child for child in sorted(parents) if child != pid and is_below(child))]
+
+
+def runs(pid: int) -> bool:
+    """True unless the process has ended; one that waits to be reaped has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def pkt(line: bytes) -> bytes:

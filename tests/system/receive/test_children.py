@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from harness.git import runs
 
 from paas.receive import children
 from paas.receive.context import Context
@@ -61,7 +62,7 @@ def test_output_is_bounded() -> None:
     assert done.ok and len(done.stdout) == 1000
 
 
-def test_tick_is_called_while_it_runs() -> None:
+def test_tick_is_called_while_itruns() -> None:
     ticks: list[float] = []
     children.run(
         lambda: time.sleep(2.5),
@@ -182,16 +183,9 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
 def _ends(pid: int) -> bool:
     """A killed process ends soon, and not at once."""
     deadline = time.monotonic() + 20
-    while _runs(pid) and time.monotonic() < deadline:
+    while runs(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return not _runs(pid)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return not runs(pid)
 
 
 def test_nothing_of_our_environment_reaches_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
