@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import NoReturn
 
 from paas.receive import children
 from paas.receive.repository import Repository
@@ -30,7 +31,7 @@ WORDS = (
 )
 
 
-def become_upload_pack(repository: Repository, parent: int) -> None:
+def become_upload_pack(repository: Repository, parent: int) -> NoReturn:
     """Execute git upload-pack in this process, whose standard streams are the client's."""
     argv = children.git(repository.path, *WORDS, str(repository.path))
     confine(children.bounds(read=(repository.path,)), parent=parent)

@@ -10,6 +10,7 @@ import sys
 import termios
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from paas.host.launch import code_paths
 from paas.keys.proof import Proof
@@ -34,6 +35,7 @@ from runtime.kernel.forked import log_crash, log_to
 
 GIT_ERROR = 128
 USAGE_ERROR = 2
+HUNG_UP = 128 + signal.SIGHUP
 
 GREETING = (
     "Hello {user}! You are signed in; this server gives no shell.",
@@ -52,12 +54,12 @@ class Job:
     terminal: str | None = None
 
 
-def enter(job: Job, ctx: Context, streams: list[int], parent: int) -> int:
+def run_job(job: Job, ctx: Context, streams: list[int], parent: int) -> int:
     """Run the job in this forked process; its exit status. `streams`: a pty, or stdin, stdout, stderr."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return GIT_ERROR
-    os.setsid()
+    os.setsid()  # a group for the monitor to signal, and a session that a terminal can control
     if len(streams) == 1:
         fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
         streams = streams * 3
@@ -67,9 +69,9 @@ def enter(job: Job, ctx: Context, streams: list[int], parent: int) -> int:
     syscalls.close_all_except((log,))
     log_to(log)
     try:
-        return run(job, ctx)
+        return _dispatch(job, ctx)
     except Hangup:
-        return 129
+        return HUNG_UP
     except Exception as error:
         if not isinstance(error, PaasError):
             log_crash(f"git job {describe(job)}")
@@ -78,26 +80,25 @@ def enter(job: Job, ctx: Context, streams: list[int], parent: int) -> int:
         return GIT_ERROR if _is_git(job) else USAGE_ERROR
 
 
-def run(job: Job, ctx: Context) -> int:
-    """Run the command. Raises PaasError, Hangup."""
+def _dispatch(job: Job, ctx: Context) -> int:
+    """Greet, execute the CLI or git upload-pack in this process, or serve a push. Raises PaasError, Hangup."""
     if job.command is None:
         _say([line.format(user=job.user) for line in GREETING])
         return 0
     command = commands.parse(job.command, ctx.limits.command_bytes)
     if isinstance(command, CliCommand):
         become_cli(command, job, ctx)
-    assert isinstance(command, GitCommand)
     hang_up_on_signal()
     enter_groups(ctx.groups)
     api = Api(ctx.api_socket, job.proof)
     if command.service == "upload-pack":
-        fetch(command.app, api, ctx)
+        become_fetch(command.app, api, ctx)
     wire = Wire(0, 1, 2, ctx.limits.stall_s)
     Push(wire, ctx, api, job.user, command.app).serve()
     return 0
 
 
-def become_cli(command: CliCommand, job: Job, ctx: Context) -> None:
+def become_cli(command: CliCommand, job: Job, ctx: Context) -> NoReturn:
     """Turn this process into the CLI: no shell, nothing of the client's environment, no word visible in `ps`.
 
     Raises Unavailable if the user runs too many commands.
@@ -145,8 +146,8 @@ def shut_in(ctx: Context) -> None:
     restrict_files(Bounds(read=readable, write=writable, run=code))
 
 
-def fetch(name: AppName, api: Api, ctx: Context) -> None:
-    """Turn this process into git upload-pack of the app's repository. Raises NotFound."""
+def become_fetch(name: AppName, api: Api, ctx: Context) -> NoReturn:
+    """Turn this process into git upload-pack on the app's repository. Raises NotFound."""
     app = api.repository(name)
     if app is None:
         raise NotFound(f"There is no app {name}.", "`paas apps` lists those you may see.")

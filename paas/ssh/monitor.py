@@ -22,7 +22,7 @@ from paas.nouns.errors import PaasError
 from paas.receive.context import Context
 from paas.ssh import control
 from paas.ssh.control import NO, YES, CommandRequest, SignedLogin
-from paas.ssh.jobs import Job, describe, enter
+from paas.ssh.jobs import Job, describe, run_job
 from paas.ssh.login import Login, ProtocolViolation
 from runtime.kernel.forked import fork, log_lines
 
@@ -134,7 +134,7 @@ class Monitor:
 
     def _fork(self, number: int, job: Job, streams: tuple[int, ...]) -> None:
         parent = os.getpid()
-        pid = fork("git job", lambda: enter(job, self._ctx, list(streams), parent))
+        pid = fork("git job", lambda: run_job(job, self._ctx, list(streams), parent))
         pidfd = os.pidfd_open(pid)
         self._poller.register(pidfd, select.POLLIN)
         self._jobs[pidfd] = _Running(
