@@ -18,7 +18,7 @@ _STRICT = sc.RESOLVE_IN_ROOT | sc.RESOLVE_NO_SYMLINKS | sc.RESOLVE_NO_MAGICLINKS
 _INSIDE = sc.RESOLVE_IN_ROOT | sc.RESOLVE_NO_MAGICLINKS
 _NULL = os.makedev(1, 3)
 
-LOCKED = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
+NO_SUID_DEV_EXEC = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
 
 
 class RootfsError(Exception):
@@ -60,7 +60,7 @@ class ReadOnly:
 
 
 @dataclass(frozen=True)
-class Lock:
+class ReadOnlyMount:
     """Make the mount at a strict path itself read-only; what is mounted below it stays as it is."""
 
     target: str
@@ -86,7 +86,7 @@ class Folder:
     mode: int = 0o755
 
 
-Operation = Filesystem | Bind | Mask | ReadOnly | Lock | Device | Link | Folder
+Operation = Filesystem | Bind | Mask | ReadOnly | ReadOnlyMount | Device | Link | Folder
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _perform(operation: Operation, root: Root) -> None:
             _mask(target, root)
         case ReadOnly(target):
             _read_only(target, root)
-        case Lock(target, flags):
+        case ReadOnlyMount(target, flags):
             fd = root.open(target)
             try:
                 remount = sc.MS_REMOUNT | sc.MS_BIND | sc.MS_RDONLY | flags

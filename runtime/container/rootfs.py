@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.container.mounts import (
-    LOCKED,
+    NO_SUID_DEV_EXEC,
     Bind,
     Device,
     Filesystem,
     Folder,
     Link,
-    Lock,
     Mask,
     Operation,
     ReadOnly,
+    ReadOnlyMount,
     RootfsError,
 )
 from runtime.kernel import syscalls as sc
@@ -145,7 +145,7 @@ def plan(wanted: Plan) -> list[Operation]:
         Filesystem(
             "tmpfs", "tmp", sc.MS_NOSUID | sc.MS_NODEV, f"mode=1777,size={half},nr_inodes=64k,{owner}"
         ),
-        Lock("dev", sc.MS_NOSUID | sc.MS_NOEXEC),
+        ReadOnlyMount("dev", sc.MS_NOSUID | sc.MS_NOEXEC),
         *_cgroups(wanted.cgroups),
         *sorted(wanted.binds, key=lambda bind: bind.target.split("/")),
         *(ReadOnly(path) for path in _READ_ONLY),
@@ -155,7 +155,7 @@ def plan(wanted: Plan) -> list[Operation]:
 
 
 def _cgroups(views: Sequence[CgroupView]) -> list[Operation]:
-    attributes = LOCKED | sc.MOUNT_ATTR_RDONLY
+    attributes = NO_SUID_DEV_EXEC | sc.MOUNT_ATTR_RDONLY
     if any(not view.name for view in views):
         return [Bind(view.source, "sys/fs/cgroup", attributes, strict=True) for view in views[:1]]
     if not views:
@@ -164,5 +164,5 @@ def _cgroups(views: Sequence[CgroupView]) -> list[Operation]:
         Filesystem("tmpfs", "sys/fs/cgroup", _QUIET, "mode=755,size=16k,nr_inodes=32"),
         *(Folder(f"sys/fs/cgroup/{view.name}") for view in views),
         *(Bind(view.source, f"sys/fs/cgroup/{view.name}", attributes, strict=True) for view in views),
-        Lock("sys/fs/cgroup", _QUIET),
+        ReadOnlyMount("sys/fs/cgroup", _QUIET),
     ]

@@ -20,7 +20,7 @@ from runtime import cgroup
 from runtime.client import SpawnerError
 from runtime.net import links
 from runtime.net.netlink import Netlink
-from runtime.spec import Limits
+from runtime.spec import Limits, Order
 
 TICKER = "n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.02; done"
 
@@ -93,6 +93,22 @@ def test_an_adopted_container_is_watched_signalled_and_limited(spawner: SpawnerU
     spawner.client.limit(instance_id, Limits(pids=30))
     spawner.client.signal(instance_id, "TERM")
     assert spawner.wait_exit(instance_id).status == 4
+
+
+def test_a_container_that_an_earlier_release_started_is_adopted(spawner: SpawnerUnderTest) -> None:
+    instance_id, started = spawner.start_container(
+        "/bin/sleep", "60", type="night-job", number=2, network=True
+    )
+    state = spawner.state(instance_id)
+    del state["order"]
+    state |= {"id": instance_id, "log": {"app_id": "atest", "source": "app", "dyno": "night-job.2"}}
+    spawner.kill()
+    (spawner.layout.run_instances / instance_id / "state.json").write_text(json.dumps(state))
+    spawner.start()
+    seen = spawner.observed(instance_id)
+    assert (seen.state, seen.pid, seen.address) == ("running", started.pid, started.address)
+    assert seen.order == Order(instance_id, "atest", "night-job", 2)
+    assert spawner.client.delete(instance_id).signal == 9
 
 
 def test_an_end_without_a_spawner_is_recorded_all_the_same(spawner: SpawnerUnderTest) -> None:

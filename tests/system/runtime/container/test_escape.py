@@ -10,7 +10,6 @@ import json
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,6 @@ from runtime.spec import Mount
 PROBE = Path(__file__).parents[3] / "data" / "probe.py"
 GONE = {"ENOENT", "ENXIO", "EACCES", "EPERM"}
 SHUT = {"EACCES", "EROFS", "ENOENT", "EPERM"}
-
-
-@pytest.fixture(scope="module")
-def spawner() -> Iterator[SpawnerUnderTest]:
-    running = SpawnerUnderTest()
-    running.start()
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")

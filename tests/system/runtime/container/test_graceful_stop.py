@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.attach import Client
 from harness.spawner import SpawnerUnderTest, wait_for
 
 from runtime import frames
@@ -48,14 +46,6 @@ time.sleep(600)
 
 
 @pytest.fixture(scope="module")
-def spawner() -> Iterator[SpawnerUnderTest]:
-    running = SpawnerUnderTest()
-    running.start()
-    yield running
-    running.close()
-
-
-@pytest.fixture(scope="module")
 def layers(spawner: SpawnerUnderTest) -> tuple[str, ...]:
     def build(folder: Path) -> None:
         (folder / "app").mkdir()
@@ -72,23 +62,6 @@ def started(spawner: SpawnerUnderTest, layers: tuple[str, ...], *argv: str, **fi
     if not fields:
         wait_for(lambda: "ready" in spawner.messages(instance_id), "the server")
     return instance_id
-
-
-def attached(spawner: SpawnerUnderTest, instance_id: str) -> socket.socket:
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    client.connect(str(spawner.layout.run_instances / instance_id / "attach.sock"))
-    client.settimeout(30)
-    return client
-
-
-def output(client: socket.socket, until: bytes = b"") -> list[tuple[int, bytes]]:
-    """Frames up to the text, or all of them."""
-    decoder, found = frames.FrameDecoder(), []
-    while data := client.recv(65536):
-        found += decoder.feed(data)
-        if until and until in b"".join(payload for _, payload in found):
-            break
-    return found
 
 
 @pytest.mark.parametrize("name", STARTERS)
@@ -157,12 +130,11 @@ def test_a_command_that_its_client_interrupts_finishes(
 ) -> None:
     """As at a terminal: a shell whose command took Ctrl-C for its own affair goes on."""
     instance_id = started(spawner, layers, "/app/starter-in-front", attach=True)
-    client = attached(spawner, instance_id)
-    output(client, until=b"ready")
-    client.sendall(frames.encode_frame(frames.SIGNAL, name.encode()))
-    received = output(client)
-    assert b"finished\n" in b"".join(payload for channel, payload in received if channel == frames.STDOUT)
-    assert (received[-1][0], json.loads(received[-1][1])) == (frames.EXIT, {"status": status})
+    client = Client(spawner, instance_id)
+    client.until(b"ready")
+    client.send(frames.SIGNAL, name.encode())
+    assert client.exit() == {"status": status}
+    assert b"finished\n" in client.output()
     spawner.client.delete(instance_id)
 
 
@@ -172,12 +144,13 @@ def test_a_command_with_a_terminal_finishes(
 ) -> None:
     script = "/app/server; echo not reached"
     instance_id = started(spawner, layers, "/bin/bash", "-c", script, terminal=Terminal())
-    client = attached(spawner, instance_id)
-    output(client, until=b"ready")
+    client = Client(spawner, instance_id)
+    client.until(b"ready")
     if stopped:
         spawner.client.signal(instance_id, "TERM", all=True)
-        assert b"finished" in b"".join(payload for _, payload in output(client))
-    client.close()
+        client.exit()
+        assert b"finished" in client.output()
+    client.sock.close()
     ended = spawner.wait_exit(instance_id)
     assert ended.signal == (signal.SIGTERM if stopped else signal.SIGHUP)
     spawner.client.delete(instance_id)
@@ -188,9 +161,9 @@ def test_what_an_interrupted_command_leaves_behind_does_not_stay(
     spawner: SpawnerUnderTest, layers: tuple[str, ...]
 ) -> None:
     instance_id = started(spawner, layers, "/bin/bash", "-c", STUBBORN, attach=True)
-    client = attached(spawner, instance_id)
-    output(client, until=b"ready")
-    client.sendall(frames.encode_frame(frames.SIGNAL, b"TERM"))
+    client = Client(spawner, instance_id)
+    client.until(b"ready")
+    client.send(frames.SIGNAL, b"TERM")
     wait_for(lambda: spawner.observed(instance_id).state == "exited", "the end of the rest", 60)
     spawner.client.delete(instance_id)
 

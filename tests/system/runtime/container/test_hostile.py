@@ -20,14 +20,6 @@ RENAME_EXCHANGE = 2
 AT_FDCWD = -100
 
 
-@pytest.fixture(scope="module")
-def spawner() -> Iterator[SpawnerUnderTest]:
-    running = SpawnerUnderTest()
-    running.start()
-    yield running
-    running.close()
-
-
 @pytest.fixture
 def canary(tmp_path: Path) -> Iterator[Path]:
     """A folder of the host, and files of it, that must stay as they are."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.container.mounts import Bind, Device, Filesystem, Lock, Mask, ReadOnly
+from runtime.container.mounts import Bind, Device, Filesystem, Mask, ReadOnly, ReadOnlyMount
 from runtime.container.rootfs import CgroupView, Plan, plan
 from runtime.kernel import syscalls as sc
 from runtime.spec import MIB
@@ -36,7 +36,7 @@ def test_files_of_the_kernel_are_masked_or_read_only_after_everything_else() -> 
 
 def test_dev_is_locked_once_it_is_complete() -> None:
     items = operations()
-    lock = next(n for n, item in enumerate(items) if isinstance(item, Lock) and item.target == "dev")
+    lock = next(n for n, item in enumerate(items) if isinstance(item, ReadOnlyMount) and item.target == "dev")
     assert all(n < lock for n, item in enumerate(items) if isinstance(item, Device))
 
 
