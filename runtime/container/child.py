@@ -1,8 +1,8 @@
 """The forked child that becomes a container: namespaces, mounts, identity, at last the app's program and pid 1.
 
 It starts as real root in a copy of the spawner and ends as the app's user with nothing. The user namespace is
-entered last, since mounting sysfs and joining prepared namespaces need the machine's own. From `pivot_root` on only
-system calls happen: an import, a codec or a traceback would read a tenant's file with our rights.
+entered last, since mounting sysfs and joining prepared namespaces need the machine's own. After `pivot_root` only
+system calls happen: an import, a codec or a traceback would read a tenant's file with the runtime's rights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import termios
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.container import init, rootfs
+from runtime.container import init, program, rootfs
 from runtime.container.mounts import Root, perform
 from runtime.container.rootfs import Plan
 from runtime.kernel import caps
@@ -42,15 +42,12 @@ _IGNORED = (
 
 _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
-_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-_NO_INTERPRETER = "cannot execute: required file not found"
-_NOT_FOUND = ("command not found", "No such file or directory", _NO_INTERPRETER)
-_LOW = 10
+_LOWEST_COPY = 10
 
 
 @dataclass(frozen=True)
 class Streams:
-    """The container's standard streams; `terminal` makes the child open its own pty instead."""
+    """The container's ends of its pipes; a container with a terminal has none, it opens a pty of its own."""
 
     stdin: int | None
     stdout: int
@@ -104,7 +101,7 @@ def _become(launch: Launch, sync: socket.socket) -> None:
     root = Root(overlay, box.id_base)
     perform(rootfs.plan(launch.plan), root)
     _standard_streams(launch, root, sync)
-    env = [_bytes(f"{name}={value}") for name, value in box.process.env.items()]
+    env = [program.encoded(f"{name}={value}") for name, value in box.process.env.items()]
     pid_1_image = sc.ExecImage([b"init"], [])
     sys.meta_path.clear()
     sys.path.clear()
@@ -117,22 +114,19 @@ def _become(launch: Launch, sync: socket.socket) -> None:
     sc.seccomp(launch.seccomp)
     signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     if os.fork() == 0:
-        os._exit(_run_program(box.process, start, env))
+        os._exit(program.run(box.process, start, env))
     os.dup2(report, init.REPORT_FD)
     sc.execveat(pid_1, pid_1_image)
 
 
 def _above(fd: int) -> int:
-    """A copy that ends with an exec and leaves the numbers free that pid 1 and the app begin with."""
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOW)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    """A close-on-exec copy, beyond the numbers that pid 1 and the app use first."""
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_COPY)
 
 
 def _isolate(launch: Launch, sync: socket.socket) -> None:
-    """Own session, keyring, signals and namespaces; joined to its control groups when GO comes."""
+    """Enter a session, keyring and namespaces of its own. The spawner joins the process to its control groups between
+    READY and GO."""
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
     sc.close_all_except((sync.fileno(), *launch.descriptors()))
@@ -154,7 +148,7 @@ def _isolate(launch: Launch, sync: socket.socket) -> None:
 
 
 def _limits(nofile: int) -> None:
-    """Lower what may be lowered: nothing needs CAP_SYS_RESOURCE."""
+    """Limits are only lowered, so that no CAP_SYS_RESOURCE is needed."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = nofile if hard == resource.RLIM_INFINITY else min(nofile, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -180,7 +174,7 @@ def _standard_streams(launch: Launch, root: Root, sync: socket.socket) -> None:
 
 
 def _null(root: Root) -> int:
-    """/dev/null of the container; what an image calls so is never opened, /dev is ours by now."""
+    """/dev/null of the container. Its /dev is the runtime's file system by now, so this opens no file of the image."""
     fd = os.open(f"/proc/self/fd/{root.open('dev/null')}", os.O_RDONLY | os.O_CLOEXEC)
     if not stat.S_ISCHR(os.fstat(fd).st_mode):
         raise OSError("/dev/null is not a device")
@@ -225,65 +219,7 @@ def _drop(launch: Launch, sync: socket.socket) -> None:
 
 
 def _enter_folder(path: str) -> None:
-    """chdir, as the app's user and with no folder open, so that no link can lead outside."""
+    """chdir as the app's user while no folder is open, so that no link can lead outside the container."""
     os.chdir(path)
     if not os.getcwd().startswith("/"):
         raise OSError(f"{path}: the working directory lies outside the container")
-
-
-def _run_program(process: Process, start: int, env: list[bytes]) -> int:
-    """In the child of pid 1: become the app's program, in front if there is a terminal; else a shell's status."""
-    os.setpgid(0, 0)
-    if process.terminal is not None:
-        os.tcsetpgrp(0, os.getpgrp())
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    words = [_bytes(word) for word in process.args]
-    path, problem = _find(process.args[0], process.env.get("PATH", _DEFAULT_PATH))
-    if not problem:
-        interpreter = _interpreter(path)
-        if interpreter is None:
-            words = [b"/bin/sh", b"sh", _bytes(path), *words[1:]]
-        elif _reachable(interpreter):
-            words = [_bytes(path), *words]
-        else:
-            problem = _NO_INTERPRETER
-    if not problem:
-        sc.execveat(start, sc.ExecImage(words, env))
-    os.write(2, _bytes(f"bash: {process.args[0]}: {problem}\n"))
-    return 127 if problem in _NOT_FOUND else 126
-
-
-def _find(name: str, path: str) -> tuple[str, str]:
-    """Which file the command is, and what is wrong with it in a shell's words."""
-    problem = "command not found"
-    for candidate in [name] if "/" in name else [f"{folder or '.'}/{name}" for folder in path.split(":")]:
-        if os.path.isfile(candidate):
-            if os.access(candidate, os.X_OK):
-                return candidate, ""
-            problem = "Permission denied"
-    if "/" in name and problem == "command not found":
-        problem = "Is a directory" if os.path.isdir(name) else "No such file or directory"
-    return name, problem
-
-
-def _reachable(path: bytes) -> bool:
-    """Whether there is such a file, without a link of procfs, which would lead to our own program."""
-    try:
-        os.close(sc.openat2(sc.AT_FDCWD, path, os.O_PATH, resolve=sc.RESOLVE_NO_MAGICLINKS))
-    except OSError:
-        return False
-    return True
-
-
-def _interpreter(path: str) -> bytes | None:
-    """What runs the file: itself, the program its first line names, or None for a script that names none."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return _bytes(path)  # it may be executed without being read
-    head = os.read(fd, 256)
-    os.close(fd)
-    if head.startswith(b"#!"):
-        line = head[2:].partition(b"\n")[0].replace(b"\t", b" ")
-        return line.strip(b" ").partition(b" ")[0]
-    return _bytes(path) if head.startswith(b"\x7fELF") else None

@@ -1,6 +1,6 @@
-"""Log lines: what a container prints, made harmless, stamped, limited in rate, kept in two files used in turn.
+"""Log lines: the output of a container, sanitized, stamped, limited in rate, kept in two files used in turn.
 
-All pure but `Ring`, which writes to descriptors it is given (a shim has no right to open files).
+Pure except for `Ring`, which writes to descriptors it is given, because a shim may not open files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LineSplitter:
     """Bytes in, sanitized lines out; keeps an incomplete last line, splits one that grows too long."""
 
     def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
-        self._rest = b""
+        self._incomplete = b""
         self._skipping = False
         self._max = max_bytes
 
@@ -46,24 +46,24 @@ class LineSplitter:
         if self._skipping:
             _, end, data = data.partition(b"\n")
             self._skipping = not end
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._incomplete = (self._incomplete + data).split(b"\n")
         found: list[bytes] = []
         for line in lines:
             found += self._pieces(line)
-        if len(self._rest) > self._max:
-            *pieces, self._rest = self._cut(self._rest)
+        if len(self._incomplete) > self._max:
+            *pieces, self._incomplete = self._cut(self._incomplete)
             found += map(sanitize, pieces)
         return found
 
     def finish(self) -> list[bytes]:
         """The incomplete last line, if there is one."""
-        rest, self._rest = self._rest, b""
-        return self._pieces(rest) if rest else []
+        last, self._incomplete = self._incomplete, b""
+        return self._pieces(last) if last else []
 
     def forget(self, data: bytes) -> int:
-        """Give up the lines that `data` ends, holds and begins, the last to its end; how many they are."""
+        """Drop the lines that `data` ends, holds and begins, the last one to its end; returns their number."""
         count = data.count(b"\n") + (not data.endswith(b"\n")) - self._skipping
-        self._rest, self._skipping = b"", not data.endswith(b"\n")
+        self._incomplete, self._skipping = b"", not data.endswith(b"\n")
         return count
 
     def _pieces(self, line: bytes) -> list[bytes]:
@@ -72,7 +72,7 @@ class LineSplitter:
         return [sanitize(piece) for piece in self._cut(line)]
 
     def _cut(self, line: bytes) -> list[bytes]:
-        """Pieces of at most `max_bytes`, not cut inside a UTF-8 character where that can be helped."""
+        """Pieces of at most `max_bytes`; valid UTF-8 is not cut inside a character."""
         pieces = []
         start = 0
         while len(line) - start > self._max:
@@ -118,7 +118,7 @@ class Allowance:
 
 
 class Journal:
-    """The lines of one container, formatted: `feed` what was read, get what is to be written."""
+    """Formats the lines of one container and drops those beyond its rate, which a note counts."""
 
     def __init__(self, source: str, dyno: str, allowance: Allowance | None = None) -> None:
         self._prefix = f" {source}[{dyno}]: ".encode()
@@ -129,11 +129,11 @@ class Journal:
 
     @property
     def dropped(self) -> int:
-        """Lines dropped that no note has told of yet."""
+        """Lines that were dropped since the last note."""
         return self._dropped
 
     def throttled(self, now: float) -> bool:
-        """Whether so little of the rate is left that reading lines is not worth it."""
+        """Whether so little of the rate is left that splitting the output into lines would be wasted."""
         return self._allowance.available(now) < MAX_LINE_BYTES
 
     def format(self, lines: list[bytes], *, wall: float, now: float) -> bytes:
@@ -155,7 +155,7 @@ class Journal:
         self._dropped += count
 
     def note_due(self, now: float) -> bool:
-        """Whether lines were dropped that no note has told of, and the last note is a second old."""
+        """Whether lines were dropped since the last note, and that is a second ago."""
         return bool(self._dropped) and now >= self._note_due
 
     def take_note(self, wall: float, now: float) -> bytes:

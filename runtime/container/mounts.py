@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from runtime.kernel import syscalls as sc
@@ -22,7 +23,7 @@ NO_SUID_DEV_EXEC = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NO
 
 
 class RootfsError(Exception):
-    """The image or a mount of the spec cannot be made into a root; the message names the path."""
+    """The image, or a mount of the box, cannot be made into a root; the message names the path."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,21 @@ class Root:
         """An O_PATH descriptor of a path inside. Raises OSError."""
         return sc.openat2(self.fd, path, os.O_PATH, resolve=_STRICT if strict else _INSIDE)
 
-    def parent(self, path: str) -> tuple[int, str]:
+    @contextmanager
+    def opened(self, path: str) -> Iterator[int]:
+        """Like `open`, closed at the end."""
+        fd = self.open(path)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """A descriptor of the folder that holds the path, and the path's last name."""
         folder, _, name = path.rpartition("/")
-        return self.open(folder or "."), name
+        with self.opened(folder or ".") as fd:
+            yield fd, name
 
     def ensure(self, path: str, *, folder: bool, strict: bool) -> int:
         """Open a path, making what is missing of it."""
@@ -153,38 +166,26 @@ def _perform(operation: Operation, root: Root) -> None:
         case ReadOnly(target):
             _read_only(target, root)
         case ReadOnlyMount(target, flags):
-            fd = root.open(target)
-            try:
+            with root.opened(target) as fd:
                 remount = sc.MS_REMOUNT | sc.MS_BIND | sc.MS_RDONLY | flags
                 sc.mount("none", f"/proc/self/fd/{fd}", None, remount)
-            finally:
-                os.close(fd)
         case Device():
             _device(operation, root)
         case Link(target, points_to):
-            parent, name = root.parent(target)
-            os.symlink(points_to, name, dir_fd=parent)
-            os.close(parent)
+            with root.parent(target) as (parent, name):
+                os.symlink(points_to, name, dir_fd=parent)
         case Folder(target, mode):
-            parent, name = root.parent(target)
-            os.mkdir(name, dir_fd=parent)
-            os.chmod(name, mode, dir_fd=parent)
-            os.chown(name, root.id_base, root.id_base, dir_fd=parent, follow_symlinks=False)
-            os.close(parent)
+            with root.parent(target) as (parent, name):
+                os.mkdir(name, dir_fd=parent)
+                os.chmod(name, mode, dir_fd=parent)
+                os.chown(name, root.id_base, root.id_base, dir_fd=parent, follow_symlinks=False)
 
 
 def _mount(operation: Filesystem, root: Root) -> None:
-    fd = root.open(operation.target)
-    try:
-        _require_folder(fd, operation.target)
+    with root.opened(operation.target) as fd:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise RootfsError(f"the image's /{operation.target} is not an ordinary directory")
         sc.mount(operation.kind, f"/proc/self/fd/{fd}", operation.kind, operation.flags, operation.data)
-    finally:
-        os.close(fd)
-
-
-def _require_folder(fd: int, path: str) -> None:
-    if not stat.S_ISDIR(os.fstat(fd).st_mode):
-        raise RootfsError(f"the image's /{path} is not an ordinary directory")
 
 
 def _bind(operation: Bind, root: Root) -> None:
@@ -211,15 +212,10 @@ def _mask(path: str, root: Root) -> None:
             flags = sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC
             sc.mount("tmpfs", f"/proc/self/fd/{fd}", "tmpfs", flags, "size=4k,nr_inodes=2,mode=555")
             return
-        null = root.open("dev/null")
-        try:
+        with root.opened("dev/null") as null:
             if os.fstat(null).st_rdev != _NULL:
                 raise RootfsError("/dev/null is not the null device")
-            tree = sc.open_tree(null, "", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH)
-        finally:
-            os.close(null)
-        _attach(tree, fd)
-        os.close(tree)
+            _attach_copy(null, fd)
     finally:
         os.close(fd)
 
@@ -229,22 +225,25 @@ def _read_only(path: str, root: Root) -> None:
         fd = root.open(path)
     except FileNotFoundError:
         return
-    flags = sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
     try:
-        tree = sc.open_tree(fd, "", flags)
-        sc.mount_setattr(tree, sc.MOUNT_ATTR_RDONLY, recursive=True)
-        _attach(tree, fd)
-        os.close(tree)
+        _attach_copy(fd, fd, read_only=True)
     finally:
         os.close(fd)
 
 
+def _attach_copy(source: int, target: int, *, read_only: bool = False) -> None:
+    """Mount a copy of what `source` is open on over `target`; a read-only one with all that is mounted below it."""
+    recursive = sc.AT_RECURSIVE if read_only else 0
+    tree = sc.open_tree(source, "", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH | recursive)
+    if read_only:
+        sc.mount_setattr(tree, sc.MOUNT_ATTR_RDONLY, recursive=True)
+    _attach(tree, target)
+    os.close(tree)
+
+
 def _device(operation: Device, root: Root) -> None:
-    parent, name = root.parent(operation.target)
-    try:
+    with root.parent(operation.target) as (parent, name):
         device = os.makedev(operation.major, operation.minor)
         os.mknod(name, stat.S_IFCHR | 0o666, device, dir_fd=parent)
         os.chown(name, root.id_base, root.id_base, dir_fd=parent, follow_symlinks=False)
         os.chmod(name, 0o666, dir_fd=parent)
-    finally:
-        os.close(parent)

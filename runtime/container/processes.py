@@ -23,6 +23,9 @@ STOPPING = signal.SIGTERM
 GRACE_S = 30.0
 """How long the rest of a command that its client interrupted may go on after the main program has ended."""
 
+SIGNALS = {"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP"}
+"""Names of the signals that a client may send to a main program."""
+
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 

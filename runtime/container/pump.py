@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from runtime import frames
 from runtime.container.attach import Attach
 from runtime.container.logs import MAX_LINE_BYTES, Journal, LineSplitter, Ring, sanitize
-from runtime.container.processes import Processes
+from runtime.container.processes import SIGNALS, Processes
 
 _READ_BYTES = 64 * 1024
 _WINDOW_S = 0.1
@@ -28,7 +28,6 @@ _STDIN_BYTES = 256 * 1024
 _LINGER_S = 10.0
 _MOST_FAULTS = 10
 _FAULT_PAUSE_S = 0.1
-_SIGNALS = {"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP"}
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ class Pump:
                 fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
         elif channel == frames.SIGNAL:
             name = payload.decode("ascii", "replace").removeprefix("SIG")
-            if name in _SIGNALS:
+            if name in SIGNALS:
                 self._processes.signal(getattr(signal, f"SIG{name}"))
 
     def _feed_stdin(self) -> None:

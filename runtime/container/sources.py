@@ -26,7 +26,7 @@ _OPEN_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class SourceError(Exception):
-    """Something a box names does not exist or is not allowed; the message says what."""
+    """A layer, mount or file of a box does not exist or is not allowed; the message names it."""
 
 
 def open_folder(path: Path, shim_fds: ExitStack) -> int:
@@ -70,7 +70,7 @@ def open_mounts(engine: Engine, box: Box, shim_fds: ExitStack) -> tuple[Bind, ..
 
 
 def _open_host(engine: Engine, mount: Mount) -> int:
-    """A path of the machine that, its links followed, lies in a folder the operator allowed."""
+    """A path of the host. With its links resolved it must lie in a folder that the operator allowed."""
     try:
         fd = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
@@ -133,7 +133,7 @@ def make_log_folder(engine: Engine, app_id: str) -> None:
 
 
 def discard(engine: Engine, instance_id: str) -> None:
-    """Move an instance's upper folder to the trash, which a job empties; nothing happens if it is gone."""
+    """Move an instance's upper folder, if it has one, to the trash, which a job empties."""
     with suppress(FileNotFoundError):
         trash(engine.layout.instances, engine.layout.instances / instance_id)
 

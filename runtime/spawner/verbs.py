@@ -30,7 +30,7 @@ Answer = dict[str, Any]
 Reply = Callable[[Answer], None]
 
 _STACK = re.compile(r"[a-z0-9][a-z0-9.-]{0,31}")
-_SIGNALS = {"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH"}
+_SIGNALS = processes.SIGNALS | {"WINCH"}
 _LAYER_S = 900.0
 _LAYERS_AT_ONCE = 5000
 _SYNC_DELAY_S = 10.0
