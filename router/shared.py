@@ -63,9 +63,9 @@ def request_ids(seed: str) -> Iterator[bytes]:
 class Connector:
     """What an exchange asks of the backends' side as a whole; `back.upstreams` is the real one."""
 
-    def connect(self, backend: Backend, exchange: Any, fresh: bool) -> Any:
-        """An upstream for this exchange: a pooled one where there is one and it need not be `fresh`. Raises OSError
-        when connecting fails at once."""
+    def connect(self, backend: Backend, exchange: Any, *, fresh: bool, repeatable: bool) -> Any:
+        """An upstream for this exchange: a pooled one where there is one and it need not be `fresh`; one that has idled
+        long only for a request that is `repeatable`. Raises OSError when connecting fails at once."""
         raise NotImplementedError
 
     def eject(self, backend: Backend) -> None:

@@ -32,9 +32,9 @@ _CONTENT_LENGTH: Final = frozenset([b"content-length"])
 
 class BackendConnection(Link):
     """`buffer` holds an incomplete head, of which `checked` bytes have been found in order; `heads` remembers the
-    last one, `status` its status line; `interims` counts those of this answer."""
+    last one, `status` its status line."""
 
-    __slots__ = ("buffer", "checked", "heads", "interims", "status")
+    __slots__ = ("buffer", "checked", "heads", "status")
 
     def __init__(self, proxy: Proxy, fd: int, owner: Backend) -> None:
         super().__init__(proxy, fd, owner)
@@ -42,7 +42,6 @@ class BackendConnection(Link):
         self.checked = 0
         self.heads = HeadMemory(proxy.responses)
         self.status = _OK
-        self.interims = 0
 
     def readable(self) -> None:
         exchange, body = self.exchange, self.body
@@ -205,7 +204,3 @@ class BackendConnection(Link):
         else:
             self.owner.failures += 1
             exchange.fail(FAILURES["interrupted"])
-
-    def park(self) -> None:
-        self.interims = 0
-        super().park()

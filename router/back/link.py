@@ -15,15 +15,16 @@ from router.wire.body import Body
 
 
 class Link(Upstream):
-    """`exchange` is None while it rests. What is read is left to `BackendConnection`."""
+    """`exchange` is None while it rests; `interims` counts the interim answers (1xx) that have come. What is read is left to `BackendConnection`."""
 
-    __slots__ = ("exchange", "owner", "proxy", "watched")
+    __slots__ = ("exchange", "interims", "owner", "proxy", "watched")
 
     def __init__(self, proxy: Proxy, fd: int, owner: Backend) -> None:
         super().__init__(proxy.loop, fd, IN | OUT)
         self.proxy = proxy
         self.owner = owner
         self.exchange: Exchange | None = None
+        self.interims = 0
         self.body: Body | None = None
         self.pipe: Pipe | None = None
         self.connecting = True
@@ -102,6 +103,7 @@ class Link(Upstream):
         """Wait in the pool; an end of the connection is still seen."""
         self.exchange = None
         self.body = None
+        self.interims = 0
         self.reused = True
         self.idle_since = self.loop.now
         if self.mask != IN:

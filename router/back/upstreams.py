@@ -10,7 +10,6 @@ from typing import Any
 
 from router.back.connection import BackendConnection
 from router.back.health import Health
-from router.middle.exchange import IDEMPOTENT
 from router.middle.squeeze import Turns
 from router.rules.gate import Gate
 from router.rules.pieces import Pieces, at_once
@@ -39,12 +38,11 @@ class Upstreams(Connector):
 
     # connections
 
-    def connect(self, backend: Backend, exchange: Any, fresh: bool) -> BackendConnection:
+    def connect(self, backend: Backend, exchange: Any, *, fresh: bool, repeatable: bool) -> BackendConnection:
         connection: BackendConnection
         if backend.idle and not fresh:
             connection = backend.idle.pop()
-            rested_s = self.proxy.loop.now - connection.idle_since
-            if exchange.method in IDEMPOTENT or rested_s <= self.proxy.limits.fresh_s:
+            if repeatable or self.proxy.loop.now - connection.idle_since <= self.proxy.limits.fresh_s:
                 connection.exchange = exchange
                 return connection
             connection.close()

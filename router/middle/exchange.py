@@ -189,7 +189,9 @@ class Exchange(InFlight):
         backend.inflight += 1
         backend.requests += 1
         try:
-            upstream: Upstream = self.proxy.upstreams.connect(backend, self, fresh)
+            upstream: Upstream = self.proxy.upstreams.connect(
+                backend, self, fresh=fresh, repeatable=self.method in IDEMPOTENT
+            )
         except OSError as error:
             self.refused(error.errno or 0)
             return
