@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import struct
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -15,8 +12,6 @@ from harness.router import ADDRESS, End, Rig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.front.guests import FEW_IDLE, ClientLimit, Room
-from router.front.listener import Listener
 from router.wire.proxyprotocol import MAX_HEADER_BYTES, SIGNATURE, BadPreface, parse
 
 ASK = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
@@ -287,75 +282,3 @@ def test_every_way_to_end_frees_the_place(rig: Rig) -> None:
                 rig.backend.close()
                 client.close()
         assert guests.count == 0, number
-
-
-def test_a_listener_that_has_no_place_for_more_can_still_be_closed(rig: Rig) -> None:
-    """A worker that is full is to end in good order, too."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        listener = Listener(rig.entrance, sock, Room(rig.proxy))
-        listener._limit = 0
-        with socket.create_connection(sock.getsockname()):
-            rig.run()
-            assert listener.paused
-            listener.close()
-        assert sock.fileno() == -1
-    rig.advance(3)
-    assert not rig.proxy.on_tick
-
-
-def test_idle_connections_are_given_up_for_new_ones(rig: Rig) -> None:
-    """Those that have been idle longest; none that has a request, and none that came just now."""
-    idle = [rig.client() for _ in range(FEW_IDLE + 10)]
-    busy, used = rig.client(), rig.client()
-    busy.send(ASK)
-    rig.advance(1)
-    used.send(ASK)
-    rig.backend.send(OK)
-    rig.advance(2)
-    fresh = rig.client()
-    with socket.create_server(("127.0.0.1", 0)) as sock, contextlib.ExitStack() as stack:
-        listener = Listener(rig.entrance, sock, Room(rig.proxy))
-
-        def knock() -> set[End]:
-            """One more client than there is a place for; who is closed then."""
-            listener._limit = len(rig.proxy.clients)
-            stack.enter_context(socket.create_connection(sock.getsockname()))
-            rig.run()
-            for client in every:
-                client.read()
-            return {client for client in every if client.closed}
-
-        every = [*idle, busy, used, fresh]
-        closed = knock()
-        assert closed < set(idle) and len(closed) == FEW_IDLE == rig.proxy.metrics.given_up
-        rig.advance(0.5)
-        assert knock() == {*idle, used}, "the rest, which are few"
-        assert not listener.paused
-        rig.now += 0.1
-        assert knock() == {*idle, used} and listener.paused, "nobody has been idle for a second"
-        rig.advance(2)
-        assert not listener.paused and not busy.closed
-        fresh.read()
-        assert fresh.closed
-        listener.close()
-
-
-@given(st.lists(st.integers(0, 3)))
-def test_the_count_is_that_of_open_connections(steps: list[int]) -> None:
-    """Each step: a connection of one of four clients; refused ones make room by closing all of that client's."""
-    guests = ClientLimit(2)
-    held: list[list[int]] = [[], [], [], []]
-    for who in steps:
-        fd = os.open("/dev/null", os.O_RDONLY)
-        if guests.admit(fd, b"192.0.2.%d" % who):
-            held[who].append(fd)
-            assert len(held[who]) <= 2
-        else:
-            assert len(held[who]) == 2
-            os.close(fd)
-            while held[who]:
-                guests.close(held[who].pop())
-    assert guests.count == sum(map(len, held))
-    for fd in [fd for fds in held for fd in fds]:
-        guests.close(fd)
-    assert guests.count == 0

@@ -7,7 +7,7 @@ import random
 import pytest
 from harness.router import End, Rig
 
-from router.io.pipes import MAX_PIPES, PIPE_BYTES, Pipes
+from router.io.pipes import MAX_PIPES, PIPE_BYTES
 
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 BIG = random.Random(4).randbytes(5 * 1024 * 1024)
@@ -154,20 +154,3 @@ def test_a_big_upload_that_breaks_off_is_no_whole_request(rig: Rig) -> None:
     rig.backend.read()
     assert rig.backend.closed
     assert [entry.status for entry in rig.log()] == [499]
-
-
-def test_pipes_are_used_again_when_they_are_empty_only() -> None:
-    pipes = Pipes()
-    pipe = pipes.take()
-    assert pipe is not None
-    pipes.give(pipe)
-    assert pipes.take() is pipe
-    pipe.held = 1
-    pipes.give(pipe)
-    other = pipes.take()
-    assert other is not pipe
-    many = [pipes.take() for _ in range(MAX_PIPES)]
-    assert many[-1] is None and many[-2] is not None
-    for held in [other, *many[:-1]]:
-        assert held is not None
-        held.close()
