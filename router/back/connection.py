@@ -27,7 +27,6 @@ from router.wire.response import (
 
 MAX_INTERIM: Final = 16
 _OK: Final = parse_status_line(b"HTTP/1.1 200 OK")
-_CONTENT_LENGTH: Final = frozenset([b"content-length"])
 
 
 class BackendConnection(Link):
@@ -100,10 +99,9 @@ class BackendConnection(Link):
                 self._whole(exchange, status, meaning, data, end)
                 return
             self.checked = 0
-            bodiless = 101 != status.code < 200 or status.code == 204
-            lines = rewrite.response_lines(
-                data[line_end : end + 2], meaning, dropped=_CONTENT_LENGTH if bodiless else frozenset()
-            )
+            lines = rewrite.response_lines(data[line_end : end + 2], meaning)
+            if status.code == 204 or 101 != status.code < 200:  # these have no body to announce
+                lines = rewrite.without_length(lines)
             data = data[end + 4 :]
             if status.code >= 200:
                 self._final(exchange, status, meaning, lines, data)
@@ -149,8 +147,13 @@ class BackendConnection(Link):
         exchange.active = self.loop.now
         if exchange.uploading or self.proxy.draining:
             exchange.keep = False
-        body = self.body = Body(length)
         squeeze = exchange.squeeze
+        if squeeze is None and length == len(data):  # all of it has come with the head
+            exchange.body_bytes = length
+            exchange.visitor.begin(status, lines + exchange.answer_lines, length)
+            exchange.complete(self, data)
+            return
+        body = self.body = Body(length)
         if squeeze is not None:
             lines = squeeze.begin(lines, status.code, length)
             if squeeze.active:

@@ -220,6 +220,10 @@ class Http1Connection(AnswerWriter):
 
     def _start(self, exchange: Exchange, leftover: bytes) -> None:
         length = exchange.meaning.length
+        if length == len(leftover):  # most often: no body, or one that came with the head
+            self.buffer = b""
+            exchange.start(leftover)
+            return
         if length == 0:
             exchange.start()
             return

@@ -51,17 +51,19 @@ def request_head(
     return b"".join((head, meaning.extra, client, wall_ms, b"\r\nX-Request-Id: ", request_id, b"\r\n\r\n"))
 
 
-def response_lines(
-    block: bytes, meaning: ResponseMeaning, *, dropped: frozenset[bytes] = frozenset()
-) -> bytes:
-    """The header lines that are passed on, without those `dropped`; `block` begins with the CRLF of the status line.
-    The visitor adds framing and the blank line."""
+def response_lines(block: bytes, meaning: ResponseMeaning) -> bytes:
+    """The header lines that are passed on; `block` begins with the CRLF of the status line. The visitor adds framing and
+    the blank line."""
     for cut in meaning.cuts:
         block = block.replace(cut, CRLF, 1)
-    block += meaning.extra
-    if meaning.nominated or dropped:
-        block = strip_named(block, meaning.nominated | dropped)
-    return block[2:]
+    if meaning.nominated:
+        block = strip_named(block, meaning.nominated)
+    return block[2:] + meaning.extra
+
+
+def without_length(lines: bytes) -> bytes:
+    """The header lines of an answer that has no body to announce."""
+    return strip_named(CRLF + lines, frozenset([b"content-length"]))[2:]
 
 
 def response_end(*, keep: bool, minor: int, chunked: bool) -> bytes:
