@@ -271,14 +271,7 @@ def test_a_first_push_makes_the_app_its_pushers(api: Api) -> None:
 
 def test_a_push_without_its_source_fails_in_one_sentence(api: Api, name: str) -> None:
     git = As(uid=api.git_uid, user="ann")
-    body = {
-        "commit": "1" * 40,
-        "tree": "2" * 40,
-        "branch": "main",
-        "subject": "x",
-        "author": "Ann",
-        "files": 3,
-    }
+    body = {"commit": "1" * 40, "tree": "2" * 40}
     end = api.ask("POST", f"/v1/apps/{name}/pushes", body, git).end
     assert end["done"] and end["error"]["message"].endswith(".")
     shown = api.ask("GET", f"/v1/apps/{name}/builds").json["builds"]
