@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key, ssh_key_fingerprint
 
 from paas.keys.formats import foreign
 from paas.keys.publickey import parse
@@ -81,11 +83,13 @@ def test_every_other_form_has_a_name_and_a_way_out(text: str, name: str, private
 def test_the_fingerprint_is_ssh_keygens(tmp_path: Path, options: tuple[str, ...]) -> None:
     path = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-N", "", "-C", "me@host", "-f", path, "-t", *options], check=True)
-    told = subprocess.run(["ssh-keygen", "-lf", path], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(["ssh-keygen", "-lf", path], check=True, capture_output=True, text=True).stdout
     line = path.with_suffix(".pub").read_text()
     key = parse(line)
-    assert (key.fingerprint, key.comment) == (told.split()[1], "me@host")
+    assert (key.fingerprint, key.comment) == (listed.split()[1], "me@host")
     assert key.text == " ".join(line.split()[:2])
+    digest = ssh_key_fingerprint(load_ssh_public_key(line.encode()), SHA256())
+    assert key.fingerprint == f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 def test_comments_and_blank_lines_of_the_file_are_skipped() -> None:
