@@ -1,4 +1,4 @@
-"""One change that a request makes: rows and their event in one transaction, then a wake-up for converge and lines in the app's log."""
+"""One change that a request makes: rows and their event in one transaction, then a wake-up for converge and log lines."""
 
 from __future__ import annotations
 

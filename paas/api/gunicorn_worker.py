@@ -1,4 +1,4 @@
-"""Everything of gunicorn that is overridden, private members among it: its threaded worker with pools and bounds of its own.
+"""All that is overridden of gunicorn, private members included: its threaded worker with own pools and bounds.
 
 `tests/unit/paas/api/test_gunicorn_worker.py` fails when a member that is used here changes its shape; pyproject.toml
 therefore bounds the version above.

@@ -1,4 +1,4 @@
-"""`paas server`: claim the home, make the folders, bind the listeners, run the daemons until Ctrl-C, stop them in order."""
+"""`paas server`: claim the home, make folders, bind listeners, run the daemons until Ctrl-C, stop them in order."""
 
 from __future__ import annotations
 

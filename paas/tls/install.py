@@ -1,4 +1,4 @@
-"""Put a certificate into service, whether a person brought it, the development authority issued it, or an ACME directory did."""
+"""Put a certificate into service, whether brought by a person or issued by the development authority or by ACME."""
 
 from __future__ import annotations
 
