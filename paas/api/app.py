@@ -53,7 +53,7 @@ def create_app(context: Context) -> Flask:
 def _check(app: Flask) -> None:
     view = app.view_functions.get(request.endpoint) if request.endpoint else None
     access.check_request(view, request.view_args or {})
-    g.leave = places.take(access.principal())
+    g.leave = places.enter(access.principal())
 
 
 def _headers(response: Response) -> Response:

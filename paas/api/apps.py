@@ -77,7 +77,7 @@ def create_app(ctx: Context, name: AppName | None) -> App:
             apps.delete(tx, app.id)
         raise
     ctx.poke()
-    ctx.tell(app.id, f"Create app by {who.name}")
+    ctx.log(app.id, f"Create app by {who.name}")
     return app
 
 

@@ -53,7 +53,7 @@ def start(app_name: str) -> Response:
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         if before is None:
-            tell = partial(ctx.tell, app.id)
+            tell = partial(ctx.log, app.id)
             lines = come_up(ctx, canary, since=since, tell=tell, cancelled=cancelled)
         elif canary.quantity > before.quantity:
             lines = follow(ctx, canary, since=since, cancelled=cancelled)

@@ -45,7 +45,7 @@ class Context:
         """Wait a moment for every router worker to apply event `seq`; False if they have not."""
         return routed.wait(self.layout, seq, timeout_s=APPLIED_S)
 
-    def tell(self, app_id: str, text: str) -> None:
+    def log(self, app_id: str, text: str) -> None:
         """A `paas[api]` line in the app's log."""
         logs.platform_line(self.layout, app_id, "api", text)
 

@@ -42,7 +42,7 @@ class Edit:
         self._ctx.poke()
         if self._app_id is not None:
             for line in self._lines:
-                self._ctx.tell(self._app_id, line)
+                self._ctx.log(self._app_id, line)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def _scale_back(
         return error
     ctx.poke()
     now = " ".join(f"{type}={count}" for type, count in back.items())
-    ctx.tell(app.id, f"Scaled back to {now}: {error.message}")
+    ctx.log(app.id, f"Scaled back to {now}: {error.message}")
     return DeployFailed(
         error.message, f"Scaled back to {now}. {error.hint}", cause=error.cause, lines=error.lines
     )
@@ -112,7 +112,7 @@ def restart_processes(app_name: str) -> Response:
             raise NotFound(f"{app.name} has no {type}.{number}.", "See: paas ps")
     restart(ctx, app.id, actor=who.name, type=type, number=number)
     what = "all processes" if type is None else type if number is None else f"{type}.{number}"
-    ctx.tell(app.id, f"Restart {what} by {who.name}")
+    ctx.log(app.id, f"Restart {what} by {who.name}")
     return _converging(ctx, app, known if type is None else [type])
 
 

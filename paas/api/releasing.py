@@ -30,8 +30,8 @@ def deploy(ctx: Context, app: App, change: Change, result: Result) -> Response:
             on_wait=lambda sentence: emit(f"       Waiting: {sentence}"),
             cancelled=cancelled,
         )
-        ctx.tell(app.id, f"{change.description} by {change.actor}")
-        ctx.tell(app.id, f"Release v{release.number} created by {change.actor}")
+        ctx.log(app.id, f"{change.description} by {change.actor}")
+        ctx.log(app.id, f"Release v{release.number} created by {change.actor}")
         if deployment is not None:
             for line in follow(ctx, deployment.id, cancelled=cancelled):
                 emit(line)

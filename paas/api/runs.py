@@ -42,7 +42,7 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
     ctx, app, actor = context(), the_app(), principal().name
     command = _command()
     instance = _start(ctx, app, command, actor)
-    ctx.tell(app.id, f"Starting process with command `{' '.join(command.words)}` by {actor}")
+    ctx.log(app.id, f"Starting process with command `{' '.join(command.words)}` by {actor}")
     if not command.detach:
         _expect_client(ctx, instance)
     return {"instance": instance.runtime_id, "name": instance.name}, 201

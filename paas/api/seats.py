@@ -50,24 +50,24 @@ class Seats:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._taken: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
         self._pools: Counter[str] = Counter()
         """Requests per pool, those that wait for a place included."""
         self._lasting: Counter[str] = Counter()
         self._changed = threading.Condition()
 
-    def take(self, who: Principal) -> Callable[[], None]:
+    def enter(self, who: Principal) -> Callable[[], None]:
         """Take a place, waiting a moment if necessary; call the result to leave it. Raises Unavailable."""
         if who.user is None:
             return lambda: None
         bounds, name = self._bounds, who.name
         with self._changed:
             crowded = self._pools[who.via] >= bounds.most[who.via]
-            if self._taken[name] >= (bounds.few if crowded else bounds.each):
+            if self._under_way[name] >= (bounds.few if crowded else bounds.each):
                 if crowded:
                     raise Unavailable("The platform is busy with others.", "Try again in a moment.")
                 self._wait(who)
-            self._taken[name] += 1
+            self._under_way[name] += 1
             self._pools[who.via] += 1
         return _once(lambda: self._leave(who))
 
@@ -83,7 +83,7 @@ class Seats:
     def _wait(self, who: Principal) -> None:
         self._pools[who.via] += 1
         try:
-            below = lambda: self._taken[who.name] < self._bounds.each  # noqa: E731
+            below = lambda: self._under_way[who.name] < self._bounds.each  # noqa: E731
             if not self._changed.wait_for(below, self._bounds.patience_s):
                 raise _too_many(self._bounds.each)
         finally:
@@ -91,7 +91,7 @@ class Seats:
 
     def _leave(self, who: Principal) -> None:
         with self._changed:
-            self._taken[who.name] -= 1
+            self._under_way[who.name] -= 1
             self._pools[who.via] -= 1
             self._changed.notify_all()
 

@@ -25,46 +25,46 @@ def seats(most: int = 5, patience_s: float = 0.0) -> Seats:
 
 def test_one_user_gets_some_over_all_ways_together() -> None:
     made = seats(most=9)
-    leave = [made.take(member("eve", via)) for via in ("git", "token", "git")]
+    leave = [made.enter(member("eve", via)) for via in ("git", "token", "git")]
     for via in ("git", "token"):
         with pytest.raises(Unavailable, match="3 requests of yours"):
-            made.take(member("eve", via))
-    made.take(member("ann"))
+            made.enter(member("eve", via))
+    made.enter(member("ann"))
     leave[0]()
-    made.take(member("eve"))
+    made.enter(member("eve"))
 
 
 def test_leaving_twice_frees_one_place() -> None:
     made = seats(most=9)
-    leave = made.take(member("eve"))
+    leave = made.enter(member("eve"))
     for _ in range(2):
-        made.take(member("eve"))
+        made.enter(member("eve"))
     leave()
     leave()
-    made.take(member("eve"))
+    made.enter(member("eve"))
     with pytest.raises(Unavailable):
-        made.take(member("eve"))
+        made.enter(member("eve"))
 
 
 def test_in_a_crowd_those_who_have_few_get_a_place() -> None:
     made = seats(most=5)
     for name in ("eve", "eve", "eve", "mallory", "mallory"):
-        made.take(member(name))
+        made.enter(member(name))
     with pytest.raises(Unavailable, match="busy with others"):
-        made.take(member("mallory"))
-    leave = made.take(member("ann"))
+        made.enter(member("mallory"))
+    leave = made.enter(member("ann"))
     with pytest.raises(Unavailable, match="busy with others"):
-        made.take(member("ann"))
+        made.enter(member("ann"))
     leave()
-    made.take(member("ann"))
+    made.enter(member("ann"))
 
 
 def test_a_burst_waits_for_its_turn() -> None:
     made = seats(most=9, patience_s=30)
-    leave = [made.take(member("eve")) for _ in range(3)]
+    leave = [made.enter(member("eve")) for _ in range(3)]
     threading.Timer(0.05, leave[0]).start()
     began = time.monotonic()
-    made.take(member("eve"))
+    made.enter(member("eve"))
     assert time.monotonic() - began < 30
 
 
@@ -81,7 +81,7 @@ def test_what_lasts_leaves_room_for_ones_own_short_requests() -> None:
 def test_root_is_bound_in_what_lasts_alone() -> None:
     made = seats()
     for _ in range(100):
-        made.take(ROOT)
+        made.enter(ROOT)
     for _ in range(ROOTS):
         made.stay(ROOT)
     with pytest.raises(Unavailable):
