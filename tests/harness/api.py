@@ -98,8 +98,8 @@ class RememberingSpawner:
             folder = Folder(self._layout.logs / call["app_id"], "paas-log", "paas", 0o2770)
             ensure_folders([folder])
         if call["verb"] == "create":
-            if call["spec"]["attach"]:
-                self._shim(call["spec"]["id"])
+            if call["box"]["process"]["attach"]:
+                self._shim(call["order"]["id"])
             return {
                 "ok": True, "pid": 1, "start_ticks": 1, "boot_id": "b", "address": "10.1.2.3", "started_at": 1.0,
             }  # fmt: skip

@@ -65,9 +65,9 @@ def test_a_run_is_attached_and_relayed_both_ways(api: Api, name: str) -> None:
         "POST", f"/v1/apps/{name}/runs", {"command": ["bash"], "terminal": terminal, "env": {"X": "1"}}
     )
     assert made.status == 201
-    spec = api.spawner.verbs("create")[-1]["spec"]
-    assert spec["terminal"] == {"rows": 30, "columns": 100}
-    assert (spec["env"]["TERM"], spec["env"]["X"], spec["attach"]) == ("xterm", "1", True)
+    process = api.spawner.verbs("create")[-1]["box"]["process"]
+    assert process["terminal"] == {"rows": 30, "columns": 100}
+    assert (process["env"]["TERM"], process["env"]["X"], process["attach"]) == ("xterm", "1", True)
     sock, head = attach(api, name, made.json["instance"])
     with sock:
         assert head.startswith(b"HTTP/1.1 101 ")
@@ -105,7 +105,7 @@ def test_a_detached_run_has_no_socket_and_is_named_by_its_number(api: Api, name:
     app_id = deployed(api, name, web="run")
     made = api.ask("POST", f"/v1/apps/{name}/runs", {"command": ["sleep", "5"], "detach": True}).json
     assert made["name"] == "run.1"
-    assert not api.spawner.verbs("create")[-1]["spec"]["attach"]
+    assert not api.spawner.verbs("create")[-1]["box"]["process"]["attach"]
     sock, head = attach(api, name, made["instance"])
     sock.close()
     assert head.startswith(b"HTTP/1.1 503 ")
