@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from router.front.client import ClientConnection
+from router.front.guests import ClientLimit
 from router.front.h2frames import BODY, MAX_STREAMS, OVER, REQUEST, TRAILERS, WINDOW, Event, Frames
-from router.front.h2stream import Http2Stream
+from router.front.h2stream import Carrier, Http2Stream
 from router.io.stream import BROKEN
+from router.io.tls import Secure
+from router.shared import Proxy
 from router.wire import rewrite
 from router.wire.h2fields import Malformed, RequestField, request_head, request_trailers
 from router.wire.h2wire import PROTOCOL_ERROR, REFUSED_STREAM
-
-if TYPE_CHECKING:
-    from router.front.guests import ClientLimit
-    from router.io.tls import Secure
-    from router.shared import Proxy
 
 WRITE_BYTES: Final = 65536
 QUEUE_BYTES: Final = 128 * 1024
 BACKLOG_BYTES: Final = 256 * 1024
 
 
-class Http2Connection(ClientConnection):
+class Http2Connection(Carrier):
     """`streams` are those that are not over, `ready` those that have something to send and perhaps may, in turn;
     `farewell` is when the client was asked for no more, `leaving`: no new streams are taken; `dead`: nothing can be sent any more; `guests` where each stream beside
     another counts like a connection of its client, for it costs as much."""
 
-    __slots__ = ("dead", "farewell", "frames", "guests", "leaving", "ready", "streams", "working")
+    __slots__ = ("farewell", "guests", "leaving", "ready", "working")
 
     def __init__(
         self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
@@ -38,7 +35,7 @@ class Http2Connection(ClientConnection):
         self.protocol = b"h2"
         self.forward_lines = rewrite.client_lines(address, port, self.scheme)
         self.frames = Frames(proxy.loop.now)
-        self.streams: dict[int, Http2Stream] = {}
+        self.streams = {}
         self.ready: list[Http2Stream] = []
         self.working = False
         self.farewell = 0.0

@@ -1,40 +1,74 @@
-"""A stream of HTTP/2: a client of its own with one request, without a descriptor.
+"""A stream of HTTP/2: one request and its answer, on a connection that carries many.
 
-It gives its request to the ordinary reading of requests as the head of HTTP/1.1 that says the same, and takes the
-answer apart again. So a request is the same to everything behind, whichever version it came in.
+Its request is read as the head of HTTP/1.1 that says the same, which goes to the backend anyway: so a request means the
+same whichever version it came in. The answer comes as events and goes out as frames.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from router.front.http1 import Http1Connection
+from router.front.client import ClientConnection
+from router.front.h2frames import Frames
 from router.io.stream import BROKEN, PENDING, SENT
-from router.rules.failures import FAILURES
+from router.middle import timeouts
+from router.middle.exchange import Exchange
+from router.middle.inflight import HTTP2
+from router.middle.sides import Visitor
+from router.report.entry import quote
+from router.rules.failures import FAILURES, of_status
 from router.wire import rewrite
-from router.wire.chunked import BadChunk, ChunkReader, encode_end
+from router.wire.chunked import BadChunk, passed_trailers
 from router.wire.h2fields import AnswerField, response_fields
 from router.wire.h2wire import FRAME_BYTES, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
+from router.wire.heads import CRLF, MAX_HEAD_BYTES, BadHead, check_partial
+from router.wire.request import RequestMeaning, ordinary_line, parse_request_line
 from router.wire.response import ResponseMeaning, StatusLine
 
-if TYPE_CHECKING:
-    from router.front.h2 import Http2Connection
-    from router.front.h2frames import Frames
+_NOTHING = RequestMeaning()
 
 
-class Http2Stream(Http1Connection):
-    """One request and its answer, without a descriptor. Of the request: `paused` while the backend takes no more,
-    `held` bytes then, `unread` bytes of the windows not given back yet, `request_ended` when all has come. Of the
-    answer: `blocks` of fields and `out` to be sent, `tail` its trailers,
-    `whole_known` when all of it is known, `closed` when all has been sent."""
+class Carrier(ClientConnection):
+    """What a stream asks of its connection. `dead`: nothing can be sent any more."""
+
+    __slots__ = ("dead", "frames", "streams")
+
+    frames: Frames
+    streams: dict[int, Http2Stream]
+    dead: bool
+
+    def wake(self, stream: Http2Stream) -> None:
+        """The stream has something to send that windows may allow."""
+        raise NotImplementedError
+
+    def pump(self) -> None:
+        """Send what the windows allow."""
+        raise NotImplementedError
+
+    def forget(self, stream: Http2Stream) -> bool:
+        """The stream is over; False if that was known before."""
+        raise NotImplementedError
+
+    def reset(self, stream: Http2Stream, code: int) -> None:
+        """End a stream with an error, unless it is over."""
+        raise NotImplementedError
+
+
+class Http2Stream(Visitor):
+    """Of the request: `left` bytes of an announced length are to come, `paused` while the backend takes no more, `held`
+    bytes then, `unread` bytes of the windows not given back yet, `request_ended` when all has come. Of the answer:
+    `blocks` of fields and `out` to be sent, `tail` its trailers, `complete` when all of it is known, `closed` when all
+    has been sent. `code` is the error with which the stream is reset when its answer breaks off, `queued` says that it
+    waits for its turn to send, `slow` that the upstream waits for `drained`."""
 
     __slots__ = (
         "blocks",
+        "carrier",
         "closed",
         "code",
-        "connection",
+        "complete",
+        "exchange",
         "held",
         "id",
+        "left",
         "paused",
         "queued",
         "request_ended",
@@ -42,32 +76,68 @@ class Http2Stream(Http1Connection):
         "tail",
         "trailers",
         "unread",
-        "whole_known",
     )
 
-    def __init__(self, connection: Http2Connection, id: int, ended: bool) -> None:
-        super().__init__(connection.proxy, -1, connection.address, connection.port)
-        self.protocol = connection.protocol
-        self.forward_lines = connection.forward_lines
-        self.heads = connection.heads
-        self.connection = connection
+    def __init__(self, carrier: Carrier, id: int, ended: bool) -> None:
+        super().__init__(carrier.loop, -1)
+        self.proxy = carrier.proxy
+        self.address = carrier.address
+        self.port = carrier.port
+        self.protocol = carrier.protocol
+        self.trusted = carrier.trusted
+        self.forward_lines = carrier.forward_lines
+        self.active = carrier.loop.now
+        self.received = 0
+        self.exchange: Exchange | None = None
+        self.carrier = carrier
         self.id = id
         self.code = INTERNAL_ERROR
-        """With which the stream is reset when its answer breaks off."""
         self.request_ended = ended
+        self.left = 0
         self.paused = False
         self.held = b""
         self.trailers = b""
         self.unread = 0
         self.blocks: list[tuple[int, list[AnswerField]]] = []
         self.tail: list[AnswerField] = []
-        self.whole_known = False
+        self.complete = False
         self.closed = False
         self.queued = False
         self.slow = False
-        """Whoever sends waits for `drained`."""
 
-    # the request's body
+    # the request
+
+    def serve(self, head: bytes) -> None:
+        """Begin the exchange of the request with this head."""
+        try:
+            self._begin(head)
+        except BadHead as error:
+            exchange = self.exchange = Exchange(self, b"-", b"-", HTTP2, _NOTHING, b"", None)
+            exchange.fail(of_status(error.status), close=True)
+
+    def _begin(self, head: bytes) -> None:
+        end = len(head) - len(CRLF)
+        if end - len(CRLF) > MAX_HEAD_BYTES:
+            check_partial(head)
+        line = ordinary_line(head)
+        if line is not None:
+            method, target = line.groups()
+            start = line.end()
+        else:
+            start = head.find(CRLF) + 2
+            method, target, _ = parse_request_line(head, start - 2)
+        meaning = self.carrier.heads.read(head, start, end)
+        if meaning.host is None:
+            raise BadHead("no Host")
+        proxy = self.proxy
+        route = proxy.table.lookup(meaning.host, target)
+        request_id = meaning.request_id or proxy.new_id()
+        exchange = self.exchange = Exchange(self, method, target, HTTP2, meaning, request_id, route)
+        if line is None:
+            exchange.shown = quote(target)
+        self.left = meaning.length
+        if exchange.open(head[:end]):
+            exchange.start(done=not meaning.length)
 
     def more(self, data: bytes, size: int, ended: bool) -> None:
         """A part of the body, `size` bytes of the windows, perhaps the last."""
@@ -93,38 +163,39 @@ class Http2Stream(Http1Connection):
     def pause(self) -> None:
         self.paused = True
 
-    def _upload(self, data: bytes) -> None:  # type: ignore[override]
+    def _upload(self, data: bytes) -> None:
         """Pass on what has come. What is no part of a body that was announced makes the request malformed."""
-        exchange, body = self.exchange, self.body
-        if exchange is not None and exchange.uploading and body is not None:
-            done, trailers = self.request_ended, b""
-            if exchange.meaning.length >= 0:
-                data = body.take(data)
-                if body.leftover or (done and not body.done):
+        exchange = self.exchange
+        if exchange is not None and exchange.uploading:
+            done = self.request_ended
+            if exchange.meaning.length < 0:
+                self._upload_unmeasured(exchange, data, done)
+            else:
+                self.left -= len(data)
+                if self.left < 0 or (done and self.left):
                     self.malformed()
-                    self._acknowledge()
-                    return
-                done = body.done
-            elif done and self.trailers:
-                reader = ChunkReader()
-                try:
-                    reader.feed(encode_end(self.trailers))
-                except BadChunk:
-                    exchange.fail(FAILURES["bad-request"], close=True)
-                    self._acknowledge()
-                    return
-                trailers = reader.trailers
-            if data or done:
-                exchange.upload(data, done=done, trailers=trailers)
+                elif data:
+                    exchange.upload(data, done=not self.left)
         elif exchange is not None and data:
             self.malformed()
         self._acknowledge()
 
+    def _upload_unmeasured(self, exchange: Exchange, data: bytes, done: bool) -> None:
+        trailers = b""
+        if self.trailers:
+            try:
+                trailers = passed_trailers(self.trailers)
+            except BadChunk:
+                exchange.fail(FAILURES["bad-request"], close=True)
+                return
+        if data or done:
+            exchange.upload(data, done=done, trailers=trailers)
+
     def _acknowledge(self) -> None:
         if self.unread and not self.paused:
-            self.connection.frames.acknowledge(self.id, self.unread)
+            self.carrier.frames.acknowledge(self.id, self.unread)
             self.unread = 0
-            self.connection.pump()
+            self.carrier.pump()
 
     def malformed(self) -> None:
         """The request is none: reset the stream (RFC 9113 8.1.1)."""
@@ -154,7 +225,7 @@ class Http2Stream(Http1Connection):
         return self._pump()
 
     def end(self, data: bytes | memoryview, trailers: bytes) -> int:
-        self.whole_known = True
+        self.complete = True
         self.tail = response_fields(trailers)
         return self.data(data)
 
@@ -163,12 +234,12 @@ class Http2Stream(Http1Connection):
         return self.end(body, b"")
 
     def _pump(self) -> int:
-        connection = self.connection
-        if connection.dead or self.id not in connection.streams:
+        carrier = self.carrier
+        if carrier.dead or self.id not in carrier.streams:
             return BROKEN
-        connection.wake(self)
-        connection.pump()
-        if connection.dead:
+        carrier.wake(self)
+        carrier.pump()
+        if carrier.dead:
             return BROKEN
         if not self.out and not self.blocks:
             return SENT
@@ -179,7 +250,7 @@ class Http2Stream(Http1Connection):
         """Send what is to be sent, of the body at most one frame and what the windows allow; whether more may go."""
         while self.blocks:
             status, fields = self.blocks.pop(0)
-            self.closed = self.whole_known and not self.blocks and not self.out and not self.tail
+            self.closed = self.complete and not self.blocks and not self.out and not self.tail
             frames.send_headers(self.id, status, fields, self.closed)
         out = self.out
         if out:
@@ -189,13 +260,13 @@ class Http2Stream(Http1Connection):
                 return False
             data = out[:size]
             del out[:size]
-            self.closed = self.whole_known and not out and not self.tail
+            self.closed = self.complete and not out and not self.tail
             frames.send_body(self.id, data, self.closed, size < wanted)
             self.wrote()
             if out:
                 return True
             self.out = None
-        if self.whole_known and not self.closed:
+        if self.complete and not self.closed:
             self.closed = True
             if self.tail:
                 frames.send_headers(self.id, 0, self.tail, True)
@@ -218,14 +289,38 @@ class Http2Stream(Http1Connection):
 
     def _settle(self) -> None:
         """Over when the answer has gone out and nobody waits for the stream: the rest of the request is not needed."""
-        connection = self.connection
-        if self.closed and self.exchange is None and connection.forget(self):
+        carrier = self.carrier
+        if self.closed and self.exchange is None and carrier.forget(self):
             if not self.request_ended:
-                connection.frames.reset(self.id, NO_ERROR)
-            connection.pump()
+                carrier.frames.reset(self.id, NO_ERROR)
+            carrier.pump()
 
     def cut(self, *, reset: bool = False) -> None:
         """The answer has broken off, or will never be."""
         self.exchange = None
         self.out = None
-        self.connection.reset(self, self.code)
+        self.carrier.reset(self, self.code)
+
+    def wrote(self) -> None:
+        self.active = self.loop.now
+        if self.exchange is not None:
+            self.exchange.active = self.active
+
+    def lost(self) -> None:
+        if self.exchange is not None:
+            self.exchange.fail(FAILURES["client-gone"])
+        else:
+            self.cut()
+
+    def abort(self) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.release_backend()
+            exchange.leave()
+        self.cut()
+
+    def check(self, now: float) -> None:
+        if self.exchange is not None:
+            timeouts.check(self.exchange, now)
+        elif now - self.active > self.proxy.limits.rolling_s:
+            self.cut()

@@ -2,7 +2,7 @@
 
 The phases of a request, in order, and where each is found:
 
-1. `front.http1._begin` reads the head, or `front.h2` a block of fields; the table gives the route.
+1. `front.http1._begin` reads the head, `front.h2stream._begin` that of a block of fields; the table gives the route.
 2. `Exchange.open`: no route, or a policy that refuses: the router answers.
 3. `Exchange.start`: the gate of the app lets it through, has it wait or turns it away.
 4. `Exchange.dispatch`: a backend is chosen, a connection taken from its pool or opened, the request sent.

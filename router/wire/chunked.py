@@ -135,3 +135,10 @@ def encode(data: bytes) -> bytes:
 def encode_end(trailers: bytes = b"") -> bytes:
     """The last chunk with its trailer lines."""
     return b"0\r\n%b\r\n" % trailers
+
+
+def passed_trailers(lines: bytes) -> bytes:
+    """Those of the trailer lines that are passed on. Raises BadChunk."""
+    reader = ChunkReader()
+    reader.feed(encode_end(lines))
+    return reader.trailers

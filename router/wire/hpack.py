@@ -15,7 +15,7 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from router.wire.h2fields import AnswerField, RequestField, request_field
+from router.wire.h2fields import FIELD_OVERHEAD, AnswerField, RequestField, request_field
 
 TABLE_BYTES: Final = 4096
 """The size of a dynamic table, in both directions: what the peer assumes (RFC 9113 6.5.2)."""
@@ -79,6 +79,9 @@ class Decoder:
                 self._max = size
                 self.changes += 1
                 self._shrink(size)
+                left -= FIELD_OVERHEAD  # however many there are, they cost something
+                if left < 0:
+                    raise LargeBlock("too many table sizes")
                 continue
             else:
                 field, at = self._read_literal(block, at, 0x0F)
