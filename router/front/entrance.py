@@ -216,7 +216,7 @@ class Handshake(Arrival):
 
             client = multiplexed = Http2Connection(self.proxy, self.detach(), self.address, port, self.tls)
             if guests.limit and not client.trusted:
-                multiplexed.guests = guests
+                multiplexed.client_limit = guests
         else:
             client = Http1Connection(self.proxy, self.detach(), self.address, port, self.tls)
         client.decrypt(b"")

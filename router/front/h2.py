@@ -1,4 +1,4 @@
-"""A connection of HTTP/2 (RFC 9113): what comes goes to its streams, what they send goes out in turn."""
+"""A connection of HTTP/2 (RFC 9113): hands what comes to its streams, sends what they have to send in turn."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import socket
 from typing import Final
 
+from router.front.client import FORGET_S
 from router.front.guests import ClientLimit
 from router.front.h2frames import BODY, MAX_STREAMS, OVER, REQUEST, TRAILERS, WINDOW, Event, Frames
 from router.front.h2stream import Carrier, Http2Stream
@@ -22,11 +23,12 @@ BACKLOG_BYTES: Final = 256 * 1024
 
 
 class Http2Connection(Carrier):
-    """`streams` are those that are not over, `ready` those that have something to send and perhaps may, in turn;
-    `farewell` is when the client was asked for no more, `leaving`: no new streams are taken; `dead`: nothing can be sent any more; `guests` where each stream beside
-    another counts like a connection of its client, for it costs as much."""
+    """`streams` are under way; `ready` are those with something to send, in turn. `working` is set while frames are read
+    or sent, so that neither begins within the other. `farewell` is the time at which the client was asked to open no
+    more streams; once `leaving` is set, new streams are refused. `client_limit`, where there is one, counts each stream
+    beside another like a connection of its client, for it costs as much."""
 
-    __slots__ = ("farewell", "guests", "leaving", "ready", "working")
+    __slots__ = ("client_limit", "farewell", "leaving", "ready", "working")
 
     def __init__(
         self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
@@ -41,13 +43,13 @@ class Http2Connection(Carrier):
         self.farewell = 0.0
         self.leaving = False
         self.dead = False
-        self.guests: ClientLimit | None = None
+        self.client_limit: ClientLimit | None = None
         proxy.metrics.h2_connections += 1
         self._keep_queue_short()
         self._write()
 
     def _keep_queue_short(self) -> None:
-        """What waits in the kernel can no longer take turns."""
+        """Let little wait in the kernel: bytes there no longer take turns."""
         sock = socket.socket(fileno=self.fd)
         with contextlib.suppress(OSError):  # only TCP knows it
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, QUEUE_BYTES)
@@ -100,7 +102,7 @@ class Http2Connection(Carrier):
             except Malformed:
                 self.frames.reset(id, PROTOCOL_ERROR)
                 return
-            if self.streams and self.guests is not None and not self.guests.add(self.address):
+            if self.streams and self.client_limit is not None and not self.client_limit.add(self.address):
                 self.frames.reset(id, REFUSED_STREAM)
                 return
             self.proxy.metrics.h2_streams += 1
@@ -173,9 +175,9 @@ class Http2Connection(Carrier):
         if data and not self.dead:
             sent = self.send(data)
             if sent == BROKEN:
-                self.dead = True  # its streams learn it when they send, or from the event that follows
+                self.dead = True  # the streams notice when they send, or at the hang-up that follows
             elif self.out is not None and len(self.out) > BACKLOG_BYTES:
-                self.pause()  # who reads nothing may ask nothing
+                self.pause()  # no requests from a client that does not read
 
     def drained(self) -> None:
         if self.lingering:
@@ -189,12 +191,12 @@ class Http2Connection(Carrier):
     # streams end, and the connection
 
     def forget(self, stream: Http2Stream) -> bool:
-        """The stream is over: give its share of the windows back. False if that was done before."""
+        """Drop a stream that is over, and give its share of the windows back; False if that was done before."""
         if self.streams.get(stream.id) is not stream:
             return False
         del self.streams[stream.id]
-        if self.streams and self.guests is not None:
-            self.guests.remove(self.address)
+        if self.streams and self.client_limit is not None:
+            self.client_limit.remove(self.address)
         if stream.unread:
             self.frames.acknowledge(stream.id, stream.unread)
         self.active = self.loop.now
@@ -207,7 +209,7 @@ class Http2Connection(Carrier):
             self.pump()
 
     def _end_streams(self) -> None:
-        """Nobody is there any more to answer to."""
+        """The client is gone."""
         self.dead = True
         for stream in list(self.streams.values()):
             stream.lost()
@@ -254,9 +256,11 @@ class Http2Connection(Carrier):
             self.farewell = now
             self.frames.announce_goodbye()
             self.pump()
+        elif not self.streams and now - self.active > FORGET_S:
+            self.heads.forget()
 
     def answered(self) -> None:
-        """The client knows that it is to open no more streams, or has had the time to: say which was the last."""
+        """The client has read that it should open no more streams, or has had the time: name the last one."""
         if self.farewell and not self.leaving:
             self.leaving = True
             self.frames.say_goodbye()

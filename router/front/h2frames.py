@@ -121,7 +121,7 @@ class Frames(FrameReader):
     # in
 
     def read(self, data: bytes, now: float) -> list[Event] | None:
-        """What these bytes mean; None when they end the connection (the GOAWAY is ready to be sent)."""
+        """The events in these bytes; None when they end the connection (the GOAWAY is ready to be sent)."""
         self._budget.refill(now)
         try:
             self.feed(data)
@@ -160,8 +160,8 @@ class Frames(FrameReader):
             raise ConnectionFailed(PROTOCOL_ERROR)
 
     def _head(self, flags: int, id: int, block: bytes) -> None:
-        """A header block is complete: it begins a request or ends one. It is read whatever becomes of it, for the sake
-        of the tables."""
+        """A complete header block begins a request or ends one. It is decoded even if the stream is then refused: the
+        tables of both ends must stay equal."""
         if not id & 1:
             raise ConnectionFailed(PROTOCOL_ERROR)
         try:
@@ -202,7 +202,8 @@ class Frames(FrameReader):
         self.streams[id] = Flow(self._initial_window, ended)
 
     def _late(self, id: int) -> None:
-        """DATA or HEADERS of a stream that is over. Those that crossed our reset are ignored (RFC 9113 5.1)."""
+        """DATA or HEADERS of a stream that is over. If we reset it, they may have been sent before the client knew, and
+        are ignored (RFC 9113 5.1)."""
         by_client = self._resets.get(id)
         if by_client:
             self._fail_stream(id, STREAM_CLOSED)
@@ -303,18 +304,18 @@ class Frames(FrameReader):
             self._forget(id, by_client=False)
 
     def close(self) -> None:
-        """Nothing more comes or goes."""
+        """The connection has been closed."""
         self.streams.clear()
 
     # out
 
     @property
     def unsent_bytes(self) -> int:
-        """How much `data_to_send` would give."""
+        """How many bytes `data_to_send` would give."""
         return len(self._unsent)
 
     def data_to_send(self) -> bytes:
-        """What is to be sent, once."""
+        """Take the bytes that are to be sent."""
         data = bytes(self._unsent)
         self._unsent.clear()
         return data
