@@ -1,4 +1,5 @@
 """Layers and images on disk, made from hostile trees and archives by confined children. Imports `kernel` and `home`.
 
-Begin with `layerstore` and `ocilayout`, then `make`, which starts `snapshot` and `unpack`; `tarreader`, `tarwriter` and `layerwriter` do the bytes.
+Begin with `layerstore` and `ocilayout`, then `make`, which runs `snapshot` and `unpack` in a confined child; both write through `layerwriter`
+(tree and tar at once) and `newblob`. `tarreader` and `tarwriter` know the format, `names` the allowed paths, `removal` deletes.
 """

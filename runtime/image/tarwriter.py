@@ -94,9 +94,9 @@ def headers(
     blocks = []
     if records:
         body = _records(records)
-        blocks.append(_ustar(_PAX_NAME, PAX, 0o644, len(body), b"", b"", owner, mtime))
+        blocks.append(_ustar(_PAX_NAME, PAX, 0o644, size=len(body), owner=owner, mtime=mtime))
         blocks.append(body + bytes(-len(body) % BLOCK))
-    blocks.append(_ustar(name, kind, mode, size, link, prefix, owner, mtime))
+    blocks.append(_ustar(name, kind, mode, size=size, link=link, prefix=prefix, owner=owner, mtime=mtime))
     return blocks
 
 
@@ -118,15 +118,23 @@ def _records(records: dict[bytes, bytes]) -> bytes:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    rest = b" " + key + b"=" + value + b"\n"
-    length = len(rest) + 1
-    while len(b"%d" % length) + len(rest) != length:
-        length = len(b"%d" % length) + len(rest)
-    return b"%d" % length + rest
+    tail = b" " + key + b"=" + value + b"\n"
+    length = len(tail) + 1  # counts its own digits, so it is found by trying
+    while len(b"%d" % length) + len(tail) != length:
+        length = len(b"%d" % length) + len(tail)
+    return b"%d" % length + tail
 
 
 def _ustar(
-    name: bytes, kind: bytes, mode: int, size: int, link: bytes, prefix: bytes, owner: int, mtime: int
+    name: bytes,
+    kind: bytes,
+    mode: int,
+    *,
+    size: int,
+    link: bytes = b"",
+    prefix: bytes = b"",
+    owner: int,
+    mtime: int,
 ) -> bytes:
     ids = b"%07o\0" % owner
     block = _HEADER.pack(
