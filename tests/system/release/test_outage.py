@@ -52,6 +52,22 @@ def kill_api(platform: Platform, seconds: float) -> None:
         time.sleep(0.1)
 
 
+def test_who_follows_a_deployment_is_woken_by_the_loop(platform: Platform) -> None:
+    """The api's waiter is where the loop looks for it, and goes with the end of the push."""
+    source = {
+        "Procfile": "web: python3 app.py\n",
+        "requirements.txt": "",
+        "app.py": _SLOW.format(seconds=2, then=""),
+    }
+    push = start_push(platform, platform.repository(source), "woken")
+    said = until_said(push, "Starting web")
+    waiting = platform.run_folder / "converge" / "waiting"
+    assert len(list(waiting.iterdir())) == 1
+    said += push.communicate(timeout=60)[0]
+    assert push.returncode == 0, said
+    wait_for(lambda: not list(waiting.iterdir()))
+
+
 @pytest.mark.long
 def test_deployment_that_goes_on_without_the_api_is_told_as_it_ends(platform: Platform) -> None:
     source = {
@@ -79,3 +95,4 @@ def test_deployment_that_goes_on_without_the_api_is_told_as_it_ends(platform: Pl
     assert push.returncode == 1, said
     assert "exited with status 3" in said and "Push rejected" in said
     assert platform.get("outage").status == 200
+    assert not list((platform.run_folder / "converge" / "waiting").iterdir()), "of an api that was killed"
