@@ -123,7 +123,7 @@ class Spawner:
         except OSError as error:
             raise self._unavailable(error) from error
         try:
-            _checked(_first_message(sock, {"verb": "watch"}))
+            _checked(frames.call(sock, {"verb": "watch"}))
             sock.settimeout(None)
             return sock
         except (OSError, frames.FrameError) as error:
@@ -146,23 +146,6 @@ def _connect(path: Path, timeout_s: float) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _first_message(sock: socket.socket, request: dict[str, Any]) -> Any:
-    """The answer alone, byte for byte, so that an event right behind it stays in the socket."""
-    sock.sendall(frames.encode_json(request))
-    decoder = frames.JsonDecoder()
-    wanted = 4
-    head = b""
-    while True:
-        data = sock.recv(wanted - len(head)) if len(head) < wanted else b""
-        if not data:
-            raise ConnectionError("the spawner closed the connection")
-        head += data
-        if len(head) == 4:
-            wanted = 4 + int.from_bytes(head, "big")
-        if len(head) == wanted and (messages := decoder.feed(head)):
-            return messages[0]
 
 
 def _checked(answer: Any) -> dict[str, Any]:

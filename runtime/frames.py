@@ -80,13 +80,21 @@ class FrameDecoder:
 
 
 def call(sock: socket.socket, message: Any) -> Any:
-    """Send one JSON message and wait for one answer. Raises ConnectionError when the peer hangs up."""
+    """Send one JSON message and wait for one answer. No byte beyond it is read, so that events right behind it stay in
+    the socket. Raises ConnectionError when the peer hangs up."""
     sock.sendall(encode_json(message))
     decoder = JsonDecoder()
-    while True:
-        data = sock.recv(65536)
+    length = _receive(sock, 4)
+    decoder.feed(length)  # refuses one beyond the limit before its message is waited for
+    (answer,) = decoder.feed(_receive(sock, int.from_bytes(length, "big")))
+    return answer
+
+
+def _receive(sock: socket.socket, size: int) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        data = sock.recv(min(size - len(received), 65536))
         if not data:
             raise ConnectionError("the peer closed the connection before it answered")
-        messages = decoder.feed(data)
-        if messages:
-            return messages[0]
+        received += data
+    return bytes(received)

@@ -39,7 +39,7 @@ class Answering:
         self._socket.close()
 
 
-@pytest.mark.parametrize("raw", [b"", b"\xff\xff\xff\xff", b"\0\0\0\5nojso"])
+@pytest.mark.parametrize("raw", [b"", b"\xff\xff\xff\xff", b"\0\0\0\5nojso", b"\0\0\0\0", b"\0\0\0\5{}"])
 def test_an_answer_that_is_none_means_unavailable(tmp_path: Path, raw: bytes) -> None:
     server = Answering(tmp_path, raw=raw)
     with pytest.raises(SpawnerError) as error:
