@@ -45,10 +45,9 @@ class LargeBlock(BadBlock):
 
 
 class Decoder:
-    """Reads the header blocks of one connection. `changes` counts those of its table: a block that made none means
-    the same again while there are none."""
+    """Reads the header blocks of one connection; its table holds judged fields."""
 
-    __slots__ = ("_entries", "_limit", "_max", "_size", "changes")
+    __slots__ = ("_entries", "_limit", "_max", "_size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -56,7 +55,6 @@ class Decoder:
         """The dynamic table, the newest last."""
         self._size = 0
         self._max = TABLE_BYTES
-        self.changes = 0
 
     def decode(self, block: bytes) -> list[RequestField]:
         """The fields of a block. Raises BadBlock."""
@@ -77,7 +75,6 @@ class Decoder:
                 if size > TABLE_BYTES:
                     raise BadBlock("a table beyond its limit")
                 self._max = size
-                self.changes += 1
                 self._shrink(size)
                 left -= FIELD_OVERHEAD  # however many there are, they cost something
                 if left < 0:
@@ -109,7 +106,6 @@ class Decoder:
         return request_field(name, value), at
 
     def _add(self, field: RequestField) -> None:
-        self.changes += 1
         if field.size > self._max:
             self._shrink(0)
             return
