@@ -196,46 +196,54 @@ def serve(number: int, sockets: Sockets, arguments: argparse.Namespace, table: A
     Worker(settings, sockets.plain, sockets.tls).run()
 
 
+def read_table(options: argparse.ArgumentParser, arguments: argparse.Namespace) -> Any:
+    """The table of --backends, if there is one. Exits for a table that is none; a worker takes what it can use."""
+    if arguments.backends:
+        table = table_of(arguments.backends)
+        parse(table, {})
+        return table
+    if arguments.table and arguments.worker is None:
+        try:
+            parse(json.loads(arguments.table.read_text("utf-8")), {})
+        except (OSError, ValueError) as error:
+            options.error(f"{arguments.table}: {getattr(error, 'strerror', None) or error}")
+    return None
+
+
+def check(options: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Exit for arguments that do not go together or name nothing that exists."""
+    if (arguments.listen_tls or arguments.tls_listen_fd) and arguments.files is None:
+        options.error("TLS needs --files, where the certificates of the table are")
+    if arguments.workers < 1:
+        options.error("--workers must be at least 1")
+    if arguments.templates and not (arguments.templates / "error.html").is_file():
+        options.error(f"{arguments.templates} has no error.html")
+    for folder in (arguments.control, arguments.log_dir, arguments.files):
+        if folder is not None and arguments.worker is None and not folder.is_dir():
+            options.error(f"{folder} is no folder")
+    if arguments.worker is not None:
+        if not arguments.listen_fd:
+            options.error("--worker needs --listen-fd")
+    elif not (arguments.listen or arguments.listen_tls) or not (
+        arguments.backends or arguments.table or arguments.control
+    ):
+        options.error("--listen and one of --backends, --table, --control are needed")
+
+
 def main(argv: list[str] | None = None) -> int:
     options = parser()
     arguments = options.parse_args(argv)
-    table = None
     try:
-        if arguments.backends:
-            table = table_of(arguments.backends)
-            parse(table, {})
-        elif arguments.table and arguments.worker is None:
-            try:
-                parse(json.loads(arguments.table.read_text("utf-8")), {})
-            except (OSError, ValueError) as error:
-                options.error(f"{arguments.table}: {getattr(error, 'strerror', None) or error}")
-        if (arguments.listen_tls or arguments.tls_listen_fd) and arguments.files is None:
-            options.error("TLS needs --files, where the certificates of the table are")
-        if arguments.workers < 1:
-            options.error("--workers must be at least 1")
-        if arguments.templates and not (arguments.templates / "error.html").is_file():
-            options.error(f"{arguments.templates} has no error.html")
-        for folder in (arguments.control, arguments.log_dir, arguments.files):
-            if folder is not None and arguments.worker is None and not folder.is_dir():
-                options.error(f"{folder} is no folder")
+        table = read_table(options, arguments)
+        check(options, arguments)
         if arguments.worker is not None:
-            if not arguments.listen_fd:
-                options.error("--worker needs --listen-fd")
             passed = (arguments.listen_fd, arguments.tls_listen_fd or [])
-            serve(
-                arguments.worker,
-                Sockets(*([socket.socket(fileno=fd) for fd in fds] for fds in passed)),
-                arguments,
-                table,
-            )
-            return 0
-        if not (arguments.listen or arguments.listen_tls) or not (
-            table or arguments.table or arguments.control
-        ):
-            options.error("--listen and one of --backends, --table, --control are needed")
-        if arguments.workers > 1:
+            sockets = Sockets(*([socket.socket(fileno=fd) for fd in fds] for fds in passed))
+            serve(arguments.worker, sockets, arguments, table)
+        elif arguments.workers > 1:
             return run_workers(arguments, table)
-        serve(0, listeners(arguments)[0], arguments, table)
+        else:
+            serve(0, listeners(arguments)[0], arguments, table)
     except ValueError as error:
         options.error(str(error))
     return 0
