@@ -86,7 +86,6 @@ def parser() -> argparse.ArgumentParser:
     both.add_argument(
         "--drain", type=float, default=30.0, metavar="S", help="seconds for what is in flight on SIGTERM (30)"
     )
-    both.add_argument("--domain", metavar="NAME", help="the platform's domain, for messages only")
     return parser
 
 

@@ -115,9 +115,9 @@ class Proxy:
         self.pages = Pages(templates, files)
         self.metrics = Metrics()
         self.access = AccessLog(log_dir, worker, self.metrics)
-        self.loop.chores = self.access.entries
-        self.loop.on_spare = self.access.format_some
-        self.loop.on_due = self.access.flush
+        self.loop.backlog = self.access.entries
+        self.loop.idle_work = self.access.format_some
+        self.loop.deadline_work = self.access.flush
         self.pipes = Pipes()
         self.clients: set[Stream] = set()
         self.draining = False

@@ -93,7 +93,7 @@ class BackendConnection(Link):
             line_end = status.end
             meaning = self.heads.read(data, line_end + 2, end + 2)
             if (
-                exchange.fast_path and status.ordinary and meaning.ordinary
+                exchange.fast_path and status.fast_path and meaning.fast_path
                 and len(data) - end - 4 == meaning.length
             ):  # fmt: skip
                 self._whole(exchange, status, meaning, data, end)

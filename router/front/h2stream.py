@@ -20,7 +20,7 @@ from router.wire.chunked import BadChunk, passed_trailers
 from router.wire.h2fields import AnswerField, response_fields
 from router.wire.h2wire import FRAME_BYTES, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
 from router.wire.heads import CRLF, MAX_HEAD_BYTES, BadHead, check_partial
-from router.wire.request import RequestMeaning, ordinary_line, parse_request_line
+from router.wire.request import RequestMeaning, fast_path_line, parse_request_line
 from router.wire.response import ResponseMeaning, StatusLine
 
 _NOTHING = RequestMeaning()
@@ -119,7 +119,7 @@ class Http2Stream(Visitor):
         end = len(head) - len(CRLF)
         if end - len(CRLF) > MAX_HEAD_BYTES:
             check_partial(head)
-        line = ordinary_line(head)
+        line = fast_path_line(head)
         if line is not None:
             method, target = line.groups()
             start = line.end()

@@ -31,7 +31,7 @@ from router.wire.request import (
     EXPECT_LINE,
     UPGRADE_LINES,
     RequestMeaning,
-    ordinary_line,
+    fast_path_line,
     parse_host,
     parse_request_line,
     split_target,
@@ -125,7 +125,7 @@ class Http1Connection(AnswerWriter):
     def serve(self, data: bytes) -> None:
         """Take requests from `data` until one is under way or more bytes are needed."""
         self.buffer = b""
-        line = ordinary_line(data)
+        line = fast_path_line(data)
         if line is not None and data.endswith(HEAD_END) and self._fast_path(data, line):
             return
         self.serving = True
@@ -188,7 +188,7 @@ class Http1Connection(AnswerWriter):
         """As `_request`, with the head ending at `end`: read the head, find the route, ask the policy, send the
         request on with what has come of its body."""
         version = HTTP11
-        line = ordinary_line(data)
+        line = fast_path_line(data)
         if line is not None:
             method, target = line.groups()
             start = line.end()

@@ -1,7 +1,7 @@
-"""The event loop: one epoll, a list from descriptor to handler, a tick for everything that is timed.
+"""The event loop: one epoll, a list from descriptor to handler, and a tick for everything that is timed.
 
-Level-triggered; each descriptor is registered once. A closed descriptor stays open until the batch of events is
-through, so that its number cannot mean another connection within the batch.
+It is level-triggered, and registers each descriptor once. A closed descriptor stays open until the batch of events is
+handled: else its number could mean another connection within the batch.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
 GONE: Final = select.EPOLLHUP | select.EPOLLERR
 BATCH: Final = 512
-CHORES: Final = 16
-"""With so many to do the loop does not sleep."""
+MAX_BACKLOG: Final = 16
+"""With so many entries in the backlog the loop does not sleep."""
+_ONLY_IN: Final = 1
+"""EPOLLIN as a literal, which the compiler inlines."""
 
 
 class Handler(Protocol):
-    """What a descriptor's events go to."""
+    """Receives the events of a descriptor."""
 
     def readable(self) -> None:
-        """EPOLLIN and nothing else. May be called without need: a read that would block is no error."""
+        """EPOLLIN and nothing else. A spurious call is allowed: a read that would block is no error."""
 
     def event(self, mask: int) -> None:
         """Any other set of events."""
 
     def abort(self) -> None:
-        """A bug was met while handling an event: let go of everything."""
+        """An exception escaped while an event was handled: release everything."""
 
 
 class Nobody:
-    """Takes the events of descriptors that were closed in this batch."""
+    """Ignores the events of descriptors that were closed in this batch."""
 
     def readable(self) -> None: ...
 
@@ -49,8 +51,8 @@ NOBODY: Final = Nobody()
 
 
 class Loop:
-    """`now` is monotonic and `wall` unix time in seconds, read once per batch. `on_tick` is called once in `tick_s`.
-    `busy` says whether there is anything to do without an event; if not the loop sleeps until one comes."""
+    """`now` is monotonic time and `wall` unix time in seconds, both read once per batch. `on_tick` is called every
+    `tick_s`. While `busy` is false the loop sleeps until an event comes, without ticks."""
 
     def __init__(self, tick_s: float = 1.0, clock: Callable[[], float] = monotonic) -> None:
         self.epoll = select.epoll()
@@ -61,24 +63,24 @@ class Loop:
         self.stopped = False
         self.on_tick: Callable[[float], None] = lambda now: None
         self.busy: Callable[[], bool] = lambda: True
-        self.chores: Sized = ()
-        """What can wait until there is nothing else to do; `on_spare` does a little of it."""
-        self.on_spare: Callable[[], None] = lambda: None
-        self.on_due: Callable[[], None] = lambda: None
-        """Called when the time has come that was asked for with `within`, and before each tick."""
+        self.backlog: Sized = ()
+        """Work for idle moments; `idle_work` does a little of it."""
+        self.idle_work: Callable[[], None] = lambda: None
+        self.deadline_work: Callable[[], None] = lambda: None
+        """Called at the deadline that `within` set, and before each tick."""
         self.after_batch: list[Callable[[], bool]] = []
-        """Each is called after each batch, and taken out when it has nothing more to do (False). While there is any, the
-        loop does not wait for events."""
+        """Called after each batch; one that returns False is done and removed. While there are any, the loop polls
+        without waiting."""
         self.close_descriptor: Callable[[int], None] = os.close
         self.on_bug: Callable[[int], None] = self._bug
-        """Called when the handler of a descriptor raised, while that is being handled."""
+        """Called in the except block when the handler of a descriptor raised."""
         self._closing: list[int] = []
         self._tick_s = tick_s
         self._offset = time() - clock()
         self._next_tick = self._due = self.now + tick_s
 
     def within(self, seconds: float) -> None:
-        """Have `on_due` called in so many seconds at the latest."""
+        """Call `deadline_work` in so many seconds at the latest."""
         self._due = min(self._due, self.now + seconds)
 
     def add(self, fd: int, handler: Handler, mask: int = IN) -> None:
@@ -88,7 +90,7 @@ class Loop:
         self.epoll.register(fd, mask)
 
     def handle(self, fd: int, handler: Handler) -> None:
-        """Give a new descriptor, or one of another handler that has come to its end, to this one."""
+        """Give this handler a new descriptor, or one whose former handler is done with it."""
         if fd < len(self.handlers) and self.handlers[fd] is not NOBODY:
             self.handlers[fd] = handler
         else:
@@ -104,7 +106,7 @@ class Loop:
         self.epoll.unregister(fd)
 
     def close(self, fd: int) -> None:
-        """Close the descriptor when this batch is through; no event of it is handled any more."""
+        """Close the descriptor after this batch; its events are ignored from now on."""
         self.handlers[fd] = NOBODY
         self._closing.append(fd)
 
@@ -116,14 +118,14 @@ class Loop:
         self._close_all()
 
     def step(self, wait: float) -> float:
-        """Wait for events at most so many seconds (-1: for ever), handle them; returns how long to wait next."""
+        """Wait for events up to `wait` seconds (-1: for ever) and handle them; returns how long to wait next."""
         events = self.epoll.poll(wait, BATCH)
         self.now = now = self.clock()
         self.wall = now + self._offset
         handlers = self.handlers
         for fd, mask in events:
             try:
-                if mask == 1:
+                if mask == _ONLY_IN:
                     handlers[fd].readable()
                 else:
                     handlers[fd].event(mask)
@@ -131,18 +133,18 @@ class Loop:
                 self.on_bug(fd)
         if self._closing:
             self._close_all()
-        if not events and self.chores:
-            self.on_spare()
+        if not events and self.backlog:
+            self.idle_work()
         if now >= self._due:
             self._timed(now)
         if self.after_batch:
             self._work_on()
-        if self.after_batch or len(self.chores) >= CHORES:
+        if self.after_batch or len(self.backlog) >= MAX_BACKLOG:
             return 0.0
         return self._due - now if events or self.busy() else -1.0
 
     def work_after_batch(self, work: Callable[[], bool]) -> None:
-        """Have this called after each batch until it returns False."""
+        """Call `work` after each batch until it returns False."""
         if work not in self.after_batch:
             self.after_batch.append(work)
 
@@ -155,8 +157,8 @@ class Loop:
         ticks = now >= self._next_tick
         if ticks:
             self._next_tick = now + self._tick_s
-        self._due = self._next_tick  # set first: what is called may ask for less
-        self.on_due()
+        self._due = self._next_tick  # before the calls: they may set an earlier one
+        self.deadline_work()
         if ticks:
             self._offset = time() - self.clock()
             self.on_tick(now)
@@ -168,7 +170,7 @@ class Loop:
         self._closing.clear()
 
     def _bug(self, fd: int) -> None:
-        """A handler raised: say so, and end the one connection that met the bug."""
+        """Report the exception, and end only the connection that met it."""
         report_bug()
         handler = self.handlers[fd]
         try:
@@ -179,5 +181,5 @@ class Loop:
 
 
 def report_bug() -> None:
-    """A line for the operator about the exception that is being handled."""
+    """Print the current exception for the operator."""
     print("router event=bug", traceback.format_exc(), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What is told of requests: the access log and the metrics. Imports `rules` and `wire`.
+"""The access log and the metrics. Imports `rules` and `wire`.
 
-Begin with `access`, then `metrics`; `exposition` writes them in Prometheus's text format.
+Begin with `entry`, then `access` and `ring`, then `metrics`; `exposition` writes them in Prometheus's text format.
 """

@@ -1,4 +1,5 @@
 """What the table says: routes, backends, policies, and which answer stands for which failure. Pure. Imports `wire`.
 
-Begin with `table`, then `paths` and `policy`; `tablefile` reads a table from JSON, `failures` and `pages` are the answers of our own.
+Begin with `route`, then `table` and `paths`, then `policy` and `gate`; `tablefile` reads a table from JSON in `pieces`, `failures`
+and `pages` are the router's own answers.
 """

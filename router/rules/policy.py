@@ -182,7 +182,7 @@ class Ask:
 
 def judge(policy: Policy, ask: Ask) -> tuple[Failure, bytes] | None:
     """Why this request is answered by the router, and header lines to say with it; None when it may pass."""
-    moved = FAILURES["moved" if ask.method in (b"GET", b"HEAD") else "moved-keeping"]
+    moved = FAILURES["moved-permanently" if ask.method in (b"GET", b"HEAD") else "moved-same-method"]
     host = policy.canonical_host or ask.host
     if policy.allow and not _allowed(policy, ask.address):
         return FAILURES["forbidden"], b""

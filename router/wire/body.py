@@ -32,7 +32,7 @@ class Body:
             data = chunks.feed(data)
             if chunks.done:
                 self.done = True
-                self.leftover = chunks.rest
+                self.leftover = chunks.leftover
                 self.trailers = chunks.trailers
         elif not self.until_close:
             if len(data) > self.left:

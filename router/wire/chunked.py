@@ -1,7 +1,7 @@
-"""The chunked transfer coding (RFC 9112 section 7.1), read strictly and written plainly. Pure.
+"""The chunked transfer coding (RFC 9112 section 7.1): a strict reader and a plain writer. Pure.
 
-Sizes are matched by a pattern before they are converted (int(x, 16) takes signs, blanks, underscores and 0x),
-every line ends in CRLF, extensions are bounded and dropped, trailers are checked like header lines.
+A pattern checks sizes before they are converted (int(x, 16) takes signs, blanks, underscores and 0x), every line must
+end in CRLF, extensions are bounded and dropped, trailers are checked like header lines.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ _FORBIDDEN_TRAILERS: Final = frozenset(
 )
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
+_CR: Final = 13
 
 
 class BadChunk(Exception):
-    """The bytes are not the chunked coding, or too many; `status` is the answer when a client sent them."""
+    """The bytes are not the chunked coding, or too many. `status` answers the client that sent them."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
@@ -36,24 +37,24 @@ class BadChunk(Exception):
 
 
 class ChunkReader:
-    """Takes the bytes of a chunked body in any split, gives the data in them.
+    """Decodes a chunked body that comes in any split.
 
-    `done` is set after the last CRLF; then `rest` is what followed it and `trailers` the lines that may be passed
-    on, CRLF ended.
+    `done` is set after the last CRLF; then `leftover` has the bytes behind it, and `trailers` the lines that may be
+    passed on, each with its CRLF.
     """
 
-    __slots__ = ("_held", "_left", "_state", "done", "rest", "trailers")
+    __slots__ = ("_held", "_left", "_state", "done", "leftover", "trailers")
 
     def __init__(self) -> None:
         self._state = _SIZE
         self._left = 0
         self._held = b""
         self.done = False
-        self.rest = b""
+        self.leftover = b""
         self.trailers = b""
 
     def feed(self, data: bytes) -> bytes:
-        """The body bytes that `data` holds. Raises BadChunk; the reader is of no use after that."""
+        """The body bytes in `data`. Raises BadChunk; the reader must not be used after that."""
         if self._state == _DATA and len(data) < self._left:
             self._left -= len(data)
             return data
@@ -73,7 +74,7 @@ class ChunkReader:
                     self._state = _DATA_END
             elif self._state == _DATA_END:
                 if size - at < 2:
-                    if data[at] != 13:
+                    if data[at] != _CR:
                         raise BadChunk("chunk data does not end in CRLF")
                     break
                 if data[at : at + 2] != CRLF:
@@ -88,13 +89,13 @@ class ChunkReader:
                 at = end + 2
                 if self._state == _DONE:
                     self.done = True
-                    self.rest = data[at:]
+                    self.leftover = data[at:]
                     at = size
         self._held = data[at:]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _line_end(self, data: bytes, at: int) -> int:
-        """Where the CRLF of the line at `at` is, or -1 when more bytes are needed."""
+        """The position of the CRLF that ends the line at `at`; -1 when more bytes are needed."""
         feed = data.find(b"\n", at)
         limit = MAX_SIZE_LINE_BYTES if self._state == _SIZE else MAX_TRAILER_BYTES
         if feed < 0:
@@ -102,7 +103,7 @@ class ChunkReader:
             if len(data) - at > limit or 0 <= carriage < len(data) - 1:
                 raise BadChunk("a chunk line without CRLF")
             return -1
-        if feed == at or data[feed - 1] != 13 or feed - at > limit:
+        if feed == at or data[feed - 1] != _CR or feed - at > limit:
             raise BadChunk("a chunk line does not end in CRLF")
         return feed - 1
 
@@ -128,7 +129,7 @@ class ChunkReader:
 
 
 def encode(data: bytes) -> bytes:
-    """One chunk that holds `data`; nothing for no data (an empty chunk would end the body)."""
+    """One chunk with `data`; nothing for no data, because an empty chunk would end the body."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 

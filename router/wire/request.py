@@ -1,21 +1,31 @@
-"""Request heads: the request line, and what the header lines of a request mean to a proxy. Pure."""
+"""Request heads: the request line, and the header lines that a proxy must understand. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from router.wire.heads import CRLF, BadHead, HeadReader, Line, parse_length, parse_tokens, split_field
+from router.wire.heads import (
+    CRLF,
+    BadHead,
+    HeadReader,
+    Line,
+    parse_length,
+    parse_tokens,
+    split_field,
+    strip_named,
+)
 
 MAX_TARGET_BYTES: Final = 8192
 
 _REQUEST_LINE = re.compile(
     rb"(?!CONNECT )([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])"
 ).fullmatch
-ordinary_line = re.compile(
+fast_path_line = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-BD-Za-z][!#$%&'*+\-.^_`|~0-9A-Za-z]{0,31}) (/[!$-\[\]-~]{0,8191}) HTTP/1\.1\r\n"
 ).match
-"""Matches a request line of HTTP/1.1 in origin form, whose target can be logged as it is; not those of methods with C."""
+"""Matches an HTTP/1.1 request line in origin form whose target can be logged as it is. Methods that begin with C are left
+to `parse_request_line`: one of them is CONNECT."""
 _OTHER_VERSION = re.compile(rb"[A-Z]{1,32} [\x21-\x7e\x80-\xff]+ HTTP/(?!1\.[01])[0-9]\.[0-9]")
 _CONNECT = re.compile(rb"CONNECT [\x21-\x7e]+ HTTP/1\.[01]")
 _CODING = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
@@ -38,14 +48,14 @@ DROPPED: Final = frozenset(
         b"http2-settings"
     ).split()
 )
-"""Hop-by-hop names (RFC 9110 7.6.1), and names that a proxy sets and applications believe."""
+"""Hop-by-hop names (RFC 9110 7.6.1), and names that applications believe because a proxy sets them."""
 
 UPGRADE_LINES: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 EXPECT_LINE: Final = b"Expect: 100-continue\r\n"
 
 
 class RequestMeaning:
-    """What the header lines say. `host` is None when there is none; `length` -1 for a chunked body."""
+    """What the header lines say. `host` is None without a Host line; `length` is -1 for a chunked body."""
 
     __slots__ = (
         "chunked",
@@ -73,16 +83,16 @@ class RequestMeaning:
         self.upgrade = False
         self.expect = False
         self.forwarded_for = b""
-        """What came as X-Forwarded-For, with ", " behind it."""
+        """The value of X-Forwarded-For, followed by ", "."""
         self.request_id = b""
         self.scheme = b""
-        """`http` or `https` by the word of a proxy that is trusted."""
+        """`http` or `https` if a trusted proxy says so."""
         self.port = 0
         self.nominated: frozenset[bytes] = frozenset()
-        """Names of further lines to strip, from Connection."""
+        """Names in Connection whose lines are stripped."""
         self.cuts: tuple[bytes, ...] = ()
         self.extra = b""
-        """Lines that we write in the place of some that were cut."""
+        """Lines that replace some of those cut."""
 
 
 def parse_request_line(data: bytes, end: int) -> tuple[bytes, bytes, int]:
@@ -128,13 +138,13 @@ def parse_host(value: bytes) -> bytes:
     return name[:-1] if name.endswith(b".") and len(name) > 1 else name
 
 
-_SPECIAL: Final = DROPPED | frozenset(
+_RELEVANT: Final = DROPPED | frozenset(
     b"host content-length transfer-encoding connection upgrade expect x-request-id".split()
 )
 
 
-def judge(line: bytes) -> Line | int:
-    """0 for a line that is passed on unread, else what it says. Raises BadHead."""
+def parse_line(line: bytes) -> Line | int:
+    """0 for an irrelevant line, else its Line. Raises BadHead."""
     name, value = split_field(line)
     if name == b"host":
         return Line(name, parse_host(value), line, keep=True)
@@ -164,24 +174,24 @@ def judge(line: bytes) -> Line | int:
 
 
 def _is_foreign(codings: bytes) -> bool:
-    """Whether these codings are well-formed, and one is not offered here: chunked may only come last (RFC 9112 6.1)."""
+    """Whether these codings are well-formed, and one is unsupported. Chunked may only come last (RFC 9112 6.1)."""
     names = [name.strip(b" \t") for name in codings.split(b",")]
     others = names[:-1] if names[-1] == b"chunked" else names
     return all(_CODING.fullmatch(name) is not None and b"chunked" not in name for name in others)
 
 
-def judge_trusted(line: bytes) -> Line | int:
-    """As `judge`, for a client that is a proxy we trust: what it says of its own client is believed."""
+def parse_trusted_line(line: bytes) -> Line | int:
+    """As `parse_line`, for a trusted proxy: believe what it says about its own client."""
     name, value = split_field(line)
     if name == b"x-forwarded-proto" and value.lower() in (b"http", b"https"):
         return Line(name, value.lower(), line)
     if name == b"x-forwarded-port" and _PORT.fullmatch(value) is not None:
         return Line(name, int(value), line)
-    return 0 if name == b"x-forwarded-host" else judge(line)
+    return 0 if name == b"x-forwarded-host" else parse_line(line)
 
 
-def understand(lines: tuple[Line, ...]) -> RequestMeaning:
-    """What these lines mean together. Raises BadHead where two of them leave the framing or the host open."""
+def combine(lines: tuple[Line, ...]) -> RequestMeaning:
+    """The meaning of these lines together. Raises BadHead if framing or host are ambiguous."""
     meaning = RequestMeaning()
     seen: set[bytes] = set()
     upgrade = b""
@@ -235,12 +245,11 @@ def _finish(meaning: RequestMeaning, lines: tuple[Line, ...], upgrade: bytes) ->
 
 
 def reader(*, trusted: bool = False) -> HeadReader[RequestMeaning]:
-    """A reader of request header blocks with a cache of its own; `trusted` for those of proxies before us."""
-    return HeadReader(judge_trusted if trusted else judge, understand, _SPECIAL)
+    """A reader of request header blocks with its own cache; `trusted` for those from trusted proxies."""
+    return HeadReader(parse_trusted_line if trusted else parse_line, combine, _RELEVANT)
 
 
 def replace_host(head: bytes, authority: bytes) -> bytes:
-    """The head with its Host lines replaced: in absolute form the target decides (RFC 9112 3.2.2)."""
-    start, _, rest = head.partition(CRLF)
-    lines = [line for line in rest.split(CRLF) if line.partition(b":")[0].lower() != b"host"]
-    return CRLF.join([start, b"Host: " + authority, *lines])
+    """Replace the Host lines of a head: in absolute form the target decides (RFC 9112 3.2.2)."""
+    start, _, lines = strip_named(head, frozenset([b"host"])).partition(CRLF)
+    return CRLF.join([start, b"Host: " + authority, lines])

@@ -1,4 +1,4 @@
-"""Response heads: the status line, and what the header lines of a response mean to a proxy. Pure."""
+"""Response heads: the status line, and the header lines that a proxy must understand. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROTECTED: Final = frozenset((b"content-length transfer-encoding content-type se
 class StatusLine:
     """`line` is the line as it came, `text` as it is passed on, both with their CRLF."""
 
-    __slots__ = ("code", "end", "line", "minor", "ordinary", "same", "text")
+    __slots__ = ("code", "end", "fast_path", "line", "minor", "same", "text")
 
     def __init__(self, code: int, minor: int, reason: bytes, line: bytes = b"") -> None:
         self.line = line + CRLF
@@ -39,16 +39,16 @@ class StatusLine:
         self.code = code
         self.minor = minor
         self.same = minor == 1
-        """Whether the line is passed on as it came."""
-        self.ordinary = minor == 1 and code >= 200 and code not in (204, 304)
-        """Whether the header lines alone say how long the body is."""
+        """Whether the line is passed on unchanged."""
+        self.fast_path = minor == 1 and code >= 200 and code not in (204, 304)
+        """Whether the line is passed on unchanged, and the header lines alone determine the length of the body."""
         self.text = b"HTTP/1.1 %d %b\r\n" % (code, reason)
 
 
 class ResponseMeaning:
     """What the header lines say. `length`: bytes of body, UNTIL_CLOSE or CHUNKED."""
 
-    __slots__ = ("close", "cuts", "extra", "keep_alive", "length", "nominated", "ordinary", "upgrade")
+    __slots__ = ("close", "cuts", "extra", "fast_path", "keep_alive", "length", "nominated", "upgrade")
 
     def __init__(self) -> None:
         self.length = UNTIL_CLOSE
@@ -58,9 +58,9 @@ class ResponseMeaning:
         self.nominated: frozenset[bytes] = frozenset()
         self.cuts: tuple[bytes, ...] = ()
         self.extra = b""
-        """The line that we write in the place of a Content-Length that was cut."""
-        self.ordinary = False
-        """A body with a length, no lines to take out but `cuts`, and none to write."""
+        """The line that replaces a Content-Length that was cut."""
+        self.fast_path = False
+        """The body has a length, only `cuts` are removed, and nothing is added."""
 
 
 def parse_status_line(line: bytes) -> StatusLine:
@@ -70,17 +70,17 @@ def parse_status_line(line: bytes) -> StatusLine:
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise BadHead("malformed status line")
-    status = StatusLine(int(match[2]), match[1][0] - 48, match[3] or b"", line)
+    status = StatusLine(int(match[2]), 0 if match[1] == b"0" else 1, match[3] or b"", line)
     if match[3] is None:  # the blank before the reason is not optional, RFC 9112 4
-        status.same = status.ordinary = False
+        status.same = status.fast_path = False
     return status
 
 
-_SPECIAL: Final = DROPPED | frozenset(b"content-length transfer-encoding connection".split())
+_RELEVANT: Final = DROPPED | frozenset(b"content-length transfer-encoding connection".split())
 
 
-def judge(line: bytes) -> Line | int:
-    """0 for a line that is passed on unread, else what it says. Raises BadHead."""
+def parse_line(line: bytes) -> Line | int:
+    """0 for an irrelevant line, else its Line. Raises BadHead."""
     name, value = split_field(line, MAX_RESPONSE_HEAD_BYTES)
     if name == b"content-length":
         length = parse_length(value)
@@ -98,8 +98,8 @@ def judge(line: bytes) -> Line | int:
     return 0
 
 
-def understand(lines: tuple[Line, ...]) -> ResponseMeaning:
-    """What these lines mean together. Raises BadHead for ambiguous framing."""
+def combine(lines: tuple[Line, ...]) -> ResponseMeaning:
+    """The meaning of these lines together. Raises BadHead for ambiguous framing."""
     meaning = ResponseMeaning()
     seen: set[bytes] = set()
     tokens: frozenset[bytes] = frozenset()
@@ -120,15 +120,15 @@ def understand(lines: tuple[Line, ...]) -> ResponseMeaning:
     meaning.keep_alive = b"keep-alive" in tokens
     meaning.nominated = tokens - {b"close", b"keep-alive", b"upgrade"} - PROTECTED
     meaning.cuts = tuple(line.cut for line in lines if line.cut is not None)
-    meaning.ordinary = meaning.length >= 0 and not (meaning.nominated or meaning.extra)
+    meaning.fast_path = meaning.length >= 0 and not (meaning.nominated or meaning.extra)
     return meaning
 
 
 def reader() -> HeadReader[ResponseMeaning]:
-    """A reader of response header blocks with a cache of its own."""
-    return HeadReader(judge, understand, _SPECIAL)
+    """A reader of response header blocks with its own cache."""
+    return HeadReader(parse_line, combine, _RELEVANT)
 
 
 def status_lines() -> Callable[[bytes], StatusLine]:
-    """`parse_status_line` with a bounded memory."""
+    """`parse_status_line` with a cache."""
     return Cache(parse_status_line, 256).__getitem__

@@ -1,7 +1,7 @@
-"""What a head looks like when it is passed on: original bytes, minus the lines cut, plus our own. Pure.
+"""Rewrites heads to be passed on: the original bytes, without the lines cut, with our own added. Pure.
 
-Tells the application who asked (X-Forwarded-For appended, -Proto and -Port set), when (X-Request-Start, unix
-milliseconds), and under which id (X-Request-Id, a valid one from the client is kept); RFC 9110 7.6.3 asks for Via.
+The application learns who asked (X-Forwarded-For is appended to, -Proto and -Port are set), when (X-Request-Start in
+unix milliseconds), and under which id (X-Request-Id; a valid one from the client is kept). RFC 9110 7.6.3 requires Via.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from router.wire.heads import CRLF, strip_named
 from router.wire.request import RequestMeaning, replace_host
 from router.wire.response import ResponseMeaning
 
+_FORWARDED_FOR: Final = b"X-Forwarded-For: "
 VIA: Final = b"Via: 1.1 paas-router\r\n"
 VIA_LINE: Final = CRLF + VIA
 END: Final = VIA + CRLF
@@ -23,10 +24,13 @@ CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n"
 
 
 def client_lines(address: bytes, port: int, scheme: bytes = b"http") -> bytes:
-    """The lines that are the same for every request of a connection; X-Forwarded-For must come first."""
-    return (
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\n"
-        b"Via: 1.1 paas-router\r\nX-Request-Start: " % (address, scheme, port)
+    """The lines that all requests of a connection share. `request_head` relies on X-Forwarded-For being the first."""
+    return b"%b%b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\n%bX-Request-Start: " % (
+        _FORWARDED_FOR,
+        address,
+        scheme,
+        port,
+        VIA,
     )
 
 
@@ -38,8 +42,8 @@ def request_head(
     request_id: bytes,
     authority: bytes | None = None,
 ) -> bytes:
-    """The whole head for the backend. `head` is request line and lines, each with its CRLF; `client` what
-    `client_lines` gave; `authority` replaces Host."""
+    """The whole head for the backend. `head` is request line and lines, each with its CRLF; `client` comes from
+    `client_lines`; `authority` replaces Host."""
     for cut in meaning.cuts:
         head = head.replace(cut, CRLF, 1)
     if meaning.nominated:
@@ -47,13 +51,13 @@ def request_head(
     if authority is not None:
         head = replace_host(head, authority)
     if meaning.forwarded_for:
-        client = b"X-Forwarded-For: " + meaning.forwarded_for + client[17:]
+        client = _FORWARDED_FOR + meaning.forwarded_for + client[len(_FORWARDED_FOR) :]
     return b"".join((head, meaning.extra, client, wall_ms, b"\r\nX-Request-Id: ", request_id, b"\r\n\r\n"))
 
 
 def response_lines(block: bytes, meaning: ResponseMeaning) -> bytes:
-    """The header lines that are passed on; `block` begins with the CRLF of the status line. The visitor adds framing and
-    the blank line."""
+    """The header lines to pass on. `block` begins with the CRLF of the status line. The visitor adds framing and the
+    blank line."""
     for cut in meaning.cuts:
         block = block.replace(cut, CRLF, 1)
     if meaning.nominated:

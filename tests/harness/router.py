@@ -187,8 +187,8 @@ class Rig:
         self.now = 1000.0
         self.proxy = Proxy(limits=Limits(), clock=lambda: self.now)
         self.proxy.access.batch = 1_000_000  # entries of the log stay to be looked at
-        self.proxy.loop.chores = ()
-        self.proxy.loop.on_due = lambda: None
+        self.proxy.loop.backlog = ()
+        self.proxy.loop.deadline_work = lambda: None
         self.upstreams = Upstreams(self.proxy)
         self.upkeep = Upkeep(self.proxy, self.upstreams)
         self.upstreams.open = self._connect

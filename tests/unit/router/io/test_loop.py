@@ -15,12 +15,12 @@ def test_what_a_tick_or_a_due_call_asks_for_is_not_put_off() -> None:
     due: list[float] = []
     loop = Loop(clock=lambda: now[0])
     loop.on_tick = lambda now: loop.within(0.25)
-    loop.on_due = lambda: due.append(now[0])
+    loop.deadline_work = lambda: due.append(now[0])
     now[0] = 1.0
     assert loop.step(0) == 0.25
     now[0] = 1.25
     assert loop.step(0) == 0.75 and due == [1.0, 1.25]
-    loop.on_due = lambda: loop.within(0.5)
+    loop.deadline_work = lambda: loop.within(0.5)
     now[0] = 2.0
     loop.within(0)
     assert loop.step(0) == 0.25
@@ -32,7 +32,7 @@ def test_what_a_tick_or_a_due_call_asks_for_is_not_put_off() -> None:
 def test_the_line_of_a_request_that_timed_out_is_written_as_soon_as_others(rig: Rig, tmp_path: Path) -> None:
     access = rig.proxy.access
     access._folder = tmp_path
-    rig.proxy.loop.on_due = access.flush
+    rig.proxy.loop.deadline_work = access.flush
     rig.client().send(b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
     while not access.entries:
         rig.advance(1)

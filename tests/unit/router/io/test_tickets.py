@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from harness import certificates
 from harness.router_process import App, Worker, listener, table, wait_until
 
-from router.io import tickets
+from router.io import openssl
 from router.io.certificates import Certificates
-from router.io.tickets import KEY_BYTES, LOOKED_AT_S, RENEWED_S, Tickets
+from router.io.openssl import KEY_BYTES
+from router.io.tickets import LOOKED_AT_S, RENEWED_S, Tickets
 
 ASK = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -208,7 +209,7 @@ def test_without_a_folder_to_write_each_worker_has_its_own(
 def test_where_openssl_cannot_be_reached_each_worker_has_its_own(
     bases: list[ssl.SSLContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tickets, "_address", lambda context: 8)  # no context is there
+    monkeypatch.setattr(openssl, "_address", lambda context: 8)  # no context is there
     file = tmp_path / "tickets.key"
     for base in bases:
         keys = Tickets(base, file)

@@ -135,7 +135,7 @@ def test_the_heads_before_change_nothing_in_what_a_head_means(heads: list[list[b
 
 def test_heads_that_differ_in_one_value_are_not_taken_apart() -> None:
     apart: list[bytes] = []
-    reader = HeadReader(request.judge, lambda lines: "meaning", frozenset([b"host"]))
+    reader = HeadReader(request.parse_line, lambda lines: "meaning", frozenset([b"host"]))
     known, reader._line = reader._line, lambda line: apart.append(line) or known(line)
     memory = HeadMemory(reader)
 

@@ -125,7 +125,7 @@ def test_chunks_in_any_split(bodies: list[bytes], places: list[int], rest: bytes
             after += piece
         else:
             got += reader.feed(piece)
-            after += reader.rest
+            after += reader.leftover
     assert reader.done and (got, after, reader.trailers) == (b"".join(bodies), rest, b"X-T: 1\r\n")
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 from harness.router import Rig
 
-from router.io.loop import CHORES, Loop
+from router.io.loop import MAX_BACKLOG, Loop
 
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: app.test\r\n\r\n"
@@ -275,11 +275,11 @@ def test_a_number_that_is_closed_and_used_again_in_one_batch_gets_no_stale_event
     loop.epoll.close()
 
 
-def test_chores_are_done_when_nothing_else_is_to_do_and_until_then_the_loop_does_not_sleep() -> None:
+def test_a_backlog_is_done_when_nothing_else_is_to_do_and_until_then_the_loop_does_not_sleep() -> None:
     loop = Loop()
     loop.busy = lambda: False
     done: list[int] = []
-    loop.chores = chores = list(range(CHORES))
+    loop.backlog = backlog = list(range(MAX_BACKLOG))
 
     class Reader:
         def readable(self) -> None:
@@ -290,16 +290,16 @@ def test_chores_are_done_when_nothing_else_is_to_do_and_until_then_the_loop_does
         def abort(self) -> None: ...
 
     def do_one() -> None:
-        done.append(chores.pop())
+        done.append(backlog.pop())
 
-    loop.on_spare = do_one
+    loop.idle_work = do_one
     reading, writing = os.pipe()
     loop.add(reading, Reader())
     os.write(writing, b"x")
     relieved: list[int] = []
     loop.work_after_batch(lambda: bool(relieved.append(1)))
     assert loop.step(-1) == 0.0 and not done and relieved
-    assert loop.step(0.0) == -1.0 and done == [CHORES - 1]
+    assert loop.step(0.0) == -1.0 and done == [MAX_BACKLOG - 1]
     loop.close(reading)
     loop.step(0.0)
     os.close(writing)
