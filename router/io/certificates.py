@@ -1,7 +1,7 @@
-"""Certificates by server name: which file a handshake needs, loaded when it is first asked for, kept while it is used.
+"""Certificates by server name: a file is loaded at the first handshake that needs it, and kept while it is used.
 
-A file is named by its content, so another certificate for a name is another file: handshakes from then on get it,
-connections that run keep theirs. All contexts share the sessions of `base`, so resuming survives the replacement.
+A file is named by its content, so a new certificate for a name is a new file: new handshakes use it, open connections
+keep the old one. All contexts share the sessions of `base`, so clients resume across the replacement.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RETRY_S: Final = 5.0
 
 
 def new_context(protocols: list[str]) -> ssl.SSLContext:
-    """What all certificates have in common; `protocols` for ALPN, the best first."""
+    """A context without a certificate; `protocols` are for ALPN, the best first."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
@@ -33,13 +33,13 @@ def new_context(protocols: list[str]) -> ssl.SSLContext:
 
 
 def be_quiet(unraisable: sys.UnraisableHookArgs) -> None:
-    """For sys.unraisablehook: a client that asks for a name that is no ASCII gets its alert; that is no news."""
+    """For sys.unraisablehook: a client that sends a non-ASCII server name gets its alert, and nothing is logged."""
     if not isinstance(unraisable.exc_value, UnicodeDecodeError):
         sys.__unraisablehook__(unraisable)
 
 
 class Certificates:
-    """`find` says which file in `folder` has the certificate for a lower-case name, None for no such name."""
+    """`find` gives the name of the file in `folder` with the certificate for a lower-case name, or None."""
 
     def __init__(
         self, folder: Path, find: Callable[[str], str | None], protocols: list[str], kept: int = KEPT
@@ -50,13 +50,13 @@ class Certificates:
         self._kept = kept
         self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
         self._failed: OrderedDict[str, float] = OrderedDict()
-        """Files that could not be loaded, and when that was tried last (monotonic seconds)."""
+        """Files that could not be loaded, with the time of the last attempt (monotonic seconds)."""
         self.base = new_context(protocols)
-        """Each handshake begins with this one."""
+        """Every handshake begins with this context."""
         self.base.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, base: ssl.SSLContext) -> int | None:
-        """Called by OpenSSL when it has read whom the client wants; returns the alert to end with."""
+        """OpenSSL calls this with the server name; returns the alert to end with, or None."""
         file = self._find(name.lower().rstrip(".")) if name else None
         context = self._context(file) if file is not None else None
         if context is None:

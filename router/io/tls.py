@@ -1,4 +1,4 @@
-"""The TLS of one connection: records in, plain bytes out, and the reverse. It does no input or output itself."""
+"""The TLS of one connection: records to plain bytes and back. It does no input or output itself."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Final
 
 RECORD_BYTES: Final = 16384
 PART_BYTES: Final = 2 * RECORD_BYTES
-"""At once: what the buffers between us and OpenSSL have held they keep for as long as the connection lasts."""
+"""The most that passes through OpenSSL's buffers at once: they never shrink while the connection lasts."""
 
 
 class Secure:
-    """Both halves of a connection's encryption. `ended` says that the peer has said that it sends no more
-    (RFC 8446 6.1)."""
+    """Both directions of a connection's encryption. `ended` is set by the peer's close_notify (RFC 8446 6.1)."""
 
     __slots__ = ("_incoming", "_outgoing", "_tls", "ended")
 
@@ -24,7 +23,7 @@ class Secure:
         self.ended = False
 
     def shake(self, data: bytes) -> bool:
-        """Go on with the handshake; whether it is done. Raises ssl.SSLError; either way there may be `replies`."""
+        """Continue the handshake; returns whether it is complete. Raises ssl.SSLError. There may be `replies` either way."""
         self._incoming.write(data)
         try:
             self._tls.do_handshake()
@@ -34,17 +33,16 @@ class Secure:
 
     @property
     def protocol(self) -> str | None:
-        """What was agreed upon by ALPN (RFC 7301)."""
+        """The protocol chosen by ALPN (RFC 7301)."""
         return self._tls.selected_alpn_protocol()
 
     @property
     def resumed(self) -> bool:
-        """Whether an earlier session was taken up again."""
+        """Whether the handshake resumed an earlier session."""
         return bool(self._tls.session_reused)
 
     def open(self, data: bytes) -> bytes:
-        """The plain bytes of these from the peer; what is no whole record yet is kept. Raises ssl.SSLError, an
-        OSError, for what is no TLS."""
+        """Decrypt bytes from the peer; an incomplete record is kept. Raises ssl.SSLError, an OSError."""
         plain: list[bytes] = []
         if len(data) <= PART_BYTES:
             self._open(data, plain)
@@ -72,7 +70,7 @@ class Secure:
             self.ended = True
 
     def seal(self, data: bytes | memoryview) -> list[bytes]:
-        """The records that carry these bytes, in pieces. Raises ssl.SSLError."""
+        """Encrypt these bytes; returns pieces of records. Raises ssl.SSLError."""
         size = len(data)
         done = self._tls.write(data if size <= PART_BYTES else data[:PART_BYTES]) if size else 0
         records = [self._outgoing.read()]
@@ -82,11 +80,11 @@ class Secure:
         return records
 
     def replies(self) -> bytes:
-        """Records that TLS itself wants sent: of the handshake, alerts, key updates."""
+        """Records that TLS itself needs to send: handshake, alerts, key updates."""
         return self._outgoing.read() if self._outgoing.pending else b""
 
     def goodbye(self) -> bytes:
-        """The record that says that nothing more will be sent; nothing when that was said before."""
+        """The close_notify record; empty if it was sent before."""
         with contextlib.suppress(ssl.SSLError):
             self._tls.unwrap()
         return self.replies()

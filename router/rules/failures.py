@@ -1,4 +1,4 @@
-"""One table from failure to what the client sees: status, H-code, sentence."""
+"""The answers of the router itself: the status, H-code and sentence of each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 @dataclass(frozen=True)
 class Failure:
-    """`code` is an H-code that the field knows, or empty for a fault of the client; `log` its description in the
-    access log, `text` the sentence on the page."""
+    """`code` is a well-known H-code, empty for the client's own errors; `log` is the description in the access
+    log, `text` the sentence on the page."""
 
     status: int
     code: str
@@ -17,7 +17,7 @@ class Failure:
     text: str
 
     def because(self, reason: object) -> Failure:
-        """The same, with a reason for the log; that must be our own words."""
+        """The same with a reason for the log, which must not contain text from a client or a backend."""
         return replace(self, log=f"{self.log}: {reason}")
 
 
@@ -56,7 +56,7 @@ FAILURES: dict[str, Failure] = {
 }
 
 BY_CODE = {failure.code: failure for failure in FAILURES.values() if failure.code}
-"""H-code to failure, for routes that say how to fail."""
+"""H-code to failure, for routes whose flags name one."""
 
 _BY_STATUS = {f.status: f for f in FAILURES.values() if not f.code}
 

@@ -1,7 +1,7 @@
-"""The answers that the router makes itself: a page of the app for the failure where it has one, else the standard page.
+"""The router's own answers: the app's page for the failure if it has one, else the standard page.
 
-In a page `$status`, `$title`, `$code`, `$text` and `$request_id` (or `${status}` …) stand for what happened. Nothing
-that a client sent is among them but a request id, which has been checked, and all are escaped.
+A page may contain `$status`, `$title`, `$code`, `$text` and `$request_id` (or `${status}` …). The only one of them that
+a client can set is the request id, which has been validated; all are escaped.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from router.wire.response import StatusLine, parse_status_line
 
 MAX_PAGE_BYTES: Final = 64 * 1024
 CACHED_PAGES: Final = 64
-MOST_FIELDS: Final = 100
-"""In one page: with thousands of them an error would cost more than a good answer, and be a megabyte."""
+MAX_FIELDS: Final = 100
+"""In one page: with thousands of fields, an error page would cost more than a good answer and be a megabyte long."""
 
 _FIELD = re.compile(rb"\$(?:(status|title|code|text|request_id)\b|\{(status|title|code|text|request_id)\})")
 _NONE: Final[Mapping[str, str]] = {}
 
 
 class Page:
-    """A text with fields in it; those beyond MOST_FIELDS are left as they are."""
+    """A text with fields; those beyond MAX_FIELDS stay as they are."""
 
     def __init__(self, text: bytes) -> None:
         self._texts: list[bytes] = []
         self._fields: list[str] = []
         at = 0
-        for match in islice(_FIELD.finditer(text), MOST_FIELDS):
+        for match in islice(_FIELD.finditer(text), MAX_FIELDS):
             self._texts.append(text[at : match.start()])
             self._fields.append((match[1] or match[2]).decode())
             at = match.end()
@@ -66,7 +66,7 @@ class Pages:
         self._known = Cache(lambda name: Page(self._read(name)), CACHED_PAGES)
 
     def _read(self, name: str) -> bytes:
-        """Raises OSError when there is no such page or it is too big."""
+        """Raises OSError if there is no such page or it is too long."""
         if self._folder is None:
             raise FileNotFoundError(name)
         with open(os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
@@ -76,7 +76,7 @@ class Pages:
         return text
 
     def page(self, failure: Failure, own: Mapping[str, str]) -> Page:
-        """The page for a failure: of `own` that for its H-code, then that for its status."""
+        """The page for a failure: the app's own for its H-code, else for its status, else the standard page."""
         name = own.get(failure.code) or own.get(str(failure.status))
         if name is not None:
             try:

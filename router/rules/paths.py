@@ -1,8 +1,8 @@
-"""Which of the routes of one host a target belongs to, by the longest path prefix. Pure.
+"""Finds the route of a target among those of one host, by the longest path prefix. Pure.
 
-Applications read paths in different ways: they may decode them, drop parameters, doubled slashes and dots, take what
-follows `//` for a host, or ignore case. A target that one of these readings gives to another route leads nowhere, so
-that nobody gets round what that route asks of its clients.
+Applications read paths in different ways: they may decode them, drop parameters, doubled slashes and dots, treat what
+follows `//` as a host, or ignore case. If one of these readings gives a target to another route, the target gets no
+route at all: otherwise a client could evade the access rules of that other route.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from urllib.parse import unquote_to_bytes
 from router.rules.route import Route
 
 LONG_BYTES: Final = 1024
+"""Longer paths with several ambiguities get no route: trying all readings would take long."""
 _ODD = re.compile(rb"[A-Z%#;\\]|//|/\.").search
-_ODD_BUT_FOR_CASE = re.compile(rb"[%#?;\\]|//|/\.").search
-_ODD_BUT_FOR_CODES = re.compile(rb"[#;\\]|//|/\.").search
+_ODD_EXCEPT_CASE = re.compile(rb"[%#?;\\]|//|/\.").search
+_ODD_EXCEPT_CODES = re.compile(rb"[#;\\]|//|/\.").search
 _AMBIGUOUS = re.compile(rb"[%#;\\]|//").search
 _UP = re.compile(rb"/\.\.(?![^/;])").search
 _AUTHORITY = re.compile(rb"//+[^/#]*").match
 _PARAMETERS = re.compile(rb";[^/]*").sub
 _EMPTY = re.compile(rb"/(?:\.?/)+").sub
 _TAIL = re.compile(rb"[?#].*", re.DOTALL).sub
-"""What ends a path for an application that decodes before it looks for the end."""
+"""The end of a path for an application that decodes before it looks for the end."""
 _TABS_AND_NEWLINES: Final = b"\t\n\r"
 
 
 def by_path(routes: tuple[Route, ...], target: bytes) -> Route | None:
-    """The route of the longest prefix, which comes first in `routes`; None when there is none, or when an application may
-    read the path as another route's."""
+    """The first route whose prefix matches; `routes` begins with the longest. None without one, or when an application
+    may read the path as another route's."""
     path = target.partition(b"?")[0]
     route = _first(routes, path)
-    if _ODD(path) is not None and not _certain(routes, path, route):
+    if _ODD(path) is not None and not _is_certain(routes, path, route):
         return None
     return route
 
@@ -50,9 +51,9 @@ def _leads(prefix: bytes, path: bytes) -> bool:
     return prefix == b"/" or path == prefix or path.startswith(prefix + b"/")
 
 
-def _certain(routes: tuple[Route, ...], path: bytes, route: Route | None) -> bool:
-    """Whether every reading gives the path to this route, or, by its capitals alone, to one with the same guards."""
-    readings = {path} if _ODD_BUT_FOR_CASE(path) is None else _readings(path)
+def _is_certain(routes: tuple[Route, ...], path: bytes, route: Route | None) -> bool:
+    """Whether every reading gives the path to this route; readings that ignore case, to one with the same guards."""
+    readings = {path} if _ODD_EXCEPT_CASE(path) is None else _readings(path)
     if not readings:
         return False
     guarded = any(_guards(other) is not None for other in routes)
@@ -65,10 +66,10 @@ def _certain(routes: tuple[Route, ...], path: bytes, route: Route | None) -> boo
 
 
 def _readings(path: bytes) -> set[bytes]:
-    """What an application may read, none where that cannot be told: where `..` leads depends on all else that may be
-    read in several ways; and of long paths that would take long."""
+    """All ways to read the path; none if they cannot be listed: the target of `..` depends on every other ambiguity, and
+    long paths have too many readings."""
     decoded = _decode(path)
-    if _ODD_BUT_FOR_CODES(path) is None and _ODD_BUT_FOR_CASE(decoded) is None:
+    if _ODD_EXCEPT_CODES(path) is None and _ODD_EXCEPT_CASE(decoded) is None:
         return {path, decoded}
     if len(path) > LONG_BYTES and sum(kind in path for kind in (b"%", b";", b"\\", b"//")) > 1:
         return set()
@@ -83,7 +84,7 @@ def _readings(path: bytes) -> set[bytes]:
 
 
 def _texts(path: bytes) -> set[bytes]:
-    """The path after some of the steps that applications take before they look at names, in any order, each once."""
+    """The path after any subset of the decoding steps of applications, in any order, each at most once."""
     found = {(path, 0)}
     left = [(path, 0)]
     while left:
@@ -101,8 +102,8 @@ def _decode(text: bytes) -> bytes:
 
 
 def _fold(text: bytes) -> bytes:
-    """Without differences of case, those of the two signs included that are ASCII letters when case is ignored: K (Kelvin)
-    and ſ (Unicode, CaseFolding.txt)."""
+    """Fold case, including the two other characters that fold to ASCII letters: K (Kelvin) and ſ (Unicode,
+    CaseFolding.txt)."""
     return text.lower().replace("\u212a".encode(), b"k").replace("\u017f".encode(), b"s")
 
 
@@ -115,7 +116,7 @@ def _drop_parameters(text: bytes) -> bytes:
 
 
 def _drop_host(text: bytes) -> bytes:
-    """Without what a URL parser takes for a host (WHATWG URL standard, 4.4)."""
+    """Remove what a URL parser reads as a host (WHATWG URL standard, 4.4)."""
     authority = _AUTHORITY(text)
     return text if authority is None else text[authority.end() :]
 
@@ -129,13 +130,13 @@ _STEPS: Final[list[tuple[int, Callable[[bytes], bytes]]]] = [
 
 
 def _plain(text: bytes) -> bytes:
-    """Without parameters, doubled slashes and single dots. Any reading that does only some of this begins with the same
-    names, if these are a route's."""
+    """Remove parameters, doubled slashes and single dots. A reading that does only part of this begins with the same
+    names, if they are those of a route."""
     return _EMPTY(b"/", b"/" + _drop_parameters(_TAIL(b"", text)))
 
 
 def _resolved(path: bytes) -> bytes:
-    """Where the dots lead."""
+    """Resolve `.` and `..`."""
     kept: list[bytes] = []
     for name in path.split(b"/"):
         if name == b"..":
@@ -147,7 +148,7 @@ def _resolved(path: bytes) -> bytes:
 
 @lru_cache(4096)
 def _prefix(path: bytes) -> bytes:
-    """The path of a route in the form of a plain one."""
+    """The path of a route in the form that `_plain` gives."""
     return _plain(_turn_backslashes(_decode(path)))
 
 
@@ -159,7 +160,7 @@ def _first_plain(routes: tuple[Route, ...], path: bytes) -> Route | None:
 
 
 def _guarded_alike(routes: tuple[Route, ...], folded: bytes, route: Route | None) -> bool:
-    """Whether an application that ignores case reads the path as one of this route, or of one that asks nothing else."""
+    """Whether an application that ignores case reads the path as this route's, or as one's with the same guards."""
     found: list[Route] = []
     for other in routes:
         if found and len(other.path) < len(found[0].path):
@@ -172,7 +173,7 @@ def _guarded_alike(routes: tuple[Route, ...], folded: bytes, route: Route | None
 
 
 def _guards(route: Route) -> tuple[Any, Any] | None:
-    """What the route asks of clients before they may come in."""
+    """The route's access rules; None without any."""
     policy = route.policy
     if policy is None or not (policy.allow or policy.basic_auth):
         return None

@@ -1,4 +1,4 @@
-"""Long work in pieces, between which the loop serves: generators that yield often, and large JSON read and written so."""
+"""Long work in pieces, between which the loop serves: generators that yield often, for large JSON above all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
 Pieces = Generator[None, None, Result]
-"""Work that yields where it may be interrupted, at least each fraction of a millisecond, and returns its result."""
+"""A generator that yields at least every fraction of a millisecond, and returns its result."""
 
 LEVELS: Final = 3
-"""Containers of JSON that are read entry by entry: a message, the table in it, and the routes, pools … of that."""
+"""How many levels of JSON are read entry by entry: a message, the table in it, and its routes, pools …."""
 RELEASED: Final = 64
+"""List entries that are freed at a time."""
 
 _DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -25,7 +26,7 @@ _space = re.compile(r"[ \t\n\r]*").match
 
 
 def at_once(work: Pieces[Result]) -> Result:
-    """The result of the work, done without interruption."""
+    """Do the work without interruption; returns its result."""
     while True:
         try:
             next(work)
@@ -48,7 +49,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _value(text: str, at: int, levels: int) -> Pieces[tuple[Any, int]]:
-    """The value that begins behind `at`, and where it ends."""
+    """The value at `at`, after white space, and its end."""
     at = _skip(text, at)
     opening = text[at : at + 1]
     if not levels or opening not in ("{", "["):
@@ -94,14 +95,14 @@ def _array(text: str, at: int, levels: int) -> Pieces[tuple[Any, int]]:
 
 
 def _comma(text: str, at: int) -> int:
-    """Where the next entry begins."""
+    """The start of the next entry."""
     if text[at : at + 1] != ",":
         raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
     return _skip(text, at + 1)
 
 
 def save(path: Path, document: dict[str, Any]) -> Pieces[None]:
-    """Write the document as JSON: whole or not at all. What is kept so is a cache: a full disk is no error."""
+    """Write the document as JSON, whole or not at all. The file is a cache, so a full disk is no error."""
     with contextlib.suppress(OSError):
         fd, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
         try:
@@ -138,7 +139,7 @@ def _texts(document: dict[str, Any]) -> Generator[str, None, None]:
 
 
 def release(*containers: Any) -> Pieces[None]:
-    """Empty these lists and dictionaries, and those in them, which takes long when it is done at once."""
+    """Empty these lists and dictionaries, and those in them. Freeing a large table at once would take long."""
     for container in containers:
         if isinstance(container, list):
             while container:

@@ -1,10 +1,10 @@
-"""What an app's flags ask of its requests before a backend sees them. Pure.
+"""The policy of a route: what its flags require of requests before a backend gets them. Pure.
 
 Flags of a route: `maintenance` (true), `canonical_host`, `body_limit_bytes`, `first_byte_s`, `rolling_s`,
 `allow` (networks), `basic_auth` ({user: "SALT$sha256 of salt and password in hex"}), `max_inflight`, `queue`,
 `queue_s`, `pause` (true), `sticky` (a secret), `compress` (true), `pages` ({status or H-code: file}), `health`
 ({"path": …, "interval_s", "timeout_s", "fails"}), `https_redirect` (true), `hsts_s` (seconds).
-An unknown flag is left alone: a newer control plane may know more.
+Unknown flags are ignored: a newer control plane may know more.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _PATH = re.compile(r"/[!-~]{0,1023}")
 
 @dataclass(frozen=True)
 class Health:
-    """How backends are checked: `GET path` each `interval_s`; after `fails` in a row that were not answered with
-    2xx or 3xx within `timeout_s` they get no requests until one is."""
+    """Health checks: `GET path` every `interval_s`. After `fails` checks in a row without a 2xx or 3xx within `timeout_s`,
+    a backend gets no requests until a check succeeds."""
 
     path: str
     interval_s: float = 5.0
@@ -45,7 +45,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Policy:
-    """0 and empty mean that nothing is asked."""
+    """0 and empty mean: no rule."""
 
     maintenance: bool = False
     pause: bool = False
@@ -67,9 +67,9 @@ class Policy:
     health: Health | None = None
     https_redirect: bool = False
     hsts_s: int = 0
-    """For how long a client that came by HTTPS is told to do so always (RFC 6797)."""
+    """How long a client that used HTTPS must do so always (RFC 6797)."""
     challenge: bytes = b""
-    """What an ACME server wants to read at this path (RFC 8555 8.3); no flag, the table says it."""
+    """The answer to an ACME server at this path (RFC 8555 8.3); not a flag, it comes from the table."""
 
     @property
     def needs_admission(self) -> bool:
@@ -85,7 +85,7 @@ class Policy:
 
 
 def parse(flags: dict[str, Any]) -> Policy | None:
-    """The policy of these flags, None when they ask nothing. Raises ValueError."""
+    """The policy of these flags; None when they set no rule. Raises ValueError."""
     policy = Policy(
         maintenance=_of(flags, "maintenance", bool, False),
         pause=_of(flags, "pause", bool, False),
@@ -155,7 +155,7 @@ def _host(flags: dict[str, Any]) -> str:
 
 
 def hash_password(password: str, salt: str) -> str:
-    """The form in which `basic_auth` wants a password."""
+    """A password in the form that `basic_auth` expects."""
     return f"{salt}${hashlib.sha256((salt + password).encode()).hexdigest()}"
 
 
@@ -194,7 +194,7 @@ def judge(policy: Policy, ask: Ask) -> tuple[Failure, bytes] | None:
         return FAILURES["maintenance"], b"Retry-After: 60\r\n"
     if policy.canonical_host and ask.host != policy.canonical_host:
         return moved, _location(host, ask.scheme, ask.port, ask.target)
-    if policy.basic_auth and not _known(policy, ask.head):
+    if policy.basic_auth and not _authenticated(policy, ask.head):
         return FAILURES["unauthorized"], b'WWW-Authenticate: Basic realm="restricted", charset="UTF-8"\r\n'
     if policy.body_limit_bytes and ask.length > policy.body_limit_bytes:
         return FAILURES["too-large"], b""
@@ -212,7 +212,7 @@ def _location(host: bytes, scheme: bytes, port: int, target: bytes) -> bytes:
     return b"Location: %b://%b%b%b\r\n" % (scheme, host, b"" if usual else b":%d" % port, path)
 
 
-def _known(policy: Policy, head: bytes) -> bool:
+def _authenticated(policy: Policy, head: bytes) -> bool:
     match = _AUTHORIZATION.search(head)
     if match is None:
         return False
@@ -231,13 +231,13 @@ def _sign(secret: str, id: str) -> str:
 
 
 def affinity_cookie(secret: str, id: str, *, secure: bool) -> bytes:
-    """The line that asks a client to come back to this backend."""
+    """A Set-Cookie line that keeps a client at this backend."""
     end = "; Secure" if secure else ""
     return f"Set-Cookie: paas_affinity={id}.{_sign(secret, id)}; Path=/; HttpOnly; SameSite=Lax{end}\r\n".encode()
 
 
 def affinity_of(secret: str, head: bytes) -> str:
-    """The backend that a request head names in a cookie of ours, or nothing."""
+    """The backend that a valid affinity cookie in the head names; empty without one."""
     end = head.find(b"\r\n\r\n")
     for line in head[: end + 2].split(b"\r\n"):
         if line[:7].lower() != b"cookie:":

@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: what a proxy before us says about whose connection it passes on. Pure.
+"""The PROXY protocol, versions 1 and 2: a proxy in front of the router tells the address of its client. Pure.
 
 https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt
 """
@@ -20,12 +20,12 @@ _UNSPECIFIED, _TCP4, _TCP6 = 0x00, 0x11, 0x21
 
 
 class BadPreface(ValueError):
-    """What a proxy sent first is no header of the PROXY protocol."""
+    """The first bytes are no header of the PROXY protocol."""
 
 
 def parse(data: bytes) -> tuple[int, bytes] | None:
-    """How many bytes the header has, and the client's address; empty where the proxy speaks for itself or does not
-    know (LOCAL, UNKNOWN). None: more is needed. Raises BadPreface."""
+    """`(length of the header, client's address)`; the address is empty if the proxy speaks for itself or does not know
+    it (LOCAL, UNKNOWN). None when more bytes are needed. Raises BadPreface."""
     if SIGNATURE.startswith(data[:12]):
         return _parse_binary(data)
     if b"PROXY ".startswith(data[:6]):
@@ -73,5 +73,5 @@ def _parse_binary(data: bytes) -> tuple[int, bytes] | None:
 
 
 def _text(address: IPv4Address | IPv6Address) -> bytes:
-    """As a socket would give it: an IPv4 client of an IPv6 socket is an IPv4 client."""
+    """As a socket would give it; an IPv4 address mapped into IPv6 is given as IPv4."""
     return str(getattr(address, "ipv4_mapped", None) or address).encode()

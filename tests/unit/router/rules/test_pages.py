@@ -11,7 +11,7 @@ import pytest
 from harness.router import REFUSED, Rig
 
 from router.rules.failures import FAILURES
-from router.rules.pages import MAX_PAGE_BYTES, MOST_FIELDS, Page, Pages
+from router.rules.pages import MAX_FIELDS, MAX_PAGE_BYTES, Page, Pages
 
 UUID = b"6f1ed002-ab55-4985-a140-14ebf0951522"
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\nX-Request-Id: 01234567890123456789\r\n\r\n"
@@ -131,7 +131,7 @@ def test_fields_are_replaced_once_and_escaped_and_the_rest_is_left_alone() -> No
 def test_a_page_of_nothing_but_fields_stays_small() -> None:
     text = b"$request_id" * (MAX_PAGE_BYTES // 11)
     page = Page(text).render(FAILURES["maintenance"], b"x" * 200)
-    assert page == b"x" * 200 * MOST_FIELDS + text[11 * MOST_FIELDS :]
+    assert page == b"x" * 200 * MAX_FIELDS + text[11 * MAX_FIELDS :]
 
 
 def test_pages_say_what_and_carry_the_id() -> None:
