@@ -73,10 +73,10 @@ def start_spawner():
     client.layers()
 
 
-def start(*argv, terminal=None, **fields):
+def start(*argv, terminal=None, cwd="/app", **fields):
     global count
     count += 1
-    process = Process(argv, {"PATH": "/usr/bin:/bin"}, terminal=terminal)
+    process = Process(argv, {"PATH": "/usr/bin:/bin"}, cwd, terminal=terminal)
     box = {"layers": (f"sha256:{IMAGE}",), "process": process, "id_base": base, "network": False, **fields}
     client.create(Order(f"v{count}", "avm"), Box(**box))
     return f"v{count}"
