@@ -66,7 +66,8 @@ test: setup-dev
 	$(BIN)/python -P -m router.core
 	ROUTER_CORE=pure $(BIN)/python -m pytest -q -n auto -m "not long" tests/unit/router
 	ROUTER_CORE=compiled $(BIN)/python -m pytest -q -n auto -m "not long" tests/unit
-	ROUTER_CORE=compiled PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m "not long" tests/system
+	ROUTER_CORE=compiled PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not long and not alone" tests/system
+	ROUTER_CORE=compiled PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m "not long and alone" tests/system
 
 test-long: setup-dev
 	$(call install,$(LONG_PACKAGES))

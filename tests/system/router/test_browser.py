@@ -44,6 +44,10 @@ DOWNLOAD = """await (async () => {
 })()"""
 
 
+# a browser drops its requests when any link of the machine comes or goes (ERR_NETWORK_CHANGED), as containers' do
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture(scope="module")
 def app(platform: Platform) -> str:
     platform.deploy("tests/apps/real-time", "live")
