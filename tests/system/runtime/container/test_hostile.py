@@ -259,7 +259,9 @@ def test_X13_removal_never_crosses_into_a_volume(spawner: SpawnerUnderTest) -> N
         instance_id, _ = spawner.start_container("/bin/sleep", "60", mounts=mounts)
         spawner.client.delete(instance_id)
     assert kept.read_text() == "keep\n"
-    wait_for(lambda: not list((spawner.layout.instances / ".trash").iterdir()), "the trash to be emptied", 120)
+    wait_for(
+        lambda: not list((spawner.layout.instances / ".trash").iterdir()), "the trash to be emptied", 120
+    )
 
 
 def test_R5_a_very_deep_and_odd_tree_is_removed(spawner: SpawnerUnderTest) -> None:
@@ -276,7 +278,9 @@ def test_R5_a_very_deep_and_odd_tree_is_removed(spawner: SpawnerUnderTest) -> No
     assert spawner.messages(instance_id) == ["deep"]
     spawner.client.delete(instance_id)
     assert not (spawner.layout.instances / instance_id).exists()
-    wait_for(lambda: not list((spawner.layout.instances / ".trash").iterdir()), "the trash to be emptied", 120)
+    wait_for(
+        lambda: not list((spawner.layout.instances / ".trash").iterdir()), "the trash to be emptied", 120
+    )
 
 
 def test_a_hundred_layers_are_stacked(spawner: SpawnerUnderTest) -> None:
