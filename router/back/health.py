@@ -142,14 +142,14 @@ class Health:
     def rule(self, table: RouteTable) -> None:
         """Check what a new table wants checked. A backend that was checked before keeps its state."""
         before, self.checks = self.checks, {}
-        for route, pool in table.checked.values():
+        for host, route, pool in table.checked.values():
             rule = route.policy.health if route.policy is not None else None
             for backend in pool.backends:
                 if rule is None or backend.draining or backend.id in self.checks:
                     continue
                 check = before.get(backend.id)
                 if check is None or check.backend is not backend:
-                    check = Check(self, backend, rule, route.host, route.log)
+                    check = Check(self, backend, rule, host, route.log)
                 check.rule = rule
                 self.checks[backend.id] = check
         for id, check in before.items():

@@ -94,9 +94,9 @@ class Pool:
 
 @dataclass(slots=True)
 class Route:
-    """Where the requests for one host and path prefix go. `failure` answers when there is no pool."""
+    """Where the requests for one path prefix go. `failure` answers when there is no pool. All hosts whose routes are equal
+    share one object: with thousands of hosts, each request would else wait for another part of memory."""
 
-    host: bytes
     path: bytes
     app: str
     log: str

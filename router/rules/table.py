@@ -24,8 +24,8 @@ class RouteTable:
     """Lower-case name, which may begin with `*.`, to the name of a file."""
     https_port: int = 0
     """The port in redirects to HTTPS; 0: the standard one."""
-    checked: dict[str, tuple[Route, Pool]] = field(default_factory=dict)
-    """Pools with health checks by name, each with a route that asks for them."""
+    checked: dict[str, tuple[bytes, Route, Pool]] = field(default_factory=dict)
+    """Pools with health checks by name, each with a route that asks for them, and a host of that route."""
 
     def certificate(self, name: str) -> str | None:
         """The file with the certificate for a lower-case name: its own, else that of a wildcard for its first label."""

@@ -100,9 +100,9 @@ def read(
         table.hosts[key] = group[0] if len(group) == 1 and group[0].path == b"/" else tuple(group)
         yield
     table.any = table.hosts.get(b"*")
-    for answer in challenges:
-        others = table.entry(answer.host)
-        table.hosts[answer.host] = (answer, *(others if isinstance(others, tuple) else (others,)))
+    for host, answer in challenges:
+        others = table.entry(host)
+        table.hosts[host] = (answer, *(others if isinstance(others, tuple) else (others,)))
         yield
     return draft
 
@@ -189,8 +189,9 @@ def _read_routes(
     policies = _Policies(before.policies)
     grouped: dict[bytes, list[Route]] = {}
     owners: dict[str, str] = {}
+    distinct: dict[tuple[Any, ...], Route] = {}
     for entry in _list(entries, "routes"):
-        route = _read_route(entry, table.pools, policies)
+        host, route = _read_route(entry, table.pools, policies, distinct)
         policy = route.policy
         draft.apps.add(route.app)
         if policy is not None and policy.gated:
@@ -200,8 +201,8 @@ def _read_routes(
         for pool in route.pools():
             owners[pool.name] = route.app
             if policy is not None and policy.health is not None:
-                table.checked.setdefault(pool.name, (route, pool))
-        key = route.host[1:] if route.host.startswith(b"*.") else route.host
+                table.checked.setdefault(pool.name, (host, route, pool))
+        key = host[1:] if host.startswith(b"*.") else host
         table.has_wildcards |= key.startswith(b".")
         grouped.setdefault(key, []).append(route)
         yield
@@ -213,7 +214,10 @@ def _read_routes(
     return grouped
 
 
-def _read_route(entry: Any, pools: dict[str, Pool], policies: _Policies) -> Route:
+def _read_route(
+    entry: Any, pools: dict[str, Pool], policies: _Policies, distinct: dict[tuple[Any, ...], Route]
+) -> tuple[bytes, Route]:
+    """The host and its route: that of an equal entry for another host, if `distinct` has it."""
     if not isinstance(entry, dict) or not isinstance(entry.get("host"), str):
         raise TableError("a route is an object with a host")
     host, path, app = entry["host"].lower(), entry.get("path", "/"), str(entry.get("app", ""))
@@ -235,18 +239,22 @@ def _read_route(entry: Any, pools: dict[str, Pool], policies: _Policies) -> Rout
         policy = policies.of(flags)
     except (ValueError, TypeError, AttributeError) as error:
         raise TableError(f"route {host}: {error}") from error
-    return Route(
-        host.encode(),
-        path.rstrip("/").encode("utf-8", "surrogateescape") or b"/",
-        sys.intern(app),  # one object for all domains of an app: each request looks it up
-        sys.intern(log),
-        pools[name] if name is not None else None,
-        BY_CODE.get(flags.get("error", ""), FAILURES["no-web"]),
-        policy,
-        needs_admission=policy is not None and policy.needs_admission,
-        shares=tuple((pools[pool], share) for pool, share in shares.items()),
-        needs_pick=bool(shares or (policy is not None and policy.sticky)),
-    )
+    code = flags.get("error", "")
+    key = (path, app, log, name, tuple(shares.items()), id(policy), code)
+    route = distinct.get(key)
+    if route is None:
+        route = distinct[key] = Route(
+            path.rstrip("/").encode("utf-8", "surrogateescape") or b"/",
+            sys.intern(app),  # one object in all tables and routes: requests are counted by it
+            sys.intern(log),
+            pools[name] if name is not None else None,
+            BY_CODE.get(code, FAILURES["no-web"]),
+            policy,
+            needs_admission=policy is not None and policy.needs_admission,
+            shares=tuple((pools[pool], share) for pool, share in shares.items()),
+            needs_pick=bool(shares or (policy is not None and policy.sticky)),
+        )
+    return host.encode(), route
 
 
 def _read_certificates(entries: Any) -> Pieces[dict[str, str]]:
@@ -263,17 +271,16 @@ def _read_certificates(entries: Any) -> Pieces[dict[str, str]]:
     return files
 
 
-def _read_challenges(challenges: Any) -> Pieces[list[Route]]:
-    """A route for each ACME challenge (RFC 8555 8.3); it comes before the other routes of its host."""
-    routes: list[Route] = []
+def _read_challenges(challenges: Any) -> Pieces[list[tuple[bytes, Route]]]:
+    """Host and route of each ACME challenge (RFC 8555 8.3); it comes before the other routes of its host."""
+    routes: list[tuple[bytes, Route]] = []
     for host, tokens in _object(challenges, "challenges").items():
         for token, text in _object(tokens, f"challenges: {host}").items():
             if _TOKEN.fullmatch(token) is None or not isinstance(text, str) or not _TOKEN.fullmatch(text):
                 raise TableError(f"challenges: {host}: no token and no key authorization")
             name, path = str(host).lower().encode("ascii", "replace"), f"{ACME_PATH}{token}".encode()
             policy = Policy(challenge=text.encode())
-            routes.append(
-                Route(name, path, "", "_unknown", None, FAILURES["no-web"], policy, needs_admission=True)
-            )
+            route = Route(path, "", "_unknown", None, FAILURES["no-web"], policy, needs_admission=True)
+            routes.append((name, route))
             yield
     return routes

@@ -61,7 +61,7 @@ def backend(id: str) -> Backend:
 
 def route(*pools: Pool) -> Route:
     shares = tuple((pool, 1) for pool in pools)
-    return Route(b"app.test", b"/", "app", "a0", pools[0], FAILURES["no-web"], shares=shares)
+    return Route(b"/", "app", "a0", pools[0], FAILURES["no-web"], shares=shares)
 
 
 def test_a_client_stays_at_its_backend_while_that_is_ready() -> None:

@@ -19,7 +19,7 @@ UUID = b"6f1ed002-ab55-4985-a140-14ebf0951522"
 
 
 def entry(**changes: Any) -> Logged:
-    route = Route(b"x.example.com", b"/", "x", "a1", None, FAILURES["no-web"])
+    route = Route(b"/", "x", "a1", None, FAILURES["no-web"])
     backend = Backend("i1", "10.0.0.1", 5000)
     backend.dyno = b"web.1"
     made = Logged(
