@@ -22,6 +22,7 @@ from router.middle.exchange import Exchange
 from router.middle.inflight import HTTP10, HTTP11
 from router.report.entry import quote
 from router.rules.failures import FAILURES, of_status
+from router.rules.route import Route
 from router.shared import Proxy
 from router.wire import rewrite
 from router.wire.body import Body
@@ -149,7 +150,13 @@ class Http1Connection(AnswerWriter):
             return False
         method, target = line.groups()
         proxy = self.proxy
-        route = proxy.table.lookup(host, target)
+        table = proxy.table
+        if meaning.table == table.number:  # spares the cache misses of a lookup among thousands of hosts
+            route: Route | None = meaning.route
+        else:
+            route = table.lookup(host, target)
+            if table.has_one_route(host):
+                meaning.route, meaning.table = route, table.number
         if route is None or route.needs_admission:
             return False
         if self.since:

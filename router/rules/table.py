@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 
 from router.rules.paths import by_path
 from router.rules.policy import Policy
 from router.rules.route import Backend, Pool, Route
 
+_NUMBERS = count(1)
+
 
 @dataclass
 class RouteTable:
     generation: int = 0
+    number: int = field(default_factory=_NUMBERS.__next__, compare=False)
+    """Each table of a worker has its own: what is kept of a lookup is compared with it."""
     hosts: dict[bytes, Route | tuple[Route, ...]] = field(default_factory=dict)
     """Exact names; `*.example.com` under `.example.com`; any host under `*`. Several routes: longest path first."""
     any: Route | tuple[Route, ...] | None = None
@@ -41,6 +46,10 @@ class RouteTable:
         if type(entry) is Route:
             return entry
         return by_path(entry, target)  # type: ignore[arg-type]
+
+    def has_one_route(self, host: bytes) -> bool:
+        """Whether every target of a host has the same route."""
+        return type(self.entry(host)) is Route
 
     def entry(self, host: bytes) -> Route | tuple[Route, ...]:
         """All routes for a host; the first one that matches counts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from router.wire.heads import (
     CRLF,
@@ -73,7 +73,9 @@ class RequestMeaning:
         "nominated",
         "port",
         "request_id",
+        "route",
         "scheme",
+        "table",
         "upgrade",
     )
 
@@ -96,6 +98,9 @@ class RequestMeaning:
         self.cuts: tuple[bytes, ...] = ()
         self.extra = b""
         """Lines that replace some of those cut."""
+        self.route: Any = None
+        """The only route of `host`, by the route table with the number `table`; see `_fast_path`."""
+        self.table = 0
 
 
 def parse_request_line(data: bytes, end: int) -> tuple[bytes, bytes, int]:

@@ -38,6 +38,35 @@ def test_pipelined_requests_are_answered_in_order_one_at_a_time(rig: Rig) -> Non
     assert len(rig.dialled) == 1
 
 
+def test_the_route_of_a_host_is_found_anew_with_each_table_and_for_each_path(rig: Rig) -> None:
+    """The connection and the head stay the same; what was found for them before must not."""
+    any_path, api = {"host": "app.test", "app": "app"}, {"host": "app.test", "path": "/api", "app": "api"}
+    other, wild = {"host": "b.test", "app": "other"}, {"host": "*.test", "app": "wild"}
+    client = rig.client()
+
+    def app_of(target: bytes = b"/", line: bytes = b"Host: app.test", times: int = 3) -> set[str | None]:
+        rig.log()
+        for _ in range(times):
+            client.send(b"GET %b HTTP/1.1\r\n%b\r\n\r\n" % (target, line))
+            if rig.dialled and not client.got and rig.backend.take():
+                rig.backend.send(OK)
+            assert client.take()
+        return {entry.route.app if entry.route else None for entry in rig.log()}
+
+    for routes, apps in (
+        ([any_path, other], [{"app"}, {"app"}, {"other"}]),
+        ([any_path, api, other], [{"app"}, {"api"}, {"other"}]),
+        ([{**any_path, "app": "new"}, {**other, "app": "new"}], [{"new"}, {"new"}, {"new"}]),
+        ([wild], [{"wild"}, {"wild"}, {"wild"}]),
+        ([], [{None}, {None}, {None}]),
+        ([other], [{None}, {None}, {"other"}]),
+    ):
+        rig.more = {"routes": [{**route, "pool": "p"} for route in routes]}
+        rig.set_table(("i1",))
+        assert [app_of(), app_of(b"/api"), app_of(line=b"Host: b.test")] == apps
+        assert app_of(b"http://b.test/") == apps[2], "an absolute target names the host"
+
+
 def test_a_thousand_pipelined_requests_for_unknown_hosts(rig: Rig) -> None:
     client = rig.client()
     client.send(b"GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n" * 1000)

@@ -42,6 +42,26 @@ def only(table: RouteTable) -> list[Route]:
     return [route for route in table.hosts.values() if isinstance(route, Route)]
 
 
+def test_equal_routes_of_many_hosts_are_one_object_and_others_are_not() -> None:
+    """With thousands of hosts, each request would else wait for another part of memory."""
+    usual = {"path": "/", "app": "a", "log": "a1", "pool": "p", "flags": {}}
+    different: list[dict[str, Any]] = [
+        {"path": "/api"},
+        {"app": "b"},
+        {"log": "b1"},
+        {"pool": "q"},
+        {"pool": None},
+        {"flags": {"error": "H81"}},
+        {"flags": {"maintenance": True}},
+        {"shares": {"p": 1, "q": 2}},
+    ]
+    entries = [usual, usual, *(usual | change for change in different)]
+    table = parse(document(routes=[{"host": f"{n}.test", **entry} for n, entry in enumerate(entries)]), {})
+    routes = [entry if isinstance(entry, Route) else entry[0] for entry in table.hosts.values()]
+    assert routes[0] is routes[1]
+    assert len({id(route) for route in routes}) == 1 + len(different)
+
+
 def test_flags_that_many_routes_have_are_read_once_and_not_again_for_the_next_table() -> None:
     """A few apps with long lists could else hold the loop for seconds whenever anybody's table changes."""
     flags = {"allow": [f"10.0.{n}.0/24" for n in range(200)]}
