@@ -196,7 +196,7 @@ def serve(number: int, sockets: Sockets, arguments: argparse.Namespace, table: A
 
 
 def read_table(options: argparse.ArgumentParser, arguments: argparse.Namespace) -> Any:
-    """The table of --backends, if there is one. Exits for a table that is none; a worker takes what it can use."""
+    """The table of --backends, if there is one. Exits if the table is invalid; a worker takes what it can use."""
     if arguments.backends:
         table = table_of(arguments.backends)
         parse(table, {})

@@ -99,7 +99,7 @@ class ControlConnection(Stream):
         self.pause()
 
     def done(self) -> None:
-        """It has been given: go on with what came behind."""
+        """The answer was sent: handle the next message."""
         self.working = False
         if self.fd >= 0:
             self.resume()

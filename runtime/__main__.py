@@ -148,7 +148,7 @@ def _raw() -> Iterator[None]:
 
 
 def _relay(sock: socket.socket) -> int:
-    """Between our standard streams and the container's, until it says how it ended."""
+    """Copy between our standard streams and the container's until the exit frame."""
     decoder = frames.FrameDecoder()
     poll = select.poll()
     for fd in (sock.fileno(), 0):

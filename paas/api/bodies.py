@@ -17,7 +17,7 @@ MAX_SAFE_INTEGER = 2**53
 
 T = TypeVar("T")
 Rule = Callable[[Any], Any]
-"""Gives the parsed value or raises BadInput; `str`-like rules come from paas.names."""
+"""Gives the parsed value or raises BadInput; `str`-like rules come from paas.nouns.names."""
 
 
 def body(

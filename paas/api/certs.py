@@ -47,7 +47,7 @@ def list_certificates(app_name: str) -> dict[str, Any]:
 @routes.get("/v1/certs")
 @needs(Access.ADMIN)
 def list_platform() -> dict[str, Any]:
-    """Those that answer for the apps' own addresses."""
+    """List the certificates for the apps' default host names."""
     with context().store.read() as tx:
         return {"certificates": [certificate_json(c, None, c.domain) for c in certificates.of_app(tx, None)]}
 

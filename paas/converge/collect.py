@@ -47,7 +47,7 @@ SOON_S = 2.0
 SOURCE_AGE_S = float(DAY_S)
 LAYER_KEY_AGE_S = 7.0 * DAY_S
 CLOCK_S = 0.02
-"""So far the times of files may be behind the clock, which the kernel reads for them once a tick."""
+"""How far the times of files may lag behind the clock: the kernel updates them once a tick."""
 
 
 class Collector:

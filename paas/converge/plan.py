@@ -69,7 +69,7 @@ class Drain:
 
 @dataclass(frozen=True)
 class Stop:
-    """It is to end: on the row, with `why` as the cause. The signal follows from the row."""
+    """Mark the instance's row as stopping, with `why` as the cause. The signal follows from the row."""
 
     id: int
     why: str = STOPPED

@@ -17,7 +17,7 @@ def note(layout: Layout, seq: int) -> None:
 
 
 def wait(layout: Layout, seq: int, *, timeout_s: float) -> bool:
-    """Whether that has come to be true of event `seq` within the time. Without converge nothing is waited for."""
+    """Wait until every worker has applied event `seq`; False if that took too long, or if converge does not run."""
     if not layout.converge_socket.exists():
         return False
     deadline = time.monotonic() + timeout_s

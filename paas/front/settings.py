@@ -216,7 +216,7 @@ def check_size(routing: Mapping[str, Values], hosts: Collection[str]) -> None:
 def flags(app_wide: Values, own: Values, *, hosts: Collection[str], workers: int) -> dict[str, Any]:
     """The flags of a route: what is set for the whole app, overridden by what is set for its domain (`own`).
 
-    What is said of the whole app is divided over the router's workers, each of which gets at least one request. A
+    `max-requests` and `queue` of the whole app are divided over the router's workers, each of which gets at least one request. A
     canonical host counts while it is one of the app's `hosts`.
     """
     values = {**app_wide, **own}

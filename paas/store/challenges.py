@@ -12,7 +12,7 @@ CHALLENGES = Table("challenge", Challenge)
 
 
 def add(tx: Tx, challenge: Challenge) -> None:
-    """From now on it is to be answered; one that is there already stays as it is. Forgets what a crash left."""
+    """Add a challenge unless it exists; drop those that a crash left."""
     tx.execute("DELETE FROM challenge WHERE created_at < ?", (now() - FORGOTTEN_S,))
     CHALLENGES.insert(tx, {**vars(challenge), "created_at": now()}, conflict="ON CONFLICT DO NOTHING")
 

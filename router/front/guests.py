@@ -1,4 +1,4 @@
-"""How many clients there may be: so many connections of each, and as many of all as there are descriptors."""
+"""Limits of connections: a number for each client; for all together as many as there are descriptors."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Room:
         self._made = self._crowded_until = 0.0
 
     def make(self) -> bool:
-        """Close some idle connections; False when none has been idle for a moment, which is not looked for again
+        """Close some idle connections; False if none was idle. It searches at most once in that time; it does not search again
         before the next."""
         proxy = self._proxy
         now = proxy.loop.now

@@ -198,7 +198,7 @@ class Http2Stream(Visitor):
             self.carrier.pump()
 
     def malformed(self) -> None:
-        """The request is none: reset the stream (RFC 9113 8.1.1)."""
+        """Reset the stream of a malformed request (RFC 9113 8.1.1)."""
         self.code = PROTOCOL_ERROR
         self.lost()
 

@@ -56,7 +56,7 @@ class Stream:
         raise NotImplementedError
 
     def check(self, now: float) -> None:
-        """Once a second, for those among the clients: what takes too long is ended."""
+        """Called once a second for connections of clients: end what takes too long."""
 
     def resting_since(self) -> float:
         """When a client's connection came to have nothing to do; 0.0 while it has something."""
@@ -178,7 +178,7 @@ class Stream:
         if self.out:
             self.out += data
             if len(self.out) > MAX_UNREAD_BYTES:
-                self.lost()  # it makes us answer and does not listen
+                self.lost()  # the peer causes replies and reads none of them
             return
         try:
             count = os.write(self.fd, data)

@@ -278,7 +278,7 @@ class Exchange(InFlight):
             self.fail(FAILURES["no-response"])
 
     def _pool(self) -> Pool | None:
-        """The pool by the table of now: routes may have changed since the request came."""
+        """The pool in the current table: routes may have changed since the request came."""
         if self.route is not None:
             self.route = self.proxy.table.lookup(self.meaning.host or b"", self.target) or self.route
         return self.route.pool if self.route is not None else None

@@ -105,7 +105,7 @@ class InFlight:
 
     @property
     def last_wanted(self) -> bool:
-        """Whether this is the client's last request by its own word, and has come whole."""
+        """Whether the client asked to close after this request, which has come whole."""
         said = self.meaning.close or (self.version == HTTP10 and not self.meaning.keep_alive)
         return said and not self.uploading
 

@@ -102,5 +102,5 @@ class Upstream(Stream):
         raise NotImplementedError
 
     def read_on(self) -> None:
-        """Go on reading after a pause that others were given, if the visitor takes more."""
+        """Resume reading after yielding to other connections, if the visitor takes more."""
         raise NotImplementedError

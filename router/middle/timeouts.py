@@ -45,7 +45,7 @@ def _first_byte_s(exchange: Exchange) -> float:
 
 
 def _policy(exchange: Exchange) -> Policy | None:
-    """Of the app by the table of now: a tunnel outlives many."""
+    """The policy of the app in the current table: a tunnel outlives many tables."""
     route = exchange.route
     if route is None:
         return None

@@ -25,7 +25,7 @@ class Gate:
         self.queue = 0
         self.paused = False
         self.waiting: OrderedDict[Callable[[], None], None] = OrderedDict()
-        """What is called when a request that waits is let through, the first that came first."""
+        """Callbacks of waiting requests, in order of arrival; each is called when its request may go on."""
         self._opening = False
 
     def rule(self, policy: Policy | None) -> None:

@@ -173,7 +173,7 @@ class Ask:
     port: int = 80
     length: int = 0
     https_port: int = 443
-    """Where the same is to be had by HTTPS."""
+    """The address of the same page by HTTPS."""
 
     @property
     def secure(self) -> bool:

@@ -1,7 +1,7 @@
 """Header fields of HTTP/2, and the heads of HTTP/1.1 that say the same (RFC 9113 section 8). Pure.
 
 What section 8 forbids is `Malformed`; what a head may not say in any version is left to the reader of the head. A field
-is judged once, when it is made; tables of HPACK and memories of lines keep it.
+is judged once, when it is made; HPACK tables and line caches keep the result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PATH = re.compile(rb"/[\x21-\x7e\x80-\xff]*|\*").fullmatch
 
 
 class Malformed(Exception):
-    """A request that is none: its stream is reset (RFC 9113 8.1.1)."""
+    """A malformed request: its stream is reset (RFC 9113 8.1.1)."""
 
 
 class RequestField:

@@ -173,7 +173,7 @@ class Cgroups(ABC):
 
     @abstractmethod
     def lend(self, name: str, limits: Limits, user: int, group: int) -> Lent:
-        """Make the group `_NAME`, into which processes of that user may move their like; no instance has such a name."""
+        """Make the group `_NAME`, into which that user may move its own processes; no instance has such a name."""
 
     def remove(self) -> None:
         """Remove every group of the platform and the platform's own."""
