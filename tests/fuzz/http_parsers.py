@@ -159,7 +159,7 @@ def feed(pieces: list[bytes]) -> tuple[bytes, bytes, bytes] | None:
                 body += reader.feed(piece)
     except BadChunk:
         return None
-    return (body, reader.trailers, reader.rest + rest) if reader.done else None
+    return (body, reader.trailers, reader.leftover + rest) if reader.done else None
 
 
 def plain_body(data: bytes) -> tuple[bytes, bytes]:
