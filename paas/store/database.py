@@ -26,6 +26,7 @@ Tx = apsw.Connection
 
 SQLiteValue = int | float | bytes | str | None
 
+_WAL_RETRY_S = 0.005
 BUSY_S = 5.0
 _IDLE_CONNECTIONS = 8
 _SCHEMA = Path(__file__).parent / "schema"
@@ -172,14 +173,27 @@ def connect(path: Path) -> apsw.Connection:
         connection.pragma(
             "auto_vacuum", _INCREMENTAL
         )  # takes effect in a file without tables, else with VACUUM
-        if connection.pragma("journal_mode") != "wal":
-            connection.pragma("journal_mode", "wal")
+        _use_wal(connection)
         connection.pragma("synchronous", "full")
         connection.pragma("foreign_keys", True)
         connection.pragma("journal_size_limit", _LOG_BYTES)
         connection.pragma("cache_size", -1024)
         connection.pragma("query_only", True)
     return connection
+
+
+def _use_wal(connection: apsw.Connection) -> None:
+    """Wait for others that make the database at the same time: SQLite does not, whatever its busy timeout is."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            if connection.pragma("journal_mode") != "wal":
+                connection.pragma("journal_mode", "wal")
+            return
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_RETRY_S)
 
 
 def migrate(path: Path, folder: Path) -> int:

@@ -113,7 +113,8 @@ def test_migrations_run_in_order_once_and_undo_a_failed_step(tmp_path: Path) -> 
     connection.close()
 
 
-def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attempt", range(10))
+def test_two_processes_may_migrate_at_once(tmp_path: Path, attempt: int) -> None:
     failures: list[BaseException] = []
 
     def work() -> None:
