@@ -76,7 +76,7 @@ MODULES: Final = [
     "wire.response",
     "wire.rewrite",
 ]
-"""What is compiled: every module that touches each request."""
+"""What is compiled: the modules in which requests spend their time."""
 
 _SETUP: Final = """
 from mypyc.build import mypycify

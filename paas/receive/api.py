@@ -100,7 +100,7 @@ class Api:
     ) -> PaasError | None:
         """Deploy, and report to `say` what happens; `tick` is called at each line and ping.
 
-        Returns the error that the deployment ended with, None if the commit is live. Raises PaasError if it did not
+        Returns the error that the deployment ended with, None if the commit serves or is the canary. Raises PaasError if it did not
         begin, Lost if nobody knows how it went. A Hangup meanwhile closes the connection, which cancels it.
         """
         with (

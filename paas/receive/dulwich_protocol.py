@@ -76,7 +76,7 @@ class ReceivePack(ReceivePackHandler):
         raise NotImplementedError
 
     def deploy(self, update: RefUpdate) -> None:
-        """Read the pack, deploy, move the ref. Raises Refused or PaasError."""
+        """Read the pack, deploy, and move the ref unless the commit is a canary. Raises Refused or PaasError."""
         raise NotImplementedError
 
     # the protocol

@@ -1,4 +1,5 @@
-"""One push: the turn is waited for, the commit checked, exported and deployed by the API; only then the ref moves."""
+"""One push: the turn is waited for, the commit checked, exported and deployed by the API; only then the ref moves
+(not for a canary: the branch stays at the commit that serves)."""
 
 from __future__ import annotations
 
@@ -159,7 +160,7 @@ class Push(ReceivePack):
         )
 
     def _bring_live(self, update: RefUpdate, exported: Exported) -> PaasError | None:
-        """Have the API deploy the commit; the error of the deployment, None if the commit is live.
+        """Have the API deploy the commit; the error of the deployment, None if the commit serves or is the canary.
 
         Raises PaasError if the deployment did not begin, or if nobody knows how it ended.
         """

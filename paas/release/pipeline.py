@@ -79,7 +79,7 @@ def run_push(
 ) -> PushResult:
     """Build the exported tree and deploy it; lines of the push grammar go to `out` as they come.
 
-    Returns when the new release serves. Raises PaasError otherwise; then the old release is as it was.
+    Returns when the new release serves, or is up as a canary. Raises PaasError otherwise; then the old release is as it was.
     """
     push = _RunningPush(platform, app, request, cancelled)
     try:
@@ -98,7 +98,7 @@ def run_push(
         failure = _storage_failure(broken)
         push.finish_build("failed", cause=failure.cause)
         raise failure from broken
-    finally:
+    finally:  # does nothing to a build that has finished
         push.finish_build("failed", cause="internal error")
 
 
@@ -201,6 +201,7 @@ class _RunningPush:
         if deployment is None:
             raise BuildFailed("The release has no image.", cause="internal error")
         self._tag(release)
+        # converge takes it from here, beginning in rollout.next_step; its progress comes back as lines
         for line in follow(self._platform, deployment.id, cancelled=self._cancelled):
             self._output.line(line)
         return release.number
