@@ -14,7 +14,7 @@ from router.rules.route import Backend
 from router.shared import Proxy
 from router.wire import rewrite
 from router.wire.body import Body
-from router.wire.chunked import BadChunk
+from router.wire.chunked import BadChunk, single
 from router.wire.heads import CRLF, HEAD_END, BadHead, HeadMemory, check_partial
 from router.wire.response import (
     CHUNKED,
@@ -94,7 +94,7 @@ class BackendConnection(Link):
             meaning = self.heads.read(data, line_end + 2, end + 2)
             if (
                 exchange.fast_path and status.fast_path and meaning.fast_path
-                and len(data) - end - 4 == meaning.length
+                and len(data) - end - 4 == meaning.length and not exchange.uploading
             ):  # fmt: skip
                 self._whole(exchange, status, meaning, data, end)
                 return
@@ -148,11 +148,13 @@ class BackendConnection(Link):
         if exchange.uploading or self.proxy.draining:
             exchange.keep = False
         squeeze = exchange.squeeze
-        if squeeze is None and length == len(data):  # all of it has come with the head
-            exchange.body_bytes = length
-            exchange.visitor.begin(status, lines + exchange.answer_lines, length)
-            exchange.complete(self, data)
-            return
+        if squeeze is None:
+            whole = single(data) if length == CHUNKED else data if length == len(data) else None
+            if whole is not None:  # all of it has come with the head
+                exchange.body_bytes = len(whole)
+                exchange.visitor.begin(status, lines + exchange.answer_lines, length)
+                exchange.complete(self, whole)
+                return
         body = self.body = Body(length)
         if squeeze is not None:
             lines = squeeze.begin(lines, status.code, length)

@@ -62,19 +62,19 @@ class AnswerWriter(ClientConnection):
         self.head = b"".join((status.text, lines, end))
 
     def data(self, data: bytes | memoryview) -> int:
+        head, self.head = self.head, b""
         if self.chunked:
-            data = encode(bytes(data))
-        if self.head:
-            data = self.head + data
-            self.head = b""
+            data = encode(bytes(data), head)
+        elif head:
+            data = head + data
         return self.send(data)
 
     def end(self, data: bytes | memoryview, trailers: bytes) -> int:
+        head, self.head = self.head, b""
         if self.chunked:
-            data = encode(bytes(data)) + encode_end(trailers)
-        if self.head:
-            data = self.head + data
-            self.head = b""
+            data = encode_end(trailers, bytes(data), head)
+        elif head:
+            data = head + data
         return self.send(data)
 
     def answer(self, status: StatusLine, lines: bytes, body: bytes, *, keep: bool) -> int:

@@ -75,8 +75,8 @@ class InFlight:
         self.request_id = request_id
         self.route = route
         self.keep = (not meaning.close if version != HTTP10 else meaning.keep_alive) and not proxy.draining
-        self.fast_path = version != HTTP10 and self.keep and not meaning.length and method != b"HEAD"
-        """No body, and the connection is kept: an answer with nothing unusual is passed on in one go."""
+        self.fast_path = version != HTTP10 and self.keep and method != b"HEAD"
+        """The connection is kept: an answer with nothing unusual, after all of the request, is passed on in one go."""
         self.started = self.active = proxy.loop.now
         self.backend: Backend | None = None
         self.upstream: Upstream | None = None

@@ -15,6 +15,8 @@ MAX_SIZE_LINE_BYTES: Final = 272
 MAX_TRAILER_BYTES: Final = 8192
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]{0,256})?")
+_SINGLE = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n").match
+_SINGLE_END: Final = b"\r\n0\r\n\r\n"
 _FORBIDDEN_TRAILERS: Final = frozenset(
     (
         b"host content-length transfer-encoding connection trailer te upgrade expect authorization "
@@ -128,14 +130,25 @@ class ChunkReader:
                 raise BadChunk(f"more than {MAX_TRAILER_BYTES} bytes of trailers")
 
 
-def encode(data: bytes) -> bytes:
-    """One chunk with `data`; nothing for no data, because an empty chunk would end the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+def single(data: bytes) -> bytes | None:
+    """The body, if `data` is one chunk and the end without trailers, which most short bodies are; else None."""
+    match = _SINGLE(data)
+    if match is None or not data.endswith(_SINGLE_END):
+        return None
+    start, end = match.end(), len(data) - len(_SINGLE_END)
+    return data[start:end] if end - start == int(match[1], 16) else None
 
 
-def encode_end(trailers: bytes = b"") -> bytes:
-    """The last chunk with its trailer lines."""
-    return b"0\r\n%b\r\n" % trailers
+def encode(data: bytes, head: bytes = b"") -> bytes:
+    """`head` and one chunk with `data`; no chunk for no data, because an empty one would end the body."""
+    return b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head
+
+
+def encode_end(trailers: bytes = b"", data: bytes = b"", head: bytes = b"") -> bytes:
+    """`head`, one chunk with `data` if there is some, and the last chunk with its trailer lines."""
+    if data:
+        return b"%b%x\r\n%b\r\n0\r\n%b\r\n" % (head, len(data), data, trailers)
+    return b"%b0\r\n%b\r\n" % (head, trailers)
 
 
 def passed_trailers(lines: bytes) -> bytes:
