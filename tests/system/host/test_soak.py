@@ -14,7 +14,7 @@ from harness.visitors import Visitors
 
 pytestmark = pytest.mark.long
 
-SOAK_S = 75
+SOAK_S = 60
 WARM_UP_ROUNDS = 4
 
 

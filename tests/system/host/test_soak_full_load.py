@@ -12,7 +12,7 @@ from harness.platform import Platform, commit
 
 pytestmark = pytest.mark.long
 
-SECONDS = 40
+SECONDS = 30
 
 
 def workers_pss_kib(platform: Platform) -> int:
