@@ -139,7 +139,7 @@ _sessions = Sessions()
 
 
 def _proven(ctx: Context, text: str) -> User:
-    """The user whose key signed the login, whatever name the git server gives. Raises Unauthorized."""
+    """Return the user whose key signed the login; the name that the git server sends does not count. Raises Unauthorized."""
     try:
         proof = Proof.decode(text)
     except ValueError:

@@ -89,7 +89,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._root = ThreadPoolExecutor(ROOT_THREADS, "root")
         self._strangers: set[TConn] = set()
         self._heads: dict[TConn, float] = {}
-        """Strangers whose request head is being read, and the deadline for it (monotonic seconds)."""
+        """Connections that have sent no complete request head, with its deadline (monotonic seconds)."""
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
@@ -142,7 +142,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _UNREAD_S))
 
     def notify(self) -> None:
-        """Called by the loop at least once a second: hang up on clients whose request head is overdue."""
+        """Called by the loop at least once a second: close connections with an overdue request head."""
         super().notify()
         now = time.monotonic()
         for conn, deadline in list(self._heads.items()):

@@ -25,7 +25,7 @@ routes = Blueprint("people", __name__)
 FIRST_USER = "admin"
 _RESERVED = ("root", "git", "paas")
 _MOST_KEYS = _MOST_TOKENS = 100
-"""Of one user."""
+"""Limits per user."""
 
 
 @routes.get("/v1/users")
@@ -61,7 +61,7 @@ def _role(value: object) -> str:
 
 
 def first_administrator(tx: Tx) -> User | None:
-    """The user for whom root acts on the server itself."""
+    """Return the user as which root acts on the server itself."""
     admins = [user for user in users.all(tx) if user.is_admin]
     return min(admins, key=lambda user: user.id) if admins else None
 

@@ -20,7 +20,7 @@ def result(text: str = "") -> None:
 
 
 def painted(text: str, colour: str, more: str = "") -> None:
-    """Print a line of the answer whose beginning is coloured (an SGR code) if stdout shows colours."""
+    """Print a line of the answer; its beginning is coloured (an SGR code) if stdout shows colours."""
     shown = visible(text)
     if colour and shows_colours(sys.stdout):
         shown = f"\x1b[{colour}m{shown}\x1b[0m"

@@ -79,7 +79,7 @@ def advice(word: str, commands: Collection[str]) -> str:
 
 
 def nearest(word: str, commands: Collection[str]) -> str | None:
-    """The most similar command: a reading one, or one whose every part differs by a single slip of the finger.
+    """The most similar command: one that only reads, or one that differs by one typing error in each part.
 
     A guess must not lead to a command that destroys: `deploy` is not `destroy`, and `allow:remve` is not `allow`.
     """

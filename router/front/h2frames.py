@@ -372,7 +372,8 @@ class Frames(FrameReader):
                 stream.credit = 0
 
     def announce_goodbye(self) -> None:
-        """Ask for no more streams, and serve those that are under way (RFC 9113 6.8); the event ANSWERED says that all have ended."""
+        """Announce the end and still accept streams that cross it (RFC 9113 6.8). The event ANSWERED follows when the
+        client has read the announcement: no stream crosses it any more."""
         self._go_away(h2wire.ANY_STREAM, h2wire.NO_ERROR)
         self._unsent += frame(h2wire.PING, 0, 0, _FAREWELL)
 
