@@ -32,12 +32,20 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m router", description="HTTP/1.1 reverse proxy", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"router (core: {core.loaded()})")
-    alone = parser.add_argument_group("alone")
+    _alone(parser.add_argument_group("alone"))
+    _as_a_worker(parser.add_argument_group("as a worker"))
+    _both(parser.add_argument_group("both"))
+    return parser
+
+
+def _alone(alone: argparse._ArgumentGroup) -> None:
     alone.add_argument("--listen", metavar="ADDR:PORT", help="where to accept clients")
     alone.add_argument("--listen-tls", metavar="ADDR:PORT", help="where to accept clients that speak TLS")
     alone.add_argument("--backends", metavar="ADDR:PORT,…", help="one pool of backends for any host")
     alone.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
-    worker = parser.add_argument_group("as a worker")
+
+
+def _as_a_worker(worker: argparse._ArgumentGroup) -> None:
     worker.add_argument("--worker", type=int, metavar="N", help="index of this worker, in names of log files")
     worker.add_argument(
         "--listen-fd", type=int, action="append", metavar="FD", help="a listening socket that was passed"
@@ -45,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     worker.add_argument(
         "--tls-listen-fd", type=int, action="append", metavar="FD", help="the same for clients that speak TLS"
     )
-    both = parser.add_argument_group("both")
+
+
+def _both(both: argparse._ArgumentGroup) -> None:
     both.add_argument(
         "--table", type=Path, metavar="FILE", help="route table; a worker keeps its last good one here"
     )
@@ -86,7 +96,6 @@ def parser() -> argparse.ArgumentParser:
     both.add_argument(
         "--drain", type=float, default=30.0, metavar="S", help="seconds for what is in flight on SIGTERM (30)"
     )
-    return parser
 
 
 def parse_address(text: str) -> tuple[str, int]:
