@@ -14,12 +14,12 @@ from paas.api.context import Context, context
 from paas.api.edit import edit
 from paas.api.releasing import deploy
 from paas.api.streams import Cancelled, Emit, stream
-from paas.front import workers
 from paas.nouns.model import App, Canary
 from paas.nouns.names import MAX_QUANTITY, release_number
 from paas.release.canary import begin, come_up, follow, running
 from paas.release.capacity import admitted
 from paas.release.change import Promote
+from paas.routing import workers
 from paas.store import Tx, apps, canaries, formations, instances
 
 routes = Blueprint("canary", __name__)

@@ -12,9 +12,9 @@ from flask import current_app
 
 from paas import logs
 from paas.daemon import presence
-from paas.front import applied as routed
 from paas.nouns.errors import PaasError, Unavailable, from_json
 from paas.nouns.settings import Settings
+from paas.routing import applied as routed
 from paas.store import Store, poke
 from runtime.client import Spawner, SpawnerError
 from runtime.home import Layout

@@ -11,10 +11,10 @@ from paas.api.bodies import body
 from paas.api.context import Context, context
 from paas.api.edit import edit
 from paas.api.shapes import domain_json
-from paas.front.settings import check_size
 from paas.nouns.errors import BadInput
 from paas.nouns.model import App
 from paas.nouns.names import DomainPath
+from paas.routing.settings import check_size
 from paas.store import Tx, certificates, domains, routing
 
 routes = Blueprint("domains", __name__)

@@ -9,8 +9,8 @@ from flask import Blueprint, Response
 
 from paas.api.access import Access, needs, principal
 from paas.api.context import context
-from paas.front import workers
 from paas.nouns.errors import Unavailable
+from paas.routing import workers
 from paas.store import apps
 from router.report.entry import UNKNOWN
 from router.report.exposition import CONTENT_TYPE, merge

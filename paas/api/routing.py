@@ -12,8 +12,11 @@ from paas.api.access import Access, needs, the_app
 from paas.api.bodies import body, dict_of, fields, list_of, text
 from paas.api.context import Context, context
 from paas.api.edit import edit
-from paas.front import files
-from paas.front.settings import (
+from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.model import App
+from paas.nouns.names import DomainPath, UserName, shown
+from paas.routing import files
+from paas.routing.settings import (
     APP_WIDE,
     AUTH,
     BY_NAME,
@@ -28,9 +31,6 @@ from paas.front.settings import (
     setting,
     shown_values,
 )
-from paas.nouns.errors import BadInput, NotFound
-from paas.nouns.model import App
-from paas.nouns.names import DomainPath, UserName, shown
 from paas.store import Tx, domains, routing
 from router.rules.failures import FAILURES
 from router.rules.policy import hash_password

@@ -10,9 +10,9 @@ from paas.cli import output
 from paas.cli.base import Answer, about_app, app_option, command
 from paas.cli.inputs import read_file, read_line
 from paas.cli.routing import change_routing, domain_option, routing_of
-from paas.front.settings import PAGE_BYTES
 from paas.nouns.errors import BadInput
 from paas.nouns.text import quoted
+from paas.routing.settings import PAGE_BYTES
 
 
 @command("auth")

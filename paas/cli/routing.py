@@ -9,10 +9,10 @@ import click
 
 from paas.cli import output
 from paas.cli.base import Answer, about_app, app_option, app_path, client, command
-from paas.front.settings import SETTINGS
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.names import DomainPath, both_forms, shown
 from paas.nouns.text import quoted
+from paas.routing.settings import SETTINGS
 
 Layer = dict[str, Any]
 """What is set for the whole app, or for one domain: `settings`, `users`, `pages`."""

@@ -1,5 +1,5 @@
 """The loop that converges what runs to what should run: it alone moves deployments and instances.
-Imports `store`, `front`, `runs`, `manifest` and `nouns`.
+Imports `store`, `routing`, `runs`, `manifest` and `nouns`.
 
 Begin with `loop`, whose round reads `world`, asks `plan` and `rollout` (both pure) and lets `act` perform the answer. `watch`, `probe` and
 `health` make facts about instances, `diagnosis` says why one failed; `link` and `routers` hold the connections to the spawner and

@@ -18,11 +18,11 @@ from pathlib import Path
 from paas import logs
 from paas.converge import prune
 from paas.daemon import threads
-from paas.front import files as edge
 from paas.nouns.errors import PaasError
 from paas.nouns.model import Build, Instance
 from paas.nouns.settings import Settings
 from paas.nouns.units import DAY_S
+from paas.routing import files as edge
 from paas.store import (
     Store,
     Tx,

@@ -23,11 +23,11 @@ from paas.converge.routers import Routers
 from paas.converge.watch import Candidate, Watch
 from paas.converge.world import Ages, AppState, Facts, read_world
 from paas.daemon.wakeup import Waker
-from paas.front import applied
-from paas.front.table import route_table
 from paas.nouns.errors import Unavailable
 from paas.nouns.model import Instance
 from paas.nouns.settings import Settings
+from paas.routing import applied
+from paas.routing.table import route_table
 from paas.runs.specs import limits_of
 from paas.store import Store, apps, deployments, events, poke
 from runtime.client import Spawner, SpawnerError

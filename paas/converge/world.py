@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from paas.converge.health import Answer
-from paas.front.table import AppRoutes
 from paas.nouns.errors import DeployFailed
 from paas.nouns.model import App, Deployment, Image, Instance, Release
+from paas.routing.table import AppRoutes
 from paas.runs.desired import Slot
 from paas.runs.specs import WEB
 from paas.store import (

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from paas.build import publish
-from paas.front import workers
 from paas.host import accounts, launch
 from paas.host.listeners import Listeners
 from paas.host.supervise import Daemon
 from paas.nouns.errors import Unavailable
 from paas.nouns.settings import Settings
+from paas.routing import workers
 from runtime import cgroup
 from runtime.client import Spawner, SpawnerError
 from runtime.home import Layout

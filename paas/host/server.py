@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from paas.daemon import presence
-from paas.front import workers
 from paas.host import accounts
 from paas.host.claim import claimed
 from paas.host.daemons import Wiring, all_daemons
@@ -18,6 +17,7 @@ from paas.host.listeners import Listeners
 from paas.host.supervise import Supervisor
 from paas.nouns.errors import BadInput, PaasError
 from paas.nouns.settings import Settings
+from paas.routing import workers
 from runtime.client import Spawner, SpawnerError
 from runtime.home import Layout
 from runtime.kernel import files

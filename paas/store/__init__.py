@@ -1,4 +1,4 @@
-"""The only SQL of the platform: one SQLite database, one module of queries per noun. Imports `nouns` and `front`'s settings.
+"""The only SQL of the platform: one SQLite database, one module of queries per noun. Imports `nouns` and `routing`'s settings.
 
 Begin with `database` (transactions, migrations, pokes), then `table` (rows become nouns) and `releases`; every other module is the queries of the noun it is named after.
 """

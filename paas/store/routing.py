@@ -1,15 +1,15 @@
-"""Rows of `routing`: what people set for the requests of their apps, see `paas.front.settings`."""
+"""Rows of `routing`: what people set for the requests of their apps, see `paas.routing.settings`."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from paas.front.settings import PAGES
+from paas.routing.settings import PAGES
 from paas.store.database import Tx
 
 Routing = dict[str, dict[str, Any]]
-"""Domain (`paas.front.settings.APP_WIDE` for all of them) → name → value."""
+"""Domain (`paas.routing.settings.APP_WIDE` for all of them) → name → value."""
 
 
 def all(tx: Tx) -> dict[str, Routing]:

@@ -34,10 +34,10 @@ from josepy.jwk import JWKEC
 
 from paas import logs
 from paas.daemon.journal import log_to_stderr
-from paas.front import applied
 from paas.nouns.certificates import LAST_RETRY_S, AutoCertificate, Challenge, due_at, retry_s
 from paas.nouns.errors import PaasError, Unavailable
 from paas.nouns.settings import Settings
+from paas.routing import applied
 from paas.store import Store, certificates, challenges, events, poke
 from paas.tls import x509
 from paas.tls.development_ca import secrets_folder

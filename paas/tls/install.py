@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from paas.front import files
 from paas.nouns.certificates import Certificate
+from paas.routing import files
 from paas.store import Tx, certificates, events
 from runtime.home import Layout
 

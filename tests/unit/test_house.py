@@ -21,11 +21,11 @@ FILES = [
 ]
 PURE = [
     "paas/nouns/model.py", "paas/nouns/names.py", "paas/nouns/errors.py", "paas/nouns/lifecycle.py", "paas/manifest/procfile.py", "paas/manifest/appjson.py",
-    "paas/nouns/certificates.py", "paas/front/table.py", "paas/front/settings.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/fields.py", "runtime/spec.py", "runtime/protocol.py", "runtime/home.py",
+    "paas/nouns/certificates.py", "paas/routing/table.py", "paas/routing/settings.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/fields.py", "runtime/spec.py", "runtime/protocol.py", "runtime/home.py",
 ]  # fmt: skip
 FLOORS = {
     "paas": {
-        "nouns": 1, "daemon": 2, "keys": 2, "logs": 2, "manifest": 2, "runs": 2, "front": 3, "store": 4, "build": 5, "converge": 5,
+        "nouns": 1, "daemon": 2, "keys": 2, "logs": 2, "manifest": 2, "runs": 2, "routing": 3, "store": 4, "build": 5, "converge": 5,
         "tls": 5, "release": 6, "api": 7, "host": 7, "cli": 8, "receive": 9, "ssh": 10,
     },
     "router": {

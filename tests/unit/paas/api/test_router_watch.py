@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paas.api.router import _OF_ALL, _shown
-from paas.front import workers
+from paas.routing import workers
 from runtime.frames import encode_json
 
 SAID: dict[str, Any] = {

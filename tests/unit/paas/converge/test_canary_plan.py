@@ -11,8 +11,8 @@ from harness.nouns import make_app, make_deployment, make_image, make_instance, 
 from paas.converge.plan import Drain, Reap, Start, Stop, Timeouts, plan_app
 from paas.converge.rollout import next_step
 from paas.converge.world import AppState, Facts
-from paas.front.table import route_table
 from paas.nouns.model import Canary, Deployment, FormationEntry, Instance, Release
+from paas.routing.table import route_table
 
 APP = make_app(release_number=5)
 IMAGE = make_image(processes={"web": "serve", "worker": "work"})

@@ -14,10 +14,10 @@ from harness.nouns import make_image
 from paas.converge import collect
 from paas.converge.collect import Collector, orphaned_builds
 from paas.converge.prune import kept_releases
-from paas.front import files
 from paas.nouns.certificates import Certificate
 from paas.nouns.model import App, Release
 from paas.nouns.settings import load
+from paas.routing import files
 from paas.store import Store, apps, builds, certificates, images, instances, layer_keys, releases, routing
 from runtime.image.ocilayout import ImageStore
 from runtime.kernel.process import this_process

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from paas.build.source import ENDINGS
-from paas.front import files
 from paas.receive.repository import Repositories
 from paas.receive.sources import Sources
+from paas.routing import files
 
 
 def source(folder: Path) -> None:

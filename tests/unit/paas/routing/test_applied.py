@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paas.front import applied
+from paas.routing import applied
 from runtime.home import Layout
 
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from paas.front.files import put, sweep
+from paas.routing.files import put, sweep
 
 
 def test_a_file_is_named_by_its_content_and_readable_for_the_group_alone(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from paas.front.settings import AUTH, BY_NAME, PAGES, SETTINGS, flags, leads_to, setting, shown_values
 from paas.nouns.errors import BadInput
+from paas.routing.settings import AUTH, BY_NAME, PAGES, SETTINGS, flags, leads_to, setting, shown_values
 from router.rules.failures import BY_CODE
 from router.rules.policy import Policy
 from router.rules.policy import parse as read_policy

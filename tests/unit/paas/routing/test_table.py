@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from harness.nouns import make_app, make_deployment, make_formation, make_image, make_instance
 
-from paas.front.table import AppRoutes, route_table
 from paas.nouns.model import FormationEntry, Instance
+from paas.routing.table import AppRoutes, route_table
 
 APP = make_app()
 

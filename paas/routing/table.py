@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from paas.front.settings import APP_WIDE
-from paas.front.settings import flags as routing_flags
 from paas.nouns.model import App, Deployment, Instance
+from paas.routing.settings import APP_WIDE
+from paas.routing.settings import flags as routing_flags
 from paas.runs.desired import Desired
 from paas.runs.specs import WEB, WEB_PORT
 
