@@ -103,7 +103,7 @@ class FakeSpawner:
         found = self.containers[id]
         if found.state == "running":
             found.state, found.exit = "exited", Exit(status, None, oom_kills, 1 << 20, 0.0, False)
-            self._tell({"event": "exit", "id": id})
+            self.announce({"event": "exit", "id": id})
 
     def crash(self) -> None:
         """The spawner dies; containers live on."""
@@ -123,7 +123,8 @@ class FakeSpawner:
         if self.down:
             raise SpawnerError("unavailable", "away")
 
-    def _tell(self, event: dict[str, str]) -> None:
+    def announce(self, event: object) -> None:
+        """Send an event to everybody that watches."""
         for sock in list(self._watchers):
             try:
                 sock.sendall(encode_json(event))
