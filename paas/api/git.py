@@ -14,12 +14,11 @@ from paas.api.context import Context, context
 from paas.api.streams import Cancelled, Emit, stream
 from paas.nouns.errors import NotFound
 from paas.nouns.model import App
-from paas.nouns.names import AppName
+from paas.nouns.names import USUAL_BRANCHES, AppName
 from paas.store import apps, deployments
 
 routes = Blueprint("git", __name__)
 
-_USUAL_BRANCHES = ("main", "master")
 _DESTROY_LOOK_S = 0.5
 _MAX_NUMBER = 1 << 53
 
@@ -57,7 +56,7 @@ def _repository(ctx: Context, app: App) -> dict[str, Any]:
     from paas.release.resume import mark
 
     # an app that deploys main also takes a push to master, and the other way round
-    others = _USUAL_BRANCHES if app.deploy_branch in _USUAL_BRANCHES else ()
+    others = USUAL_BRANCHES if app.deploy_branch in USUAL_BRANCHES else ()
     branches = (app.deploy_branch, *others)
     with ctx.store.read() as tx:
         live = deployments.pushed_commit(tx, app.id)
@@ -84,7 +83,7 @@ def push(app_name: str) -> Response:
 
     ctx, app, who = context(), the_app(), principal()
     given = body(required={"commit": text, "tree": text}, optional=_OPTIONAL)
-    request = PushRequest.parse({**given, "wait": not given["nowait"]}, who.name)
+    request = PushRequest.parse(given, who.name)
     since = None
     if given["last_deployment"] is not None:
         since = Mark(given["last_deployment"], given["last_release"] or 0)
@@ -120,7 +119,7 @@ class _Gone:
 
 
 _OPTIONAL = {
-    "nowait": boolean,
+    "wait": boolean,
     "canary": whole(0, 100),
     "last_deployment": whole(0, _MAX_NUMBER),
     "last_release": whole(0, _MAX_NUMBER),

@@ -24,6 +24,7 @@ from paas.manifest.procfile import doubts, parse_procfile
 from paas.nouns.errors import BadInput, BuildFailed
 from paas.nouns.model import App, Image, LayerKey
 from paas.nouns.names import own_config
+from paas.nouns.text import WARNING
 from paas.nouns.units import DAY_S, shown_size
 from paas.store import images, layer_keys
 from runtime.client import SpawnerError
@@ -261,9 +262,9 @@ def _say_processes(described: Described, output: Output) -> None:
     if defaults:
         output.line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
     for sentence in [*doubts(described.declared), *_strangers(described)]:
-        output.line(f" !     {sentence}")
+        output.line(WARNING + sentence)
     if "web" not in described.processes:
-        output.line(" !     No web process: the app gets no HTTP requests")
+        output.line(f"{WARNING}No web process: the app gets no HTTP requests")
 
 
 def _strangers(described: Described) -> list[str]:

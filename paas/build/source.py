@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,14 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 from paas.nouns.errors import BadInput, NotFound, Unavailable
+from paas.nouns.names import OBJECT_ID
 
 EPOCH = 315532800
 """The time of every file in a layer: 1980-01-01, the first that a zip archive can hold."""
 
 ENDINGS = (".tar", ".index", ".json")
 """The files of a source, in the order in which they appear: with the last one it is whole."""
-
-_TREE = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 Kind = Literal["file", "link", "none"]
 
@@ -59,8 +57,8 @@ class SourceTree:
     @classmethod
     def open(cls, sources: Path, tree: str) -> SourceTree:
         """Raises BadInput if `tree` is no tree id, NotFound if it was not exported, Unavailable if it is damaged."""
-        if not _TREE.fullmatch(tree):
-            raise BadInput("The tree id of a push is 40 or 64 hexadecimal digits.")
+        if not OBJECT_ID.fullmatch(tree):
+            raise BadInput("The tree id of a push is 40 hexadecimal digits.")
         tar = sources / f"{tree}.tar"
         try:
             with open(sources / f"{tree}.index", "rb") as file:

@@ -19,7 +19,7 @@ from buildpacks.failurehint import FailureHint, named_cause
 from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
 from paas.nouns.model import App
 from paas.nouns.settings import Settings
-from paas.nouns.text import harmless
+from paas.nouns.text import WARNING, harmless
 from paas.runs.specs import id_base
 from paas.store import Store, instances
 from runtime import frames
@@ -117,7 +117,7 @@ class Output:
         if self.taken <= MAX_OUTPUT_BYTES:
             self.line(("       " + text).rstrip())
         elif before <= MAX_OUTPUT_BYTES:
-            self.line(f" !     More than {MAX_OUTPUT_BYTES // MIB} MiB of output: the rest is not shown")
+            self.line(f"{WARNING}More than {MAX_OUTPUT_BYTES // MIB} MiB of output: the rest is not shown")
 
 
 def run_job(platform: Platform, app: App, build_number: int, job: Job, output: Output) -> Made:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from paas.nouns.errors import PaasError
-from paas.nouns.text import harmless, json_text, visible
+from paas.nouns.text import WARNING, harmless, json_text, visible
 from paas.nouns.units import rounded_duration, shown_size
 
 
@@ -69,12 +69,12 @@ def _noted(text: str) -> str:
 
 
 def warn(text: str) -> None:
-    note(f" !     {text}")
+    note(WARNING + text)
 
 
 def ask(text: str) -> None:
     """Print a question to stderr, without a newline."""
-    sys.stderr.write(_noted(f" !     {text}"))
+    sys.stderr.write(_noted(WARNING + text))
     sys.stderr.flush()
 
 

@@ -27,6 +27,7 @@ from paas.converge.plan import (
 from paas.nouns.errors import DeployFailed
 from paas.nouns.lifecycle import WrongTransition
 from paas.nouns.model import Instance, Release
+from paas.nouns.text import WARNING
 from paas.runs.specs import RELEASE_TYPE, WEB, WEB_PORT, Origin, limits_of, process_spec, release_spec
 from paas.store import Store, Tx, apps, canaries, configs, deployments, events, images, instances, releases
 from runtime.client import SpawnerError
@@ -358,5 +359,5 @@ def _up_lines(instance: Instance, note: str) -> list[str]:
         f"       {instance.name} up" + (f" (healthy after {took:.2f} s)" if instance.type == WEB else "")
     ]
     if note:
-        lines.append(f" !     {instance.name}: {note}; the release goes on, as any answer counts")
+        lines.append(f"{WARNING}{instance.name}: {note}; the release goes on, as any answer counts")
     return lines

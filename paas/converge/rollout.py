@@ -14,6 +14,7 @@ from paas.converge.plan import Advance, Plan, Start
 from paas.converge.world import AppState, Facts
 from paas.nouns.errors import Cancelled, DeployFailed
 from paas.nouns.model import Deployment, Instance
+from paas.nouns.text import WARNING
 from paas.runs.desired import Slot
 from paas.runs.specs import RELEASE_TYPE, WEB
 
@@ -164,7 +165,7 @@ def _canary_lines(state: AppState, deployment: Deployment) -> tuple[str, ...]:
         return ()
     if (new.image_digest, new.config_number) == (tried.image_digest, tried.config_number):
         return (f"-----> Canary v{tried.number} promoted",)
-    return (f" !     v{new.number} ends the canary v{tried.number}",)
+    return (f"{WARNING}v{new.number} ends the canary v{tried.number}",)
 
 
 def _draining(

@@ -15,6 +15,10 @@ from paas.nouns.units import MIB, read_size, written_size
 MAX_QUANTITY = 100
 CANARY_SHARE = 10
 """Percent of the requests, when nobody says otherwise."""
+USUAL_BRANCHES = ("main", "master")
+"""A new app deploys the first. An app that deploys one of them accepts pushes to the other too."""
+OBJECT_ID = re.compile(r"[0-9a-f]{40}")
+"""An object of git in SHA-1, the only format that the git server speaks."""
 MAX_CONFIG_VALUE_BYTES = 32 * 1024
 MAX_CONFIG_BYTES = 256 * 1024
 MAX_CONFIG_VARS = 1000

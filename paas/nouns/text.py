@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+WARNING = " !     "
+"""How a line that warns begins, in a push and in the CLI."""
+
 _SEQUENCE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]?"
 )

@@ -19,10 +19,11 @@ from dulwich.protocol import (
 from dulwich.server import Backend, PackHandler, ReceivePackHandler
 
 from paas.nouns.errors import BadInput, PaasError, Unavailable
+from paas.nouns.names import OBJECT_ID
 from paas.receive import policy, progress
 from paas.receive.policy import RefUpdate
 from paas.receive.progress import Progress
-from paas.receive.repository import OBJECT_ID, ZERO
+from paas.receive.repository import ZERO
 from paas.receive.wire import Wire
 from runtime.kernel.forked import log_crash
 

@@ -18,10 +18,10 @@ from typing import IO, Any
 
 from paas.build.source import ENDINGS, index_record
 from paas.nouns.errors import BadInput, Unavailable
+from paas.nouns.names import OBJECT_ID
 from paas.receive.children import ENVIRONMENT, git
 from paas.receive.limits import Limits
 from paas.receive.listing import FILE_MODES, FOLDER, LINK, MAX_PATH_BYTES, Entry, Listing
-from paas.receive.repository import OBJECT_ID
 from runtime.image.tarwriter import TarWriter
 
 PREFIX = b"app/"

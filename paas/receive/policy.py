@@ -102,9 +102,9 @@ def _right_push(update: RefUpdate, deploy: str) -> str:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of `git push -o`: not to wait for another push; the canary's percentage of requests."""
+    """The options of `git push -o`: whether to wait for another push, and the canary's percentage of the requests."""
 
-    nowait: bool = False
+    wait: bool = True
     canary: int | None = None
 
 
@@ -116,7 +116,7 @@ def check_options(options: Sequence[str]) -> Options:
         if match is not None:
             found = replace(found, canary=int(match[1] or CANARY_SHARE))
         elif option == "nowait":
-            found = replace(found, nowait=True)
+            found = replace(found, wait=False)
         else:
             raise BadInput(
                 f"{shown(option)} is not a push option.", "There are `-o nowait` and `-o canary=PERCENT`."

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from paas.nouns.errors import PaasError
+from paas.nouns.text import WARNING
 from paas.nouns.text import harmless as harmless_text
 from paas.nouns.units import elapsed
 
@@ -64,8 +65,8 @@ def wrapped(text: str, first: str, following: str) -> Iterator[str]:
 
 
 def warning(text: str) -> list[str]:
-    """` !     text`, wrapped."""
-    return list(wrapped(text, " !     ", " !     "))
+    """A warning, wrapped."""
+    return list(wrapped(text, WARNING, WARNING))
 
 
 def failure(error: PaasError) -> list[str]:

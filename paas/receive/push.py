@@ -10,6 +10,7 @@ from collections import deque
 from typing import Any
 
 from paas.nouns.errors import Conflict, NotFound, PaasError, Unavailable
+from paas.nouns.names import USUAL_BRANCHES
 from paas.receive import policy, progress
 from paas.receive.api import Api, AppRepository, Lost
 from paas.receive.context import Context
@@ -21,8 +22,6 @@ from paas.receive.policy import RefUpdate
 from paas.receive.quarantine import Quarantine
 from paas.receive.repository import ZERO, Repository
 from paas.receive.wire import Wire, waiting
-
-NEW_APP_BRANCHES = ("main", "master")
 
 _REMEMBERED_LINES = 500
 _LOCK_RETRY_S = 0.1
@@ -53,7 +52,7 @@ class Push(ReceivePack):
 
     def check(self, updates: list[RefUpdate], options: list[str], *, shallow: bool) -> RefUpdate:
         self._options = policy.check_options(options)
-        branches = NEW_APP_BRANCHES if self._app is None else self._app.branches
+        branches = USUAL_BRANCHES if self._app is None else self._app.branches
         return policy.check(
             updates, app=self._name, branches=branches, shallow=shallow, count=self.update_count
         )
@@ -119,7 +118,7 @@ class Push(ReceivePack):
         if holder is not None:
             since = time.strftime("%H:%M:%S", time.localtime(holder.since))
             other = f"A push by {holder.user} since {since}"
-        if self._options.nowait:
+        if not self._options.wait:
             raise Conflict(
                 f"{other} is at work on {self._name}.", "Push again when it is done.", cause="busy"
             )
@@ -168,7 +167,7 @@ class Push(ReceivePack):
         request = {
             "commit": update.new,
             "tree": exported.tree,
-            "nowait": self._options.nowait,
+            "wait": self._options.wait,
             "canary": self._options.canary,
         }
         self.progress.begin("at work")

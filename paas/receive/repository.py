@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from paas.nouns.names import OBJECT_ID
 from paas.nouns.units import DAY_S
 from paas.receive.locks import AppLock, Slots
 from runtime.kernel import files
 
 APP_ID = re.compile(r"a[0-9a-f]{10}")
-OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 ZERO = "0" * 40
 REPACK_AT = 20
 UNREACHABLE_S = 7 * DAY_S

@@ -11,6 +11,7 @@ from paas.daemon.wakeup import Waiter
 from paas.nouns.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.nouns.model import CANARY, App, Canary, Instance, Release
 from paas.nouns.names import CANARY_SHARE
+from paas.nouns.text import WARNING
 from paas.release.change import Push, rollback_target
 from paas.release.deployment import Cancel, holder_sentence, never
 from paas.release.formation import change_line
@@ -114,7 +115,7 @@ def come_up(
         platform.poke()
         if ended:
             tell(f"Canary v{number} ended: {error.message}")
-            yield f" !     The canary v{number} is stopped"
+            yield f"{WARNING}The canary v{number} is stopped"
         raise
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +19,8 @@ from paas.logs import platform_line
 from paas.manifest.wishes import left_unset, wanted_vars
 from paas.nouns.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
 from paas.nouns.model import App, Build, Image, Release
+from paas.nouns.names import OBJECT_ID
+from paas.nouns.text import WARNING
 from paas.release.canary import begin_pushed, check_beside, come_up
 from paas.release.capacity import admitted
 from paas.release.change import Push
@@ -33,8 +34,6 @@ from runtime.image.ocilayout import ImageStore
 from runtime.kernel.process import this_process
 from runtime.stack import build as stacks
 from runtime.stack.build import Stack
-
-_OBJECT_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class PushRequest:
         """Raises BadInput if `data` is no push."""
         commit, tree = data.get("commit"), data.get("tree")
         for name, id in (("commit", commit), ("tree", tree)):
-            if not isinstance(id, str) or not _OBJECT_ID.fullmatch(id):
-                raise BadInput(f"{name} is not an object id of 40 or 64 hexadecimal digits.")
+            if not isinstance(id, str) or not OBJECT_ID.fullmatch(id):
+                raise BadInput(f"{name} is not an object id of 40 hexadecimal digits.")
         share = data.get("canary")
         canary = share if isinstance(share, int) else None
         return cls(str(commit), str(tree), actor, wait=data.get("wait", True) is not False, canary=canary)
@@ -266,7 +265,7 @@ class _PushOutput:
         self._out(text)
 
     def warning(self, text: str) -> None:
-        self.line(f" !     {text}")
+        self.line(WARNING + text)
 
     def record(self, text: str) -> None:
         self._log.write(text + "\n")
@@ -277,7 +276,7 @@ class _PushOutput:
         prefix = f"{error.cause}: " if error.cause else ""
         for text in (prefix + error.message, error.hint):
             if text:
-                self.record(f" !     {printable(text)}")
+                self.record(WARNING + printable(text))
 
 
 def _open_log(folder: Path, number: int) -> IO[str]:

@@ -9,6 +9,7 @@ from paas.build.step import Platform
 from paas.logs import Follower, Query, message_of
 from paas.nouns.errors import PaasError
 from paas.nouns.model import App, Instance
+from paas.nouns.text import WARNING
 from paas.runs.specs import Origin, run_spec, with_wall_limit
 from paas.store import Tx, configs, images, instances, releases
 from runtime.client import SpawnerError
@@ -33,7 +34,7 @@ def run_script(
     except (PaasError, SpawnerError, OSError) as error:
         cause = getattr(error, "message", "") or str(error)
     if cause:
-        line(f" !     The postdeploy script failed: {cause}; v{number} serves all the same")
+        line(f"{WARNING}The postdeploy script failed: {cause}; v{number} serves all the same")
 
 
 def _run(

@@ -11,6 +11,7 @@ from paas.build.step import Platform
 from paas.daemon.wakeup import Waiter
 from paas.nouns.errors import BuildFailed, Cancelled, NotFound
 from paas.nouns.model import App, Canary, Deployment
+from paas.nouns.text import WARNING
 from paas.release import canary
 from paas.release.deployment import Cancel, follow, never
 from paas.release.pipeline import PushRequest, PushResult
@@ -91,5 +92,5 @@ def _tell_of_scripts(platform: Platform, request: PushRequest, out: Callable[[st
     except NotFound:
         return
     if any(name.endswith("postdeploy") for name in scripts):
-        out(" !     The platform restarted meanwhile: the postdeploy script may not have run to its end.")
-        out(" !     Run it by hand if need be: paas run")
+        out(f"{WARNING}The platform restarted meanwhile: the postdeploy script may not have run to its end.")
+        out(f"{WARNING}Run it by hand if need be: paas run")

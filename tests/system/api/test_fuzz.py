@@ -43,7 +43,7 @@ KEYS = [
     "tree",
     "branch",
     "files",
-    "nowait",
+    "wait",
     "canary",
     "release",
     "share",

@@ -51,9 +51,9 @@ def test_shallow_is_told_only_when_the_rest_is_right() -> None:
 
 
 def test_push_options() -> None:
-    assert check_options([]) == Options(nowait=False, canary=None)
+    assert check_options([]) == Options(wait=True, canary=None)
     assert check_options(["canary=20%"]) == check_options(["canary=20"])
-    assert check_options(["nowait", "nowait"]) == Options(nowait=True)
+    assert check_options(["nowait", "nowait"]) == Options(wait=False)
     assert check_options(["canary"]) == Options(canary=10)
     assert check_options(["canary=0", "canary=100"]) == Options(canary=100)
 
