@@ -23,7 +23,7 @@ from router.report.exposition import CONTENT_TYPE, WorkerState, render
 from router.rules.pieces import Pieces, load, release, save
 from router.rules.table import RouteTable
 from router.rules.tablefile import Draft, TableError
-from router.shared import Proxy
+from router.shared import Shared
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 LARGE_BYTES: Final = 16 * 1024
@@ -135,26 +135,26 @@ class ControlConnection(Stream):
 
 
 class ControlServer:
-    """Listens on `FOLDER/worker-PID.sock` and rules one Proxy. A table that is put in force is kept in `table_file`."""
+    """Listens on `FOLDER/worker-PID.sock` and serves one worker. A table that is put in force is kept in `table_file`."""
 
     def __init__(
         self,
-        proxy: Proxy,
+        shared: Shared,
         upstreams: Upstreams,
         folder: Path | None,
         table_file: Path | None,
         start_drain: Callable[[], None],
     ) -> None:
-        self.proxy = proxy
+        self.shared = shared
         self._upstreams = upstreams
-        self.loop: Loop = proxy.loop
+        self.loop: Loop = shared.loop
         self.subscribers: set[ControlConnection] = set()
         self._answering = False
         self._held: list[dict[str, Any]] = []
         self._table_file = table_file
         self._start_drain = start_drain
         self._path = folder / f"worker-{os.getpid()}.sock" if folder is not None else None
-        proxy.on_event = self._publish
+        shared.on_event = self._publish
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -175,7 +175,7 @@ class ControlServer:
     def abort(self) -> None: ...
 
     def close(self) -> None:
-        self.proxy.later.give_up()
+        self.shared.later.give_up()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
@@ -183,40 +183,40 @@ class ControlServer:
         """Do what one message asks, if that is not to take a table."""
         verb = _verb(message)
         if verb == "stats":
-            self.proxy.access.flush()
+            self.shared.access.flush()
             return self._stats()
         if verb == "drain":
             self._start_drain()
             return {"ok": True, "worker": os.getpid()}
         if verb == "subscribe":
             self.subscribers.add(peer)
-            idle = [b.id for b in self.proxy.backends.values() if b.draining and not b.inflight]
+            idle = [b.id for b in self.shared.backends.values() if b.draining and not b.inflight]
             return {
                 "ok": True,
                 "worker": os.getpid(),
-                "generation": self.proxy.table.generation,
+                "generation": self.shared.table.generation,
                 "drained": idle,
             }
         return self._error("bad-message", f"no such message: {verb!r}")
 
     def _stats(self) -> dict[str, Any]:
-        proxy = self.proxy
+        shared = self.shared
         return {
             "ok": True,
-            "worker": proxy.pid,
-            "number": proxy.worker,
+            "worker": shared.pid,
+            "number": shared.worker,
             "core": core.loaded(),
-            "generation": proxy.table.generation,
-            "draining": proxy.draining,
-            "clients": len(proxy.clients),
-            "queues": {app: len(gate.waiting) for app, gate in proxy.gates.items()},
-            **proxy.metrics.to_json(proxy.backends.values(), proxy.loop.now),
+            "generation": shared.table.generation,
+            "draining": shared.draining,
+            "clients": len(shared.clients),
+            "queues": {app: len(gate.waiting) for app, gate in shared.gates.items()},
+            **shared.metrics.to_json(shared.backends.values(), shared.loop.now),
         }
 
     def metrics(self) -> str:
         """The counters as Prometheus text."""
-        self.proxy.access.flush()
-        return render(worker_state(self.proxy))
+        self.shared.access.flush()
+        return render(worker_state(self.shared))
 
     def _table(self, peer: ControlConnection, document: Any) -> Pieces[None]:
         """Read a table, keep it, put it in force."""
@@ -239,7 +239,7 @@ class ControlServer:
     def _error(self, code: str, message: str) -> dict[str, Any]:
         return {
             "ok": False,
-            "generation": self.proxy.table.generation,
+            "generation": self.shared.table.generation,
             "worker": os.getpid(),
             "error": {"code": code, "message": message},
         }
@@ -263,7 +263,7 @@ class ControlServer:
                 self._reply(peer, lambda: self.answer(peer, small))
                 return
         peer.begin()
-        self.proxy.later.add(self._serve(peer, message))
+        self.shared.later.add(self._serve(peer, message))
 
     def _serve(self, peer: ControlConnection, message: bytes) -> Pieces[None]:
         try:
@@ -292,18 +292,18 @@ class ControlServer:
             self._publish(event)
 
 
-def worker_state(proxy: Proxy) -> WorkerState:
+def worker_state(shared: Shared) -> WorkerState:
     """What the metrics show. A draining worker's label has its process id: its successor has its number."""
     return WorkerState(
-        label=f"{proxy.worker}.{proxy.pid}" if proxy.draining else str(proxy.worker),
-        metrics=proxy.metrics,
-        backends=list(proxy.backends.values()),
-        queues={app: len(gate.waiting) for app, gate in proxy.gates.items()},
-        clients=len(proxy.clients),
-        draining=proxy.draining,
-        generation=proxy.table.generation,
-        log_lines_lost=proxy.access.lost,
-        now=proxy.loop.now,
+        label=f"{shared.worker}.{shared.pid}" if shared.draining else str(shared.worker),
+        metrics=shared.metrics,
+        backends=list(shared.backends.values()),
+        queues={app: len(gate.waiting) for app, gate in shared.gates.items()},
+        clients=len(shared.clients),
+        draining=shared.draining,
+        generation=shared.table.generation,
+        log_lines_lost=shared.access.lost,
+        now=shared.loop.now,
     )
 
 

@@ -32,7 +32,7 @@ LIST: Final = "files.json"
 MODULES: Final = [
     "back.connection",
     "back.health",
-    "back.link",
+    "back.pooled",
     "back.upstreams",
     "control",
     "front.answers",

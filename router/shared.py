@@ -81,7 +81,7 @@ class Connector:
         raise NotImplementedError
 
 
-class Proxy:
+class Shared:
     """The state of one worker."""
 
     upstreams: Connector

@@ -16,14 +16,14 @@ from typing import Any
 
 from router.back.upstreams import StaleTable, Upstreams
 from router.control import ControlServer, load_table
+from router.front.client_limits import ClientLimit, IdleEviction
 from router.front.entrance import PROTOCOLS, Entrance
-from router.front.guests import ClientLimit, Room
 from router.front.listener import Listener
 from router.io.certificates import Certificates, be_quiet
 from router.io.tickets import Tickets
 from router.rules.pieces import Pieces, load, release
 from router.rules.tablefile import TableError
-from router.shared import Limits, Proxy
+from router.shared import Limits, Shared
 from router.upkeep import Upkeep
 
 
@@ -54,16 +54,16 @@ class Worker:
         self, settings: Settings, listeners: list[socket.socket], tls_listeners: list[socket.socket]
     ) -> None:
         raise_descriptor_limit()
-        self.proxy = proxy = Proxy(
+        self.shared = shared = Shared(
             worker=settings.number, log_dir=settings.log_dir, templates=settings.templates,
             files=settings.files, limits=settings.limits,
         )  # fmt: skip
-        proxy.trusted = settings.trusted
+        shared.trusted = settings.trusted
         self._table_file = settings.table_file
-        self._upstreams = Upstreams(proxy)
-        self._upkeep = Upkeep(proxy, self._upstreams)
+        self._upstreams = Upstreams(shared)
+        self._upkeep = Upkeep(shared, self._upstreams)
         kept = settings.table_file if settings.keep_table else None
-        self.control = ControlServer(proxy, self._upstreams, settings.control, kept, self.drain)
+        self.control = ControlServer(shared, self._upstreams, settings.control, kept, self.drain)
         self._load(settings)
         self.listeners: list[Listener] = []
         self._listen(settings, listeners, tls_listeners)
@@ -81,30 +81,30 @@ class Worker:
     def _listen(
         self, settings: Settings, listeners: list[socket.socket], tls_listeners: list[socket.socket]
     ) -> None:
-        proxy, files, control = self.proxy, settings.files, settings.control
-        limit, room = ClientLimit(settings.client_connections), Room(proxy)
+        shared, files, control = self.shared, settings.files, settings.control
+        limit, eviction = ClientLimit(settings.client_connections), IdleEviction(shared)
         if limit.limit:
-            proxy.loop.close_descriptor = limit.close
+            shared.loop.close_descriptor = limit.close
 
         def entrance(sock: socket.socket, certificates: Certificates | None = None) -> Entrance:
-            return Entrance(proxy, sock.getsockname()[1], certificates, settings.proxied, limit)
+            return Entrance(shared, sock.getsockname()[1], certificates, settings.proxied, limit)
 
-        self.listeners += [Listener(entrance(sock), sock, room) for sock in listeners]
+        self.listeners += [Listener(entrance(sock), sock, eviction) for sock in listeners]
         if tls_listeners and files is not None:
             sys.unraisablehook = be_quiet
             certificates = Certificates(files / "certificates", self._certificate, PROTOCOLS)
             tickets = Tickets(certificates.base, control / "tickets.key") if control is not None else None
             self.listeners += [
-                Listener(entrance(sock, certificates), sock, room, tickets) for sock in tls_listeners
+                Listener(entrance(sock, certificates), sock, eviction, tickets) for sock in tls_listeners
             ]
 
     def _certificate(self, name: str) -> str | None:
-        return self.proxy.table.certificate(name)
+        return self.shared.table.certificate(name)
 
     def reload(self) -> None:
         """Put the table that the file holds now in force, if it is one."""
         if self._table_file is not None:
-            self.proxy.later.add(self._reload(self._table_file))
+            self.shared.later.add(self._reload(self._table_file))
 
     def _reload(self, path: Path) -> Pieces[None]:
         try:
@@ -129,14 +129,14 @@ class Worker:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
-        self.proxy.loop.add(reading, _Signals(self, reading))
+        self.shared.loop.add(reading, _Signals(self, reading))
         gc.collect()
         gc.freeze()
         gc.set_threshold(5_000, 3, 3_000)  # a large table is many objects: small passes, and seldom all
         try:
-            self.proxy.loop.run()
+            self.shared.loop.run()
         finally:
-            self.proxy.access.close()
+            self.shared.access.close()
             self.control.close()
             signal.set_wakeup_fd(-1)
 
@@ -156,8 +156,8 @@ class _Signals:
     def readable(self) -> None:
         for number in os.read(self._fd, 64):
             if number in (signal.SIGTERM, signal.SIGINT):
-                if self._worker.proxy.draining:
-                    self._worker.proxy.loop.stopped = True
+                if self._worker.shared.draining:
+                    self._worker.shared.loop.stopped = True
                 else:
                     self._worker.drain()
             elif number == signal.SIGHUP:

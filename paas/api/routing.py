@@ -32,7 +32,7 @@ from paas.routing.settings import (
     shown_values,
 )
 from paas.store import Tx, domains, routing
-from router.rules.failures import FAILURES
+from router.rules.own_answers import ANSWERS
 from router.rules.policy import hash_password
 
 routes = Blueprint("routing", __name__)
@@ -41,7 +41,7 @@ _NO_PAGE = (404, 405, 414, 431, 499, 501, 505)
 """Statuses of refusals before the app is known, and of clients that have gone."""
 
 PAGE_CODES = sorted(
-    {word for f in FAILURES.values() if f.status >= 400 and f.status not in _NO_PAGE for word in (f.code, str(f.status)) if word}
+    {word for f in ANSWERS.values() if f.status >= 400 and f.status not in _NO_PAGE for word in (f.code, str(f.status)) if word}
 )  # fmt: skip
 
 

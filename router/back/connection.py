@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from router.back.link import Link
+from router.back.pooled import PooledConnection
 from router.io.stream import BROKEN, READ_BYTES
 from router.middle.bulk import relay
 from router.middle.exchange import Exchange
-from router.rules.failures import FAILURES
+from router.rules.own_answers import ANSWERS
 from router.rules.route import Backend
-from router.shared import Proxy
+from router.shared import Shared
 from router.wire import rewrite
 from router.wire.body import Body
 from router.wire.chunked import BadChunk, single
@@ -29,17 +29,17 @@ MAX_INTERIM: Final = 16
 _OK: Final = parse_status_line(b"HTTP/1.1 200 OK")
 
 
-class BackendConnection(Link):
+class BackendConnection(PooledConnection):
     """`buffer` holds an incomplete head, of which `checked` bytes have been found in order; `heads` remembers the
     last one, `status` its status line."""
 
     __slots__ = ("buffer", "checked", "heads", "status")
 
-    def __init__(self, proxy: Proxy, fd: int, owner: Backend) -> None:
-        super().__init__(proxy, fd, owner)
+    def __init__(self, shared: Shared, fd: int, owner: Backend) -> None:
+        super().__init__(shared, fd, owner)
         self.buffer = b""
         self.checked = 0
-        self.heads = HeadMemory(proxy.responses)
+        self.heads = HeadMemory(shared.responses)
         self.status = _OK
 
     def readable(self) -> None:
@@ -73,7 +73,7 @@ class BackendConnection(Link):
     def _bad(self, exchange: Exchange, reason: object) -> None:
         """The answer is not proper HTTP."""
         self.owner.failures += 1
-        exchange.fail(FAILURES["bad-response"].because(reason))
+        exchange.fail(ANSWERS["bad-response"].because(reason))
 
     def _heads(self, exchange: Exchange, data: bytes) -> None:
         """Heads of the answer: any number of 1xx, then the final one. Raises BadHead."""
@@ -89,7 +89,7 @@ class BackendConnection(Link):
                 return
             status = self.status
             if not data.startswith(status.line):
-                status = self.status = self.proxy.status_lines(data[: data.find(CRLF)])
+                status = self.status = self.shared.status_lines(data[: data.find(CRLF)])
             line_end = status.end
             meaning = self.heads.read(data, line_end + 2, end + 2)
             if (
@@ -145,7 +145,7 @@ class BackendConnection(Link):
             self.lasting = False
         exchange.status = status.code
         exchange.active = self.loop.now
-        if exchange.uploading or self.proxy.draining:
+        if exchange.uploading or self.shared.draining:
             exchange.keep = False
         squeeze = exchange.squeeze
         if squeeze is None:
@@ -188,7 +188,7 @@ class BackendConnection(Link):
         elif data or first:
             exchange.deliver(data)
             if body.inspected:
-                self.proxy.upstreams.compressed(self)
+                self.shared.upstreams.compressed(self)
 
     def over(self, *, reset: bool) -> None:
         exchange, body = self.exchange, self.body
@@ -200,7 +200,7 @@ class BackendConnection(Link):
             elif self.reused and not self.interims:
                 exchange.stale()
             elif self.interims:
-                exchange.fail(FAILURES["no-response"])
+                exchange.fail(ANSWERS["no-response"])
             else:
                 exchange.unanswered()
         elif body.until_close and not reset:
@@ -208,4 +208,4 @@ class BackendConnection(Link):
             self._more(exchange, body, b"")
         else:
             self.owner.failures += 1
-            exchange.fail(FAILURES["interrupted"])
+            exchange.fail(ANSWERS["interrupted"])

@@ -13,10 +13,10 @@ from typing import Final
 
 from router.io.loop import IN, OUT
 from router.io.stream import Stream
-from router.rules.policy import Health as Rule
+from router.rules.policy import HealthRule
 from router.rules.route import Backend
 from router.rules.table import RouteTable
-from router.shared import Proxy
+from router.shared import Shared
 from router.wire.heads import CRLF, HEAD_END, BadHead
 from router.wire.response import parse_status_line
 
@@ -29,7 +29,7 @@ class Probe(Stream):
     __slots__ = ("_check", "_got", "began")
 
     def __init__(self, check: Check, fd: int, request: bytes) -> None:
-        super().__init__(check.proxy.loop, fd, IN | OUT)
+        super().__init__(check.shared.loop, fd, IN | OUT)
         self.out = bytearray(request)
         self.began = self.loop.now
         self._check = check
@@ -73,16 +73,18 @@ class Probe(Stream):
 class Check:
     """The health of one backend. `host` is what its probes ask for, `log` the log of its app."""
 
-    __slots__ = ("_due", "_fails", "_health", "_probe", "backend", "host", "log", "proxy", "rule")
+    __slots__ = ("_due", "_fails", "_health", "_probe", "backend", "host", "log", "rule", "shared")
 
-    def __init__(self, health: Health, backend: Backend, rule: Rule, host: bytes, log: str) -> None:
+    def __init__(
+        self, health: HealthChecks, backend: Backend, rule: HealthRule, host: bytes, log: str
+    ) -> None:
         self._health = health
-        self.proxy = proxy = health.proxy
+        self.shared = shared = health.shared
         self.backend = backend
         self.rule = rule
         self.host = host if b"*" not in host else backend.address.encode()
         self.log = log
-        self._due = proxy.loop.now + rule.interval_s * random()
+        self._due = shared.loop.now + rule.interval_s * random()
         self._fails = 0
         self._probe: Probe | None = None
 
@@ -107,7 +109,7 @@ class Check:
         self._probe = None
         self._fails = 0 if well else self._fails + 1
         if not well:
-            self.proxy.metrics.health_failures += 1
+            self.shared.metrics.health_failures += 1
         sick = self._fails >= self.rule.fails
         if sick != self.backend.sick:
             self.backend.sick = sick
@@ -115,8 +117,8 @@ class Check:
             word = "unhealthy" if sick else "healthy"
             print(f"router event={word} backend={self.backend.id}", file=sys.stderr, flush=True)
             told = b'at=error desc="Health check failed"' if sick else b'at=info desc="Health check passed"'
-            path, wall = self.rule.path.encode(), self.proxy.loop.wall
-            self.proxy.access.note(self.log, wall, b'%b path="%b" dyno=%b' % (told, path, self.backend.dyno))
+            path, wall = self.rule.path.encode(), self.shared.loop.wall
+            self.shared.access.note(self.log, wall, b'%b path="%b" dyno=%b' % (told, path, self.backend.dyno))
 
     def end(self) -> None:
         """The backend is no longer checked."""
@@ -128,13 +130,13 @@ class Check:
             self._health.refresh(self.backend)
 
 
-class Health:
+class HealthChecks:
     """The checks of a worker, by backend id."""
 
     def __init__(
-        self, proxy: Proxy, dial: Callable[[Backend], int], refresh: Callable[[Backend], None]
+        self, shared: Shared, dial: Callable[[Backend], int], refresh: Callable[[Backend], None]
     ) -> None:
-        self.proxy = proxy
+        self.shared = shared
         self.dial = dial
         self.refresh = refresh
         self.checks: dict[str, Check] = {}
@@ -156,9 +158,9 @@ class Health:
             if self.checks.get(id) is not check:
                 check.end()
         if self.checks and not before:
-            self.proxy.on_tick.append(self.tick)
+            self.shared.on_tick.append(self.tick)
         elif before and not self.checks:
-            self.proxy.on_tick.remove(self.tick)
+            self.shared.on_tick.remove(self.tick)
 
     def tick(self, now: float) -> None:
         for check in self.checks.values():

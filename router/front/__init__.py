@@ -2,5 +2,5 @@
 
 Begin with `listener` and `entrance`, then `client` (what connections of both versions share), `http1` (reads requests)
 and `answers` (writes answers). HTTP/2 is `h2` (the connection), `h2stream`, `h2frames` (states,
-windows) and `h2budget`; `guests` counts clients.
+windows) and `h2budget`; `client_limits` bounds connections.
 """

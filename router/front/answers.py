@@ -10,7 +10,7 @@ from router.middle.exchange import Exchange
 from router.middle.inflight import HTTP10
 from router.middle.sides import Upstream
 from router.middle.tunnel import Tunnel
-from router.shared import Proxy
+from router.shared import Shared
 from router.wire import rewrite
 from router.wire.chunked import encode, encode_end
 from router.wire.heads import CRLF
@@ -24,9 +24,9 @@ class AnswerWriter(ClientConnection):
     __slots__ = ("chunked", "exchange", "head", "tunnel")
 
     def __init__(
-        self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
+        self, shared: Shared, fd: int, address: bytes, port: int, secure: Secure | None = None
     ) -> None:
-        super().__init__(proxy, fd, address, port, secure)
+        super().__init__(shared, fd, address, port, secure)
         self.exchange: Exchange | None = None
         self.head = b""
         self.chunked = False

@@ -10,7 +10,7 @@ from typing import Final
 from router.io.stream import READ_BYTES
 from router.io.tls import Secure
 from router.middle.sides import Visitor
-from router.shared import Proxy
+from router.shared import Shared
 from router.wire import rewrite
 from router.wire.heads import HeadMemory
 
@@ -28,25 +28,25 @@ class ClientConnection(Visitor):
     __slots__ = ("ended", "heads", "lingering", "since")
 
     def __init__(
-        self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
+        self, shared: Shared, fd: int, address: bytes, port: int, secure: Secure | None = None
     ) -> None:
-        super().__init__(proxy.loop, fd)
-        self.proxy = proxy
+        super().__init__(shared.loop, fd)
+        self.shared = shared
         self.address = address
         self.port = port
         self.secure = secure
         self.protocol = b"http" if secure is None else b"https"
         self.forward_lines = rewrite.client_lines(address, port, self.scheme)
-        self.trusted = proxy.trusts(address)
-        self.heads = HeadMemory(proxy.trusted_requests if self.trusted else proxy.requests)
-        self.active = proxy.loop.now
+        self.trusted = shared.trusts(address)
+        self.heads = HeadMemory(shared.trusted_requests if self.trusted else shared.requests)
+        self.active = shared.loop.now
         self.received = 0
         self.since = 0.0
         self.ended = False
         self.lingering = 0
         if fd >= 0:  # a stream of HTTP/2 has none
-            proxy.clients.add(self)
-            proxy.loop.handle(fd, self)
+            shared.clients.add(self)
+            shared.loop.handle(fd, self)
 
     def readable(self) -> None:
         try:
@@ -57,9 +57,9 @@ class ClientConnection(Visitor):
             self.lost()
             return
         if self.secure is None:
-            self.take(data)
+            self.data_received(data)
         else:
-            self.open(data)
+            self.encrypted_received(data)
 
     def linger(self) -> None:
         """Close without a reset that could overtake the answer: send FIN, read and discard for a moment."""
@@ -82,7 +82,7 @@ class ClientConnection(Visitor):
             self.cut()
 
     def cut(self, *, reset: bool = False) -> None:
-        self.proxy.clients.discard(self)
+        self.shared.clients.discard(self)
         if reset and self.fd >= 0:
             sock = socket.socket(fileno=self.fd)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -92,7 +92,7 @@ class ClientConnection(Visitor):
 
     def check_linger(self, now: float) -> None:
         """Once a second while it lingers."""
-        limits = self.proxy.limits
+        limits = self.shared.limits
         waits = self.out is None and now - self.since > limits.linger_s
         if waits or now - self.active > limits.rolling_s:
             self.cut()

@@ -10,13 +10,13 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
 from router.front.client import ClientConnection
-from router.front.guests import ClientLimit
+from router.front.client_limits import ClientLimit
 from router.front.http1 import Http1Connection
 from router.io.certificates import Certificates
 from router.io.stream import BROKEN, SENT, Stream
 from router.io.tls import Secure
-from router.shared import Proxy
-from router.wire.proxyprotocol import BadPreface, parse
+from router.shared import Shared
+from router.wire.proxyprotocol import BadProxyHeader, parse
 
 PROTOCOLS: Final = ["h2", "http/1.1"]
 """For ALPN, the best first."""
@@ -34,23 +34,23 @@ class Entrance:
 
     def __init__(
         self,
-        proxy: Proxy,
+        shared: Shared,
         port: int,
         certificates: Certificates | None = None,
         proxied: tuple[IPv4Network | IPv6Network, ...] = (),
-        guests: ClientLimit | None = None,
+        client_limit: ClientLimit | None = None,
     ) -> None:
-        self.proxy = proxy
+        self.shared = shared
         self.port = port
         self.certificates = certificates
         self.proxied = proxied
-        self.guests = guests or ClientLimit(0)
+        self.client_limit = client_limit or ClientLimit(0)
         self._said_at = 0.0
 
     def accept(self, fd: int, address: bytes) -> bool:
         """Take a new connection; False when it is to be closed."""
         if self.proxied and self._is_proxied(address):
-            Preface(self, fd, address)
+            ProxyHeaderReader(self, fd, address)
             return True
         return self.enter(fd, address)
 
@@ -60,22 +60,26 @@ class Entrance:
 
     def enter(self, fd: int, address: bytes, data: bytes = b"") -> bool:
         """Go on with a connection whose client is known, and has sent this; False when it has too many."""
-        if self.guests.limit and not self.proxy.trusts(address) and not self.guests.admit(fd, address):
-            self.proxy.metrics.turned_away += 1
-            self.say("client-limit", address, f"refused={self.proxy.metrics.turned_away}")
+        if (
+            self.client_limit.limit
+            and not self.shared.trusts(address)
+            and not self.client_limit.admit(fd, address)
+        ):
+            self.shared.metrics.turned_away += 1
+            self.say("client-limit", address, f"refused={self.shared.metrics.turned_away}")
             return False
         first: Stream
         if self.certificates is None:
-            first = Http1Connection(self.proxy, fd, address, self.port)
+            first = Http1Connection(self.shared, fd, address, self.port)
         else:
             first = Handshake(self, fd, address, self.certificates)
         if data:
-            first.take(data)
+            first.data_received(data)
         return True
 
     def say(self, event: str, address: bytes, text: str) -> None:
         """A line for the operator, at most one per second: those who cause it are many."""
-        now = self.proxy.loop.now
+        now = self.shared.loop.now
         if now - self._said_at >= 1.0:
             self._said_at = now
             print(f"router event={event} address={address.decode()} {text}", file=sys.stderr, flush=True)
@@ -84,16 +88,16 @@ class Entrance:
 class Arrival(Stream):
     """A connection that is no client yet. It has the time that a head has."""
 
-    __slots__ = ("address", "entrance", "proxy", "refused", "since")
+    __slots__ = ("address", "entrance", "refused", "shared", "since")
 
     def __init__(self, entrance: Entrance, fd: int, address: bytes) -> None:
-        super().__init__(entrance.proxy.loop, fd)
+        super().__init__(entrance.shared.loop, fd)
         self.entrance = entrance
-        self.proxy = entrance.proxy
+        self.shared = entrance.shared
         self.address = address
         self.since = self.loop.now
         self.refused = False
-        self.proxy.clients.add(self)
+        self.shared.clients.add(self)
         self.loop.handle(fd, self)
 
     def readable(self) -> None:
@@ -102,7 +106,7 @@ class Arrival(Stream):
             return
         if data:
             if not self.refused:
-                self.take(data)
+                self.data_received(data)
         else:
             self.lost()
 
@@ -119,21 +123,21 @@ class Arrival(Stream):
 
     def detach(self) -> int:
         """The descriptor, for the next handler."""
-        self.proxy.clients.discard(self)
+        self.shared.clients.discard(self)
         fd, self.fd = self.fd, -1
         return fd
 
     def lost(self) -> None:
-        self.proxy.clients.discard(self)
+        self.shared.clients.discard(self)
         self.close()
 
     def check(self, now: float) -> None:
-        limits = self.proxy.limits
+        limits = self.shared.limits
         if now - self.since > (limits.linger_s if self.refused else limits.head_s):
             self.lost()
 
 
-class Preface(Arrival):
+class ProxyHeaderReader(Arrival):
     """Waits for the header of the PROXY protocol."""
 
     __slots__ = ("buffer",)
@@ -142,11 +146,11 @@ class Preface(Arrival):
         self.buffer = b""
         super().__init__(entrance, fd, address)
 
-    def take(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         self.buffer += data
         try:
             header = parse(self.buffer)
-        except BadPreface as error:
+        except BadProxyHeader as error:
             self.entrance.say("bad-preface", self.address, f'error="{error}"')
             self.lost()
             return
@@ -169,7 +173,7 @@ class Handshake(Arrival):
         self.begun = False
         self.shaken = False
 
-    def take(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         if not self.begun and data[0] != HANDSHAKE_RECORD:
             self.refuse(PLAIN if 65 <= data[0] <= 90 else b"")
             return
@@ -197,26 +201,26 @@ class Handshake(Arrival):
             super().drained()
 
     def refuse(self, answer: bytes) -> None:
-        self.proxy.metrics.tls_failures += 1
+        self.shared.metrics.tls_failures += 1
         super().refuse(answer)
 
     def lost(self) -> None:
         if self.begun and not (self.shaken or self.refused):
-            self.proxy.metrics.tls_failures += 1
+            self.shared.metrics.tls_failures += 1
         super().lost()
 
     def _enter(self) -> None:
         """The client's requests begin, perhaps with one that came with the handshake."""
-        self.proxy.metrics.tls_handshakes += 1
-        self.proxy.metrics.tls_resumptions += self.tls.resumed
-        port, guests = self.entrance.port, self.entrance.guests
+        self.shared.metrics.tls_handshakes += 1
+        self.shared.metrics.tls_resumptions += self.tls.resumed
+        port, client_limit = self.entrance.port, self.entrance.client_limit
         client: ClientConnection
         if self.tls.protocol == "h2":
             from router.front.h2 import Http2Connection  # workers without HTTP/2 do without its tables
 
-            client = multiplexed = Http2Connection(self.proxy, self.detach(), self.address, port, self.tls)
-            if guests.limit and not client.trusted:
-                multiplexed.client_limit = guests
+            client = multiplexed = Http2Connection(self.shared, self.detach(), self.address, port, self.tls)
+            if client_limit.limit and not client.trusted:
+                multiplexed.client_limit = client_limit
         else:
-            client = Http1Connection(self.proxy, self.detach(), self.address, port, self.tls)
+            client = Http1Connection(self.shared, self.detach(), self.address, port, self.tls)
         client.decrypt(b"")

@@ -7,12 +7,12 @@ import socket
 from typing import Final
 
 from router.front.client import FORGET_S
-from router.front.guests import ClientLimit
+from router.front.client_limits import ClientLimit
 from router.front.h2frames import BODY, MAX_STREAMS, OVER, REQUEST, TRAILERS, WINDOW, Event, Frames
 from router.front.h2stream import Carrier, Http2Stream
 from router.io.stream import BROKEN
 from router.io.tls import Secure
-from router.shared import Proxy
+from router.shared import Shared
 from router.wire import rewrite
 from router.wire.h2fields import Malformed, RequestField, request_head, request_trailers
 from router.wire.h2wire import PROTOCOL_ERROR, REFUSED_STREAM
@@ -31,12 +31,12 @@ class Http2Connection(Carrier):
     __slots__ = ("client_limit", "farewell", "leaving", "ready", "working")
 
     def __init__(
-        self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
+        self, shared: Shared, fd: int, address: bytes, port: int, secure: Secure | None = None
     ) -> None:
-        super().__init__(proxy, fd, address, port, secure)
+        super().__init__(shared, fd, address, port, secure)
         self.protocol = b"h2"
         self.forward_lines = rewrite.client_lines(address, port, self.scheme)
-        self.frames = Frames(proxy.loop.now)
+        self.frames = Frames(shared.loop.now)
         self.streams = {}
         self.ready: list[Http2Stream] = []
         self.working = False
@@ -44,7 +44,7 @@ class Http2Connection(Carrier):
         self.leaving = False
         self.dead = False
         self.client_limit: ClientLimit | None = None
-        proxy.metrics.h2_connections += 1
+        shared.metrics.h2_connections += 1
         self._keep_queue_short()
         self._write()
 
@@ -57,7 +57,7 @@ class Http2Connection(Carrier):
 
     # what comes
 
-    def take(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         if self.lingering:
             self.discard(len(data))
             return
@@ -105,7 +105,7 @@ class Http2Connection(Carrier):
             if self.streams and self.client_limit is not None and not self.client_limit.add(self.address):
                 self.frames.reset(id, REFUSED_STREAM)
                 return
-            self.proxy.metrics.h2_streams += 1
+            self.shared.metrics.h2_streams += 1
             stream = self.streams[id] = Http2Stream(self, id, ended)
             stream.serve(head)
 
@@ -247,12 +247,12 @@ class Http2Connection(Carrier):
             stream.check(now)
         if self.leaving:
             return
-        limits = self.proxy.limits
+        limits = self.shared.limits
         if self.farewell:
             if now - self.farewell > limits.linger_s:
                 self.answered()
                 self.pump()
-        elif self.proxy.draining or (not self.streams and now - self.active > limits.keep_alive_s):
+        elif self.shared.draining or (not self.streams and now - self.active > limits.keep_alive_s):
             self.farewell = now
             self.frames.announce_goodbye()
             self.pump()

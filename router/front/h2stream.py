@@ -14,7 +14,7 @@ from router.middle.exchange import Exchange
 from router.middle.inflight import HTTP2
 from router.middle.sides import Visitor
 from router.report.entry import quote
-from router.rules.failures import FAILURES, of_status
+from router.rules.own_answers import ANSWERS, of_status
 from router.wire import rewrite
 from router.wire.chunked import BadChunk, passed_trailers
 from router.wire.h2fields import AnswerField, response_fields
@@ -80,7 +80,7 @@ class Http2Stream(Visitor):
 
     def __init__(self, carrier: Carrier, id: int, ended: bool) -> None:
         super().__init__(carrier.loop, -1)
-        self.proxy = carrier.proxy
+        self.shared = carrier.shared
         self.address = carrier.address
         self.port = carrier.port
         self.protocol = carrier.protocol
@@ -129,9 +129,9 @@ class Http2Stream(Visitor):
         meaning = self.carrier.heads.read(head, start, end)
         if meaning.host is None:
             raise BadHead("no Host")
-        proxy = self.proxy
-        route = proxy.table.lookup(meaning.host, target)
-        request_id = meaning.request_id or proxy.new_id()
+        shared = self.shared
+        route = shared.table.lookup(meaning.host, target)
+        request_id = meaning.request_id or shared.new_id()
         exchange = self.exchange = Exchange(self, method, target, HTTP2, meaning, request_id, route)
         if line is None:
             exchange.shown = quote(target)
@@ -186,7 +186,7 @@ class Http2Stream(Visitor):
             try:
                 trailers = passed_trailers(self.trailers)
             except BadChunk:
-                exchange.fail(FAILURES["bad-request"], close=True)
+                exchange.fail(ANSWERS["bad-request"], close=True)
                 return
         if data or done:
             exchange.upload(data, done=done, trailers=trailers)
@@ -308,7 +308,7 @@ class Http2Stream(Visitor):
 
     def lost(self) -> None:
         if self.exchange is not None:
-            self.exchange.fail(FAILURES["client-gone"])
+            self.exchange.fail(ANSWERS["client-gone"])
         else:
             self.cut()
 
@@ -322,5 +322,5 @@ class Http2Stream(Visitor):
     def check(self, now: float) -> None:
         if self.exchange is not None:
             timeouts.check(self.exchange, now)
-        elif now - self.active > self.proxy.limits.rolling_s:
+        elif now - self.active > self.shared.limits.rolling_s:
             self.cut()

@@ -21,9 +21,9 @@ from router.middle.bulk import relay_upload
 from router.middle.exchange import Exchange
 from router.middle.inflight import HTTP10, HTTP11
 from router.report.entry import quote
-from router.rules.failures import FAILURES, of_status
+from router.rules.own_answers import ANSWERS, of_status
 from router.rules.route import Route
-from router.shared import Proxy
+from router.shared import Shared
 from router.wire import rewrite
 from router.wire.body import Body
 from router.wire.chunked import BadChunk
@@ -51,9 +51,9 @@ class Http1Connection(AnswerWriter):
     __slots__ = ("body", "buffer", "checked", "serving")
 
     def __init__(
-        self, proxy: Proxy, fd: int, address: bytes, port: int, secure: Secure | None = None
+        self, shared: Shared, fd: int, address: bytes, port: int, secure: Secure | None = None
     ) -> None:
-        super().__init__(proxy, fd, address, port, secure)
+        super().__init__(shared, fd, address, port, secure)
         self.buffer = b""
         self.checked = 0
         self.body: Body | None = None
@@ -73,11 +73,11 @@ class Http1Connection(AnswerWriter):
             self.lost()
             return
         if self.secure is None:
-            self.take(data)
+            self.data_received(data)
         else:
-            self.open(data)
+            self.encrypted_received(data)
 
-    def take(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         self.active = self.loop.now
         exchange = self.exchange
         if exchange is None and data and not self.lingering:
@@ -103,7 +103,7 @@ class Http1Connection(AnswerWriter):
             else:
                 self.pause()
         elif exchange.uploading or not exchange.status:
-            exchange.fail(FAILURES["client-gone"])
+            exchange.fail(ANSWERS["client-gone"])
         else:
             exchange.keep = False
             self.pause()
@@ -149,8 +149,8 @@ class Http1Connection(AnswerWriter):
         if host is None or meaning.length or meaning.scheme or meaning.port or end > MAX_HEAD_BYTES:
             return False
         method, target = line.groups()
-        proxy = self.proxy
-        table = proxy.table
+        shared = self.shared
+        table = shared.table
         if meaning.table == table.number:  # spares the cache misses of a lookup among thousands of hosts
             route: Route | None = meaning.route
         else:
@@ -161,10 +161,10 @@ class Http1Connection(AnswerWriter):
             return False
         if self.since:
             self.since, self.checked = 0.0, 0
-        request_id = meaning.request_id or proxy.new_id()
+        request_id = meaning.request_id or shared.new_id()
         exchange = self.exchange = Exchange(self, method, target, HTTP11, meaning, request_id, route)
         exchange.replay = rewrite.request_head(
-            data[:end], meaning, self.forward_lines, proxy.wall_ms(), request_id
+            data[:end], meaning, self.forward_lines, shared.wall_ms(), request_id
         )
         exchange.dispatch()
         return True
@@ -212,9 +212,9 @@ class Http1Connection(AnswerWriter):
             raise BadHead("no Host")
         if target[0] != _SLASH or version == HTTP10:
             target, head, authority, meaning = self._unusual(method, target, version, head, meaning)
-        proxy = self.proxy
-        route = proxy.table.lookup(meaning.host or b"", target)
-        request_id = meaning.request_id or proxy.new_id()
+        shared = self.shared
+        route = shared.table.lookup(meaning.host or b"", target)
+        request_id = meaning.request_id or shared.new_id()
         exchange = self.exchange = Exchange(self, method, target, version, meaning, request_id, route)
         if line is None:
             exchange.shown = quote(target)
@@ -317,7 +317,7 @@ class Http1Connection(AnswerWriter):
 
     def lost(self) -> None:
         if self.exchange is not None:
-            self.exchange.fail(FAILURES["client-gone"])
+            self.exchange.fail(ANSWERS["client-gone"])
         else:
             self.cut()
 
@@ -341,12 +341,12 @@ class Http1Connection(AnswerWriter):
 
     def check(self, now: float) -> None:
         exchange = self.exchange
-        limits = self.proxy.limits
+        limits = self.shared.limits
         if self.tunnel is not None:
             self.tunnel.check(now)
         elif exchange is not None:
             if not (exchange.status or self.mask & IN) and self.ended_unread():
-                exchange.fail(FAILURES["client-gone"])
+                exchange.fail(ANSWERS["client-gone"])
             else:
                 timeouts.check(exchange, now)
         elif self.lingering:
@@ -357,7 +357,7 @@ class Http1Connection(AnswerWriter):
         elif self.since:
             if now - self.since > limits.head_s:
                 self._refuse(BadHead("the head took too long", 408))
-        elif now - self.active > (limits.linger_s if self.proxy.draining else limits.keep_alive_s):
+        elif now - self.active > (limits.linger_s if self.shared.draining else limits.keep_alive_s):
             self.cut()
         elif now - self.active > FORGET_S:
             self.heads.forget()

@@ -9,8 +9,8 @@ import socket
 import sys
 from typing import Final
 
+from router.front.client_limits import IdleEviction
 from router.front.entrance import Entrance
-from router.front.guests import Room
 from router.io.tickets import Tickets
 
 ACCEPT_BATCH: Final = 64
@@ -22,31 +22,31 @@ class Listener:
     there is none it pauses for a tick."""
 
     def __init__(
-        self, entrance: Entrance, sock: socket.socket, room: Room, tickets: Tickets | None = None
+        self, entrance: Entrance, sock: socket.socket, eviction: IdleEviction, tickets: Tickets | None = None
     ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-        self.proxy = proxy = entrance.proxy
+        self.shared = shared = entrance.shared
         self.entrance = entrance
-        self.room = room
+        self.eviction = eviction
         self.tickets = tickets
         self.socket = sock
         self.paused = False
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._limit = max(64, soft - RESERVED_FDS if soft > 2 * RESERVED_FDS else soft // 2)
-        proxy.loop.add(sock.fileno(), self)
+        shared.loop.add(sock.fileno(), self)
 
     def readable(self) -> None:
         if self.tickets is not None:
-            self.tickets.refresh(self.proxy.loop.now, self.proxy.loop.wall)
+            self.tickets.refresh(self.shared.loop.now, self.shared.loop.wall)
         for _ in range(ACCEPT_BATCH):
             if not self._accept():
                 return
 
     def _accept(self) -> bool:
         """Take one client; False when there is none, or no place for one."""
-        proxy = self.proxy
-        if len(proxy.clients) >= self._limit and not self.room.make():
+        shared = self.shared
+        if len(shared.clients) >= self._limit and not self.eviction.evict():
             self._pause("limit")
             return False
         try:
@@ -58,11 +58,11 @@ class Listener:
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
-            if not self.room.make():
+            if not self.eviction.evict():
                 self._pause(errno.errorcode[error.errno])
             return False  # the descriptors are free when this batch of events is through
         if fd >= self._limit:  # the lowest that is free: instances take the others
-            self.room.make()
+            self.eviction.evict()
         os.set_blocking(fd, False)
         if not self.entrance.accept(fd, address[0].removeprefix("::ffff:").encode()):
             os.close(fd)
@@ -76,25 +76,25 @@ class Listener:
 
     def _pause(self, why: str) -> None:
         print(
-            f"router event=accept-paused reason={why} clients={len(self.proxy.clients)}",
+            f"router event=accept-paused reason={why} clients={len(self.shared.clients)}",
             file=sys.stderr,
             flush=True,
         )
         self.paused = True
-        self.proxy.loop.remove(self.socket.fileno())
-        self.proxy.on_tick.append(self._resume)
+        self.shared.loop.remove(self.socket.fileno())
+        self.shared.on_tick.append(self._resume)
 
     def _resume(self, now: float) -> None:
         self.paused = False
-        self.proxy.on_tick.remove(self._resume)
-        self.proxy.loop.add(self.socket.fileno(), self)
+        self.shared.on_tick.remove(self._resume)
+        self.shared.loop.add(self.socket.fileno(), self)
 
     def close(self) -> None:
         """Accept the clients that wait already, which the kernel would reset, then listen no more."""
         while not self.paused and self._accept():
             pass
         if self.paused:
-            self.proxy.on_tick.remove(self._resume)
+            self.shared.on_tick.remove(self._resume)
         else:
-            self.proxy.loop.remove(self.socket.fileno())
+            self.shared.loop.remove(self.socket.fileno())
         self.socket.close()

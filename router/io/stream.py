@@ -50,7 +50,7 @@ class Stream:
         except OSError:
             return b""
 
-    def take(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         """These plain bytes have come; none: the peer sends no more. `readable` reads and calls it, through `open`
         where `secure` is set."""
         raise NotImplementedError
@@ -148,12 +148,12 @@ class Stream:
         self.watch(self.mask & ~OUT)
         self.drained()
 
-    def open(self, data: bytes) -> None:
+    def encrypted_received(self, data: bytes) -> None:
         """Take what these bytes, read from the descriptor, say when decrypted; none: it has ended."""
         if data:
             self.decrypt(data)
         else:
-            self.take(b"")
+            self.data_received(b"")
 
     def decrypt(self, data: bytes) -> None:
         """Take what these bytes say, and what TLS had before them; there may be none."""
@@ -169,9 +169,9 @@ class Stream:
         if replies:
             self._put(replies)
         if plain and self.fd >= 0:
-            self.take(plain)
+            self.data_received(plain)
         if secure.ended and self.fd >= 0:
-            self.take(b"")
+            self.data_received(b"")
 
     def _put(self, data: bytes) -> None:
         """Write what needs no encryption; the other end may be gone, which the next read will say."""

@@ -9,7 +9,7 @@ import contextlib
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from router.rules.failures import Failure
+from router.rules.own_answers import OwnAnswer
 from router.rules.policy import Ask, Policy, judge
 from router.rules.route import Backend, Route, choose, pick_pool
 
@@ -23,9 +23,9 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Answer with this failure and these header lines; with `text` instead where there is no failure."""
+    """Send `own_answer` with these header lines; where it is None, a plain 200 with `text`."""
 
-    failure: Failure | None
+    own_answer: OwnAnswer | None
     lines: bytes = b""
     text: bytes = b""
 

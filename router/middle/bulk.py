@@ -27,7 +27,7 @@ def relay(upstream: Upstream, exchange: Exchange, body: Body) -> None:
     visitor = exchange.visitor
     pipe = upstream.pipe
     if pipe is None and _can_splice(visitor) and body.left >= SPLICE_BYTES:
-        pipe = upstream.pipe = exchange.proxy.pipes.take()
+        pipe = upstream.pipe = exchange.shared.pipes.take()
     if pipe is None:
         _copy(upstream, exchange, body)
         return
@@ -80,7 +80,7 @@ def pour(visitor: Visitor, exchange: Exchange, upstream: Upstream, pipe: Pipe, b
     visitor.watch(visitor.mask & ~OUT)
     if last:
         upstream.pipe = None
-        exchange.proxy.pipes.give(pipe)
+        exchange.shared.pipes.give(pipe)
     if not upstream.mask & IN:
         upstream.resume()
 

@@ -24,8 +24,8 @@ from router.middle.admission import Refusal, admit, asked_port, asking_address, 
 from router.middle.inflight import HTTP10, InFlight
 from router.middle.sides import Upstream
 from router.middle.squeeze import Squeeze, accepts_gzip
-from router.rules.failures import FAILURES, Failure
 from router.rules.gate import FULL, WAITS
+from router.rules.own_answers import ANSWERS, OwnAnswer
 from router.rules.policy import Ask, Policy, affinity_cookie, affinity_of
 from router.rules.route import Backend, Pool, Route, choose
 from router.wire import rewrite
@@ -54,13 +54,13 @@ class Exchange(InFlight):
         visitor, meaning, route = self.visitor, self.meaning, self.route
         self.uploading = meaning.length != 0
         if route is None:
-            self.fail(FAILURES["unknown-host"])
+            self.fail(ANSWERS["unknown-host"])
             return False
         lines = visitor.forward_lines
         if meaning.scheme or meaning.port:
             port = meaning.port or (443 if meaning.scheme == b"https" else visitor.port)
             lines = rewrite.client_lines(visitor.address, port, self.scheme)
-        head = rewrite.request_head(head, meaning, lines, self.proxy.wall_ms(), self.request_id, authority)
+        head = rewrite.request_head(head, meaning, lines, self.shared.wall_ms(), self.request_id, authority)
         self.replay = head
         return route.policy is None or self._admit(route.policy, head)
 
@@ -77,12 +77,12 @@ class Exchange(InFlight):
                 scheme=self.scheme,
                 port=asked_port(meaning.scheme, meaning.port, visitor.port),
                 length=meaning.length,
-                https_port=(0 if meaning.scheme else self.proxy.table.https_port) or 443,
+                https_port=(0 if meaning.scheme else self.shared.table.https_port) or 443,
             ),
         )
         if isinstance(ruling, Refusal):
-            if ruling.failure is not None:
-                self.fail(ruling.failure, lines=ruling.lines)
+            if ruling.own_answer is not None:
+                self.fail(ruling.own_answer, lines=ruling.lines)
             else:
                 lines = b"Content-Type: text/plain\r\nContent-Length: %d\r\n" % len(ruling.text)
                 self._answer(_OK, lines, ruling.text, keep=self.keep and not self.uploading)
@@ -111,7 +111,7 @@ class Exchange(InFlight):
             return
         passed = gate.enter(self.admitted)
         if passed == FULL:
-            self.fail(FAILURES["backlog"])
+            self.fail(ANSWERS["backlog"])
             return
         self.gate = gate
         if passed == WAITS:
@@ -124,7 +124,7 @@ class Exchange(InFlight):
     def admitted(self) -> None:
         """The gate has opened; routes may have changed meanwhile."""
         self.waiting = False
-        self.active = self.proxy.loop.now
+        self.active = self.shared.loop.now
         self._pool()
         if self.uploading:
             self.visitor.resume()
@@ -145,7 +145,7 @@ class Exchange(InFlight):
         if self.meaning.length < 0:
             policy = self.route.policy if self.route is not None else None
             if policy is not None and 0 < policy.body_limit_bytes < self.received:
-                self.fail(FAILURES["too-large"], close=True)
+                self.fail(ANSWERS["too-large"], close=True)
                 return None
             data = encode(data)
             if done:
@@ -156,7 +156,7 @@ class Exchange(InFlight):
 
     def upload(self, data: bytes, *, done: bool, trailers: bytes = b"") -> None:
         """More of the request body has come."""
-        self.active = self.proxy.loop.now
+        self.active = self.shared.loop.now
         body = self._coded(data, done, trailers)
         if body is None:
             return
@@ -183,13 +183,13 @@ class Exchange(InFlight):
             elif route.pool is not None:
                 backend = choose(route.pool, self.tried)
             if backend is None:
-                self.fail(FAILURES["refused"] if self.tried else route.failure)
+                self.fail(ANSWERS["refused"] if self.tried else route.own_answer)
                 return
         self.backend = backend
         backend.inflight += 1
         backend.requests += 1
         try:
-            upstream: Upstream = self.proxy.upstreams.connect(
+            upstream: Upstream = self.shared.upstreams.connect(
                 backend, self, fresh=fresh, repeatable=self.method in IDEMPOTENT
             )
         except OSError as error:
@@ -231,17 +231,17 @@ class Exchange(InFlight):
         backend = self.backend
         assert backend is not None
         if number not in OUR_FAULT:
-            self.proxy.upstreams.eject(backend)
+            self.shared.upstreams.eject(backend)
         self.release_backend()
         self.tried += (backend,)
         pool = self._pool()
         if pool is not None and len(self.tried) < ATTEMPTS and choose(pool, self.tried) is not None:
-            self.proxy.metrics.retries += 1
+            self.shared.metrics.retries += 1
             self.dispatch()
         elif number in OUR_FAULT:
-            self.fail(FAILURES["platform"])
+            self.fail(ANSWERS["platform"])
         else:
-            self.fail(FAILURES["connect-timeout" if number == errno.ETIMEDOUT else "refused"])
+            self.fail(ANSWERS["connect-timeout" if number == errno.ETIMEDOUT else "refused"])
 
     def stale(self, *, nothing_sent: bool = False) -> None:
         """A pooled connection ended before the first byte of an answer: once more, over a fresh one, where safe."""
@@ -251,10 +251,10 @@ class Exchange(InFlight):
         self.release_backend()
         if self.retried or self.replay is None or not safe:
             self.tried += (backend,)
-            self.fail(FAILURES["no-response"])
+            self.fail(ANSWERS["no-response"])
             return
         self.retried = True
-        self.proxy.metrics.retries += 1
+        self.shared.metrics.retries += 1
         if backend.draining:
             self._pool()
             self.dispatch()
@@ -272,15 +272,15 @@ class Exchange(InFlight):
         again = not self.retried and self.replay is not None and self.method in IDEMPOTENT
         if again and pool is not None and choose(pool, (backend,)) is not None:
             self.retried = True
-            self.proxy.metrics.retries += 1
+            self.shared.metrics.retries += 1
             self.dispatch()
         else:
-            self.fail(FAILURES["no-response"])
+            self.fail(ANSWERS["no-response"])
 
     def _pool(self) -> Pool | None:
         """The pool in the current table: routes may have changed since the request came."""
         if self.route is not None:
-            self.route = self.proxy.table.lookup(self.meaning.host or b"", self.target) or self.route
+            self.route = self.shared.table.lookup(self.meaning.host or b"", self.target) or self.route
         return self.route.pool if self.route is not None else None
 
     def release_backend(self) -> None:
@@ -293,24 +293,24 @@ class Exchange(InFlight):
             self.backend = None
             backend.inflight -= 1
             if backend.draining and not backend.inflight:
-                self.proxy.upstreams.drained(backend)
+                self.shared.upstreams.drained(backend)
 
-    def fail(self, failure: Failure, *, close: bool = False, lines: bytes = b"") -> None:
-        """End with a failure: an error page, with these header lines more, or a cut connection if a final head has
+    def fail(self, own_answer: OwnAnswer, *, close: bool = False, lines: bytes = b"") -> None:
+        """End with an answer of the router: a page, with these header lines more, or a cut connection if a final head has
         gone out already."""
         visitor = self.visitor
         backend = self.backend or (self.tried[-1] if self.tried else None)
         self.release_backend()
-        self.failure = failure
-        if self.status or failure.status == 499:
-            self.status = 499 if failure.status == 499 else self.status
+        self.own_answer = own_answer
+        if self.status or own_answer.status == 499:
+            self.status = 499 if own_answer.status == 499 else self.status
             self.log(backend)
             visitor.cut(reset=self.version == HTTP10)
             self.leave()
             return
         policy = self.route.policy if self.route is not None else None
-        status, own_lines, page = self.proxy.pages.answer(
-            failure, self.request_id, own=policy.pages if policy is not None else {}
+        status, own_lines, page = self.shared.pages.answer(
+            own_answer, self.request_id, own=policy.pages if policy is not None else {}
         )
         lines = own_lines + policy_lines(policy, self.scheme == b"https") + lines
         self._answer(

@@ -8,8 +8,8 @@ from router.middle.sides import Upstream, Visitor
 from router.middle.squeeze import Squeeze
 from router.report.access import FLUSH_S
 from router.report.entry import quote
-from router.rules.failures import Failure
 from router.rules.gate import Gate
+from router.rules.own_answers import OwnAnswer
 from router.rules.route import Backend, Route
 from router.wire.request import RequestMeaning
 
@@ -28,18 +28,18 @@ class InFlight:
         "backend",
         "body_bytes",
         "connect_s",
-        "failure",
         "fast_path",
         "gate",
         "keep",
         "meaning",
         "method",
-        "proxy",
+        "own_answer",
         "received",
         "replay",
         "request_id",
         "retried",
         "route",
+        "shared",
         "shown",
         "squeeze",
         "started",
@@ -65,7 +65,7 @@ class InFlight:
         route: Route | None,
     ) -> None:
         self.visitor = visitor
-        self.proxy = proxy = visitor.proxy
+        self.shared = shared = visitor.shared
         self.method = method
         self.target = target
         self.shown = target
@@ -74,10 +74,10 @@ class InFlight:
         self.meaning = meaning
         self.request_id = request_id
         self.route = route
-        self.keep = (not meaning.close if version != HTTP10 else meaning.keep_alive) and not proxy.draining
+        self.keep = (not meaning.close if version != HTTP10 else meaning.keep_alive) and not shared.draining
         self.fast_path = version != HTTP10 and self.keep and method != b"HEAD"
         """The connection is kept: an answer with nothing unusual, after all of the request, is passed on in one go."""
-        self.started = self.active = proxy.loop.now
+        self.started = self.active = shared.loop.now
         self.backend: Backend | None = None
         self.upstream: Upstream | None = None
         self.replay: bytes | None = None
@@ -91,7 +91,7 @@ class InFlight:
         self.connect_s = 0.0
         self.status = 0
         self.body_bytes = 0
-        self.failure: Failure | None = None
+        self.own_answer: OwnAnswer | None = None
         self.gate: Gate | None = None
         self.waiting = False
         self.squeeze: Squeeze | None = None
@@ -111,18 +111,18 @@ class InFlight:
 
     def log(self, backend: Backend | None) -> None:
         """One entry for the access log; `backend` is the one that answered or failed."""
-        loop = self.proxy.loop
+        loop = self.shared.loop
         if self.received:
-            self.proxy.metrics.app(self.route).received_bytes += self.received
+            self.shared.metrics.app(self.route).received_bytes += self.received
         visitor, meaning = self.visitor, self.meaning
         came = quote(meaning.forwarded_for) + visitor.address if meaning.forwarded_for else visitor.address
-        access = self.proxy.access
+        access = self.shared.access
         entries = access.entries
         if not entries:
             loop.within(FLUSH_S)
         entries.append(
             (loop.wall, self.method, self.shown, meaning.host or b"", self.request_id, came, backend, self.connect_s,
-             loop.now - self.started, self.status, self.body_bytes, self.failure, self.route, visitor.protocol)
+             loop.now - self.started, self.status, self.body_bytes, self.own_answer, self.route, visitor.protocol)
         )  # fmt: skip
         if len(entries) >= access.batch:
             access.flush()

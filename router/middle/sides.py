@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from router.io.pipes import Pipe
 from router.io.stream import Stream
-from router.shared import Proxy
+from router.shared import Shared
 from router.wire.body import Body
 from router.wire.response import ResponseMeaning, StatusLine
 
@@ -22,9 +22,9 @@ class Visitor(Stream):
     PENDING or BROKEN, as `Stream.send` does.
     """
 
-    __slots__ = ("active", "address", "forward_lines", "port", "protocol", "proxy", "received", "trusted")
+    __slots__ = ("active", "address", "forward_lines", "port", "protocol", "received", "shared", "trusted")
 
-    proxy: Proxy
+    shared: Shared
     address: bytes
     port: int
     protocol: bytes

@@ -108,7 +108,7 @@ class Squeeze:
             Squeeze.now_active -= 1
 
 
-class Turns:
+class CompressionTurns:
     """Compressing takes long: after some pieces in one turn of the loop, connections are not read until others have
     had their turn."""
 

@@ -8,7 +8,7 @@ from router.io.stream import BIG, BIG_VIEW, BROKEN, PENDING, READ_BYTES, SENT, S
 from router.middle.exchange import Exchange
 from router.middle.sides import Upstream, Visitor
 from router.middle.timeouts import rolling_s
-from router.rules.failures import FAILURES, Failure
+from router.rules.own_answers import ANSWERS, OwnAnswer
 
 
 class TunnelEnd(Stream):
@@ -42,11 +42,11 @@ class TunnelEnd(Stream):
             self.tunnel.close()
             return
         if self.secure is None:
-            self.take(data)
+            self.data_received(data)
         else:
-            self.open(bytes(data))
+            self.encrypted_received(bytes(data))
 
-    def take(self, data: bytes | memoryview) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         tunnel = self.tunnel
         tunnel.active = self.loop.now
         if not data:
@@ -115,17 +115,17 @@ class Tunnel:
         if not self.server.out:
             self.near.resume()
 
-    def close(self, failure: Failure | None = None) -> None:
+    def close(self, own_answer: OwnAnswer | None = None) -> None:
         """Close both ends and end the exchange."""
         if self.near.fd < 0:
             return
         self.near.close()
         self.server.close()
-        self.exchange.failure = failure
+        self.exchange.own_answer = own_answer
         self.exchange.end_tunnel()
         self.visitor.cut()
 
     def check(self, now: float) -> None:
         """Once a second: a tunnel in which nothing moves is closed."""
         if now - self.active > rolling_s(self.exchange):
-            self.close(FAILURES["idle"])
+            self.close(ANSWERS["idle"])

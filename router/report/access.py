@@ -11,7 +11,7 @@ from typing import Final
 from router.report.entry import UNKNOWN, Entry
 from router.report.metrics import Metrics
 from router.report.ring import RING_BYTES, Ring
-from router.rules.failures import Failure
+from router.rules.own_answers import OwnAnswer
 from router.rules.route import Route
 
 FLUSH_S: Final = 0.1
@@ -33,7 +33,7 @@ def format_lines(entries: list[Entry], logs: dict[str, list[bytes]]) -> None:
     stamped, info = -1.0, b""
     last: Route | None = None
     pieces: list[bytes] | None = None
-    for wall, method, target, host, id, forwarded, backend, connect, service, status, size, failure, route, protocol in entries:  # fmt: skip
+    for wall, method, target, host, id, forwarded, backend, connect, service, status, size, own_answer, route, protocol in entries:  # fmt: skip
         if wall != stamped:
             stamped, info = wall, _STAMPS.text(wall, _INFO)
         if pieces is None or route is not last:
@@ -41,7 +41,7 @@ def format_lines(entries: list[Entry], logs: dict[str, list[bytes]]) -> None:
             pieces = logs.setdefault(route.log if route is not None else UNKNOWN, [])
         ms = int(service * 1000)
         pieces += (
-            info if failure is None or not failure.code else _STAMPS.text(wall, _error(failure)),
+            info if own_answer is None or not own_answer.code else _STAMPS.text(wall, _error(own_answer)),
             method, b' path="', target, b'" host=', host, b" request_id=", id, b' fwd="', forwarded, b'" dyno=', backend.dyno if backend is not None else b"",
             _SERVICE[ms] if ms < 1000 and not connect else _times(connect, ms),
             _STATUS[status], _SIZE[size] if size < 1000 else b"%d protocol=" % size, protocol, b"\n",
@@ -52,8 +52,8 @@ def _times(connect: float, ms: int) -> bytes:
     return b" connect=%dms service=%dms status=" % (connect * 1000, ms)
 
 
-def _error(failure: Failure) -> bytes:
-    return f'+00:00 paas[router]: at=error code={failure.code} desc="{failure.log}" method='.encode()
+def _error(own_answer: OwnAnswer) -> bytes:
+    return f'+00:00 paas[router]: at=error code={own_answer.code} desc="{own_answer.log}" method='.encode()
 
 
 class Stamps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from router.rules.failures import Failure
+from router.rules.own_answers import OwnAnswer
 from router.rules.route import Backend, Route
 
 UNKNOWN: Final = "_unknown"
@@ -23,12 +23,12 @@ Entry = tuple[
     float,
     int,
     int,
-    Failure | None,
+    OwnAnswer | None,
     Route | None,
     bytes,
 ]
 """Wall time, method, target (quoted), host, request id, forwarded for (quoted), backend, seconds to connect (0.0 for a
-pooled connection), seconds of service, status, bytes of body, failure, route, scheme. A bare tuple, because one is
+pooled connection), seconds of service, status, bytes of body, own answer, route, scheme. A bare tuple, because one is
 made for every request."""
 
 _UNSAFE = re.compile(rb"[^!#-\[\]-~ ]")

@@ -93,7 +93,22 @@ class Metrics:
     def count(self, entries: Iterable[Entry]) -> None:
         last: Route | None = None
         counts: AppCounts | None = None
-        for _, _, _, _, _, _, backend, connect_s, service_s, status, body_bytes, failure, route, _ in entries:
+        for (
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            backend,
+            connect_s,
+            service_s,
+            status,
+            body_bytes,
+            own_answer,
+            route,
+            _,
+        ) in entries:
             if counts is None or route is not last:
                 last = route
                 counts = self.app(route)
@@ -106,8 +121,8 @@ class Metrics:
             if connect_s:
                 counts.connect_s += connect_s
                 counts.connects += 1
-            if failure is not None and failure.code:
-                if failure.code == "H27":
+            if own_answer is not None and own_answer.code:
+                if own_answer.code == "H27":
                     counts.gone += 1
                 else:
                     counts.failed += 1

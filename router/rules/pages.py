@@ -1,4 +1,4 @@
-"""The router's own answers: the app's page for the failure if it has one, else the standard page.
+"""The router's own answers: the app's page for an answer if it has one, else the standard page.
 
 A page may contain `$status`, `$title`, `$code`, `$text` and `$request_id` (or `${status}` …). The only one of them that
 a client can set is the request id, which has been validated; all are escaped.
@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from router.rules.failures import Failure, reason
+from router.rules.own_answers import OwnAnswer, reason
 from router.wire.cache import Cache
 from router.wire.response import StatusLine, parse_status_line
 
@@ -42,12 +42,12 @@ class Page:
             at = match.end()
         self._last = text[at:]
 
-    def render(self, failure: Failure, request_id: bytes) -> bytes:
+    def render(self, own_answer: OwnAnswer, request_id: bytes) -> bytes:
         values = {
-            "status": str(failure.status),
-            "title": reason(failure.status),
-            "code": failure.code,
-            "text": failure.text,
+            "status": str(own_answer.status),
+            "title": reason(own_answer.status),
+            "code": own_answer.code,
+            "text": own_answer.text,
             "request_id": request_id.decode("ascii", "replace"),
         }
         pieces: list[bytes] = []
@@ -75,9 +75,9 @@ class Pages:
             raise OSError(f"{name} is longer than {MAX_PAGE_BYTES} bytes")
         return text
 
-    def page(self, failure: Failure, own: Mapping[str, str]) -> Page:
-        """The page for a failure: the app's own for its H-code, else for its status, else the standard page."""
-        name = own.get(failure.code) or own.get(str(failure.status))
+    def page(self, own_answer: OwnAnswer, own: Mapping[str, str]) -> Page:
+        """The page of an answer: the app's own for its H-code, else for its status, else the standard page."""
+        name = own.get(own_answer.code) or own.get(str(own_answer.status))
         if name is not None:
             try:
                 page: Page = self._known[name]
@@ -87,10 +87,10 @@ class Pages:
         return self._standard
 
     def answer(
-        self, failure: Failure, request_id: bytes, own: Mapping[str, str] = _NONE
+        self, own_answer: OwnAnswer, request_id: bytes, own: Mapping[str, str] = _NONE
     ) -> tuple[StatusLine, bytes, bytes]:
         """Status line, header lines and body. `own` maps H-codes and statuses to the names of the app's pages."""
-        body = self.page(failure, own).render(failure, request_id)
+        body = self.page(own_answer, own).render(own_answer, request_id)
         lines = (
             "Content-Type: text/html; charset=utf-8\r\n"
             f"Content-Length: {len(body)}\r\n"
@@ -98,7 +98,7 @@ class Pages:
         ).encode()
         if request_id:
             lines += b"X-Request-Id: %b\r\n" % request_id
-        return _status_line(failure.status), lines, body
+        return _status_line(own_answer.status), lines, body
 
 
 @cache

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
-from router.rules.failures import FAILURES, Failure
+from router.rules.own_answers import ANSWERS, OwnAnswer
 
 DEFAULT_QUEUE: Final = 100
 DEFAULT_QUEUE_S: Final = 30.0
@@ -33,7 +33,7 @@ _PATH = re.compile(r"/[!-~]{0,1023}")
 
 
 @dataclass(frozen=True)
-class Health:
+class HealthRule:
     """Health checks: `GET path` every `interval_s`. After `fails` checks in a row without a 2xx or 3xx within `timeout_s`,
     a backend gets no requests until a check succeeds."""
 
@@ -64,7 +64,7 @@ class Policy:
     compress: bool = False
     pages: dict[str, str] = field(default_factory=dict)
     """H-code or status to the name of a file."""
-    health: Health | None = None
+    health: HealthRule | None = None
     https_redirect: bool = False
     hsts_s: int = 0
     """How long a client that used HTTPS must do so always (RFC 6797)."""
@@ -135,16 +135,16 @@ def _pages(flags: dict[str, Any]) -> dict[str, str]:
     return pages
 
 
-def _health(flags: dict[str, Any]) -> Health | None:
+def _health(flags: dict[str, Any]) -> HealthRule | None:
     given = _of(flags, "health", dict, {})
     if not given:
         return None
     path = _of(given, "path", str, "/")
     if _PATH.fullmatch(path) is None:
         raise ValueError(f"health: {path!r} is no path")
-    interval_s = _positive(given, "interval_s", float, Health.interval_s)
-    timeout_s = _positive(given, "timeout_s", float, Health.timeout_s)
-    return Health(path, interval_s, timeout_s, max(1, _positive(given, "fails", int, Health.fails)))
+    interval_s = _positive(given, "interval_s", float, HealthRule.interval_s)
+    timeout_s = _positive(given, "timeout_s", float, HealthRule.timeout_s)
+    return HealthRule(path, interval_s, timeout_s, max(1, _positive(given, "fails", int, HealthRule.fails)))
 
 
 def _host(flags: dict[str, Any]) -> str:
@@ -180,24 +180,24 @@ class Ask:
         return self.scheme == b"https"
 
 
-def judge(policy: Policy, ask: Ask) -> tuple[Failure, bytes] | None:
+def judge(policy: Policy, ask: Ask) -> tuple[OwnAnswer, bytes] | None:
     """Why this request is answered by the router, and header lines to say with it; None when it may pass."""
-    moved = FAILURES["moved-permanently" if ask.method in (b"GET", b"HEAD") else "moved-same-method"]
+    moved = ANSWERS["moved-permanently" if ask.method in (b"GET", b"HEAD") else "moved-same-method"]
     host = policy.canonical_host or ask.host
     if policy.allow and not _allowed(policy, ask.address):
-        return FAILURES["forbidden"], b""
+        return ANSWERS["forbidden"], b""
     if policy.https_redirect and not ask.secure:
         if not host:
-            return FAILURES["bad-request"], b""
+            return ANSWERS["bad-request"], b""
         return moved, _location(host, b"https", ask.https_port, ask.target)
     if policy.maintenance:
-        return FAILURES["maintenance"], b"Retry-After: 60\r\n"
+        return ANSWERS["maintenance"], b"Retry-After: 60\r\n"
     if policy.canonical_host and ask.host != policy.canonical_host:
         return moved, _location(host, ask.scheme, ask.port, ask.target)
     if policy.basic_auth and not _authenticated(policy, ask.head):
-        return FAILURES["unauthorized"], b'WWW-Authenticate: Basic realm="restricted", charset="UTF-8"\r\n'
+        return ANSWERS["unauthorized"], b'WWW-Authenticate: Basic realm="restricted", charset="UTF-8"\r\n'
     if policy.body_limit_bytes and ask.length > policy.body_limit_bytes:
-        return FAILURES["too-large"], b""
+        return ANSWERS["too-large"], b""
     return None
 
 

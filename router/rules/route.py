@@ -11,7 +11,7 @@ from itertools import permutations
 from random import random
 from typing import Any, Final
 
-from router.rules.failures import Failure
+from router.rules.own_answers import OwnAnswer
 from router.rules.policy import Policy
 
 MAX_PAIRED_BACKENDS: Final = 8
@@ -94,14 +94,14 @@ class Pool:
 
 @dataclass(slots=True)
 class Route:
-    """Where the requests for one path prefix go. `failure` answers when there is no pool. All hosts whose routes are equal
+    """Where the requests for one path prefix go. `own_answer` is sent when there is no pool. All hosts whose routes are equal
     share one object: with thousands of hosts, each request would else wait for another part of memory."""
 
     path: bytes
     app: str
     log: str
     pool: Pool | None
-    failure: Failure
+    own_answer: OwnAnswer
     policy: Policy | None = None
     needs_admission: bool = False
     """The policy is asked before a backend gets a request."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 
-from router.rules.failures import BY_CODE, FAILURES
+from router.rules.own_answers import ANSWERS, BY_CODE
 from router.rules.pieces import Pieces, at_once
 from router.rules.policy import Policy
 from router.rules.policy import parse as read_policy
@@ -248,7 +248,7 @@ def _read_route(
             sys.intern(app),  # one object in all tables and routes: requests are counted by it
             sys.intern(log),
             pools[name] if name is not None else None,
-            BY_CODE.get(code, FAILURES["no-web"]),
+            BY_CODE.get(code, ANSWERS["no-web"]),
             policy,
             needs_admission=policy is not None and policy.needs_admission,
             shares=tuple((pools[pool], share) for pool, share in shares.items()),
@@ -280,7 +280,7 @@ def _read_challenges(challenges: Any) -> Pieces[list[tuple[bytes, Route]]]:
                 raise TableError(f"challenges: {host}: no token and no key authorization")
             name, path = str(host).lower().encode("ascii", "replace"), f"{ACME_PATH}{token}".encode()
             policy = Policy(challenge=text.encode())
-            route = Route(path, "", "_unknown", None, FAILURES["no-web"], policy, needs_admission=True)
+            route = Route(path, "", "_unknown", None, ANSWERS["no-web"], policy, needs_admission=True)
             routes.append((name, route))
             yield
     return routes

@@ -19,48 +19,48 @@ _LOCAL, _PROXY = 0x20, 0x21
 _UNSPECIFIED, _TCP4, _TCP6 = 0x00, 0x11, 0x21
 
 
-class BadPreface(ValueError):
+class BadProxyHeader(ValueError):
     """The first bytes are no header of the PROXY protocol."""
 
 
 def parse(data: bytes) -> tuple[int, bytes] | None:
     """`(length of the header, client's address)`; the address is empty if the proxy speaks for itself or does not know
-    it (LOCAL, UNKNOWN). None when more bytes are needed. Raises BadPreface."""
+    it (LOCAL, UNKNOWN). None when more bytes are needed. Raises BadProxyHeader."""
     if SIGNATURE.startswith(data[:12]):
         return _parse_binary(data)
     if b"PROXY ".startswith(data[:6]):
         return _parse_line(data)
-    raise BadPreface("neither version")
+    raise BadProxyHeader("neither version")
 
 
 def _parse_line(data: bytes) -> tuple[int, bytes] | None:
     end = data.find(b"\r\n", 0, MAX_LINE_BYTES)
     if end < 0:
         if len(data) >= MAX_LINE_BYTES or b"\n" in data:
-            raise BadPreface("no end of line")
+            raise BadProxyHeader("no end of line")
         return None
     line = data[:end]
     if line == b"PROXY UNKNOWN" or line.startswith(b"PROXY UNKNOWN "):
         return end + 2, b""
     match = _LINE.fullmatch(line)
     if match is None or int(match[4]) > 65535 or int(match[5]) > 65535:
-        raise BadPreface("not as version 1 has it")
+        raise BadProxyHeader("not as version 1 has it")
     kind = IPv4Address if match[1] == b"4" else IPv6Address
     try:
         source, _ = kind(match[2].decode()), kind(match[3].decode())
     except AddressValueError as error:
-        raise BadPreface(str(error)) from error
+        raise BadProxyHeader(str(error)) from error
     return end + 2, _text(source)
 
 
 def _parse_binary(data: bytes) -> tuple[int, bytes] | None:
     if len(data) > 12 and data[12] not in (_LOCAL, _PROXY):
-        raise BadPreface("neither LOCAL nor PROXY of version 2")
+        raise BadProxyHeader("neither LOCAL nor PROXY of version 2")
     if len(data) < 16:
         return None
     size = 16 + int.from_bytes(data[14:16], "big")
     if size > MAX_HEADER_BYTES:
-        raise BadPreface("too long")
+        raise BadProxyHeader("too long")
     if len(data) < size:
         return None
     if data[12] == _LOCAL or data[13] == _UNSPECIFIED:
@@ -69,7 +69,7 @@ def _parse_binary(data: bytes) -> tuple[int, bytes] | None:
         return size, _text(IPv4Address(data[16:20]))
     if data[13] == _TCP6 and size >= 52:
         return size, _text(IPv6Address(data[16:32]))
-    raise BadPreface("neither TCP over IPv4 nor over IPv6")
+    raise BadProxyHeader("neither TCP over IPv4 nor over IPv6")
 
 
 def _text(address: IPv4Address | IPv6Address) -> bytes:

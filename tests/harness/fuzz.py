@@ -141,7 +141,7 @@ def run(pieces: list[bytes]) -> None:
     """Send a stream; every backend gets clean requests, the client proper answers. Raises Broken."""
     rig = Rig()
     bugs: list[int] = []
-    rig.proxy.loop.on_bug = bugs.append
+    rig.shared.loop.on_bug = bugs.append
     try:
         client = rig.client()
         asked = 0
@@ -219,7 +219,7 @@ def run_answer(pieces: list[bytes]) -> None:
     request an answer of its own. Raises Broken."""
     rig = Rig()
     bugs: list[int] = []
-    rig.proxy.loop.on_bug = bugs.append
+    rig.shared.loop.on_bug = bugs.append
     try:
         client = rig.client()
         client.send(b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")

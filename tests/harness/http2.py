@@ -52,10 +52,10 @@ class Visitor:
         self.rig = rig
         if end is None:
             self.end, fd = rig._pair()
-            self.server = Http2Connection(rig.proxy, fd, ADDRESS, PORT)
+            self.server = Http2Connection(rig.shared, fd, ADDRESS, PORT)
         else:  # which has agreed upon HTTP/2 by TLS
             self.end = end
-            (self.server,) = (c for c in rig.proxy.clients if isinstance(c, Http2Connection))
+            (self.server,) = (c for c in rig.shared.clients if isinstance(c, Http2Connection))
         self.answers: dict[int, Answer] = defaultdict(Answer)
         self.lazy: set[int] = set()
         self.order: list[int] = []

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 from harness.certificates import client_context
 from router.back.connection import BackendConnection
 from router.back.upstreams import Upstreams
+from router.front.client_limits import ClientLimit
 from router.front.entrance import PROTOCOLS, Entrance
-from router.front.guests import ClientLimit
 from router.front.http1 import Http1Connection
 from router.io.certificates import Certificates
 from router.rules.route import Backend
-from router.shared import Limits, Proxy
+from router.shared import Limits, Shared
 from router.upkeep import Upkeep
 
 ADDRESS = b"192.0.2.7"
@@ -45,7 +45,7 @@ class Logged(NamedTuple):
     service_s: float
     status: int
     body_bytes: int
-    failure: Any
+    own_answer: Any
     route: Any
     scheme: bytes
 
@@ -181,20 +181,20 @@ class SecureEnd(End):
 
 
 class Rig:
-    """One Proxy. `dialled` are the connections that it opened, in order; `refusing` maps backend ids to errnos."""
+    """One router worker without its process. `dialled` are the connections that it opened, in order; `refusing` maps backend ids to errnos."""
 
     def __init__(self, backends: tuple[str, ...] = ("i1",), **flags: Any) -> None:
         self.now = 1000.0
-        self.proxy = Proxy(limits=Limits(), clock=lambda: self.now)
-        self.proxy.access.batch = 1_000_000  # entries of the log stay to be looked at
-        self.proxy.loop.backlog = ()
-        self.proxy.loop.deadline_work = lambda: None
-        self.upstreams = Upstreams(self.proxy)
-        self.upkeep = Upkeep(self.proxy, self.upstreams)
+        self.shared = Shared(limits=Limits(), clock=lambda: self.now)
+        self.shared.access.batch = 1_000_000  # entries of the log stay to be looked at
+        self.shared.loop.backlog = ()
+        self.shared.loop.deadline_work = lambda: None
+        self.upstreams = Upstreams(self.shared)
+        self.upkeep = Upkeep(self.shared, self.upstreams)
         self.upstreams.open = self._connect
         self.upstreams.dial = self._dial
         self.events: list[dict[str, Any]] = []
-        self.proxy.on_event = self.events.append
+        self.shared.on_event = self.events.append
         self.dialled: list[End] = []
         self.probes: list[End] = []
         """Connections of health checks."""
@@ -202,7 +202,7 @@ class Rig:
         self.silent: set[str] = set()
         """Backends to which connecting never comes to an end."""
         self.ends: list[End] = []
-        self.entrance = Entrance(self.proxy, PORT)
+        self.entrance = Entrance(self.shared, PORT)
         self.generation = 0
         self.more: dict[str, Any] = {}
         """What tables have besides routes and pools."""
@@ -235,7 +235,7 @@ class Rig:
     def client(self) -> End:
         """A new client."""
         end, fd = self._pair()
-        Http1Connection(self.proxy, fd, ADDRESS, PORT)
+        Http1Connection(self.shared, fd, ADDRESS, PORT)
         return end
 
     def secure_client(
@@ -261,24 +261,24 @@ class Rig:
 
     def limit_clients(self, limit: int) -> ClientLimit:
         """Let each client have so many connections."""
-        guests = self.entrance.guests = self.secure_entrance.guests = ClientLimit(limit)
-        self.proxy.loop.close_descriptor = guests.close
-        return guests
+        client_limit = self.entrance.client_limit = self.secure_entrance.client_limit = ClientLimit(limit)
+        self.shared.loop.close_descriptor = client_limit.close
+        return client_limit
 
     def serve_tls(self, files: Path, kept: int = 100) -> None:
         """Let there be a TLS entrance, with the certificates of the table in this folder."""
         self.certificates = Certificates(files / "certificates", self._certificate, PROTOCOLS, kept)
-        self.secure_entrance = Entrance(self.proxy, SECURE_PORT, self.certificates)
+        self.secure_entrance = Entrance(self.shared, SECURE_PORT, self.certificates)
 
     def _certificate(self, name: str) -> str | None:
-        return self.proxy.table.certificate(name)
+        return self.shared.table.certificate(name)
 
     def _connect(self, backend: Backend) -> BackendConnection:
         fd = self._dial(backend)
-        connection = BackendConnection(self.proxy, fd, backend)
+        connection = BackendConnection(self.shared, fd, backend)
         self.dialled.append(self.probes.pop())
         if backend.id in self.silent:
-            self.proxy.loop.epoll.modify(fd, 0)
+            self.shared.loop.epoll.modify(fd, 0)
         return connection
 
     def _dial(self, backend: Backend) -> int:
@@ -303,7 +303,7 @@ class Rig:
 
     def run(self) -> None:
         """Handle events until there are none."""
-        loop = self.proxy.loop
+        loop = self.shared.loop
         for _ in range(10_000):
             before = loop.epoll.poll(0, 1)
             loop.step(0)
@@ -325,8 +325,8 @@ class Rig:
 
     def log(self) -> list[Any]:
         """Entries of the access log since the last call."""
-        entries = [Logged(*entry) for entry in self.proxy.access.entries]
-        self.proxy.access.entries.clear()
+        entries = [Logged(*entry) for entry in self.shared.access.entries]
+        self.shared.access.entries.clear()
         return entries
 
     def close(self) -> None:
@@ -334,7 +334,7 @@ class Rig:
             end.sock.close()
         with contextlib.suppress(AssertionError):
             self.run()
-        self.proxy.loop.epoll.close()
+        self.shared.loop.epoll.close()
 
 
 def open_descriptors() -> int:

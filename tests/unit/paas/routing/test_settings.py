@@ -8,7 +8,7 @@ import pytest
 
 from paas.nouns.errors import BadInput
 from paas.routing.settings import AUTH, BY_NAME, PAGES, SETTINGS, flags, leads_to, setting, shown_values
-from router.rules.failures import BY_CODE
+from router.rules.own_answers import BY_CODE
 from router.rules.policy import Policy
 from router.rules.policy import parse as read_policy
 

@@ -24,7 +24,7 @@ def serve(rig: Rig, request: bytes = GET) -> End:
 
 
 def codes(rig: Rig) -> list[str]:
-    return [entry.failure.code if entry.failure else "" for entry in rig.log()]
+    return [entry.own_answer.code if entry.own_answer else "" for entry in rig.log()]
 
 
 def test_the_one_with_fewer_requests_in_flight_gets_the_next(pair: Rig) -> None:
@@ -135,7 +135,7 @@ def test_a_pooled_connection_that_dies_at_the_moment_of_reuse_is_replaced(rig: R
 def test_a_pooled_connection_that_cannot_be_written_to_is_replaced_whatever_the_method(rig: Rig) -> None:
     """Its end is there, but the client's request is heard of first: nothing was sent."""
     client = serve(rig)
-    (server,) = rig.proxy.clients
+    (server,) = rig.shared.clients
     client.sock.send(POST)
     rig.backend.sock.close()
     server.readable()  # EPIPE
@@ -143,7 +143,7 @@ def test_a_pooled_connection_that_cannot_be_written_to_is_replaced_whatever_the_
     assert len(rig.dialled) == 2 and rig.backend.take().endswith(b"\r\n\r\nhi")
     rig.backend.send(OK)
     assert client.take().endswith(b"ok")
-    assert codes(rig) == ["", ""] and rig.proxy.metrics.retries == 1
+    assert codes(rig) == ["", ""] and rig.shared.metrics.retries == 1
 
 
 def test_only_once_is_it_replaced(rig: Rig) -> None:
@@ -258,7 +258,7 @@ def test_draining_finishes_what_is_in_flight_and_takes_nothing_new(pair: Rig, go
     assert old.closed
     client.send(GET)
     assert pair.backend.backend == new
-    assert (old.backend in pair.proxy.backends) is not gone
+    assert (old.backend in pair.shared.backends) is not gone
 
 
 def test_a_stale_connection_of_a_draining_backend_is_replaced_by_another_backend(pair: Rig) -> None:

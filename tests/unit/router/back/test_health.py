@@ -37,7 +37,7 @@ def answer_probes(rig: Rig, **answers: bytes) -> None:
 
 
 def ready(rig: Rig) -> list[str]:
-    return [backend.id for backend in rig.proxy.table.pools["p"].ready]
+    return [backend.id for backend in rig.shared.table.pools["p"].ready]
 
 
 def go(rig: Rig, seconds: int, **answers: bytes) -> None:
@@ -88,17 +88,17 @@ def test_who_answers_badly_so_often_in_a_row_gets_no_requests_until_it_answers_w
     assert ready(rig) == ["i1", "i2"], "once is not enough"
     go(rig, 6, i1=answer, i2=WELL)
     assert ready(rig) == ["i2"]
-    assert not rig.proxy.backends["i1"].fit(rig.now)
+    assert not rig.shared.backends["i1"].fit(rig.now)
     go(rig, 12, i1=answer, i2=WELL)
     assert ready(rig) == ["i2"]
     go(rig, 6, i1=b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", i2=WELL)
     assert ready(rig) == ["i1", "i2"]
-    assert rig.proxy.metrics.health_failures >= 3
+    assert rig.shared.metrics.health_failures >= 3
 
 
 def test_the_log_of_the_app_says_whom_requests_avoid(make: Any, tmp_path: Path) -> None:
     rig = make("i1", "i2", health=RULE)
-    rig.proxy.access = AccessLog(tmp_path, 1, rig.proxy.metrics)
+    rig.shared.access = AccessLog(tmp_path, 1, rig.shared.metrics)
     go(rig, 15, i1=b"HTTP/1.1 500 Oops\r\n\r\n", i2=WELL)
     go(rig, 6, i1=WELL, i2=WELL)
     (file,) = (path for path in tmp_path.iterdir() if path.stat().st_size)
@@ -115,7 +115,7 @@ def test_an_answer_in_pieces_is_one_answer(make: Any) -> None:
     for byte in b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n":
         rig.probes[0].send(bytes([byte]))
     rig.probes[0].read()
-    assert rig.probes[0].closed and rig.proxy.metrics.health_failures == 0
+    assert rig.probes[0].closed and rig.shared.metrics.health_failures == 0
 
 
 def test_silence_and_refusal_are_failures(make: Any) -> None:
@@ -123,7 +123,7 @@ def test_silence_and_refusal_are_failures(make: Any) -> None:
     rig.refusing["i2"] = REFUSED
     go(rig, 20, i3=WELL)
     assert ready(rig) == ["i3"]
-    assert rig.proxy.metrics.ejections == 0
+    assert rig.shared.metrics.ejections == 0
     del rig.refusing["i2"]
     go(rig, 6, i2=WELL, i3=WELL)
     assert ready(rig) == ["i2", "i3"]
@@ -141,7 +141,7 @@ def test_when_all_fail_all_are_used_but_those_that_refused_sit_out(make: Any) ->
     rig = make("i1", "i2", health=RULE)
     go(rig, 15, i1=b"", i2=b"")
     assert ready(rig) == ["i1", "i2"], "better one than none"
-    rig.upstreams.eject(rig.proxy.backends["i1"])
+    rig.upstreams.eject(rig.shared.backends["i1"])
     assert ready(rig) == ["i2"]
 
 
@@ -154,7 +154,7 @@ def test_what_is_known_outlives_a_table_and_ends_with_the_flag(make: Any) -> Non
     assert ready(rig) == ["i1", "i2"]
     asked = len(rig.probes)
     go(rig, 15)
-    assert len(rig.probes) == asked and not rig.proxy.on_tick
+    assert len(rig.probes) == asked and not rig.shared.on_tick
 
 
 def test_a_draining_backend_is_not_asked(make: Any) -> None:

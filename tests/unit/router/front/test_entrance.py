@@ -12,7 +12,7 @@ from harness.router import ADDRESS, End, Rig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.wire.proxyprotocol import MAX_HEADER_BYTES, SIGNATURE, BadPreface, parse
+from router.wire.proxyprotocol import MAX_HEADER_BYTES, SIGNATURE, BadProxyHeader, parse
 
 ASK = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -97,7 +97,7 @@ def test_more_is_wanted_until_it_is_whole(header: bytes, address: bytes) -> None
 
 @pytest.mark.parametrize("data", INVALID)
 def test_anything_else_is_refused(data: bytes) -> None:
-    with pytest.raises(BadPreface):
+    with pytest.raises(BadProxyHeader):
         parse(data + ASK)
 
 
@@ -109,7 +109,7 @@ def test_anything_else_is_refused(data: bytes) -> None:
 def test_no_bytes_are_too_strange(data: bytes) -> None:
     try:
         found = parse(data)
-    except BadPreface:
+    except BadProxyHeader:
         return
     if found is not None:
         size, address = found
@@ -163,7 +163,7 @@ def test_a_proxy_that_does_not_say_it_is_cut(
     client.send(data)
     client.read()
     assert client.closed and client.got == b""
-    assert rig.dialled == [] and rig.proxy.clients == set()
+    assert rig.dialled == [] and rig.shared.clients == set()
     assert capfd.readouterr().err.startswith("router event=bad-preface address=192.0.2.7 error=")
 
 
@@ -171,9 +171,9 @@ def test_a_proxy_that_says_nothing_is_cut(rig: Rig) -> None:
     clients = [rig.arriving(), rig.arriving(), rig.arriving()]
     clients[1].send(b"PROXY TCP4 ")
     clients[2].finish()
-    assert len(rig.proxy.clients) == 2
-    rig.advance(rig.proxy.limits.head_s + 2)
-    assert rig.proxy.clients == set()
+    assert len(rig.shared.clients) == 2
+    rig.advance(rig.shared.limits.head_s + 2)
+    assert rig.shared.clients == set()
 
 
 def test_others_need_no_header_and_are_not_believed(rig: Rig) -> None:
@@ -198,7 +198,7 @@ def test_the_header_comes_before_tls(rig: Rig, step: int) -> None:
 
 def test_allow_lists_and_trust_look_at_the_address_that_was_given(rig: Rig) -> None:
     rig.set_table(("i1",), allow=["198.51.100.0/24"])
-    rig.proxy.trusted = (ip_network("192.0.2.0/24"),)
+    rig.shared.trusted = (ip_network("192.0.2.0/24"),)
     spoofed = ASK[:-2] + b"X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\n\r\n"
     client = rig.arriving()
     client.send(VALID[0][0] + spoofed)
@@ -223,7 +223,7 @@ def test_a_client_may_have_so_many_connections(rig: Rig, capfd: pytest.CaptureFi
     rig.limit_clients(3)
     clients = count(rig, b"203.0.113.9", 5)
     assert [client.closed for client in clients] == [False] * 3 + [True] * 2
-    assert rig.proxy.metrics.turned_away == 2
+    assert rig.shared.metrics.turned_away == 2
     assert not any(client.closed for client in count(rig, b"203.0.113.10", 3))
     clients[0].close()
     assert [client.closed for client in count(rig, b"203.0.113.9", 2)] == [False, True]
@@ -241,7 +241,7 @@ def test_connections_of_a_network_of_ipv6_count_together(rig: Rig) -> None:
 
 def test_trusted_proxies_may_have_any_number(rig: Rig) -> None:
     rig.limit_clients(1)
-    rig.proxy.trusted = (ip_network("203.0.113.0/24"),)
+    rig.shared.trusted = (ip_network("203.0.113.0/24"),)
     assert not any(client.closed for client in count(rig, b"203.0.113.9", 5))
 
 
@@ -256,7 +256,7 @@ def test_behind_a_proxy_each_client_is_counted(rig: Rig) -> None:
 
 
 def test_every_way_to_end_frees_the_place(rig: Rig) -> None:
-    guests = rig.limit_clients(1)
+    client_limit = rig.limit_clients(1)
     for number in range(6):
         client = rig.secure_client(address=b"203.0.113.9")
         if number == 0:
@@ -266,7 +266,7 @@ def test_every_way_to_end_frees_the_place(rig: Rig) -> None:
             client.received()
             client.close()
         elif number == 2:
-            rig.advance(rig.proxy.limits.head_s + 2)
+            rig.advance(rig.shared.limits.head_s + 2)
         else:
             client.shake()
             client.send(ASK)
@@ -281,4 +281,4 @@ def test_every_way_to_end_frees_the_place(rig: Rig) -> None:
                 rig.backend.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
                 rig.backend.close()
                 client.close()
-        assert guests.count == 0, number
+        assert client_limit.count == 0, number

@@ -333,7 +333,7 @@ def test_a_body_that_breaks_off_never_ends_cleanly(rig: Rig, response: bytes) ->
         False,
         INTERNAL_ERROR,
     )
-    assert [entry.failure.code for entry in rig.log()] in (["H18"], ["H17"])
+    assert [entry.own_answer.code for entry in rig.log()] in (["H18"], ["H17"])
     kept.send(OK)
     visitor.flush()
     assert visitor.answers[other].ended
@@ -359,7 +359,7 @@ def test_a_backend_that_does_not_answer_properly_becomes_an_error_page(
     answer = visitor.answers[id]
     assert (answer.status, answer.ended, answer[b"cache-control"]) == (status, True, b"no-store")
     assert code.encode() in answer.body
-    assert [entry.failure.code for entry in rig.log()] == [code]
+    assert [entry.own_answer.code for entry in rig.log()] == [code]
 
 
 def test_answers_are_compressed_where_the_app_asks_for_it(rig: Rig) -> None:
@@ -404,8 +404,8 @@ def test_a_client_that_resets_its_stream_lets_the_backend_go(rig: Rig) -> None:
     rig.backend.read()
     assert rig.backend.closed
     (entry,) = rig.log()
-    assert (entry.status, entry.failure.code) == (499, "H27")
-    assert rig.proxy.backends["i1"].inflight == 0 and not visitor.server.streams
+    assert (entry.status, entry.own_answer.code) == (499, "H27")
+    assert rig.shared.backends["i1"].inflight == 0 and not visitor.server.streams
     second = visitor.request()
     served(rig, OK)
     visitor.flush()
@@ -423,8 +423,8 @@ def test_a_client_that_goes_away_takes_all_its_requests_along(rig: Rig) -> None:
     for n in range(3):
         visitor.request(b"/%d" % n)
     visitor.end.close()
-    assert [(entry.status, entry.failure.code) for entry in rig.log()] == [(499, "H27")] * 3
-    assert rig.proxy.backends["i1"].inflight == 0 and not rig.proxy.clients
+    assert [(entry.status, entry.own_answer.code) for entry in rig.log()] == [(499, "H27")] * 3
+    assert rig.shared.backends["i1"].inflight == 0 and not rig.shared.clients
 
 
 def test_policies_and_gates_hold_for_streams(rig: Rig) -> None:
@@ -473,7 +473,7 @@ def test_an_answer_that_takes_too_long_is_an_error_page_of_its_stream(rig: Rig) 
     served(rig, OK)
     visitor.flush()
     assert visitor.answers[later].body == b"hello"
-    assert [entry.failure and entry.failure.code for entry in rig.log()] == ["H12", None]
+    assert [entry.own_answer and entry.own_answer.code for entry in rig.log()] == ["H12", None]
 
 
 def test_an_upload_that_stops_is_given_up(rig: Rig) -> None:
@@ -501,7 +501,7 @@ def test_an_idle_connection_is_said_goodbye_to(rig: Rig) -> None:
     assert visitor.end.take() == goaway(id) and visitor.closed
     visitor.end.sock.close()
     rig.advance(3)
-    assert not rig.proxy.clients
+    assert not rig.shared.clients
 
 
 def goaway(last: int) -> bytes:
@@ -534,7 +534,7 @@ def test_a_drain_takes_what_is_under_way_and_then_no_more(rig: Rig, answers: boo
     assert b"hello" in visitor.end.read() and visitor.closed
     visitor.end.sock.close()
     rig.advance(3)
-    assert rig.proxy.loop.stopped
+    assert rig.shared.loop.stopped
 
 
 def test_a_client_that_says_goodbye_still_gets_its_answers(rig: Rig) -> None:
@@ -553,7 +553,7 @@ def test_a_drain_that_takes_too_long_ends_streams(rig: Rig) -> None:
     visitor.request()
     rig.upkeep.start_drain()
     rig.advance(31)
-    assert visitor.closed and rig.proxy.backends["i1"].inflight == 0
+    assert visitor.closed and rig.shared.backends["i1"].inflight == 0
 
 
 def test_what_is_no_http_2_is_told_so(rig: Rig) -> None:

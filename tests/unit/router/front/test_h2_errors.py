@@ -165,10 +165,10 @@ def test_what_concerns_one_stream_ends_it(rig: Rig, data: bytes, code: int) -> N
 def test_what_confuses_the_connection_ends_it(rig: Rig, data: bytes, code: int) -> None:
     visitor = send(rig, data)
     assert codes(visitor.end.read()) == (code, {})
-    assert visitor.closed and not rig.proxy.backends["i1"].inflight
+    assert visitor.closed and not rig.shared.backends["i1"].inflight
     visitor.end.sock.close()
     rig.advance(3)
-    assert not rig.proxy.clients
+    assert not rig.shared.clients
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from harness.router import ADDRESS, PORT, End, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.front.guests import Room
+from router.front.client_limits import IdleEviction
 from router.front.h2 import Http2Connection
 from router.front.h2frames import Flow, Frames
 from router.front.h2stream import Http2Stream
@@ -243,7 +243,7 @@ def test_far_too_many_streams_end_the_connection(rig: Rig) -> None:
     visitor = Visitor(rig, hello=False)
     visitor.end.send(PREFACE + b"".join(frame(HEADERS, 5, id, HEAD) for id in range(1, 1001, 2)))
     assert codes(visitor.end.read())[0] == PROTOCOL_ERROR
-    assert visitor.closed and not rig.proxy.backends["i1"].inflight
+    assert visitor.closed and not rig.shared.backends["i1"].inflight
 
 
 def flood(rig: Rig, frames: list[bytes], before: bytes = b"") -> int:
@@ -254,7 +254,7 @@ def flood(rig: Rig, frames: list[bytes], before: bytes = b"") -> int:
         visitor.end.send(data)
         if visitor.closed:
             assert codes(visitor.end.read())[0] == CALM
-            assert not rig.proxy.backends["i1"].inflight
+            assert not rig.shared.backends["i1"].inflight
             return number
     raise AssertionError("it went on for ever")
 
@@ -357,7 +357,7 @@ def test_one_who_sends_small_messages_as_people_type_is_not(rig: Rig) -> None:
 
 
 def test_replies_to_one_who_does_not_read_are_bounded(rig: Rig) -> None:
-    rig.proxy.limits.keep_alive_s = 1e9
+    rig.shared.limits.keep_alive_s = 1e9
     visitor = Visitor(rig, hello=False)
     visitor.end.send(PREFACE)
     ping = frame(PING, 0, 0, b"12345678") * 100
@@ -442,14 +442,14 @@ def test_a_client_that_never_says_anything_is_let_go(rig: Rig) -> None:
     assert visitor.closed
     visitor.end.sock.close()
     rig.advance(3)
-    assert not rig.proxy.clients
+    assert not rig.shared.clients
 
 
 def test_an_idle_connection_is_given_up_with_a_goodbye_and_a_busy_one_is_not(rig: Rig) -> None:
     idle, busy = Visitor(rig), Visitor(rig)
     id = busy.request()
     rig.advance(2)
-    assert Room(rig.proxy).make() and rig.proxy.metrics.given_up == 1
+    assert IdleEviction(rig.shared).evict() and rig.shared.metrics.given_up == 1
     rig.run()
     idle.read()
     assert (idle.goaway, idle.closed, busy.closed) == (NO_ERROR, True, False)
@@ -466,8 +466,8 @@ def test_a_client_that_never_reads_is_given_up(rig: Rig) -> None:
     rig.advance(57)
     visitor.read()
     assert visitor.answers[id].reset == INTERNAL_ERROR and not visitor.answers[id].ended
-    assert [entry.failure.code for entry in rig.log()] == ["H27"]
-    assert rig.proxy.backends["i1"].inflight == 0
+    assert [entry.own_answer.code for entry in rig.log()] == ["H27"]
+    assert rig.shared.backends["i1"].inflight == 0
 
 
 def test_a_connection_that_is_over_leaves_no_garbage(rig: Rig) -> None:
@@ -600,11 +600,11 @@ def test_nothing_that_comes_is_a_bug_or_leaves_anything_behind(steps: list[bytes
             behave(rig, visitor, step)
         visitor.end.read()
         streams = visitor.server.streams
-        assert rig.proxy.backends["i1"].inflight == sum(s.exchange is not None for s in streams.values())
+        assert rig.shared.backends["i1"].inflight == sum(s.exchange is not None for s in streams.values())
         visitor.end.sock.close()
         rig.run()
     assert errors.getvalue() == ""
-    assert rig.proxy.backends["i1"].inflight == 0 and not rig.proxy.clients and not streams
+    assert rig.shared.backends["i1"].inflight == 0 and not rig.shared.clients and not streams
     rig.close()
 
 
@@ -633,9 +633,9 @@ def test_an_idle_connection_costs_little_beside_its_tls(rig: Rig) -> None:
     try:
         fds = [rig._pair()[1] for _ in range(connections)]
         before = tracemalloc.get_traced_memory()[0]
-        kept = [Http2Connection(rig.proxy, fd, ADDRESS, PORT) for fd in fds]
+        kept = [Http2Connection(rig.shared, fd, ADDRESS, PORT) for fd in fds]
         for connection in kept:
-            connection.take(PREFACE)
+            connection.data_received(PREFACE)
         assert tracemalloc.get_traced_memory()[0] - before < 8192 * connections
     finally:
         tracemalloc.stop()

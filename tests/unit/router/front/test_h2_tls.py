@@ -73,12 +73,12 @@ def test_the_backend_is_told_of_https(rig: Rig) -> None:
 
 def test_a_request_beside_others_counts_like_a_connection_of_its_client(rig: Rig) -> None:
     """A hundred requests on one connection would else cost a hundred times what its client may."""
-    guests = rig.limit_clients(4)
+    client_limit = rig.limit_clients(4)
     visitor = Visitor(rig, client(rig, "h2"))
     ids = [visitor.request() for _ in range(6)]
     assert [visitor.answers[id].reset for id in ids] == [None] * 4 + [REFUSED_STREAM] * 2
     assert len(rig.dialled) == 4
-    assert not guests.add(ADDRESS)
+    assert not client_limit.add(ADDRESS)
     visitor.reset(ids[0])
     served(rig, OK)
     visitor.flush()
@@ -86,8 +86,8 @@ def test_a_request_beside_others_counts_like_a_connection_of_its_client(rig: Rig
     again = [visitor.request() for _ in range(3)]
     assert [visitor.answers[id].reset for id in again] == [None] * 2 + [REFUSED_STREAM]
     visitor.end.close()
-    assert guests.count == 0
-    assert [guests.add(ADDRESS) for _ in range(5)] == [True] * 4 + [False]
+    assert client_limit.count == 0
+    assert [client_limit.add(ADDRESS) for _ in range(5)] == [True] * 4 + [False]
 
 
 def test_large_bodies_go_through_tls_both_ways(rig: Rig) -> None:

@@ -93,7 +93,7 @@ def test_a_client_that_pipelines_without_reading_is_not_read_on(rig: Rig) -> Non
 def test_who_asks_on_without_reading_the_answers_is_not_read(rig: Rig, host: bytes) -> None:
     """Else what waits for it, or what it asks, would grow for as long as it likes."""
     client = rig.client()
-    (server,) = rig.proxy.clients
+    (server,) = rig.shared.clients
     body = b"x" * 60_000
     with contextlib.suppress(BlockingIOError):
         for _ in range(3000):
@@ -128,10 +128,10 @@ def test_a_client_may_end_its_side_while_it_reads_the_answer(rig: Rig) -> None:
     client.send(GET)
     rig.backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
     client.finish()
-    assert rig.proxy.loop.epoll.poll(0) == [], "its end is heard of once, not in every turn"
+    assert rig.shared.loop.epoll.poll(0) == [], "its end is heard of once, not in every turn"
     rig.backend.send(b"k")
     assert client.read().endswith(b"\r\n\r\nok") and client.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
     assert [entry.status for entry in rig.log()] == [200]
 
 
@@ -147,7 +147,7 @@ def test_a_client_that_ends_before_the_answer_begins_has_gone(request_: bytes) -
     assert client.read() == b"" and client.closed
     rig.dialled[0].read()
     assert rig.dialled[0].closed
-    assert [(entry.status, entry.failure.code) for entry in rig.log()] == [(499, "H27")]
+    assert [(entry.status, entry.own_answer.code) for entry in rig.log()] == [(499, "H27")]
     rig.backend.send(OK)
     assert other.take() == SENT_OK
     rig.close()
@@ -179,7 +179,7 @@ def test_a_client_that_ends_while_it_is_not_read_has_gone_too(rig: Rig) -> None:
     assert rig.log() == []
     rig.advance(PATIENCE)
     assert client.read() == b"" and client.closed
-    assert [(entry.status, entry.failure.code) for entry in rig.log()] == [(499, "H27")]
+    assert [(entry.status, entry.own_answer.code) for entry in rig.log()] == [(499, "H27")]
 
 
 def test_what_was_pipelined_before_the_end_is_not_begun(rig: Rig) -> None:
@@ -190,7 +190,7 @@ def test_what_was_pipelined_before_the_end_is_not_begun(rig: Rig) -> None:
     client.finish()
     rig.backend.send(b"k")
     assert client.read().count(b"HTTP/1.1 200 OK") == 1 and client.closed
-    assert rig.backend.take() == b"" and rig.proxy.clients == set()
+    assert rig.backend.take() == b"" and rig.shared.clients == set()
 
 
 def test_a_half_closed_client_with_half_a_head_is_let_go(rig: Rig) -> None:
@@ -198,7 +198,7 @@ def test_a_half_closed_client_with_half_a_head_is_let_go(rig: Rig) -> None:
     client.send(GET[:20])
     client.finish()
     assert client.read() == b"" and client.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 def test_a_client_that_goes_away_ends_the_request(rig: Rig) -> None:
@@ -209,7 +209,7 @@ def test_a_client_that_goes_away_ends_the_request(rig: Rig) -> None:
     rig.backend.read()
     assert rig.backend.closed
     [entry] = rig.log()
-    assert (entry.status, entry.failure.code) == (499, "H27")
+    assert (entry.status, entry.own_answer.code) == (499, "H27")
 
 
 def test_a_client_that_goes_away_during_its_body(rig: Rig) -> None:
@@ -218,7 +218,7 @@ def test_a_client_that_goes_away_during_its_body(rig: Rig) -> None:
     client.finish()
     assert client.read() == b"" and client.closed
     assert rig.backend.read().endswith(b"hello") and rig.backend.closed
-    assert rig.log()[0].failure.code == "H27"
+    assert rig.log()[0].own_answer.code == "H27"
 
 
 # early answers
@@ -337,7 +337,7 @@ def test_a_backend_has_30_seconds_for_the_first_byte(rig: Rig) -> None:
     assert wait(rig, client, 29) == b""
     answer = wait(rig, client, PATIENCE)
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n") and b"H12" in answer
-    assert rig.log()[0].failure.code == "H12"
+    assert rig.log()[0].own_answer.code == "H12"
     rig.backend.read()
     assert rig.backend.closed
     assert not client.closed
@@ -353,7 +353,7 @@ def test_after_the_first_byte_each_55_seconds_need_one_more(rig: Rig) -> None:
     wait(rig, client, 55 + PATIENCE)
     assert client.closed
     [entry] = rig.log()
-    assert (entry.status, entry.failure.code) == (200, "H15")
+    assert (entry.status, entry.own_answer.code) == (200, "H15")
 
 
 def test_a_client_that_never_reads_is_let_go(rig: Rig) -> None:
@@ -366,8 +366,8 @@ def test_a_client_that_never_reads_is_let_go(rig: Rig) -> None:
             rig.backend.sock.send(b"x" * 65536)
             rig.run()
     rig.advance(55 + PATIENCE)
-    assert rig.proxy.clients == set()
-    assert rig.log()[0].failure.code == "H27"
+    assert rig.shared.clients == set()
+    assert rig.log()[0].own_answer.code == "H27"
 
 
 def fill(rig: Rig, end: End) -> None:
@@ -478,10 +478,10 @@ def test_lingering_ends(rig: Rig) -> None:
     client = rig.client()
     client.send(b"nonsense\r\n\r\n")
     assert client.read() and client.closed
-    assert len(rig.proxy.clients) == 1, "the client may still be sending"
+    assert len(rig.shared.clients) == 1, "the client may still be sending"
     client.send(b"more")
     rig.advance(PATIENCE)
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 def test_a_request_in_flight_when_draining_begins_is_answered_with_close(rig: Rig) -> None:

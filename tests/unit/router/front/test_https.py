@@ -83,7 +83,7 @@ def test_a_trusted_proxy_says_what_the_client_spoke(rig: Rig, scheme: str, redir
     rig.set_table(("i1",), https_redirect=True, hsts_s=3600)
     asked = request("GET", f"X-Forwarded-Proto: {scheme}\r\n")
     assert b"\r\nLocation: https://app.test:8443/" in answer(rig, rig.client(), asked)
-    rig.proxy.trusted = (ip_network("192.0.2.0/24"),)
+    rig.shared.trusted = (ip_network("192.0.2.0/24"),)
     got = answer(rig, rig.client(), asked)
     assert (b"\r\nLocation: https://app.test/a?b\r\n" in got) is redirected
     assert (HSTS in got) is not redirected

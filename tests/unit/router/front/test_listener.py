@@ -7,7 +7,7 @@ import socket
 
 from harness.router import End, Rig
 
-from router.front.guests import FEW_IDLE, Room
+from router.front.client_limits import FEW_IDLE, IdleEviction
 from router.front.listener import Listener
 
 ASK = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
@@ -17,7 +17,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 def test_a_listener_that_has_no_place_for_more_can_still_be_closed(rig: Rig) -> None:
     """A worker that is full is to end in good order, too."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        listener = Listener(rig.entrance, sock, Room(rig.proxy))
+        listener = Listener(rig.entrance, sock, IdleEviction(rig.shared))
         listener._limit = 0
         with socket.create_connection(sock.getsockname()):
             rig.run()
@@ -25,7 +25,7 @@ def test_a_listener_that_has_no_place_for_more_can_still_be_closed(rig: Rig) -> 
             listener.close()
         assert sock.fileno() == -1
     rig.advance(3)
-    assert not rig.proxy.on_tick
+    assert not rig.shared.on_tick
 
 
 def test_idle_connections_are_given_up_for_new_ones(rig: Rig) -> None:
@@ -39,11 +39,11 @@ def test_idle_connections_are_given_up_for_new_ones(rig: Rig) -> None:
     rig.advance(2)
     fresh = rig.client()
     with socket.create_server(("127.0.0.1", 0)) as sock, contextlib.ExitStack() as stack:
-        listener = Listener(rig.entrance, sock, Room(rig.proxy))
+        listener = Listener(rig.entrance, sock, IdleEviction(rig.shared))
 
         def knock() -> set[End]:
             """One more client than there is a place for; who is closed then."""
-            listener._limit = len(rig.proxy.clients)
+            listener._limit = len(rig.shared.clients)
             stack.enter_context(socket.create_connection(sock.getsockname()))
             rig.run()
             for client in every:
@@ -52,7 +52,7 @@ def test_idle_connections_are_given_up_for_new_ones(rig: Rig) -> None:
 
         every = [*idle, busy, used, fresh]
         closed = knock()
-        assert closed < set(idle) and len(closed) == FEW_IDLE == rig.proxy.metrics.given_up
+        assert closed < set(idle) and len(closed) == FEW_IDLE == rig.shared.metrics.given_up
         rig.advance(0.5)
         assert knock() == {*idle, used}, "the rest, which are few"
         assert not listener.paused

@@ -22,7 +22,7 @@ def forwarded(rig: Rig, request: bytes = ASK) -> list[bytes]:
 
 
 def test_what_a_trusted_proxy_says_is_believed(rig: Rig) -> None:
-    rig.proxy.trusted = (ip_network("192.0.2.0/24"),)
+    rig.shared.trusted = (ip_network("192.0.2.0/24"),)
     assert forwarded(rig) == [
         b"X-Forwarded-Host: shop.test",
         b"X-Forwarded-For: 198.51.100.9, 192.0.2.7",
@@ -32,7 +32,7 @@ def test_what_a_trusted_proxy_says_is_believed(rig: Rig) -> None:
 
 
 def test_what_others_say_is_not(rig: Rig) -> None:
-    rig.proxy.trusted = (ip_network("203.0.113.0/24"), ip_network("2001:db8::/32"))
+    rig.shared.trusted = (ip_network("203.0.113.0/24"), ip_network("2001:db8::/32"))
     assert forwarded(rig) == [
         b"X-Forwarded-For: 198.51.100.9, 192.0.2.7",
         b"X-Forwarded-Proto: http",
@@ -44,7 +44,7 @@ def test_what_others_say_is_not(rig: Rig) -> None:
     "line", [b"X-Forwarded-Proto: gopher", b"X-Forwarded-Port: 4\xb2", b"X-Forwarded-Port: 123456"]
 )
 def test_nonsense_of_a_trusted_proxy_is_dropped(rig: Rig, line: bytes) -> None:
-    rig.proxy.trusted = (ip_network("192.0.2.0/24"),)
+    rig.shared.trusted = (ip_network("192.0.2.0/24"),)
     assert forwarded(rig, b"GET /x HTTP/1.1\r\nHost: app.test\r\n" + line + b"\r\n\r\n") == [
         b"X-Forwarded-For: 192.0.2.7",
         b"X-Forwarded-Proto: http",
@@ -56,7 +56,7 @@ def test_nonsense_of_a_trusted_proxy_is_dropped(rig: Rig, line: bytes) -> None:
 def test_networks_are_those_of_the_client_behind_a_trusted_proxy(
     rig: Rig, network: str, status: bytes
 ) -> None:
-    rig.proxy.trusted = (ip_network("192.0.2.0/24"),)
+    rig.shared.trusted = (ip_network("192.0.2.0/24"),)
     rig.set_table(("i1",), allow=[network])
     client = rig.client()
     client.send(ASK)
@@ -66,7 +66,7 @@ def test_networks_are_those_of_the_client_behind_a_trusted_proxy(
 
 
 def test_a_redirect_keeps_the_scheme_of_the_client(rig: Rig) -> None:
-    rig.proxy.trusted = (ip_network("192.0.2.0/24"),)
+    rig.shared.trusted = (ip_network("192.0.2.0/24"),)
     rig.set_table(("i1",), canonical_host="www.app.test")
     client = rig.client()
     client.send(ASK)

@@ -85,7 +85,7 @@ def test_without_a_certificate_for_the_name_the_handshake_is_refused(rig: Rig, n
         client.shake()
     assert client.closed
     client.close()
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 def test_another_certificate_serves_the_next_handshake_and_leaves_open_connections_alone(
@@ -178,7 +178,7 @@ def test_a_chain_longer_than_the_sockets_buffer_goes_out_in_pieces(
     rig.more = {"certificates": [{"names": ["app.test"], "file": file}]}
     rig.set_table(("i1",))
     client = rig.secure_client(context=only(version))
-    [handshake] = rig.proxy.clients
+    [handshake] = rig.shared.clients
     small = socket.socket(fileno=handshake.fd)
     small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     small.detach()
@@ -249,7 +249,7 @@ def test_a_session_is_resumed_also_after_the_certificate_was_replaced(
     assert resumes(rig, context, client)
     serve(rig, files, ["app.test"])
     assert resumes(rig, context, client)
-    metrics = rig.proxy.metrics
+    metrics = rig.shared.metrics
     assert (metrics.tls_handshakes, metrics.tls_resumptions, metrics.tls_failures) == (3, 2, 0)
 
 
@@ -277,7 +277,7 @@ def test_a_slow_handshake_is_cut(rig: Rig) -> None:
         rig.advance(1)
         slow.received()
     assert silent.received() == b"" and silent.closed and slow.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 @pytest.mark.parametrize("request_", [ASK, b"G", b"POST / HTTP/1.1\r\n" + b"x" * 100_000])
@@ -290,7 +290,7 @@ def test_plain_http_is_told_so(rig: Rig, request_: bytes) -> None:
     assert f"Content-Length: {len(body)}".encode() in head
     assert client.closed and not client.reset
     client.finish()
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 @pytest.mark.parametrize(
@@ -303,8 +303,8 @@ def test_garbage_instead_of_a_handshake_ends_the_connection(rig: Rig, data: byte
     client.received()
     assert client.closed
     client.close()
-    assert rig.proxy.clients == set()
-    assert (rig.proxy.metrics.tls_handshakes, rig.proxy.metrics.tls_failures) == (0, 1)
+    assert rig.shared.clients == set()
+    assert (rig.shared.metrics.tls_handshakes, rig.shared.metrics.tls_failures) == (0, 1)
 
 
 @pytest.mark.parametrize("ending", ["finish", "close"])
@@ -315,8 +315,8 @@ def test_a_client_may_leave_in_the_middle_of_the_handshake(rig: Rig, ending: str
     End.send(client, client.outgoing.read()[:50])
     client.finish() if ending == "finish" else client.sock.close()
     rig.run()
-    assert rig.proxy.clients == set()
-    assert rig.proxy.metrics.tls_failures == 1
+    assert rig.shared.clients == set()
+    assert rig.shared.metrics.tls_failures == 1
 
 
 def test_garbage_between_records_ends_the_connection(rig: Rig) -> None:
@@ -325,7 +325,7 @@ def test_garbage_between_records_ends_the_connection(rig: Rig) -> None:
     End.send(client, b"\x17\x03\x03\x00\x20" + b"x" * 32)
     client.received()
     assert client.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
     [entry] = rig.log()
     assert entry.status == 499
     rig.backend.read()
@@ -337,7 +337,7 @@ def test_nothing_of_a_tampered_record_goes_on(rig: Rig) -> None:
     record = bytearray(client.seal(b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 5\r\n\r\nhello"))
     record[-3] ^= 1
     End.send(client, bytes(record))
-    assert rig.dialled == [] and rig.proxy.clients == set()
+    assert rig.dialled == [] and rig.shared.clients == set()
 
 
 def test_a_name_that_is_no_text_is_refused_quietly(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:

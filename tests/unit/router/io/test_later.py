@@ -23,14 +23,14 @@ def pieces(rig: Rig, done: list[str], name: str, count: int) -> Iterator[None]:
 
 def test_one_work_after_the_other_a_piece_in_each_turn(rig: Rig) -> None:
     done: list[str] = []
-    rig.proxy.later.add(pieces(rig, done, "a", 2))
-    rig.proxy.later.add(pieces(rig, done, "b", 1))
-    rig.proxy.loop.step(0)
+    rig.shared.later.add(pieces(rig, done, "a", 2))
+    rig.shared.later.add(pieces(rig, done, "b", 1))
+    rig.shared.loop.step(0)
     assert done == ["a0"]
     for _ in range(4):
-        assert rig.proxy.loop.after_batch
-        rig.proxy.loop.step(0)
-    assert done == ["a0", "a1", "a over", "b0", "b over"] and not rig.proxy.loop.after_batch
+        assert rig.shared.loop.after_batch
+        rig.shared.loop.step(0)
+    assert done == ["a0", "a1", "a over", "b0", "b over"] and not rig.shared.loop.after_batch
 
 
 def test_work_with_a_bug_does_not_hold_up_what_comes_behind(
@@ -41,19 +41,19 @@ def test_work_with_a_bug_does_not_hold_up_what_comes_behind(
         raise ValueError("no such piece")
 
     done: list[str] = []
-    rig.proxy.later.add(broken())
-    rig.proxy.later.add(pieces(rig, done, "b", 1))
+    rig.shared.later.add(broken())
+    rig.shared.later.add(pieces(rig, done, "b", 1))
     for _ in range(4):
-        rig.proxy.loop.step(0)
+        rig.shared.loop.step(0)
     assert done == ["b0", "b over"]
     assert "no such piece" in capfd.readouterr().err
 
 
 def test_given_up_work_is_closed_and_never_goes_on(rig: Rig) -> None:
     done: list[str] = []
-    rig.proxy.later.add(pieces(rig, done, "a", 5))
-    rig.proxy.loop.step(0)
-    rig.proxy.later.give_up()
+    rig.shared.later.add(pieces(rig, done, "a", 5))
+    rig.shared.loop.step(0)
+    rig.shared.later.give_up()
     for _ in range(3):
-        rig.proxy.loop.step(0)
-    assert done == ["a0", "a over"] and not rig.proxy.loop.after_batch
+        rig.shared.loop.step(0)
+    assert done == ["a0", "a over"] and not rig.shared.loop.after_batch

@@ -30,12 +30,12 @@ def test_what_a_tick_or_a_due_call_asks_for_is_not_put_off() -> None:
 
 
 def test_the_line_of_a_request_that_timed_out_is_written_as_soon_as_others(rig: Rig, tmp_path: Path) -> None:
-    access = rig.proxy.access
+    access = rig.shared.access
     access._folder = tmp_path
-    rig.proxy.loop.deadline_work = access.flush
+    rig.shared.loop.deadline_work = access.flush
     rig.client().send(b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
     while not access.entries:
         rig.advance(1)
     rig.advance(FLUSH_S)
     assert b"code=H12" in (tmp_path / "a0.0.0.log").read_bytes()
-    rig.proxy.access.close()
+    rig.shared.access.close()

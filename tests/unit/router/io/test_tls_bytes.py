@@ -77,7 +77,7 @@ def test_a_client_that_does_not_read_stops_the_backend(rig: Rig) -> None:
     backend = rig.backend
     backend.take()
     sent = push(backend, YES % (MORE_THAN_SOCKETS_HOLD, b"") + b"x" * MORE_THAN_SOCKETS_HOLD)
-    [connection] = rig.proxy.clients
+    [connection] = rig.shared.clients
     assert sent < MORE_THAN_SOCKETS_HOLD
     assert len(connection.out) < 2 * len(BIG)
     size = 0
@@ -113,7 +113,7 @@ def test_a_backend_that_does_not_read_stops_the_client(rig: Rig) -> None:
     wire = client.seal(b"x" * MORE_THAN_SOCKETS_HOLD)
     sent = push(client, wire)
     assert sent < len(wire)
-    [connection] = rig.proxy.clients
+    [connection] = rig.shared.clients
     assert len(connection.exchange.upstream.out) < 2 * 65536
     assert len(connection.buffer) == 0
     received = 0
@@ -159,10 +159,10 @@ def test_the_router_says_goodbye_before_it_closes(rig: Rig) -> None:
 
 def test_an_idle_connection_is_closed_with_a_goodbye(rig: Rig) -> None:
     client = rig.secure_client().shake()
-    rig.advance(rig.proxy.limits.keep_alive_s + 2)
+    rig.advance(rig.shared.limits.keep_alive_s + 2)
     client.read()
     assert client.ended and client.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 def test_a_body_without_length_that_breaks_off_has_no_goodbye(rig: Rig) -> None:
@@ -191,7 +191,7 @@ def test_a_client_that_ends_its_side_gets_the_rest_of_an_answer(rig: Rig, polite
     client.incoming.write(client.received())
     assert client.tls.read(65536).endswith(b"\r\n\r\no") and client.tls.read(65536) == b"k"
     assert client.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 @pytest.mark.parametrize("polite", [True, False])
@@ -205,7 +205,7 @@ def test_a_client_that_ends_before_the_answer_has_gone(rig: Rig, polite: bool) -
     else:
         client.finish()
     rig.backend.read()
-    assert rig.backend.closed and rig.proxy.clients == set()
+    assert rig.backend.closed and rig.shared.clients == set()
     assert [entry.status for entry in rig.log()] == [499]
 
 
@@ -216,7 +216,7 @@ def test_a_client_that_says_goodbye_when_idle_is_let_go(rig: Rig) -> None:
     End.send(client, client.outgoing.read())
     client.received()
     assert client.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 def test_a_truncated_upload_is_no_whole_one(rig: Rig) -> None:
@@ -228,7 +228,7 @@ def test_a_truncated_upload_is_no_whole_one(rig: Rig) -> None:
     assert [entry.status for entry in rig.log()] == [499]
     rig.backend.read()
     assert rig.backend.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 def test_a_connection_that_is_cut_frees_everything(rig: Rig) -> None:
@@ -238,7 +238,7 @@ def test_a_connection_that_is_cut_frees_everything(rig: Rig) -> None:
         client.crash()
         rig.backend.read()
         assert rig.backend.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 # tunnels
@@ -268,7 +268,7 @@ def test_a_tunnel_carries_bytes_both_ways(rig: Rig) -> None:
     client.close()
     [entry] = rig.log()
     assert (entry.status, entry.scheme) == (101, b"https")
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 def test_a_tunnel_passes_on_half_closes(rig: Rig) -> None:
@@ -283,7 +283,7 @@ def test_a_tunnel_passes_on_half_closes(rig: Rig) -> None:
     client.finish()
     rig.backend.read()
     assert rig.backend.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
 
 
 def test_a_tunnel_waits_for_the_slower_end(rig: Rig) -> None:
@@ -304,4 +304,4 @@ def test_garbage_ends_a_tunnel(rig: Rig) -> None:
     client.received()
     rig.backend.read()
     assert client.closed and rig.backend.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()

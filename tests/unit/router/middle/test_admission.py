@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from router.middle.admission import Pass, Refusal, admit, asked_port, asking_address, pick
-from router.rules.failures import BY_CODE, FAILURES
+from router.rules.own_answers import ANSWERS, BY_CODE
 from router.rules.policy import Ask, Policy
 from router.rules.route import Backend, Pool, Route
 
@@ -29,10 +29,10 @@ def test_a_request_passes_with_the_lines_of_the_policy_where_they_mean_something
 
 def test_a_refusal_says_why_and_how() -> None:
     refusal = admit(Policy(https_redirect=True), replace(ASK, https_port=8443, method=b"POST"))
-    assert isinstance(refusal, Refusal) and refusal.failure is not None
-    assert (refusal.failure.status, refusal.lines) == (308, b"Location: https://app.test:8443/a?b\r\n")
+    assert isinstance(refusal, Refusal) and refusal.own_answer is not None
+    assert (refusal.own_answer.status, refusal.lines) == (308, b"Location: https://app.test:8443/a?b\r\n")
     assert admit(Policy(maintenance=True), ASK) == Refusal(BY_CODE["H80"], b"Retry-After: 60\r\n")
-    assert admit(Policy(body_limit_bytes=9), replace(ASK, length=10)) == Refusal(FAILURES["too-large"])
+    assert admit(Policy(body_limit_bytes=9), replace(ASK, length=10)) == Refusal(ANSWERS["too-large"])
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def backend(id: str) -> Backend:
 
 def route(*pools: Pool) -> Route:
     shares = tuple((pool, 1) for pool in pools)
-    return Route(b"/", "app", "a0", pools[0], FAILURES["no-web"], shares=shares)
+    return Route(b"/", "app", "a0", pools[0], ANSWERS["no-web"], shares=shares)
 
 
 def test_a_client_stays_at_its_backend_while_that_is_ready() -> None:

@@ -53,10 +53,10 @@ def transfer(rig: Rig, client: End, data: bytes) -> bytes:
 @pytest.mark.parametrize("pipes", [True, False])
 def test_a_big_body_comes_whole_and_both_connections_live_on(rig: Rig, pipes: bool) -> None:
     if not pipes:
-        rig.proxy.pipes.lent = MAX_PIPES
+        rig.shared.pipes.lent = MAX_PIPES
     client = ask(rig)
     assert transfer(rig, client, BIG) == BIG
-    assert rig.proxy.pipes.lent == (0 if pipes else MAX_PIPES)
+    assert rig.shared.pipes.lent == (0 if pipes else MAX_PIPES)
     assert [entry.body_bytes for entry in rig.log()] == [len(BIG)]
     client.take()
     client.send(GET)
@@ -78,10 +78,10 @@ def test_what_is_sent_while_a_body_comes_is_answered_after_it(rig: Rig) -> None:
 def test_a_client_that_does_not_read_stops_the_reading_at_the_backend(rig: Rig) -> None:
     client = ask(rig, 100 * len(BIG))
     assert push(rig, BIG * 4) < 2 * PIPE_BYTES
-    assert rig.proxy.pipes.lent == 1
+    assert rig.shared.pipes.lent == 1
     rig.run()  # ends: nothing is tried again and again
     client.close()
-    assert rig.proxy.pipes.lent == 0
+    assert rig.shared.pipes.lent == 0
     assert [entry.status for entry in rig.log()] == [499]
 
 
@@ -99,7 +99,7 @@ def test_a_body_that_breaks_off_ends_the_client_and_what_was_under_way_is_lost(r
         rig.run()
     body = client.got.partition(b"\r\n\r\n")[2]
     assert client.closed and BIG.startswith(body) and len(body) < len(BIG)
-    assert rig.proxy.pipes.lent == 0
+    assert rig.shared.pipes.lent == 0
     other = ask(rig)
     assert transfer(rig, other, BIG) == BIG, "nothing of one body comes to another client"
 
@@ -119,8 +119,8 @@ def test_a_client_that_reads_nothing_for_long_is_let_go(rig: Rig) -> None:
     push(rig, BIG)
     rig.advance(60)
     client.read()
-    assert [(entry.status, entry.failure.code) for entry in rig.log()] == [(499, "H27")]
-    assert rig.proxy.pipes.lent == 0
+    assert [(entry.status, entry.own_answer.code) for entry in rig.log()] == [(499, "H27")]
+    assert rig.shared.pipes.lent == 0
 
 
 def test_a_big_upload_comes_whole_and_what_follows_it_is_the_next_request(rig: Rig) -> None:

@@ -275,10 +275,10 @@ def test_lines_of_an_answer_may_be_as_long_as_its_head(rig: Rig, lines: list[byt
 def test_the_log_says_what_was_wrong_with_an_answer(rig: Rig, answer: bytes, reason: str) -> None:
     exchange(rig, answer)
     [entry] = rig.log()
-    assert entry.failure.log == f"Poorly formatted HTTP response: {reason}"
-    rig.proxy.access.entries.append(entry)
+    assert entry.own_answer.log == f"Poorly formatted HTTP response: {reason}"
+    rig.shared.access.entries.append(entry)
     logs: dict[str, list[bytes]] = {}
-    format_lines(rig.proxy.access.entries, logs)
+    format_lines(rig.shared.access.entries, logs)
     assert f'at=error code=H17 desc="Poorly formatted HTTP response: {reason}" '.encode() in b"".join(
         logs["a0"]
     )
@@ -339,7 +339,7 @@ def test_a_response_that_is_not_proper_becomes_502(rig: Rig, answer: bytes) -> N
     rig.backend.read()
     assert rig.backend.closed
     [entry] = rig.log()
-    assert (entry.status, entry.failure.code) == (502, "H17")
+    assert (entry.status, entry.own_answer.code) == (502, "H17")
     assert not client.closed, "the client's own request was in order"
 
 
@@ -356,14 +356,14 @@ def test_a_truncated_response_is_never_a_clean_end(rig: Rig, answer: bytes) -> N
     assert client.closed
     assert not client.got.endswith(b"0\r\n\r\n")
     [entry] = rig.log()
-    assert (entry.status, entry.failure.code) == (200, "H18")
+    assert (entry.status, entry.own_answer.code) == (200, "H18")
 
 
 def test_a_bad_chunk_later_cuts_the_client_off(rig: Rig) -> None:
     client = exchange(rig, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
     rig.backend.send(b"zz\r\n")
     assert client.read().endswith(b"5\r\nhello\r\n") and client.closed
-    assert rig.log()[0].failure.code == "H17"
+    assert rig.log()[0].own_answer.code == "H17"
 
 
 def test_more_bytes_than_the_length_are_dropped_with_the_connection(rig: Rig) -> None:

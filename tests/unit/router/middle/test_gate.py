@@ -58,8 +58,8 @@ def test_whatever_happens_no_more_are_inside_than_may_be_and_nobody_is_forgotten
                 limit = luck.choice((1, 3, 8))
                 flags = {"max_inflight": limit, "queue": 5, "pause": luck.random() < 0.3}
                 rig.set_table(("i1", "i2"), **flags)
-        gate = rig.proxy.gates["app"]
-        inflight = sum(backend.inflight for backend in rig.proxy.backends.values())
+        gate = rig.shared.gates["app"]
+        inflight = sum(backend.inflight for backend in rig.shared.backends.values())
         assert gate.inside == inflight
         assert len(gate.waiting) <= 5
     rig.set_table(("i1", "i2"))
@@ -73,7 +73,7 @@ def test_whatever_happens_no_more_are_inside_than_may_be_and_nobody_is_forgotten
         refused += status == b"503"
     assert answered + refused == len(clients)
     rig.set_table(("i1", "i2"))
-    assert rig.proxy.gates == {} and not any(b.inflight for b in rig.proxy.backends.values())
+    assert rig.shared.gates == {} and not any(b.inflight for b in rig.shared.backends.values())
 
 
 def test_they_go_in_the_order_in_which_they_came(rig: Rig) -> None:
@@ -95,12 +95,12 @@ def test_a_long_queue_in_which_all_fail_at_once_is_no_deep_recursion() -> None:
     for client in clients:
         client.sock.send(GET)
     rig.run()
-    assert len(rig.proxy.gates["app"].waiting) == 2499
+    assert len(rig.shared.gates["app"].waiting) == 2499
     rig.refusing["i1"] = REFUSED
     waiting_backends(rig)[0].crash()
     rig.run()
     assert all(client.read().startswith(b"HTTP/1.1 503 ") for client in clients)
-    assert rig.proxy.gates["app"].inside == 0
+    assert rig.shared.gates["app"].inside == 0
     rig.close()
 
 
@@ -115,7 +115,7 @@ def test_a_websocket_holds_its_place_until_it_is_closed(rig: Rig) -> None:
     late = rig.client()
     late.send(GET)
     dialled = len(rig.dialled)
-    assert rig.proxy.gates["app"].inside == 3 and late.read() == b""
+    assert rig.shared.gates["app"].inside == 3 and late.read() == b""
     clients[0].close()
     assert len(rig.dialled) == dialled + 1
     reply(rig.backend)

@@ -54,9 +54,9 @@ def test_a_half_close_is_passed_on(rig: Rig, side: str) -> None:
     other.finish()
     one.read()
     assert one.closed
-    assert rig.proxy.clients == set()
+    assert rig.shared.clients == set()
     [entry] = rig.log()
-    assert (entry.status, entry.failure) == (101, None)
+    assert (entry.status, entry.own_answer) == (101, None)
 
 
 def test_a_failed_upgrade_is_ordinary_http(rig: Rig) -> None:
@@ -110,7 +110,7 @@ def test_a_tunnel_in_which_nothing_moves_is_closed(rig: Rig) -> None:
     rig.advance(58)
     client.read()
     assert client.closed
-    assert rig.log()[0].failure.code == "H15"
+    assert rig.log()[0].own_answer.code == "H15"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_tunnel_has_the_time_that_its_app_has_now(before: float, after: float,
     assert not client.closed
     rig.advance(4)
     client.read()
-    assert client.closed and rig.log()[0].failure.code == "H15"
+    assert client.closed and rig.log()[0].own_answer.code == "H15"
     rig.close()
 
 

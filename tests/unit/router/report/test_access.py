@@ -12,14 +12,14 @@ from harness.router import Logged
 from router.report.access import FORMAT_BATCH, AccessLog, format_lines
 from router.report.entry import quote
 from router.report.metrics import Metrics
-from router.rules.failures import FAILURES
+from router.rules.own_answers import ANSWERS
 from router.rules.route import Backend, Route
 
 UUID = b"6f1ed002-ab55-4985-a140-14ebf0951522"
 
 
 def entry(**changes: Any) -> Logged:
-    route = Route(b"/", "x", "a1", None, FAILURES["no-web"])
+    route = Route(b"/", "x", "a1", None, ANSWERS["no-web"])
     backend = Backend("i1", "10.0.0.1", 5000)
     backend.dyno = b"web.1"
     made = Logged(
@@ -43,7 +43,7 @@ def test_the_access_line_is_the_field_s() -> None:
 
 
 def test_the_access_line_of_a_failure_names_its_code() -> None:
-    line = line_of(entry(status=503, failure=FAILURES["first-byte"]))
+    line = line_of(entry(status=503, own_answer=ANSWERS["first-byte"]))
     assert line[32:].startswith(b' paas[router]: at=error code=H12 desc="Request timeout" method=GET ')
 
 
@@ -71,7 +71,7 @@ def test_lines_are_made_a_few_at_a_time_while_there_is_nothing_else_to_do(tmp_pa
 def test_the_log_of_each_app_is_its_own_and_requests_are_counted(tmp_path: Path) -> None:
     metrics = Metrics()
     log = AccessLog(tmp_path, 3, metrics)
-    log.entries += [entry(), entry(status=503, failure=FAILURES["refused"]), entry(status=404, route=None)]
+    log.entries += [entry(), entry(status=503, own_answer=ANSWERS["refused"]), entry(status=404, route=None)]
     log.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["_unknown.3.0.log", "a1.3.0.log"]
     assert len((tmp_path / "a1.3.0.log").read_text().splitlines()) == 2

@@ -32,8 +32,8 @@ def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def told(rig: Rig) -> dict[tuple[str, tuple[str, ...]], float]:
-    rig.proxy.access.flush()
-    return samples(render(worker_state(rig.proxy)))
+    rig.shared.access.flush()
+    return samples(render(worker_state(rig.shared)))
 
 
 def exchange(rig: Rig, answer: bytes = OK, request: bytes = GET) -> None:
@@ -74,7 +74,7 @@ def test_what_it_takes_to_reach_an_instance(rig: Rig) -> None:
     client.send(GET)
     rig.advance(2)
     rig.silent.clear()
-    rig.proxy.loop.epoll.modify(next(iter(rig.proxy.clients)).exchange.upstream.fd, 5)  # type: ignore[attr-defined]
+    rig.shared.loop.epoll.modify(next(iter(rig.shared.clients)).exchange.upstream.fd, 5)  # type: ignore[attr-defined]
     rig.run()
     rig.backend.send(OK)
     assert client.take().endswith(b"ok")
@@ -108,8 +108,8 @@ def test_errors_are_counted_for_the_instance_that_made_them(rig: Rig) -> None:
     exchange(rig, b"garbage\r\n\r\n")
     old.send(OK)
     assert asked.take().endswith(b"ok")
-    old, new = rig.proxy.backends["i1"], rig.proxy.backends["i2"]
-    rig.proxy.access.flush()
+    old, new = rig.shared.backends["i1"], rig.shared.backends["i2"]
+    rig.shared.access.flush()
     assert (old.errors, new.errors) == (0, 2)
 
 
@@ -125,7 +125,7 @@ def test_what_is_in_flight_and_what_waits(make_gated: Rig) -> None:
     assert got["router_backend_up", ("app", "i1", "web.1")] == 1
     for end in rig.dialled:
         end.send(OK)
-    rig.upstreams.eject(rig.proxy.backends["i1"])
+    rig.upstreams.eject(rig.shared.backends["i1"])
     got = told(rig)
     assert got["router_backend_up", ("app", "i1", "web.1")] == 0
     assert got["router_ejections_total", ()] == 1
@@ -139,7 +139,7 @@ def make_gated() -> Any:
 
 
 def test_names_that_hold_what_the_format_must_escape(rig: Rig) -> None:
-    route = rig.proxy.table.hosts[b"app.test"]
+    route = rig.shared.table.hosts[b"app.test"]
     route.app = 'a"b\\c\nd'  # type: ignore[union-attr]
     exchange(rig)
     assert told(rig)["router_requests_total", ('a"b\\c\nd', "2xx")] == 1
@@ -147,13 +147,13 @@ def test_names_that_hold_what_the_format_must_escape(rig: Rig) -> None:
 
 def test_texts_of_workers_become_one_with_each_family_once(rig: Rig) -> None:
     exchange(rig)
-    rig.proxy.access.flush()
-    one = render(worker_state(rig.proxy))
-    rig.proxy.worker = 1
-    other = render(worker_state(rig.proxy))
-    rig.proxy.draining = True
-    old = render(worker_state(rig.proxy))
-    rig.proxy.draining = False
+    rig.shared.access.flush()
+    one = render(worker_state(rig.shared))
+    rig.shared.worker = 1
+    other = render(worker_state(rig.shared))
+    rig.shared.draining = True
+    old = render(worker_state(rig.shared))
+    rig.shared.draining = False
     families = list(text_string_to_metric_families(merge([one, other, old, one])))
     assert len({family.name for family in families}) == len(families)
     counts = {
@@ -162,14 +162,14 @@ def test_texts_of_workers_become_one_with_each_family_once(rig: Rig) -> None:
         for sample in family.samples
         if sample.name == "router_requests_total" and sample.labels["class"] == "2xx"
     }
-    assert counts == {"0": 1, "1": 1, f"1.{rig.proxy.pid}": 1}
+    assert counts == {"0": 1, "1": 1, f"1.{rig.shared.pid}": 1}
     assert merge([one]) == one
 
 
 def test_the_counters_as_json(rig: Rig) -> None:
     exchange(rig)
-    rig.proxy.access.flush()
-    stats = json.loads(json.dumps(rig.proxy.metrics.to_json(rig.proxy.backends.values(), rig.now)))
+    rig.shared.access.flush()
+    stats = json.loads(json.dumps(rig.shared.metrics.to_json(rig.shared.backends.values(), rig.now)))
     assert stats["requests"]["app"]["total"] == 1 and sum(stats["requests"]["app"]["buckets"]) == 1
     assert stats["backends"]["i1"]["app"] == "app"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from harness.router import REFUSED, Rig
 
-from router.rules.failures import FAILURES
+from router.rules.own_answers import ANSWERS
 from router.rules.pages import MAX_FIELDS, MAX_PAGE_BYTES, Page, Pages
 
 UUID = b"6f1ed002-ab55-4985-a140-14ebf0951522"
@@ -27,7 +27,7 @@ def make(tmp_path: Path) -> Iterator[Any]:
         for name, text in files.items():
             (folder / name).write_bytes(text)
         rig = Rig(("i1",), **flags)
-        rig.proxy.pages = Pages(None, tmp_path)
+        rig.shared.pages = Pages(None, tmp_path)
         rigs.append(rig)
         return rig
 
@@ -123,29 +123,31 @@ def test_a_flag_that_makes_no_sense_is_refused(pages: Any) -> None:
 
 def test_fields_are_replaced_once_and_escaped_and_the_rest_is_left_alone() -> None:
     page = Page(b"$5 ${x} $statuses $status$code {$title} $$text \xff${request_id}")
-    assert page.render(FAILURES["first-byte"], b"<$status>") == (
+    assert page.render(ANSWERS["first-byte"], b"<$status>") == (
         b"$5 ${x} $statuses 503H12 {Service Unavailable} $The application took too long to answer. \xff&lt;$status&gt;"
     )
 
 
 def test_a_page_of_nothing_but_fields_stays_small() -> None:
     text = b"$request_id" * (MAX_PAGE_BYTES // 11)
-    page = Page(text).render(FAILURES["maintenance"], b"x" * 200)
+    page = Page(text).render(ANSWERS["maintenance"], b"x" * 200)
     assert page == b"x" * 200 * MAX_FIELDS + text[11 * MAX_FIELDS :]
 
 
 def test_pages_say_what_and_carry_the_id() -> None:
     pages = Pages()
-    for failure in FAILURES.values():
-        status, lines, body = pages.answer(failure, UUID)
-        assert status.code == failure.status and status.text.startswith(b"HTTP/1.1 %d " % failure.status)
+    for own_answer in ANSWERS.values():
+        status, lines, body = pages.answer(own_answer, UUID)
+        assert status.code == own_answer.status and status.text.startswith(
+            b"HTTP/1.1 %d " % own_answer.status
+        )
         assert b"X-Request-Id: " + UUID in lines and lines.endswith(b"\r\n")
         assert b"Content-Length: %d\r\n" % len(body) in lines
-        assert failure.code.encode() in body and failure.text.encode() in body
-    assert b"X-Request-Id" not in pages.answer(FAILURES["refused"], b"")[1]
+        assert own_answer.code.encode() in body and own_answer.text.encode() in body
+    assert b"X-Request-Id" not in pages.answer(ANSWERS["refused"], b"")[1]
 
 
 def test_pages_from_another_template(tmp_path: Path) -> None:
     (tmp_path / "error.html").write_text("$status|$code|$title|$text")
-    _, _, body = Pages(tmp_path).answer(FAILURES["first-byte"], b"")
+    _, _, body = Pages(tmp_path).answer(ANSWERS["first-byte"], b"")
     assert body == (b"503|H12|Service Unavailable|The application took too long to answer.")

@@ -54,7 +54,7 @@ def test_canonical_host(make: Any, method: bytes, status: bytes) -> None:
     got = answer(rig, method + b" //x/?a=b&c HTTP/1.1\r\nHost: app.test\r\n\r\n")
     assert got.startswith(b"HTTP/1.1 " + status)
     assert b"\r\nLocation: http://www.app.test:8080//x/?a=b&c\r\n" in got
-    assert rig.log()[0].failure.code == ""
+    assert rig.log()[0].own_answer.code == ""
     rig.set_table(("i1",), canonical_host="app.test")
     assert answer(rig).endswith(b"ok")
 
@@ -140,7 +140,7 @@ def test_more_than_the_limit_wait_and_too_many_are_turned_away(make: Any) -> Non
     assert clients[2].read().endswith(b"ok")
     rig.dialled[1].send(OK)
     assert clients[1].read().endswith(b"ok")
-    assert rig.proxy.gates["app"].inside == 0
+    assert rig.shared.gates["app"].inside == 0
 
 
 def test_waiting_ends(make: Any) -> None:
@@ -153,7 +153,7 @@ def test_waiting_ends(make: Any) -> None:
     assert b"H11" in second.read()
     rig.backend.send(OK)
     assert first.read().endswith(b"ok")
-    gate = rig.proxy.gates["app"]
+    gate = rig.shared.gates["app"]
     assert (gate.inside, len(gate.waiting)) == (0, 0)
 
 
@@ -173,7 +173,7 @@ def test_a_paused_app_holds_requests_and_their_bodies_until_it_goes_on(make: Any
         end.send(OK)
     assert reader.read().endswith(b"ok") and writer.read().endswith(b"ok")
     rig.set_table(("i2",))
-    assert rig.proxy.gates == {}, "what is not used is forgotten"
+    assert rig.shared.gates == {}, "what is not used is forgotten"
 
 
 def test_failures_give_their_place_back(make: Any) -> None:
@@ -187,7 +187,7 @@ def test_failures_give_their_place_back(make: Any) -> None:
         gone.send(GET)
         gone.crash()
     assert answer(rig).endswith(b"ok")
-    assert rig.proxy.gates["app"].inside == 0
+    assert rig.shared.gates["app"].inside == 0
 
 
 def test_a_tunnel_keeps_its_place(make: Any) -> None:
@@ -195,9 +195,9 @@ def test_a_tunnel_keeps_its_place(make: Any) -> None:
     client = rig.client()
     client.send(b"GET / HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
     rig.backend.send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-    assert rig.proxy.gates["app"].inside == 1
+    assert rig.shared.gates["app"].inside == 1
     client.crash()
-    assert rig.proxy.gates["app"].inside == 0
+    assert rig.shared.gates["app"].inside == 0
 
 
 @pytest.mark.parametrize(
@@ -240,12 +240,12 @@ def test_pools_get_their_shares(make: Any) -> None:
     shared(rig, {"old": 90, "new": 10})
     for _ in range(400):
         assert answer(rig).endswith(b"ok")
-    counts = {backend.id: backend.requests for backend in rig.proxy.backends.values()}
+    counts = {backend.id: backend.requests for backend in rig.shared.backends.values()}
     assert sum(counts.values()) == 400 and 10 <= counts["i-new"] <= 90
     shared(rig, {"old": 0, "new": 1})
     for _ in range(20):
         answer(rig)
-    assert rig.proxy.backends["i-new"].requests == counts["i-new"] + 20
+    assert rig.shared.backends["i-new"].requests == counts["i-new"] + 20
 
 
 def test_a_share_that_refuses_leaves_the_request_to_the_other(make: Any) -> None:
@@ -264,7 +264,7 @@ def test_a_share_whose_backends_sit_out_goes_to_the_other(make: Any) -> None:
     del rig.refusing["i-new"]
     for _ in range(5):
         assert answer(rig).endswith(b"ok")
-    backends = rig.proxy.backends
+    backends = rig.shared.backends
     assert (backends["i-new"].requests, backends["i-old"].requests) == (1, 6)
     rig.advance(6)
     answer(rig)
@@ -282,9 +282,9 @@ def test_a_client_stays_on_its_side_while_shares_change(make: Any) -> None:
     shared(rig, {"old": 100, "new": 0}, sticky="s3cret")
     for _ in range(5):
         answer(rig, b"GET / HTTP/1.1\r\nHost: app.test\r\nCookie: " + cookie + b"\r\n\r\n")
-    assert rig.proxy.backends["i-new"].requests == 6
+    assert rig.shared.backends["i-new"].requests == 6
     answer(rig)
-    assert rig.proxy.backends["i-old"].requests == 1
+    assert rig.shared.backends["i-old"].requests == 1
 
 
 def cookie_of(got: bytes) -> bytes:
@@ -310,7 +310,7 @@ def test_a_client_stays_at_its_backend(make: Any) -> None:
 @pytest.mark.parametrize("scheme", [b"http", b"https"])
 def test_the_cookie_of_a_secure_site_is_not_sent_over_plain_connections(make: Any, scheme: bytes) -> None:
     rig = make(sticky="s3cret")
-    rig.proxy.trusted = (ip_network("192.0.2.0/24"),)
+    rig.shared.trusted = (ip_network("192.0.2.0/24"),)
     got = answer(rig, b"GET / HTTP/1.1\r\nHost: app.test\r\nX-Forwarded-Proto: " + scheme + b"\r\n\r\n")
     line = got.partition(b"\r\nSet-Cookie: ")[2].partition(b"\r\n")[0]
     assert line.endswith(b"; SameSite=Lax; Secure") is (scheme == b"https") and b"; HttpOnly" in line

@@ -64,7 +64,7 @@ class Peer:
             try:
                 view = view[self.sock.send(view) :]
             except BlockingIOError:
-                self.rig.proxy.loop.step(0)
+                self.rig.shared.loop.step(0)
 
     def heard(self) -> list[Any]:
         """What has been answered since the last call."""
@@ -82,7 +82,7 @@ class Peer:
 @pytest.fixture
 def control(rig: Rig, tmp_path: Path) -> Iterator[Path]:
     """The path of a control socket; tables are kept beside it."""
-    server = ControlServer(rig.proxy, rig.upstreams, tmp_path, tmp_path / "table.json", lambda: None)
+    server = ControlServer(rig.shared, rig.upstreams, tmp_path, tmp_path / "table.json", lambda: None)
     yield tmp_path / f"worker-{os.getpid()}.sock"
     server.close()
     server._socket.close()
@@ -109,16 +109,16 @@ def changed(path: list[Any], value: Any) -> dict[str, Any]:
 
 def in_force(rig: Rig) -> Any:
     """Everything that tables decide about."""
-    proxy = rig.proxy
+    shared = rig.shared
     backends = [
-        (id, b, b.address, b.port, b.weight, b.draining, b.dyno, b.app) for id, b in proxy.backends.items()
+        (id, b, b.address, b.port, b.weight, b.draining, b.dyno, b.app) for id, b in shared.backends.items()
     ]
-    pools = [(pool, list(pool.ready)) for pool in proxy.table.pools.values()]
+    pools = [(pool, list(pool.ready)) for pool in shared.table.pools.values()]
     return (
-        proxy.table,
+        shared.table,
         backends,
         pools,
-        list(proxy.gates),
+        list(shared.gates),
         list(rig.upstreams.health.checks),
         list(rig.events),
     )
@@ -132,7 +132,7 @@ def test_a_table_is_put_in_force_or_refused_whatever_is_in_it(
 ) -> None:
     """A value of any kind at any place: no other exception, and nothing changed by a table that is refused."""
     rig.upstreams.set_table(DOCUMENT)
-    rig.proxy.access._folder = tmp_path
+    rig.shared.access._folder = tmp_path
     for value in ODD:
         document = changed(path, value)
         before = in_force(rig)
@@ -143,11 +143,11 @@ def test_a_table_is_put_in_force_or_refused_whatever_is_in_it(
             continue
         rig.client().send(GET)
         rig.advance(2)
-        rig.proxy.access.flush()
-        assert render(worker_state(rig.proxy)) and "event=bug" not in capfd.readouterr().err, value
-        rig.proxy.table.generation = 0
+        rig.shared.access.flush()
+        assert render(worker_state(rig.shared)) and "event=bug" not in capfd.readouterr().err, value
+        rig.shared.table.generation = 0
         rig.upstreams.set_table(DOCUMENT)
-    rig.proxy.access.close()
+    rig.shared.access.close()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_while_a_large_table_is_read_requests_and_other_peers_are_answered(rig: 
 
     rig.upstreams.set_table(large(1, 1))
     sender, other = Peer(rig, control), Peer(rig, control)
-    rig.proxy.loop.clock = clock
+    rig.shared.loop.clock = clock
     sender.say({"op": "table", "table": large(2)}, {"op": "table", "table": large(3)}, {"op": "stats"})
     turns: list[int] = []
     heard: list[Any] = []
@@ -202,29 +202,29 @@ def test_while_a_large_table_is_read_requests_and_other_peers_are_answered(rig: 
         if len(turns) == 60:
             assert not heard and [answer["generation"] for answer in other.heard()] == [1]
             assert rig.backend.take().startswith(b"GET / HTTP/1.1\r\n")
-        wait = rig.proxy.loop.step(0)
+        wait = rig.shared.loop.step(0)
         heard += sender.heard()
-        turns.append(rig.proxy.table.generation)
+        turns.append(rig.shared.table.generation)
         assert wait == 0 or len(heard) == 3, "the loop does not sleep over its work"
     assert [answer.get("generation") for answer in heard] == [2, 3, 3] and heard[2]["ok"]
     assert min(turns.count(1), turns.count(2)) > 300, "each turn does little"
     assert json.loads(control.with_name("table.json").read_text())["generation"] == 3
-    assert rig.proxy.table.lookup(b"299.test", b"/") is not None
+    assert rig.shared.table.lookup(b"299.test", b"/") is not None
 
 
 def test_a_peer_that_is_gone_or_a_worker_that_ends_leaves_nothing_behind(rig: Rig, control: Path) -> None:
     seconds = iter(range(10**9))
-    rig.proxy.loop.clock = lambda: float(next(seconds))
+    rig.shared.loop.clock = lambda: float(next(seconds))
     peer = Peer(rig, control)
     peer.say({"op": "table", "table": large(2)})
     for _ in range(100):
-        rig.proxy.loop.step(0)
+        rig.shared.loop.step(0)
     peer.sock.close()
     while not list(control.parent.glob("table.json*")):
-        rig.proxy.loop.step(0)
-    rig.proxy.later.give_up()
+        rig.shared.loop.step(0)
+    rig.shared.later.give_up()
     assert list(control.parent.glob("table.json*")) == []
-    assert rig.proxy.table.generation < 2
+    assert rig.shared.table.generation < 2
 
 
 JSON = st.recursive(

@@ -95,10 +95,10 @@ def answered(pieces: list[bytes], version: bytes) -> tuple[bytes, object, int]:
     rig.backend.close()
     got = re.sub(rb"[0-9a-f-]{36}", b"ID", client.read())
     [entry] = rig.log()
-    left = sum(len(backend.idle) for backend in rig.proxy.backends.values())
+    left = sum(len(backend.idle) for backend in rig.shared.backends.values())
     rig.close()
     chunked = b"\r\nTransfer-Encoding: chunked\r\n" in got
-    return join_chunks(got) if chunked else got, (entry.status, entry.failure, client.closed), left
+    return join_chunks(got) if chunked else got, (entry.status, entry.own_answer, client.closed), left
 
 
 @FEW

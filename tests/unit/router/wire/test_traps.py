@@ -194,7 +194,7 @@ def test_a_reset_in_the_body_is_never_a_clean_end(rig: Rig, answer: bytes) -> No
         assert client.take().endswith(b"hello\r\n") or client.got == b""
         rig.backend.crash()
         assert client.read() == b"" and client.closed
-        assert rig.log()[-1].failure.code == "H18"
+        assert rig.log()[-1].own_answer.code == "H18"
 
 
 # tunnels
@@ -214,10 +214,10 @@ def test_a_draining_worker_lets_tunnels_go_on_for_their_time(rig: Rig) -> None:
         assert backend.take() == b"ping"
         backend.send(b"pong")
         assert client.take() == b"pong"
-    assert not rig.proxy.loop.stopped
+    assert not rig.shared.loop.stopped
     rig.advance(3)
     assert client.read() == b"" and client.closed and backend.read() == b"" and backend.closed
-    assert rig.proxy.loop.stopped
+    assert rig.shared.loop.stopped
 
 
 def test_an_answer_that_is_no_upgrade_after_bytes_of_the_other_protocol(rig: Rig) -> None:

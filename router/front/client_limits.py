@@ -7,7 +7,7 @@ import os
 from ipaddress import ip_address
 from typing import Final
 
-from router.shared import Proxy
+from router.shared import Shared
 
 MOMENT_S: Final = 1.0
 FEW_IDLE: Final = 64
@@ -63,28 +63,28 @@ def _key(address: bytes) -> bytes:
     return address if b":" not in address else ip_address(address.decode()).packed[:8]
 
 
-class Room:
+class IdleEviction:
     """Makes room for new clients, when descriptors run out, at the cost of those that have been idle longest."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-        self._made = self._crowded_until = 0.0
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._evicted_at = self._crowded_until = 0.0
 
-    def make(self) -> bool:
+    def evict(self) -> bool:
         """Close some idle connections; False if none was idle. It searches at most once in that time; it does not search again
         before the next."""
-        proxy = self._proxy
-        now = proxy.loop.now
-        if now == self._made or now < self._crowded_until:
-            return now == self._made  # descriptors come free when a batch of events is through
+        shared = self._shared
+        now = shared.loop.now
+        if now == self._evicted_at or now < self._crowded_until:
+            return now == self._evicted_at  # descriptors come free when a batch of events is through
         idle = [
-            (since, id(c), c) for c in proxy.clients if 0.0 < (since := c.resting_since()) <= now - MOMENT_S
+            (since, id(c), c) for c in shared.clients if 0.0 < (since := c.resting_since()) <= now - MOMENT_S
         ]
         if not idle:
             self._crowded_until = now + MOMENT_S
             return False
-        self._made = now
+        self._evicted_at = now
         for _, _, client in heapq.nsmallest(max(FEW_IDLE, len(idle) // 32), idle):
             client.give_up()
-            proxy.metrics.given_up += 1
+            shared.metrics.given_up += 1
         return True

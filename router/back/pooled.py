@@ -8,20 +8,20 @@ from router.io.loop import IN, OUT
 from router.io.pipes import Pipe
 from router.middle.exchange import Exchange
 from router.middle.sides import Upstream
-from router.rules.failures import FAILURES
+from router.rules.own_answers import ANSWERS
 from router.rules.route import Backend
-from router.shared import Proxy
+from router.shared import Shared
 from router.wire.body import Body
 
 
-class Link(Upstream):
+class PooledConnection(Upstream):
     """`exchange` is None while it rests; `interims` counts the interim answers (1xx) that have come. What is read is left to `BackendConnection`."""
 
-    __slots__ = ("exchange", "interims", "owner", "proxy", "watched")
+    __slots__ = ("exchange", "interims", "owner", "shared", "watched")
 
-    def __init__(self, proxy: Proxy, fd: int, owner: Backend) -> None:
-        super().__init__(proxy.loop, fd, IN | OUT)
-        self.proxy = proxy
+    def __init__(self, shared: Shared, fd: int, owner: Backend) -> None:
+        super().__init__(shared.loop, fd, IN | OUT)
+        self.shared = shared
         self.owner = owner
         self.exchange: Exchange | None = None
         self.interims = 0
@@ -30,9 +30,9 @@ class Link(Upstream):
         self.connecting = True
         self.reused = False
         self.lasting = False
-        self.idle_since = proxy.loop.now
+        self.idle_since = shared.loop.now
         self.watched = True
-        proxy.loop.add(fd, self, self.mask)
+        shared.loop.add(fd, self, self.mask)
 
     def _connected(self) -> None:
         """Connecting came to an end: see which."""
@@ -95,7 +95,7 @@ class Link(Upstream):
     def abort(self) -> None:
         exchange = self.exchange
         if exchange is not None:
-            exchange.fail(FAILURES["platform"])
+            exchange.fail(ANSWERS["platform"])
         else:
             self.discard()
 
@@ -119,6 +119,6 @@ class Link(Upstream):
     def close(self) -> None:
         self.exchange = None
         if self.pipe is not None:
-            self.proxy.pipes.give(self.pipe)
+            self.shared.pipes.give(self.pipe)
             self.pipe = None
         super().close()
