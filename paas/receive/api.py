@@ -7,7 +7,6 @@ daemon's own uid, which the API sees at the socket, gives it no user's rights.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 from paas.cli.client import Client, part
 from paas.cli.target import NoAnswer, Target
 from paas.keys.proof import HEADER, Proof
-from paas.nouns.errors import NotFound, PaasError, Unavailable, from_json
-from paas.receive.wire import waiting
+from paas.nouns.errors import NotFound, Unavailable, from_json
+from paas.receive.dulwich_protocol import Refused
+from paas.receive.wire import pause, waiting
 
 SILENCE_S = 30.0
 """A stream without even a ping for this long has lost its other end."""
@@ -53,13 +53,13 @@ class AppRepository:
 class Api:
     """Requests on behalf of the user who proved a login; without a proof, those of the daemon itself.
 
-    Every method raises PaasError: Lost when there is no answer.
+    Every method raises PaasError, Lost when there is no answer.
     """
 
     def __init__(self, path: Path, proof: Proof | None = None) -> None:
         headers = {} if proof is None else {HEADER: proof.encode()}
         self._client = Client(
-            Target("the api", path=str(path), headers=headers, silence_s=SILENCE_S, pause=_pause)
+            Target("the api", path=str(path), headers=headers, silence_s=SILENCE_S, pause=pause)
         )
 
     def knows_key(self, fingerprint: str) -> bool:
@@ -97,11 +97,11 @@ class Api:
 
     def deploy(
         self, name: str, request: dict[str, Any], say: Callable[[str], None], tick: Callable[[], None]
-    ) -> PaasError | None:
+    ) -> None:
         """Deploy, and report to `say` what happens; `tick` is called at each line and ping.
 
-        Returns the error that the deployment ended with, None if the commit serves or is the canary. Raises PaasError if it did not
-        begin, Lost if nobody knows how it went. A Hangup meanwhile closes the connection, which cancels it.
+        Returns when the commit serves or is the canary. Raises Refused if the deployment failed, PaasError if it did
+        not begin, Lost if nobody knows how it ended. A Hangup meanwhile closes the connection, which cancels it.
         """
         with (
             _lost(),
@@ -112,7 +112,9 @@ class Api:
             while (message := _next(messages)) is not None:
                 if message.get("done"):
                     error = message.get("error")
-                    return from_json(error) if isinstance(error, dict) else None
+                    if isinstance(error, dict):
+                        raise Refused(from_json(error))
+                    return
                 if "line" in message:
                     say(str(message["line"]))
                 tick()
@@ -122,11 +124,6 @@ class Api:
 def _next(messages: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
     with waiting():
         return next(messages, None)
-
-
-def _pause(seconds: float) -> None:
-    with waiting():
-        time.sleep(seconds)
 
 
 @contextlib.contextmanager

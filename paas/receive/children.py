@@ -15,42 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paas.receive import git
 from paas.receive.wire import waiting
 from runtime.kernel.confine import Bounds, confine
 from runtime.kernel.forked import CRASHED, fork, log_lines, log_to
 
-GIT = "/usr/bin/git"
 TICK_S = 1.0
-
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "HOME": "/nonexistent",
-    "LC_ALL": "C",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-}
-"""The whole environment of git: nothing of the client's reaches it."""
-
-CONFIG = (
-    "core.bigFileThreshold=8m",
-    "core.deltaBaseCacheLimit=64m",
-    "core.packedGitWindowSize=32m",
-    "core.packedGitLimit=512m",
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "pack.threads=2",
-    "protocol.allow=never",
-)
-
-
-PROGRAMS = tuple(
-    path for path in ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache") if os.path.exists(path)
-)
-"""Where git and its libraries are."""
 
 
 @dataclass(frozen=True)
@@ -71,33 +41,6 @@ class Finished:
         lines = [line.strip() for line in self.stderr.decode("utf-8", "replace").splitlines()]
         last = next((line for line in reversed(lines) if line), "")
         return last.removeprefix("fatal: ").removeprefix("error: ")
-
-
-def bounds(
-    *,
-    read: Sequence[Path] = (),
-    write: Sequence[Path] = (),
-    memory_bytes: int = 1 << 31,
-    file_bytes: int = 1 << 30,
-    cpu_s: int = 300,
-) -> Bounds:
-    """Bounds of a child that runs git: access to these folders and git's own files, no network."""
-    return Bounds(
-        read=("/dev/null", "/dev/urandom", *read),
-        write=("/dev/null", *write),
-        run=PROGRAMS,
-        programs=True,
-        memory_bytes=memory_bytes,
-        file_bytes=file_bytes,
-        cpu_s=cpu_s,
-        open_files=256,
-    )
-
-
-def git(git_dir: Path, *words: str) -> list[str]:
-    """The argument vector of a git command on a bare repository."""
-    settings = [part for entry in CONFIG for part in ("-c", entry)]
-    return [GIT, f"--git-dir={git_dir}", *settings, *words]
 
 
 def run(
@@ -162,7 +105,7 @@ def _start(action: Sequence[str] | Callable[[], None], bounds: Bounds, stdin: in
         if callable(action):
             return action()
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.execve(action[0], list(action), ENVIRONMENT)
+        os.execve(action[0], list(action), git.ENVIRONMENT)
 
     pid = fork("git child", child)
     os.close(out_write)

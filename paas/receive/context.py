@@ -11,7 +11,7 @@ from paas.receive.sources import Sources
 
 
 @dataclass(frozen=True)
-class Context:
+class GitContext:
     """Folders, sockets and limits. `groups` are the `cgroup.procs` files of the groups for work on pushed data."""
 
     home: Path

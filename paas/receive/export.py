@@ -19,7 +19,7 @@ from typing import IO, Any
 from paas.build.source import ENDINGS, index_record
 from paas.nouns.errors import BadInput, Unavailable
 from paas.nouns.names import OBJECT_ID
-from paas.receive.children import ENVIRONMENT, git
+from paas.receive import git
 from paas.receive.limits import Limits
 from paas.receive.listing import FILE_MODES, FOLDER, LINK, MAX_PATH_BYTES, Entry, Listing
 from runtime.image.tarwriter import TarWriter
@@ -115,10 +115,10 @@ def _new(path: Path) -> int:
 def _commit(repository: Path, oid: str) -> bytes:
     """The beginning of a commit object. Raises BadInput for anything else, a tag that points to a commit among it."""
     process = subprocess.Popen(
-        git(repository, "cat-file", "--batch"),
+        git.command(repository, "cat-file", "--batch"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=ENVIRONMENT,
+        env=git.ENVIRONMENT,
     )
     assert process.stdin is not None and process.stdout is not None
     with process:
@@ -208,10 +208,10 @@ def _contents(repository: Path, listing: Listing) -> Iterator[tuple[Entry, IO[by
     wanted = listing.object_ids()
     try:
         process = subprocess.Popen(
-            git(repository, "cat-file", "--batch", "--buffer"),
+            git.command(repository, "cat-file", "--batch", "--buffer"),
             stdin=wanted,
             stdout=subprocess.PIPE,
-            env=ENVIRONMENT,
+            env=git.ENVIRONMENT,
             bufsize=1 << 18,
         )
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paas.receive import children
+from paas.receive import children, git
 from paas.receive.api import AppRepository
 from paas.receive.repository import Repositories, Repository
 
@@ -32,8 +32,8 @@ def derive_head(repository: Repository, app: AppRepository) -> None:
     elif heads != {branch: app.live_commit}:
         # a restored backup may lack the commit: no branch then, and the next push brings everything
         known = children.run(
-            children.git(repository.path, "cat-file", "-e", f"{app.live_commit}^{{commit}}"),
-            bounds=children.bounds(read=(repository.path,)),
+            git.command(repository.path, "cat-file", "-e", f"{app.live_commit}^{{commit}}"),
+            bounds=git.bounds(read=(repository.path,)),
             timeout_s=_LOOK_UP_S,
         )
         repository.set_head(branch, app.live_commit if known.ok else None)

@@ -7,9 +7,9 @@ import sys
 import time
 
 from paas.nouns.errors import PaasError
-from paas.receive import children
+from paas.receive import children, git
 from paas.receive.api import Api
-from paas.receive.context import Context
+from paas.receive.context import GitContext
 from paas.receive.repository import UNREACHABLE_S, Repositories
 from runtime.kernel.forked import log_crash
 
@@ -20,13 +20,13 @@ _TRY_EVERY_S = 2.0
 _REPACK_S = 600.0
 
 
-def sweep_left_overs(ctx: Context) -> None:
+def sweep_left_overs(ctx: GitContext) -> None:
     """For the start: no push is under way, so that everything found is left over."""
     ctx.repositories.sweep_incoming(0)
     ctx.sources.sweep(0)
 
 
-def housekeep(ctx: Context, api: Api) -> None:
+def housekeep(ctx: GitContext, api: Api) -> None:
     """One round, while pushes go on."""
     ctx.repositories.sweep_incoming()
     ctx.sources.sweep(SOURCE_AGE_S)
@@ -61,8 +61,8 @@ def repack(repositories: Repositories, app_id: str) -> bool:
     words = ("repack", "--cruft", f"--cruft-expiration={UNREACHABLE_S}.seconds.ago", "-d", "-q")
     try:
         done = children.run(
-            children.git(repository.path, *words),
-            bounds=children.bounds(write=(repository.path,)),
+            git.command(repository.path, *words),
+            bounds=git.bounds(write=(repository.path,)),
             timeout_s=_REPACK_S,
         )
         repository.repacked()

@@ -14,7 +14,7 @@ from typing import IO
 
 from paas.nouns.errors import BadInput
 from paas.nouns.units import shown_memory
-from paas.receive.children import ENVIRONMENT, git
+from paas.receive import git
 from paas.receive.limits import Limits
 
 MAX_PATH_BYTES = 3800
@@ -150,7 +150,10 @@ class Listing:
         checks = Checks(limits)
         words = ("ls-tree", "-r", "-t", "-z", "-l", "--full-tree", tree)
         process = subprocess.Popen(
-            git(repository, *words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=ENVIRONMENT
+            git.command(repository, *words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=git.ENVIRONMENT,
         )
         assert process.stdout is not None
         with process, open(self._descriptor, "wb", closefd=False) as kept:

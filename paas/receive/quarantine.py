@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from paas.nouns.errors import BadInput, Unavailable
-from paas.receive import children, export
+from paas.receive import children, export, git
 from paas.receive.dulwich_protocol import Refused
 from paas.receive.export import Exported
 from paas.receive.limits import Limits
@@ -35,10 +35,11 @@ class Quarantine:
         self._base = base
         self._limits = limits
         self._tick = tick
+        self.objects = 0
         self._readable = (path,) if base is None else (path, base.path)
 
-    def receive(self, wire: Wire) -> int:
-        """Index and check the pack that the client sends; how many objects it holds. Raises Refused."""
+    def receive(self, wire: Wire) -> None:
+        """Index and check the pack that the client sends; `objects` counts what it holds. Raises Refused."""
         limits = self._limits
         head = wire.read(_PACK_HEADER_BYTES)
         if len(head) < _PACK_HEADER_BYTES or head[:4] != b"PACK" or head[4:8] not in _PACK_VERSIONS:
@@ -50,8 +51,8 @@ class Quarantine:
         # the header is read already: git takes it as an option, the rest from the client's channel itself
         words = ["index-pack", "--stdin", "--fix-thin", f"--pack_header={version},{count}", _STRICT]
         finished = children.run(
-            children.git(self.path, *words, f"--max-input-size={limits.pack_bytes}"),
-            bounds=children.bounds(
+            git.command(self.path, *words, f"--max-input-size={limits.pack_bytes}"),
+            bounds=git.bounds(
                 read=self._readable[1:],
                 write=(self.path,),
                 memory_bytes=limits.index_memory_bytes,
@@ -65,14 +66,14 @@ class Quarantine:
         )
         if not finished.ok:
             raise Refused(unpack_error(finished, limits), unpack="index-pack failed")
-        return int(count)
+        self.objects = count
 
     def check_complete(self, commit: str) -> None:
         """Raises Refused unless everything that the commit needs is here or reached by a branch of `base`."""
         known = [f"^{head}" for head in (self._base.heads().values() if self._base else ())]
         finished = children.run(
-            children.git(self.path, "rev-list", "--objects", "--quiet", commit, *known, "--"),
-            bounds=children.bounds(read=self._readable, cpu_s=self._limits.index_cpu_s),
+            git.command(self.path, "rev-list", "--objects", "--quiet", commit, *known, "--"),
+            bounds=git.bounds(read=self._readable, cpu_s=self._limits.index_cpu_s),
             timeout_s=self._limits.export_s,
             tick=self._tick,
         )
@@ -92,7 +93,7 @@ class Quarantine:
         limits = self._limits
         finished = children.run(
             lambda: export.export_in_child(self.path, commit, scratch, limits),
-            bounds=children.bounds(
+            bounds=git.bounds(
                 read=self._readable, write=(scratch.parent,), file_bytes=2 * limits.source_bytes
             ),
             timeout_s=limits.export_s,
@@ -102,8 +103,8 @@ class Quarantine:
 
     def is_ancestor(self, commit: str, descendant: str) -> bool:
         finished = children.run(
-            children.git(self.path, "merge-base", "--is-ancestor", commit, descendant),
-            bounds=children.bounds(read=self._readable),
+            git.command(self.path, "merge-base", "--is-ancestor", commit, descendant),
+            bounds=git.bounds(read=self._readable),
             timeout_s=self._limits.export_s,
         )
         return finished.ok

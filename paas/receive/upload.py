@@ -10,7 +10,7 @@ import os
 import signal
 from typing import NoReturn
 
-from paas.receive import children
+from paas.receive import git
 from paas.receive.repository import Repository
 from runtime.kernel.confine import confine
 
@@ -33,8 +33,8 @@ WORDS = (
 
 def become_upload_pack(repository: Repository, parent: int) -> NoReturn:
     """Execute git upload-pack in this process, whose standard streams are the client's."""
-    argv = children.git(repository.path, *WORDS, str(repository.path))
-    confine(children.bounds(read=(repository.path,)), parent=parent)
+    argv = git.command(repository.path, *WORDS, str(repository.path))
+    confine(git.bounds(read=(repository.path,)), parent=parent)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execve(argv[0], argv, children.ENVIRONMENT)
+    os.execve(argv[0], argv, git.ENVIRONMENT)

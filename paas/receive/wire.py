@@ -49,6 +49,12 @@ def waiting() -> Iterator[None]:
         _line.waiting -= 1
 
 
+def pause(seconds: float) -> None:
+    """Sleep, unless the client hangs up."""
+    with waiting():
+        time.sleep(seconds)
+
+
 class Wire:
     """A client's channel: input, output, and stderr (`aside`). The client may move no byte for `stall_s` at most."""
 

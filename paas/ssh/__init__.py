@@ -3,8 +3,8 @@ paramiko is used here only.
 
 Begin with `accept`, the loop, which forks two processes per connection. `monitor` is the parent, checks the `login` and starts
 `jobs` (which `commands` parses; `typed` becomes the CLI, a push goes on in `receive.push`). `connection` is its confined child,
-which speaks SSH through `paramiko_transport` and `requests`. The two talk by the messages of `control`; `link` is the child's
-end. `admission` limits clients before the login, `hostkey` keeps the server's key.
+which speaks SSH through `paramiko_transport` and `requests`. The two talk by the messages of `control`; `monitor_client` is the
+child's end. `admission` limits clients before the login, `hostkey` keeps the server's key.
 """
 
 import sys

@@ -12,7 +12,7 @@ from paas.nouns.errors import PaasError
 from paas.nouns.settings import Settings
 from paas.receive import progress
 from paas.receive.api import Api
-from paas.receive.context import Context
+from paas.receive.context import GitContext
 from paas.receive.housekeeping import housekeep, sweep_left_overs
 from paas.receive.limits import Limits
 from paas.receive.repository import Repositories
@@ -49,7 +49,7 @@ def _server(settings: Settings, listen_fd: int, groups: tuple[Path, ...]) -> Ser
     layout = settings.layout()
     limits = Limits(pack_bytes=settings.push_limit_bytes, source_bytes=settings.source_limit_bytes)
     keys = layout.secrets / "ssh"
-    ctx = Context(
+    ctx = GitContext(
         home=layout.home,
         api_socket=layout.api_socket,
         repositories=Repositories(layout.repos),

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from paas.receive.context import Context
+from paas.receive.context import GitContext
 from paas.ssh.admission import source_of, starting_stage, waiting_stage
 from paas.ssh.connection import speak
 from paas.ssh.login import Login
@@ -40,7 +40,7 @@ class Server:
     """Accept on `listener` until SIGTERM. `housekeep` runs in a forked child now and then, and when poked."""
 
     def __init__(
-        self, listener: socket.socket, ctx: Context, housekeep: Callable[[], None], poke: socket.socket
+        self, listener: socket.socket, ctx: GitContext, housekeep: Callable[[], None], poke: socket.socket
     ) -> None:
         limits = ctx.limits
         self._listener = listener
@@ -265,7 +265,7 @@ class Server:
         sock.close()
 
 
-def serve_connection(sock: socket.socket, ctx: Context, login_fd: int) -> None:
+def serve_connection(sock: socket.socket, ctx: GitContext, login_fd: int) -> None:
     """Fork the speaker, which is confined, and become its monitor. `login_fd` tells the accept loop the user's name."""
     for option, value in _KEEPALIVE:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)

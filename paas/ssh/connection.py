@@ -25,7 +25,7 @@ from paramiko.ssh_exception import SSHException
 
 from paas.daemon import threads
 from paas.ssh.control import CommandRequest
-from paas.ssh.link import Link
+from paas.ssh.monitor_client import MonitorClient
 from paas.ssh.paramiko_transport import KEEPALIVE_S, HardenedTransport, HostKey
 from paas.ssh.requests import ClientRequests, Terminal
 from runtime.kernel import forked, syscalls
@@ -51,21 +51,21 @@ _LINGER_S = 5.0
 class Session:
     """One channel with its job: three pipes, or a pty."""
 
-    def __init__(self, channel: Channel, link: Link, terminal: Terminal | None) -> None:
+    def __init__(self, channel: Channel, monitor: MonitorClient, terminal: Terminal | None) -> None:
         self._channel = channel
-        self._link = link
+        self._monitor = monitor
         self._terminal = terminal
         self._number = 0
         self._master = -1
 
     def run(self, request: CommandRequest) -> None:
         """Start the job; return when it has ended and the client has got all of its output."""
-        self._number, streams = self._link.start(request)
+        self._number, streams = self._monitor.start(request)
         pumps = self._with_terminal(*streams) if self._terminal else self._with_pipes(*streams)
         self._channel.settimeout(STALL_S)
         threads.start("git input", self._feed, then=lambda: os.close(self._input))
         threads.start("git channel", self._watch)
-        status = self._link.wait(self._number)
+        status = self._monitor.wait(self._number)
         for pump in pumps:  # a process that outlives the job may keep the terminal open
             pump.join(_LINGER_S if self._terminal else None)
         with contextlib.suppress(OSError, SSHException, EOFError):
@@ -126,7 +126,7 @@ class Session:
     def _watch(self) -> None:
         """Hang up on the job when the channel ends, from either side."""
         self._channel.status_event.wait()
-        self._link.hangup(self._number)
+        self._monitor.hangup(self._number)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -144,15 +144,15 @@ def _set_size(master: int, terminal: Terminal) -> None:
 class Connection:
     """Serve one accepted socket, whose version line has been sent. `key` is the public half of the host key."""
 
-    def __init__(self, sock: socket.socket, link: Link, *, key: bytes, sessions: int) -> None:
-        self._link = link
+    def __init__(self, sock: socket.socket, monitor: MonitorClient, *, key: bytes, sessions: int) -> None:
+        self._monitor = monitor
         self._sessions: dict[int, Session] = {}
         self._last_used = time.monotonic()
         self._running: set[int] = set()
         self._requests = ClientRequests(lambda: self._transport.open_channels() < sessions)
         self._requests.resized = self._resized
-        self._transport = HardenedTransport(sock, link, self._after_request)
-        self._transport.add_server_key(cast(PKey, HostKey(key, link)))
+        self._transport = HardenedTransport(sock, monitor, self._after_request)
+        self._transport.add_server_key(cast(PKey, HostKey(key, monitor)))
 
     def serve(self) -> None:
         """Until the client leaves."""
@@ -173,7 +173,7 @@ class Connection:
             return
         terminal = self._requests.terminals.get(number)
         self._running.add(number)
-        self._sessions[number] = Session(channel, self._link, terminal)
+        self._sessions[number] = Session(channel, self._monitor, terminal)
         request = CommandRequest(self._requests.commands[number])
         if terminal is not None:
             request = replace(request, term=terminal.term, columns=terminal.columns, rows=terminal.rows)
@@ -190,14 +190,14 @@ class Connection:
             self._sessions[number].resize(terminal)
 
 
-def speak(sock: socket.socket, monitor: socket.socket, *, key: bytes, sessions: int, parent: int) -> None:
+def speak(sock: socket.socket, control: socket.socket, *, key: bytes, sessions: int, parent: int) -> None:
     """Confine this process, then serve `sock` until the client leaves."""
     threading.stack_size(_STACK_BYTES)
     syscalls.one_heap()
     null = os.open("/dev/null", os.O_RDWR)
-    confine(BOUNDS, keep=(sock.fileno(), monitor.fileno(), null), parent=parent)
+    confine(BOUNDS, keep=(sock.fileno(), control.fileno(), null), parent=parent)
     for number in range(3):  # it may not write the log
         os.dup2(null, number)
     os.close(null)
-    forked.log_to(monitor.fileno())
-    Connection(sock, Link(monitor), key=key, sessions=sessions).serve()
+    forked.log_to(control.fileno())
+    Connection(sock, MonitorClient(control), key=key, sessions=sessions).serve()

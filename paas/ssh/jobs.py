@@ -18,11 +18,11 @@ from paas.nouns.errors import NotFound, PaasError, Unavailable, of_files
 from paas.nouns.names import AppName
 from paas.receive import progress
 from paas.receive.api import Api
-from paas.receive.children import PROGRAMS
-from paas.receive.context import Context
+from paas.receive.context import GitContext
+from paas.receive.git import PROGRAMS
 from paas.receive.heads import current_heads
 from paas.receive.progress import Progress
-from paas.receive.push import Push
+from paas.receive.push import PushHandler
 from paas.receive.upload import become_upload_pack
 from paas.receive.verdicts import internal_error
 from paas.receive.wire import Hangup, Wire, hang_up_on_signal
@@ -54,7 +54,7 @@ class Job:
     terminal: str | None = None
 
 
-def run_job(job: Job, ctx: Context, streams: list[int], parent: int) -> int:
+def run_job(job: Job, ctx: GitContext, streams: list[int], parent: int) -> int:
     """Run the job in this forked process; its exit status. `streams`: a pty, or stdin, stdout, stderr."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -80,7 +80,7 @@ def run_job(job: Job, ctx: Context, streams: list[int], parent: int) -> int:
         return GIT_ERROR if _is_git(job) else USAGE_ERROR
 
 
-def _dispatch(job: Job, ctx: Context) -> int:
+def _dispatch(job: Job, ctx: GitContext) -> int:
     """Greet, execute the CLI or git upload-pack in this process, or serve a push. Raises PaasError, Hangup."""
     if job.command is None:
         _say([line.format(user=job.user) for line in GREETING])
@@ -94,11 +94,11 @@ def _dispatch(job: Job, ctx: Context) -> int:
     if command.service == "upload-pack":
         become_fetch(command.app, api, ctx)
     wire = Wire(0, 1, 2, ctx.limits.stall_s)
-    Push(wire, ctx, api, job.user, command.app).serve()
+    PushHandler(wire, ctx, api, job.user, command.app).serve()
     return 0
 
 
-def become_cli(command: CliCommand, job: Job, ctx: Context) -> NoReturn:
+def become_cli(command: CliCommand, job: Job, ctx: GitContext) -> NoReturn:
     """Turn this process into the CLI: no shell, nothing of the client's environment, no word visible in `ps`.
 
     Raises Unavailable if the user runs too many commands.
@@ -123,7 +123,7 @@ def become_cli(command: CliCommand, job: Job, ctx: Context) -> NoReturn:
     os.execve(sys.executable, [sys.executable, "-P", "-m", "paas.ssh.typed", words], environ)
 
 
-def _take_slot(job: Job, ctx: Context) -> None:
+def _take_slot(job: Job, ctx: GitContext) -> None:
     """Take one of the user's slots for commands, over all connections, until this process ends. Raises Unavailable."""
     most = ctx.limits.commands_per_user
     slot = ctx.repositories.slots(job.user, most, kind="commands").acquire()
@@ -134,7 +134,7 @@ def _take_slot(job: Job, ctx: Context) -> None:
     os.set_inheritable(slot, True)
 
 
-def shut_in(ctx: Context) -> None:
+def shut_in(ctx: GitContext) -> None:
     """Leave this process, and the program it executes, its own code to read and nothing to write (Landlock, where it exists).
 
     Whatever a bug in a command lets a client do, the host key and other people's repositories are out of its reach.
@@ -146,7 +146,7 @@ def shut_in(ctx: Context) -> None:
     restrict_files(Bounds(read=readable, write=writable, run=code))
 
 
-def become_fetch(name: AppName, api: Api, ctx: Context) -> NoReturn:
+def become_fetch(name: AppName, api: Api, ctx: GitContext) -> NoReturn:
     """Turn this process into git upload-pack on the app's repository. Raises NotFound."""
     app = api.repository(name)
     if app is None:

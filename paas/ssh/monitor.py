@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 
 from paas.nouns.errors import PaasError
-from paas.receive.context import Context
+from paas.receive.context import GitContext
 from paas.ssh import control
 from paas.ssh.control import NO, YES, CommandRequest, SignedLogin
 from paas.ssh.jobs import Job, describe, run_job
@@ -43,7 +43,7 @@ class _Running:
 class Monitor:
     """Jobs of one connection. `speaker` is one end of a SOCK_SEQPACKET pair."""
 
-    def __init__(self, speaker: socket.socket, ctx: Context, login: Login) -> None:
+    def __init__(self, speaker: socket.socket, ctx: GitContext, login: Login) -> None:
         self._speaker = speaker
         self._ctx = ctx
         self._login = login

@@ -21,8 +21,8 @@ from paramiko.transport import Transport
 
 from paas.keys.proof import LOGINS
 from paas.ssh.control import SignedLogin
-from paas.ssh.link import Link
 from paas.ssh.login import ALGORITHMS
+from paas.ssh.monitor_client import MonitorClient
 
 VERSION = "SSH-2.0-paas"
 MAX_PACKET_BYTES = 256 * 1024
@@ -59,9 +59,9 @@ class BoundedPacketizer(Packetizer):
 class HostKey:
     """The host key as paramiko uses it: the public half is here, the monitor signs."""
 
-    def __init__(self, public: bytes, link: Link) -> None:
+    def __init__(self, public: bytes, monitor: MonitorClient) -> None:
         self._public = public
-        self._link = link
+        self._monitor = monitor
 
     def get_name(self) -> str:
         return "ssh-ed25519"
@@ -70,7 +70,7 @@ class HostKey:
         return self._public
 
     def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> bytes:
-        return self._link.sign(data)
+        return self._monitor.sign(data)
 
 
 class OfferedKey:
@@ -78,15 +78,15 @@ class OfferedKey:
 
     public_blob = None
 
-    def __init__(self, login: str, algorithm: str, blob: bytes, link: Link) -> None:
+    def __init__(self, login: str, algorithm: str, blob: bytes, monitor: MonitorClient) -> None:
         self._login = login
         self._algorithm = algorithm
         self._blob = blob
-        self._link = link
+        self._monitor = monitor
 
     def is_known(self) -> bool:
         """False also for a key of an unaccepted kind, which in stock paramiko ends the connection."""
-        return self._login in LOGINS and self._algorithm in ALGORITHMS and self._link.offer(self._blob)
+        return self._login in LOGINS and self._algorithm in ALGORITHMS and self._monitor.offer(self._blob)
 
     def get_name(self) -> str:
         return self._algorithm
@@ -95,7 +95,7 @@ class OfferedKey:
         return self._blob
 
     def verify_ssh_sig(self, data: bytes, msg: Message) -> bool:
-        return self._link.prove(SignedLogin(self._login, self._algorithm, self._blob, msg.asbytes()))
+        return self._monitor.prove(SignedLogin(self._login, self._algorithm, self._blob, msg.asbytes()))
 
 
 class KeyAuth(AuthHandler):
@@ -104,7 +104,7 @@ class KeyAuth(AuthHandler):
     transport: HardenedTransport
 
     def _generate_key_from_request(self, algorithm: str, keyblob: bytes) -> OfferedKey:
-        return OfferedKey(str(self.auth_username), algorithm, keyblob, self.transport.link)
+        return OfferedKey(str(self.auth_username), algorithm, keyblob, self.transport.monitor)
 
 
 # the name of RFC 8731, which paramiko knows by its older name only
@@ -130,10 +130,10 @@ class HardenedTransport(Transport):
     _preferred_compression = ("none",)
     _active_check_timeout = 5.0
 
-    def __init__(self, sock: Any, link: Link, after_request: Callable[[Channel], None]) -> None:
+    def __init__(self, sock: Any, monitor: MonitorClient, after_request: Callable[[Channel], None]) -> None:
         super().__init__(sock, packetizer_class=BoundedPacketizer)
         self.local_version = VERSION
-        self.link = link
+        self.monitor = monitor
         self.after_request = after_request
 
     def _parse_newkeys(self, m: Message) -> None:

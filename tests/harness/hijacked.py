@@ -16,10 +16,10 @@ from paas.ssh import connection
 
 
 class Hijacked:
-    def __init__(self, sock: socket.socket, link: Any, **_: Any) -> None:
+    def __init__(self, sock: socket.socket, monitor: Any, **_: Any) -> None:
         self._sock = sock
         sock.setblocking(True)
-        self._names = {"link": link, "sock": sock}
+        self._names = {"monitor": monitor, "sock": sock}
 
     def serve(self) -> None:
         with self._sock.makefile("rb") as lines:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from harness.git import runs
 
-from paas.receive import children
-from paas.receive.context import Context
+from paas.receive import children, git
+from paas.receive.context import GitContext
 from paas.receive.limits import Limits
 from paas.receive.repository import Repositories
 from paas.receive.sources import Sources
@@ -25,17 +25,17 @@ from runtime.kernel import forked
 
 
 def test_output_and_status_come_back(tmp_path: Path) -> None:
-    done = children.run(["/usr/bin/git", "--version"], bounds=children.bounds(), timeout_s=20)
+    done = children.run(["/usr/bin/git", "--version"], bounds=git.bounds(), timeout_s=20)
     assert done.ok and done.stdout.startswith(b"git version")
     failed = children.run(
-        children.git(tmp_path, "rev-parse"), bounds=children.bounds(read=[tmp_path]), timeout_s=20
+        git.command(tmp_path, "rev-parse"), bounds=git.bounds(read=[tmp_path]), timeout_s=20
     )
     assert failed.status == 128 and "not a git repository" in failed.last_words()
 
 
 def test_deadline_ends_it() -> None:
     began = time.monotonic()
-    done = children.run(lambda: time.sleep(300), bounds=children.bounds(), timeout_s=0.3)
+    done = children.run(lambda: time.sleep(300), bounds=git.bounds(), timeout_s=0.3)
     assert done.timed_out and not done.ok
     assert time.monotonic() - began < 60
 
@@ -47,10 +47,8 @@ def test_standing_still_ends_it_and_working_does_not() -> None:
             sum(range(1000))
         os.write(1, b"done")
 
-    assert children.run(
-        lambda: time.sleep(300), bounds=children.bounds(), timeout_s=300, stall_s=1.5
-    ).timed_out
-    assert children.run(work, bounds=children.bounds(), timeout_s=300, stall_s=1.5).stdout == b"done"
+    assert children.run(lambda: time.sleep(300), bounds=git.bounds(), timeout_s=300, stall_s=1.5).timed_out
+    assert children.run(work, bounds=git.bounds(), timeout_s=300, stall_s=1.5).stdout == b"done"
 
 
 def test_output_is_bounded() -> None:
@@ -58,7 +56,7 @@ def test_output_is_bounded() -> None:
         for _ in range(100):
             os.write(1, b"x" * 100_000)
 
-    done = children.run(chatter, bounds=children.bounds(), timeout_s=60, output_bytes=1000)
+    done = children.run(chatter, bounds=git.bounds(), timeout_s=60, output_bytes=1000)
     assert done.ok and len(done.stdout) == 1000
 
 
@@ -66,7 +64,7 @@ def test_tick_is_called_while_itruns() -> None:
     ticks: list[float] = []
     children.run(
         lambda: time.sleep(2.5),
-        bounds=children.bounds(),
+        bounds=git.bounds(),
         timeout_s=60,
         tick=lambda: ticks.append(time.monotonic()),
     )
@@ -81,7 +79,7 @@ def test_child_that_breaks_leaves_its_traceback_in_the_log(tmp_path: Path) -> No
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT, 0o600)
     forked.log_to(log)
     try:
-        done = children.run(breaks, bounds=children.bounds(), timeout_s=20)
+        done = children.run(breaks, bounds=git.bounds(), timeout_s=20)
     finally:
         forked.log_to(2)
         os.close(log)
@@ -141,7 +139,7 @@ def test_reach_is_bounded(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("CHILD_FOLDER", str(tmp_path))
         monkeypatch.setenv("CHILD_PORT", str(listener.getsockname()[1]))
-        bounds = children.bounds(write=[tmp_path], memory_bytes=256 << 20, file_bytes=16 << 20, cpu_s=1)
+        bounds = git.bounds(write=[tmp_path], memory_bytes=256 << 20, file_bytes=16 << 20, cpu_s=1)
         done = children.run(action, bounds=bounds, timeout_s=60)
     assert not done.ok and not done.timed_out
     assert not Path("/tmp/paas-child-was-here").exists()
@@ -155,7 +153,7 @@ def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
         mark.write_text(str(started.pid))
         time.sleep(300)
 
-    assert children.run(spawn, bounds=children.bounds(write=[tmp_path]), timeout_s=1).timed_out
+    assert children.run(spawn, bounds=git.bounds(write=[tmp_path]), timeout_s=1).timed_out
     assert _ends(int(mark.read_text()))
 
 
@@ -169,7 +167,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     parent = os.fork()
     if parent == 0:
         try:
-            children.run(wait, bounds=children.bounds(write=[tmp_path]), timeout_s=300)
+            children.run(wait, bounds=git.bounds(write=[tmp_path]), timeout_s=300)
         finally:
             os._exit(0)
     deadline = time.monotonic() + 20
@@ -191,16 +189,16 @@ def _ends(pid: int) -> bool:
 def test_nothing_of_our_environment_reaches_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_TRACE", "1")
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
-    done = children.run(["/usr/bin/env"], bounds=children.bounds(), timeout_s=20)
+    done = children.run(["/usr/bin/env"], bounds=git.bounds(), timeout_s=20)
     names = {line.partition(b"=")[0].decode() for line in done.stdout.splitlines()}
-    assert names == set(children.ENVIRONMENT)
+    assert names == set(git.ENVIRONMENT)
 
 
 def test_command_over_ssh_reaches_no_file_of_the_platform(tmp_path: Path) -> None:
     """What the CLI's process may touch after it was shut in: its code, and nothing below the home."""
     (tmp_path / "id").write_text("0123ab")
     (tmp_path / "secret").write_text("x")
-    ctx = Context(
+    ctx = GitContext(
         home=tmp_path,
         api_socket=tmp_path / "api.sock",
         repositories=Repositories(tmp_path / "repos"),

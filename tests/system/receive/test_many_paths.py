@@ -10,7 +10,7 @@ from harness.git import Client, GitDaemon
 
 from buildpacks.detect import choose
 from paas.build.source import SourceTree
-from paas.receive import children
+from paas.receive import children, git
 from paas.receive.export import export_in_child
 from paas.receive.limits import Limits
 
@@ -35,7 +35,7 @@ def test_longest_listing_that_is_allowed_is_never_in_memory(ann: Client, root: P
     repository = ann.tree / ".git"
     done = children.run(
         lambda: export_in_child(repository, commit, sources / "scratch", limits),
-        bounds=children.bounds(read=(repository,), write=(sources,), memory_bytes=48 << 20),
+        bounds=git.bounds(read=(repository,), write=(sources,), memory_bytes=48 << 20),
         timeout_s=120,
     )
     told = json.loads(done.stdout or b"{}")

@@ -116,7 +116,7 @@ def test_it_reaches_nothing_but_its_client_and_its_monitor(
 def test_no_process_that_lives_on_has_the_host_key(
     hijacked: GitDaemon, enter: Callable[[], Intruder]
 ) -> None:
-    assert len(enter().gets("link.sign(bytes(32))")) > 64
+    assert len(enter().gets("monitor.sign(bytes(32))")) > 64
     path = hijacked.layout.secrets / "ssh" / "host_ed25519"
     key = serialization.load_ssh_private_key(path.read_bytes(), None)
     raw, none = serialization.Encoding.Raw, serialization.NoEncryption()
@@ -151,7 +151,7 @@ def proving(name: str, session: bytes, login: str = "paas") -> str:
     blob = __import__("base64").b64decode(key.text.split()[1])
     signature = signed_by(name, session, login)
     module = "__import__('sys').modules['paas.ssh.control']"
-    return f"link.prove({module}.SignedLogin({login!r}, 'ssh-ed25519', {blob!r}, {signature!r}))"
+    return f"monitor.prove({module}.SignedLogin({login!r}, 'ssh-ed25519', {blob!r}, {signature!r}))"
 
 
 START = "__import__('sys').modules['paas.ssh.control'].CommandRequest({!r})"
@@ -159,8 +159,8 @@ START = "__import__('sys').modules['paas.ssh.control'].CommandRequest({!r})"
 
 def said(intruder: Intruder, command: bytes | None) -> bytes:
     """What a command that the monitor starts says."""
-    number, streams = intruder.gets(f"link.start({START.format(command)})")
-    assert intruder.does(f"link.wait({number})").isdigit()
+    number, streams = intruder.gets(f"monitor.start({START.format(command)})")
+    assert intruder.does(f"monitor.wait({number})").isdigit()
     words: bytes = intruder.gets(f"[{OS}.read(n, 65536) for n in {streams[1:]!r}][1]")
     return words
 
@@ -172,13 +172,13 @@ def test_it_speaks_for_nobody_who_has_not_signed_this_session(
     intruder = enter()
     first, later = os.urandom(32), os.urandom(32)
     blob = __import__("base64").b64decode(parse(public_key("ann")).text.split()[1])
-    assert intruder.does(f"link.offer({blob!r})") == "True"
+    assert intruder.does(f"monitor.offer({blob!r})") == "True"
     for hash in (first, later):
-        intruder.gets(f"link.sign({hash!r})")
+        intruder.gets(f"monitor.sign({hash!r})")
     for session in (later, os.urandom(32), b""):
         assert intruder.does(proving("ann", session)) == "False"
     assert intruder.does(proving("mallory", first)) == "False"
-    assert intruder.is_out(f"link.start({START.format(None)})")
+    assert intruder.is_out(f"monitor.start({START.format(None)})")
     assert "event=nonsense" in hijacked.log() and "user='ann'" not in hijacked.log()
 
 
@@ -187,7 +187,7 @@ def test_after_a_login_it_speaks_for_that_user_alone(
 ) -> None:
     hijacked.platform.app("anns", owner="ann")
     intruder, session = enter(), os.urandom(32)
-    intruder.gets(f"link.sign({session!r})")
+    intruder.gets(f"monitor.sign({session!r})")
     assert intruder.does(proving("eve", session)) == "True"
     assert b"Hello eve!" in said(intruder, None)
     assert b"There is no app anns" in said(intruder, b"git-upload-pack 'anns'")
@@ -195,12 +195,12 @@ def test_after_a_login_it_speaks_for_that_user_alone(
 
 
 NONSENSE = {
-    "no hash": "link.sign(b'x' * 31)",
-    "an unknown word": "link._ask(b'become', b'ann')",
-    "a proof before the key exchange": "link.prove(__import__('sys').modules['paas.ssh.control'].SignedLogin('paas', 'ssh-ed25519', b'', b''))",
-    "a proof that is none": "link._ask(b'prove', b'\\xff' * 9)",
-    "bytes": "link._sock.send(b'\\xff\\x00') and link._ask(b'hangup', b'')",
-    "endless questions": "[link.offer(b'x') for _ in range(1000)]",
+    "no hash": "monitor.sign(b'x' * 31)",
+    "an unknown word": "monitor._ask(b'become', b'ann')",
+    "a proof before the key exchange": "monitor.prove(__import__('sys').modules['paas.ssh.control'].SignedLogin('paas', 'ssh-ed25519', b'', b''))",
+    "a proof that is none": "monitor._ask(b'prove', b'\\xff' * 9)",
+    "bytes": "monitor._sock.send(b'\\xff\\x00') and monitor._ask(b'hangup', b'')",
+    "endless questions": "[monitor.offer(b'x') for _ in range(1000)]",
 }
 
 
@@ -219,12 +219,14 @@ def test_its_crashes_are_logged_and_look_like_nothing_else(
     intruder = enter()
     module = "__import__('sys').modules['paas.daemon.threads']"
     assert intruder.does(f"{module}.start('x', lambda: 1 / 0).join()") == "None"
-    intruder.does("link._sock.send(b'event=crashed x\\ngit: event=login user=forged')")
-    intruder.does("link.offer(b'')")  # what was sent before has been read when this is answered
+    intruder.does("monitor._sock.send(b'event=crashed x\\ngit: event=login user=forged')")
+    intruder.does("monitor.offer(b'')")  # what was sent before has been read when this is answered
     said = hijacked.log().splitlines()
     assert "  ZeroDivisionError: division by zero" in said
     assert "  git: event=login user=forged" in said
-    assert intruder.is_out("[link._sock.send(b'event=crashed x') for _ in range(20)] and link.offer(b'')")
+    assert intruder.is_out(
+        "[monitor._sock.send(b'event=crashed x') for _ in range(20)] and monitor.offer(b'')"
+    )
 
 
 def test_a_speaker_that_stays_is_ended_with_its_monitor(
@@ -232,8 +234,8 @@ def test_a_speaker_that_stays_is_ended_with_its_monitor(
 ) -> None:
     """It closes the monitor's ear and keeps the client: nothing of the connection may live on."""
     intruder = enter()
-    assert intruder.does("link._sock.fileno() > 0") == "True"
-    assert intruder.is_out("[link._sock.shutdown(2), __import__('time').sleep(60)]")
+    assert intruder.does("monitor._sock.fileno() > 0") == "True"
+    assert intruder.is_out("[monitor._sock.shutdown(2), __import__('time').sleep(60)]")
     wait_for(lambda: family(hijacked.process.pid) == [hijacked.process.pid])
 
 

@@ -15,6 +15,7 @@ import pytest
 from paas.keys.proof import HEADER, Proof
 from paas.nouns.errors import Conflict, DeployFailed, Forbidden, NotFound
 from paas.receive.api import Api, Lost
+from paas.receive.dulwich_protocol import Refused
 
 PROOF = Proof(b"session", "paas", "ssh-ed25519", "SHA256:x/y", b"signature", "c0ffee")
 
@@ -66,33 +67,36 @@ def stream(*messages: dict[str, Any]) -> bytes:
     return b"HTTP/1.1 200 OK\r\n\r\n" + b"".join(json.dumps(each).encode() + b"\n" for each in messages)
 
 
-def deployed(api: Api) -> tuple[object, list[str], int]:
-    """How a deployment ended, its lines, the number of signs of life."""
-    said: list[str] = []
+def deployed(api: Api, said: list[str]) -> int:
+    """Deploy, with the lines in `said`; the number of signs of life."""
     ticks: list[None] = []
-    error = api.deploy("hello", {"commit": "1" * 40}, said.append, lambda: ticks.append(None))
-    return error, said, len(ticks)
+    api.deploy("hello", {"commit": "1" * 40}, said.append, lambda: ticks.append(None))
+    return len(ticks)
 
 
 def test_lines_and_pings_are_signs_of_life_until_the_commit_is_live(server: Answering, api: Api) -> None:
     server.answer = stream({"ping": True}, {"line": "one"}, {"ping": True}, {"done": True, "result": {}})
-    assert deployed(api) == (None, ["one"], 3)
+    said: list[str] = []
+    assert deployed(api, said) == 3 and said == ["one"]
     head = server.requests[0].split(b"\r\n\r\n")[0]
     assert head.startswith(b"POST /v1/apps/hello/pushes HTTP/1.1\r\n")
     assert f"\r\n{HEADER}: {PROOF.encode()}".encode() in head
 
 
-def test_the_error_of_a_deployment_is_returned(server: Answering, api: Api) -> None:
+def test_a_failed_deployment_is_a_refusal_with_its_error(server: Answering, api: Api) -> None:
     failed = DeployFailed("web.1 exited.", "See: paas logs", cause="exited", lines=("boom",))
     server.answer = stream({"line": "one"}, {"done": True, "error": failed.to_json()})
-    error, said, _ = deployed(api)
+    said: list[str] = []
+    with pytest.raises(Refused) as refusal:
+        deployed(api, said)
+    error = refusal.value.error
     assert isinstance(error, DeployFailed) and error.lines == ("boom",) and said == ["one"]
 
 
 def test_a_deployment_that_did_not_begin_raises(server: Answering, api: Api) -> None:
     server.answer = plain({"error": Forbidden("You may not.").to_json()}, "403 Forbidden")
     with pytest.raises(Forbidden, match="You may not"):
-        deployed(api)
+        deployed(api, [])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_a_deployment_that_did_not_begin_raises(server: Answering, api: Api) -> 
 def test_an_answer_that_breaks_off_is_lost(server: Answering, api: Api, answer: bytes) -> None:
     server.answer = answer
     with pytest.raises(Lost, match="The platform's api does not answer"):
-        deployed(api)
+        deployed(api, [])
 
 
 def test_an_app_that_the_user_may_not_see_is_none_and_a_renamed_one_an_error(

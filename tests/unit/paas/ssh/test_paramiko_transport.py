@@ -58,7 +58,7 @@ def test_tables_of_the_transport_have_the_shape_that_is_replaced() -> None:
 
 
 def transport(sock: socket.socket) -> HardenedTransport:
-    return HardenedTransport(sock, link=None, after_request=lambda channel: None)  # type: ignore[arg-type]
+    return HardenedTransport(sock, monitor=None, after_request=lambda channel: None)  # type: ignore[arg-type]
 
 
 def test_a_transport_is_made_of_the_hardened_parts() -> None:

@@ -13,7 +13,7 @@ from paas.ssh import control
 from paas.ssh.control import YES, CommandRequest, SignedLogin
 
 
-class Link:
+class MonitorClient:
     """Requests to the monitor at the other end of `sock`. Threads may share it."""
 
     def __init__(self, sock: socket.socket) -> None:
