@@ -15,9 +15,11 @@ from typing import Any
 from buildpacks import detect
 from buildpacks.plan import BuildRefused, Plan, Step
 from paas.build import registry as registries
+from paas.build.output import Output
+from paas.build.platform import Platform
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
-from paas.build.step import BASE_ENV, Job, Made, Output, Platform, run_job, spawner_failure
+from paas.build.step import BASE_ENV, MadeLayer, StepSpec, run_step, spawner_failure
 from paas.manifest.appjson import AppManifest, parse_app_json
 from paas.manifest.procfile import MAX_BYTES as PROCFILE_BYTES
 from paas.manifest.procfile import doubts, parse_procfile
@@ -52,7 +54,7 @@ class Described:
 class Layers:
     """The layer of each step by name, and the digests of those that are new."""
 
-    by_step: dict[str, Made] = field(default_factory=dict)
+    by_step: dict[str, MadeLayer] = field(default_factory=dict)
     fresh: set[str] = field(default_factory=set)
 
 
@@ -119,7 +121,7 @@ class _Builder:
         self.config, self.stack, self.output = job.config, job.stack, job.output
         self.registry: Registry = registries.load(job.platform.layout)
         self.layers = Layers()
-        self.source = Made("", 0, 0)
+        self.source = MadeLayer("", 0, 0)
         self.store = ImageStore(job.platform.layout.images, job.platform.layout.stacks)
 
     def run(self, plan: Plan) -> None:
@@ -136,7 +138,7 @@ class _Builder:
                 for sentence in () if announced else self.registry.withheld:
                     self.output.line(f"       {sentence}")
                 announced = True
-                made = run_job(self.platform, self.app, self.number, self._job(plan, step), self.output)
+                made = run_step(self.platform, self.app, self.number, self._spec(plan, step), self.output)
                 self._keep(key, made)
                 self.layers.fresh.add(made.digest)
             self.layers.by_step[step.name] = made
@@ -166,7 +168,7 @@ class _Builder:
         self.output.line(f"-----> Image {digest[:15]}… : {len(digests)} layers, {shown_size(size)} ({new})")
         return image
 
-    def _source_layer(self) -> Made:
+    def _source_layer(self) -> MadeLayer:
         key = _digest([RECIPE, "source", self.app.id, self.tree.tree])
         kept = self._kept(key)
         if kept is not None:
@@ -175,12 +177,12 @@ class _Builder:
             made = self.platform.spawner.unpack(self.tree.tar_name)
         except (SpawnerError, OSError) as error:
             raise spawner_failure(error) from error
-        layer = Made(made.digest or "", made.size_bytes, made.files)
+        layer = MadeLayer(made.digest or "", made.size_bytes, made.files)
         self._keep(key, layer)
         self.layers.fresh.add(layer.digest)
         return layer
 
-    def _kept(self, key: str) -> Made | None:
+    def _kept(self, key: str) -> MadeLayer | None:
         """The layer made for this key, if its row and its blob both exist and stay."""
         row = self._row(key)
         if row is None or (row.digest and not self._present(row.digest)):
@@ -189,7 +191,7 @@ class _Builder:
         if row is not None and row.used_at < time.time() - RENEW_S:
             with self.platform.store.write() as tx:
                 layer_keys.used(tx, key)
-        return None if row is None else Made(row.digest, row.size_bytes, 0)
+        return None if row is None else MadeLayer(row.digest, row.size_bytes, 0)
 
     def _row(self, key: str) -> LayerKey | None:
         with self.platform.store.read() as tx:
@@ -205,7 +207,7 @@ class _Builder:
             os.utime(blob)
         return True
 
-    def _keep(self, key: str, made: Made) -> None:
+    def _keep(self, key: str, made: MadeLayer) -> None:
         with self.platform.store.write() as tx:
             layer_keys.put(tx, key, made.digest, made.size_bytes)
 
@@ -227,7 +229,7 @@ class _Builder:
             parts += [self.app.id, list(self.registry.fingerprint())]
         return _digest(parts)
 
-    def _job(self, plan: Plan, step: Step) -> Job:
+    def _spec(self, plan: Plan, step: Step) -> StepSpec:
         env = {
             **(own_config(self.config) if step.config else {}),
             **registries.build_env(self.registry),
@@ -242,7 +244,7 @@ class _Builder:
             env = {name: _private_cache(value) for name, value in env.items()}
         else:
             mounts.append(Mount("cache", self.app.id, "/cache"))
-        return Job(
+        return StepSpec(
             title=step.title,
             script=step.script,
             layers=(*self.stack.build, *self._below(step)),

@@ -1,30 +1,47 @@
-"""Making a stack through the spawner, with its progress as it comes."""
+"""The stack that a build stands on: load it, or have the spawner make it and show the progress."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
+from paas.build.output import Output
+from paas.build.platform import Platform
+from paas.build.step import spawner_failure
 from paas.daemon import threads
-from runtime.client import Spawner
-from runtime.home import Layout
+from paas.nouns.errors import BuildFailed, Cancelled
+from runtime.client import SpawnerError
+from runtime.stack import build as stacks
+from runtime.stack.build import Stack
 
 POLL_S = 0.1
 
 
-class Maker(Protocol):
-    """What making a stack needs of a platform."""
-
-    layout: Layout
-    spawner: Spawner
+def load_or_make(platform: Platform, name: str, output: Output) -> Stack:
+    """Return the app's stack; make it first if this machine has none."""
+    found = stacks.load(platform.layout.stacks, name)
+    if found is not None:
+        return found
+    output.line(f"-----> Making stack {name}: once for this machine, about half a minute")
+    try:
+        make_stack(
+            platform, name, line=lambda text: output.line(f"       {text}"), cancelled=output.cancelled
+        )
+    except (SpawnerError, OSError) as error:
+        raise spawner_failure(error) from error
+    if output.cancelled():
+        raise Cancelled("The push was cancelled; the stack is still being made.", cause="cancelled")
+    found = stacks.load(platform.layout.stacks, name)
+    if found is None:
+        raise BuildFailed(f"Stack {name} could not be made.", "See: paas stacks", cause="no stack")
+    return found
 
 
 def make_stack(
-    platform: Maker, name: str, *, line: Callable[[str], None], cancelled: Callable[[], bool]
+    platform: Platform, name: str, *, line: Callable[[str], None], cancelled: Callable[[], bool]
 ) -> None:
-    """Make the stack, or find it made. When cancelled it returns at once, and the spawner goes on.
+    """Have the spawner make the stack unless it exists. When cancelled it returns at once, and the spawner goes on.
 
     Raises what the spawner's client does: SpawnerError, OSError.
     """
@@ -47,7 +64,7 @@ def make_stack(
 
 
 class GrowingFile:
-    """New whole lines of a file that grows, from where it ended when this was made."""
+    """Reads the whole lines that are appended to a file after this object is made."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._unfinished = path, ""

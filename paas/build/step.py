@@ -1,41 +1,32 @@
-"""One step of a build in a build instance: started, fed, its output streamed, stopped, its row kept true."""
+"""Run one step of a build in a container of its own, pass its output on, and keep what it made as a layer."""
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import os
 import select
 import socket
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from buildpacks.failurehint import FailureHint, named_cause
+from paas.build.output import Output, PrintedLines
+from paas.build.platform import Platform
+from paas.build.turns import build_turn
 from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
 from paas.nouns.model import App
-from paas.nouns.settings import Settings
-from paas.nouns.text import WARNING, harmless
 from paas.runs.specs import id_base
-from paas.store import Store, instances
+from paas.store import instances
 from runtime import frames
-from runtime.client import Spawner, SpawnerError
-from runtime.home import Layout
+from runtime.client import SpawnerError
 from runtime.spec import MIB, Box, Limits, Mount, Order, Process
 
 POLL_S = 0.1
 ATTACH_S = 10.0
 CPU_WEIGHT = 20
 TAIL_LINES = 20
-MATCHED_LINES = 400
-KEPT_ERRORS = 10
-MAX_LINE = 2000
-MAX_OUTPUT_BYTES = 8 * MIB
-
 
 BASE_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -56,22 +47,9 @@ exec </dev/null
 """
 
 
-class Platform(Protocol):
-    """What a build works with; the api's context is one."""
-
-    settings: Settings
-    store: Store
-    layout: Layout
-    spawner: Spawner
-
-    def poke(self) -> None: ...
-
-    def block_base(self) -> int: ...
-
-
 @dataclass(frozen=True)
-class Job:
-    """A script to run: what it is called, what lies below it, what it may see."""
+class StepSpec:
+    """A script to run: its title, the layers below it, and what it may see."""
 
     title: str
     script: str
@@ -84,7 +62,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeLayer:
     """The layer a step left; `digest` is empty when it changed nothing."""
 
     digest: str
@@ -92,99 +70,30 @@ class Made:
     files: int
 
 
-@dataclass
-class Output:
-    """Where lines go, live, and whether anybody still wants them."""
-
-    line: Callable[[str], None]
-    cancelled: Callable[[], bool] = lambda: False
-    recent: deque[str] = field(default_factory=lambda: deque(maxlen=MATCHED_LINES))
-    errors: list[str] = field(default_factory=list)
-    """The first lines that begin with «error:», because a tool's own sentence may stand above a long log."""
-    taken: int = 0
-
-    def begin_step(self) -> None:
-        """What an earlier step printed says nothing about why this one fails."""
-        self.recent.clear()
-        self.errors.clear()
-
-    def from_instance(self, text: str) -> None:
-        """One line that a build printed; beyond the cap only the last ones are kept, for a failure."""
-        self.recent.append(text)
-        if text.startswith("error:") and len(self.errors) < KEPT_ERRORS:
-            self.errors.append(text)
-        before, self.taken = self.taken, self.taken + len(text) + 1
-        if self.taken <= MAX_OUTPUT_BYTES:
-            self.line(("       " + text).rstrip())
-        elif before <= MAX_OUTPUT_BYTES:
-            self.line(f"{WARNING}More than {MAX_OUTPUT_BYTES // MIB} MiB of output: the rest is not shown")
-
-
-def run_job(platform: Platform, app: App, build_number: int, job: Job, output: Output) -> Made:
-    """Run the job and keep its outputs as a layer.
+def run_step(platform: Platform, app: App, build_number: int, spec: StepSpec, output: Output) -> MadeLayer:
+    """Run the script and keep its outputs as a layer.
 
     Raises BuildFailed with the cause class, Cancelled, or Unavailable when the spawner is away. Whatever happens,
     the instance is gone afterwards and its row is ended.
     """
-    with _turn(app.owner_id, output):
-        return _run(platform, app, build_number, job, output)
+    with build_turn(app.owner_id, output):
+        return _run(platform, app, build_number, spec, output)
 
 
-class Turns:
-    """At most `count` build steps run at once; an owner with none running may exceed that, up to twice `count`."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._running: Counter[int | None] = Counter()
-        self._lock = threading.Lock()
-
-    def take(self, owner: int | None) -> bool:
-        with self._lock:
-            most = self._count if self._running[owner] else 2 * self._count
-            if self._running.total() >= most:
-                return False
-            self._running[owner] += 1
-            return True
-
-    def leave(self, owner: int | None) -> None:
-        with self._lock:
-            self._running[owner] -= 1
-
-
-_turns = Turns(os.cpu_count() or 1)
-
-
-@contextlib.contextmanager
-def _turn(owner: int | None, output: Output) -> Iterator[None]:
-    """Wait for a turn and have it. Raises Cancelled."""
-    announced = False
-    while not _turns.take(owner):
-        if output.cancelled():
-            raise Cancelled("The build was cancelled.", cause="cancelled")
-        if not announced:
-            output.line("       Waiting for other builds to finish")
-        announced = True
-        time.sleep(POLL_S)
-    try:
-        yield
-    finally:
-        _turns.leave(owner)
-
-
-def _run(platform: Platform, app: App, build_number: int, job: Job, output: Output) -> Made:
+def _run(platform: Platform, app: App, build_number: int, spec: StepSpec, output: Output) -> MadeLayer:
     output.begin_step()
     with platform.store.write() as tx:
         row = instances.create(tx, app.id, kind="build", type="build", detail={"build": build_number})
     cause, exit_record = "cancelled", None
     try:
-        platform.spawner.create(*_spec(platform, app, row.runtime_id, build_number, job))
-        _stream(platform, row.runtime_id, job, output)
+        platform.spawner.create(*_spec(platform, app, row.runtime_id, build_number, spec))
+        _stream(platform, row.runtime_id, spec, output)
         exit_record = _exit(platform, row.runtime_id)
         cause = _cause(exit_record)
         if cause:
-            raise _failure(platform, job, cause, exit_record, output)
-        made = platform.spawner.snapshot(row.runtime_id, list(job.outputs))
-        return Made(made.digest or "", made.size_bytes, made.files)
+            raise _failure(platform, spec, cause, exit_record, output)
+        made = platform.spawner.snapshot(row.runtime_id, list(spec.outputs))
+        return MadeLayer(made.digest or "", made.size_bytes, made.files)
     except (SpawnerError, OSError) as error:
         cause = "platform error"
         raise spawner_failure(error) from error
@@ -206,12 +115,12 @@ def spawner_failure(error: Exception) -> PaasError:
     return Unavailable(f"The build could not run: {error.message}", error.hint)
 
 
-def _spec(platform: Platform, app: App, runtime_id: str, number: int, job: Job) -> tuple[Order, Box]:
+def _spec(platform: Platform, app: App, runtime_id: str, number: int, spec: StepSpec) -> tuple[Order, Box]:
     settings = platform.settings
-    argv = ("/bin/bash", "-e", "-c", _PROLOGUE + job.script)
+    argv = ("/bin/bash", "-e", "-c", _PROLOGUE + spec.script)
     return Order(runtime_id, app.id, "build", number), Box(
-        layers=job.layers,
-        process=Process(argv, {**BASE_ENV, **job.env}, cwd="/", attach=True),
+        layers=spec.layers,
+        process=Process(argv, {**BASE_ENV, **spec.env}, cwd="/", attach=True),
         id_base=id_base(platform.block_base(), app),
         hostname=f"{app.name}-build"[:63],
         resources=Limits(
@@ -221,17 +130,17 @@ def _spec(platform: Platform, app: App, runtime_id: str, number: int, job: Job) 
             pids=settings.builds_pids,
             wall_s=settings.builds_wall_s,
         ),
-        mounts=job.mounts,
+        mounts=spec.mounts,
     )
 
 
-def _stream(platform: Platform, runtime_id: str, job: Job, output: Output) -> None:
+def _stream(platform: Platform, runtime_id: str, spec: StepSpec, output: Output) -> None:
     """Feed the standard input and pass lines on until the EXIT frame. Raises Cancelled."""
     path = platform.layout.run_instances / runtime_id / "attach.sock"
     with _connect(path) as sock:
         sock.setblocking(False)
-        to_send = memoryview(_stdin_frames(job.stdin))
-        decoder, lines = frames.FrameDecoder(), _Lines()
+        to_send = memoryview(_stdin_frames(spec.stdin))
+        decoder, lines = frames.FrameDecoder(), PrintedLines()
         poll = select.poll()
         while True:
             if output.cancelled():
@@ -291,30 +200,6 @@ def _receive(sock: socket.socket) -> bytes:
         return b""
 
 
-class _Lines:
-    """Bytes in, printable lines out. A carriage return starts a line anew, as progress bars mean it."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._unfinished = ""
-
-    def feed(self, data: bytes) -> list[str]:
-        *whole, self._unfinished = (self._unfinished + self._decoder.decode(data)).split("\n")
-        self._unfinished = self._unfinished[-MAX_LINE * 8 :]
-        return [printable(line) for line in whole]
-
-    def finish(self) -> list[str]:
-        unfinished, self._unfinished = self._unfinished, ""
-        return [printable(unfinished)] if unfinished else []
-
-
-def printable(line: str) -> str:
-    """One line without escape sequences and control characters; tabs stay, a very long one is cut."""
-    last = line.rstrip("\r").rpartition("\r")[2]
-    text = harmless(last).rstrip()
-    return text if len(text) <= MAX_LINE else text[:MAX_LINE] + " …"
-
-
 def _exit(platform: Platform, runtime_id: str) -> dict[str, Any]:
     """The exit record; the frame may come a moment before the record is on disk."""
     deadline = time.monotonic() + ATTACH_S
@@ -338,7 +223,7 @@ def _cause(record: Mapping[str, Any]) -> str:
 
 
 def _failure(
-    platform: Platform, job: Job, cause: str, record: Mapping[str, Any], output: Output
+    platform: Platform, spec: StepSpec, cause: str, record: Mapping[str, Any], output: Output
 ) -> BuildFailed:
     settings, lines = platform.settings, tuple(output.recent)[-TAIL_LINES:]
     status, signal = record.get("status"), record.get("signal")
@@ -351,7 +236,7 @@ def _failure(
         how = f"did not end within {settings.builds_wall_s:g} s"
         hint = "Make the build faster, or raise builds.wall_s in paas.yml."
     else:
-        named = named_cause(job.failure_hints, [*output.errors, *output.recent])
+        named = named_cause(spec.failure_hints, [*output.errors, *output.recent])
         how += f": {named[0]}" if named else ""
         hint = named[1] if named else "Run the same step on your machine to see it fail there."
-    return BuildFailed(f"{job.title} {how}", hint, cause=cause, lines=lines)
+    return BuildFailed(f"{spec.title} {how}", hint, cause=cause, lines=lines)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from paas.build.step import Platform
+from paas.build.platform import Platform
 from paas.daemon.wakeup import Waiter
 from paas.nouns.errors import BadInput, Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.nouns.model import CANARY, App, Canary, Instance, Release

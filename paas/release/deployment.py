@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator
 
-from paas.build.step import Platform
+from paas.build.platform import Platform
 from paas.daemon.wakeup import Waiter
 from paas.nouns.errors import Cancelled, Conflict, DeployFailed, NotFound, PaasError, from_json
 from paas.nouns.model import Deployment, Release

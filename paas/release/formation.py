@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator
 
-from paas.build.step import Platform
+from paas.build.platform import Platform
 from paas.daemon.wakeup import Waiter
 from paas.nouns.errors import DeployFailed
 from paas.nouns.model import Instance

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from paas.build.image import Described, ImageJob, build_image, describe
+from paas.build.output import Output
+from paas.build.platform import Platform
 from paas.build.source import SourceTree
-from paas.build.stack import make_stack
-from paas.build.step import Output, Platform, printable, spawner_failure
+from paas.build.stack import load_or_make
 from paas.logs import platform_line
 from paas.manifest.wishes import left_unset, wanted_vars
 from paas.nouns.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
 from paas.nouns.model import App, Build, Image, Release
 from paas.nouns.names import OBJECT_ID
-from paas.nouns.text import WARNING
 from paas.release.canary import begin_pushed, check_beside, come_up
 from paas.release.capacity import admitted
 from paas.release.change import Push
 from paas.release.deployment import WAIT_S, Cancel, follow, never, open_deployment
 from paas.release.postdeploy import run_script, scripts_of
+from paas.release.push_output import PushOutput, open_log
 from paas.runs.specs import RELEASE_TYPE
 from paas.store import builds, configs, events, formations, releases
-from runtime.client import SpawnerError
 from runtime.image.errors import ImageError
 from runtime.image.ocilayout import ImageStore
 from runtime.kernel.process import this_process
-from runtime.stack import build as stacks
-from runtime.stack.build import Stack
 
 
 @dataclass(frozen=True)
@@ -82,8 +78,8 @@ def run_push(
     """
     push = _RunningPush(platform, app, request, cancelled)
     try:
-        with _open_log(platform.layout.builds / app.id, push.build.number) as log:
-            output = _PushOutput(out, log)
+        with open_log(platform.layout.builds / app.id, push.build.number) as log:
+            output = PushOutput(out, log)
             try:
                 return push.run(output)
             except PaasError as error:
@@ -121,7 +117,7 @@ class _RunningPush:
             events.add(tx, self._app.id, request.actor, "build.start", detail)
         return build
 
-    def run(self, output: _PushOutput) -> PushResult:
+    def run(self, output: PushOutput) -> PushResult:
         self._output = output
         described, config, image = self._build_image()
         self.finish_build("succeeded", image=image)
@@ -146,7 +142,7 @@ class _RunningPush:
         app, output = self._app, self._output
         output.line(f"-----> Building {app.name} from {self._request.commit[:7]} on stack {app.stack}")
         steps = Output(output.line, self._cancelled)
-        stack = _stack(self._platform, app.stack, steps)
+        stack = load_or_make(self._platform, app.stack, steps)
         tree = SourceTree.open(self._platform.layout.sources, self._request.tree)
         described = describe(tree)
         self._announce(described)
@@ -231,60 +227,6 @@ class _RunningPush:
             run_script(
                 self._platform, self._app, number, script, actor=self._request.actor, line=self._output.line
             )
-
-
-def _stack(platform: Platform, name: str, output: Output) -> Stack:
-    """Return the app's stack; make it first if this machine has none."""
-    found = stacks.load(platform.layout.stacks, name)
-    if found is not None:
-        return found
-    output.line(f"-----> Making stack {name}: once for this machine, about half a minute")
-    try:
-        make_stack(
-            platform, name, line=lambda text: output.line(f"       {text}"), cancelled=output.cancelled
-        )
-    except (SpawnerError, OSError) as error:
-        raise spawner_failure(error) from error
-    if output.cancelled():
-        raise Cancelled("The push was cancelled; the stack is still being made.", cause="cancelled")
-    found = stacks.load(platform.layout.stacks, name)
-    if found is None:
-        raise BuildFailed(f"Stack {name} could not be made.", "See: paas stacks", cause="no stack")
-    return found
-
-
-class _PushOutput:
-    """Where the lines of a push go: to the pusher and to the build's log."""
-
-    def __init__(self, out: Callable[[str], None], log: IO[str]) -> None:
-        self._out, self._log = out, log
-
-    def line(self, text: str) -> None:
-        text = printable(text)
-        self.record(text)
-        self._out(text)
-
-    def warning(self, text: str) -> None:
-        self.line(WARNING + text)
-
-    def record(self, text: str) -> None:
-        self._log.write(text + "\n")
-        self._log.flush()
-
-    def failure(self, error: PaasError) -> None:
-        """Record in the log how the push ended; the caller tells the pusher."""
-        prefix = f"{error.cause}: " if error.cause else ""
-        for text in (prefix + error.message, error.hint):
-            if text:
-                self.record(WARNING + printable(text))
-
-
-def _open_log(folder: Path, number: int) -> IO[str]:
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    descriptor = os.open(
-        folder / f"{number}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640
-    )
-    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace")
 
 
 def _storage_failure(error: ImageError | OSError) -> PaasError:

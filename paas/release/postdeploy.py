@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from paas.build.step import Platform
+from paas.build.platform import Platform
 from paas.logs import Follower, Query, message_of
 from paas.nouns.errors import PaasError
 from paas.nouns.model import App, Instance

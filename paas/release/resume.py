@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from paas.build.image import describe
+from paas.build.platform import Platform
 from paas.build.source import SourceTree
-from paas.build.step import Platform
 from paas.daemon.wakeup import Waiter
 from paas.nouns.errors import BuildFailed, Cancelled, NotFound
 from paas.nouns.model import App, Canary, Deployment

@@ -16,8 +16,8 @@ from harness.platform import ROOT, STACKS
 from harness.sources import export
 from paas.build import publish
 from paas.build.image import Described, ImageJob, build_image, describe
+from paas.build.output import Output
 from paas.build.source import SourceTree
-from paas.build.step import Output
 from paas.host import accounts
 from paas.host.uninstall import uninstall
 from paas.nouns.model import App, Image

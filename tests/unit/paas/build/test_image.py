@@ -15,9 +15,10 @@ from harness.sources import export
 from buildpacks.plan import Plan, Step
 from paas.build import image as build
 from paas.build.image import Described, ImageJob, _say_processes, build_image, describe
+from paas.build.output import Output
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
-from paas.build.step import Job, Made, Output, _cause, _Lines
+from paas.build.step import MadeLayer, StepSpec
 from paas.manifest.appjson import AppManifest, EnvVar
 from paas.manifest.wishes import left_unset, wanted_vars
 from paas.nouns.errors import BadInput
@@ -43,9 +44,9 @@ class FakeSpawner:
         (self.blobs / digest).write_text(text)
         return f"sha256:{digest}"
 
-    def unpack(self, tar: str) -> Made:
+    def unpack(self, tar: str) -> MadeLayer:
         self.unpacked.append(tar)
-        return Made(self.layer(tar), 10, 1)
+        return MadeLayer(self.layer(tar), 10, 1)
 
 
 class FakePlatform:
@@ -59,10 +60,10 @@ class FakePlatform:
         self.layout.database.parent.mkdir()
         self.store = Store.open(self.layout.database)
         self.spawner: Any = FakeSpawner(blobs)
-        self.jobs: list[Job] = []
+        self.jobs: list[StepSpec] = []
         self.registry = REGISTRY
         self.said: list[str] = []
-        monkeypatch.setattr(build, "run_job", self.run_job)
+        monkeypatch.setattr(build, "run_step", self.run_step)
         monkeypatch.setattr(build.registries, "load", lambda layout: self.registry)
 
     def poke(self) -> None: ...
@@ -70,9 +71,9 @@ class FakePlatform:
     def block_base(self) -> int:
         return 1 << 20
 
-    def run_job(self, platform: Any, app: App, number: int, job: Job, output: Output) -> Made:
+    def run_step(self, platform: Any, app: App, number: int, job: StepSpec, output: Output) -> MadeLayer:
         self.jobs.append(job)
-        return Made(self.spawner.layer(repr(job)), 100, 2)
+        return MadeLayer(self.spawner.layer(repr(job)), 100, 2)
 
     def app(self, name: str) -> App:
         with self.store.write() as tx:
@@ -178,10 +179,10 @@ def test_a_shared_layer_is_made_without_the_apps_cache(platform: FakePlatform) -
     step = replace(DEPS, env={"UV_CACHE_DIR": "/cache/uv"})
     app = platform.app("one")
     platform.build(app, Plan("Test", "lock", steps=(step,)), FILES)
-    assert [mount.target for mount in platform.jobs[0].mounts if mount.kind == "cache"] == ["/cache"]
+    assert [mount.destination for mount in platform.jobs[0].mounts if mount.type == "cache"] == ["/cache"]
     assert platform.jobs[0].env["UV_CACHE_DIR"] == "/cache/uv"
     platform.build(app, Plan("Test", "lock", steps=(replace(step, shared=True),)), FILES)
-    assert [mount.target for mount in platform.jobs[0].mounts if mount.kind == "cache"] == []
+    assert [mount.destination for mount in platform.jobs[0].mounts if mount.type == "cache"] == []
     assert platform.jobs[0].env["UV_CACHE_DIR"] == "/var/tmp/cache/uv"
 
 
@@ -294,50 +295,6 @@ def test_a_push_is_parsed() -> None:
     request = PushRequest.parse({"commit": "a" * 40, "tree": "b" * 40, "wait": False}, "me")
     assert (request.commit, request.tree) == ("a" * 40, "b" * 40)
     assert (request.actor, request.canary, request.wait) == ("me", None, False)
-
-
-def test_output_becomes_lines_however_it_is_cut() -> None:
-    data = "one\ntwo é\r\n\x1b[31mred\x1b[0m\n10%\r100%\nlast".encode()
-    whole = _Lines()
-    expected = [*whole.feed(data), *whole.finish()]
-    assert expected == ["one", "two é", "red", "100%", "last"]
-    for step in (1, 2, 3, 7):
-        lines = _Lines()
-        got = [line for at in range(0, len(data), step) for line in lines.feed(data[at : at + step])]
-        assert [*got, *lines.finish()] == expected
-
-
-def test_a_line_without_end_takes_no_memory() -> None:
-    lines = _Lines()
-    for _ in range(100):
-        assert lines.feed(b"x" * 65536) == []
-    assert len(lines._unfinished) <= 16000
-    assert len(lines.finish()[0]) <= 2002
-
-
-@pytest.mark.parametrize(
-    ("record", "cause"),
-    [
-        ({"status": 0, "oom_kills": 1}, ""),
-        ({"status": 1, "oom_kills": 0}, "build command failed"),
-        ({"status": 137, "signal": 9, "oom_kills": 1}, "out of memory"),
-        ({"status": 137, "signal": 9, "oom_kills": 1, "wall_exceeded": True}, "build took too long"),
-    ],
-)
-def test_the_exit_record_gives_the_cause(record: dict[str, Any], cause: str) -> None:
-    assert _cause(record) == cause
-
-
-def test_a_tool_s_own_sentence_is_kept_above_a_long_log_but_not_from_step_to_step() -> None:
-    output = Output(lambda _line: None)
-    output.from_instance("error: Failed to build `numpy==1.21.0`")
-    for number in range(5000):
-        output.from_instance(f"error: line {number} of a compiler" if number % 2 else "warning")
-    assert output.errors[0] == "error: Failed to build `numpy==1.21.0`"
-    assert len(output.errors) + len(output.recent) < 500
-    output.begin_step()
-    assert not output.errors
-    assert not output.recent
 
 
 def test_what_an_image_remembers_of_app_json_is_json() -> None:

@@ -157,7 +157,7 @@ def test_local_folders_are_bound_read_only_where_they_are(tmp_path: Path) -> Non
     folders = _folders(registry)
     assert folders == (str(tmp_path / "mirror"), str(wheels))
     mounts = build_mounts(Registry(folders=folders))
-    assert all(mount.read_only and mount.source == mount.target for mount in mounts)
+    assert all(mount.read_only and mount.source == mount.destination for mount in mounts)
 
 
 def test_folder_inside_another_is_bound_once(tmp_path: Path) -> None:

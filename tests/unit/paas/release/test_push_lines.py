@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +11,13 @@ from typing import Any
 import pytest
 from harness.sources import export
 
-from paas.build import step
-from paas.build.stack import GrowingFile
-from paas.build.step import Output, printable
 from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
 from paas.nouns.model import App, Build
 from paas.nouns.settings import load
 from paas.release import pipeline as push
-from paas.release.pipeline import PushRequest, _PushOutput, run_push
+from paas.release.pipeline import PushRequest, run_push
 from paas.store import Store, apps, builds
+from runtime.stack import build as stacks
 from runtime.stack.build import Stack
 
 
@@ -59,7 +55,7 @@ class Broken:
 @pytest.fixture(autouse=True)
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     made = Stack("debian-12", ("sha256:" + "a" * 64,), ("sha256:" + "a" * 64,), "", 0, ())
-    monkeypatch.setattr(push.stacks, "load", lambda folder, name: made)
+    monkeypatch.setattr(stacks, "load", lambda folder, name: made)
     yield
 
 
@@ -87,7 +83,7 @@ def test_a_log_that_cannot_be_written_says_that_the_disk_is_full(
     def full(folder: Path, number: int) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(push, "_open_log", full)
+    monkeypatch.setattr(push, "open_log", full)
     platform = Broken(tmp_path, AssertionError())
     with pytest.raises(Unavailable, match="disk of the server is full"):
         platform.push({"index.html": ""}, [])
@@ -112,72 +108,3 @@ def test_a_tree_cannot_pose_as_the_platform(tmp_path: Path) -> None:
     assert not any(line.startswith("-----> Release") for line in log.splitlines())
     assert "\x1b" not in log + "".join(said)
     assert not any("\n" in line for line in said)
-
-
-def test_lines_go_to_the_pusher_and_the_log() -> None:
-    heard: list[str] = []
-    log = io.StringIO()
-    said = _PushOutput(heard.append, log)
-    said.line("-----> One")
-    said.warning("two")
-    said.failure(BuildFailed("it broke", "mend it", cause="out of memory"))
-    assert heard == ["-----> One", " !     two"]
-    assert log.getvalue() == "-----> One\n !     two\n !     out of memory: it broke\n !     mend it\n"
-
-
-def test_output_beyond_the_cap_is_kept_for_the_failure_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paas.build.step.MAX_OUTPUT_BYTES", 100)
-    heard: list[str] = []
-    output = Output(heard.append)
-    for number in range(1000):
-        output.from_instance(f"line {number}")
-    assert len(heard) < 20
-    assert "the rest is not shown" in heard[-1]
-    assert output.recent[-1] == "line 999"
-
-
-def test_a_step_waits_for_its_turn_and_can_be_cancelled_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "_turns", step.Turns(1))
-    heard: list[str] = []
-    stop = threading.Event()
-    with step._turn(1, Output(heard.append)):
-        assert heard == []
-
-        def say_and_stop(text: str) -> None:
-            heard.append(text)
-            stop.set()
-
-        with pytest.raises(Cancelled), step._turn(1, Output(say_and_stop, stop.is_set)):
-            raise AssertionError("two at once")
-    assert heard == ["       Waiting for other builds to finish"]
-    with step._turn(1, Output(heard.append)):
-        assert len(heard) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain\ttext", "plain\ttext"),
-        ("\x1b[1;31mred\x1b[0m", "red"),
-        ("a\nb", "ab"),
-        ("10%\r100%", "100%"),
-        ("\x9b31mx\u202eevil", "31mxevil"),
-        ("\x1b]0;title\x07x", "x"),
-    ],
-)
-def test_a_line_is_harmless(text: str, shown: str) -> None:
-    assert printable(text) == shown
-
-
-def test_a_growing_file_is_followed_from_where_it_ended(tmp_path: Path) -> None:
-    path = tmp_path / "stack.log"
-    path.write_text("old\n")
-    tail = GrowingFile(path)
-    assert tail.lines() == []
-    with path.open("a") as file:
-        file.write("one\n\ntw")
-    assert tail.lines() == ["one"]
-    with path.open("a") as file:
-        file.write("o\n")
-    assert tail.lines() == ["two"]
-    assert GrowingFile(tmp_path / "none").lines() == []
