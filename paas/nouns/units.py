@@ -6,21 +6,24 @@ Memory counts in powers of 1024 (`512 MiB`), what lies on a disk in powers of te
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 YEAR_S = 365 * DAY_S
 _BINARY = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
 _SECONDS = {"s": 1, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S, "y": YEAR_S}
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s?([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?\s?([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d|y)?")
 
 
 def read_size(text: str) -> int | None:
     """`256M`, `1.5G`, `512MiB` or plain bytes, in bytes; units are powers of 1024. None if `text` is no size."""
     match = _SIZE.fullmatch(text.strip())
-    return None if match is None else int(Decimal(match[1]) * _BINARY[match[2].upper()])
+    if match is None:
+        return None
+    whole, decimals, unit = match.groups(default="")
+    size: int = int(whole + decimals) * _BINARY[unit.upper()] // 10 ** len(decimals)
+    return size
 
 
 def written_size(size_bytes: int) -> str:

@@ -19,6 +19,8 @@ from paas.nouns import units
         ("512MiB", 512 << 20),
         ("2 kb", 2048),
         (" 1T ", 1 << 40),
+        ("0.999999K", 1023),
+        ("999999999999999.999999T", ((10**21 - 1) << 40) // 10**6),
     ],
 )
 def test_a_size_is_read_in_powers_of_1024(text: str, size: int) -> None:
