@@ -9,7 +9,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import MISSING, field, fields
+from functools import cache
 from typing import Any, TypeVar
 
 Check = Callable[[str, object], Any]
@@ -33,15 +34,23 @@ def checked(check: Check, **options: Any) -> Any:
 
 def parse(cls: type[T], value: object, name: str, prefix: str = "") -> T:
     """The object `name` as a `cls`. Raises SpecError, also for unknown and missing keys; field names get `prefix`."""
-    known: dict[str, Field[Any]] = {one.name: one for one in fields(cls)}  # type: ignore[arg-type]
+    checks, required = _rules(cls)  # type: ignore[arg-type]
     if not isinstance(value, dict):
         raise failure(name, value, "is not an object")
-    if unknown := sorted(set(value) - set(known)):
+    if unknown := sorted(value.keys() - checks):
         raise failure(name, unknown[0], "is not a known key")
-    required = {key for key, one in known.items() if one.default is one.default_factory is MISSING}
-    if missing := sorted(required - set(value)):
+    if missing := sorted(required - value.keys()):
         raise failure(name, missing[0], "is missing")
-    return cls(**{key: known[key].metadata["check"](prefix + key, item) for key, item in value.items()})
+    return cls(**{key: checks[key](prefix + key, item) for key, item in value.items()})
+
+
+@cache
+def _rules(cls: type[Any]) -> tuple[dict[str, Check], frozenset[str]]:
+    """The check of each field, and the fields without a default. Kept, since whatever the spawner touches at each start
+    is memory of its own for each shim that it has forked."""
+    known = fields(cls)
+    required = frozenset(one.name for one in known if one.default is one.default_factory is MISSING)
+    return {one.name: one.metadata["check"] for one in known}, required
 
 
 def text(pattern: str = "") -> Check:
@@ -55,6 +64,9 @@ def text(pattern: str = "") -> Check:
         return value
 
     return check
+
+
+_text = text()
 
 
 def _encodable(value: str) -> bool:
@@ -76,7 +88,7 @@ def number(low: int, high: int) -> Check:
 
 def path(name: str, value: object) -> str:
     """An absolute path without `.`, `..` and doubled slashes, outside /proc and /sys."""
-    found: str = text()(name, value)
+    found: str = _text(name, value)
     if found[:1] != "/" or found[:2] == "//" or posixpath.normpath(found) != found:
         raise failure(name, value, "is not an absolute, normal path")
     if found in ("/proc", "/sys") or found.startswith(("/proc/", "/sys/")):

@@ -29,7 +29,7 @@ MAX_ENV_BYTES = 512 * 1024
 MAX_ARGS_BYTES = 128 * 1024
 
 _count, _release_number = number(0, 1 << 50), optional(number(1, 1 << 50))
-_env_name = text("[A-Za-z_][A-Za-z0-9_]*")
+_text, _digest, _env_name = text(), text(DIGEST), text("[A-Za-z_][A-Za-z0-9_]*")
 _MOUNT_SOURCE = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_-]{0,63})*")
 
 
@@ -38,7 +38,7 @@ def _size(value: str) -> int:
 
 
 def _args(name: str, value: object) -> tuple[str, ...]:
-    words = sequence(name, value, text(), 4096, item=name)
+    words = sequence(name, value, _text, 4096, item=name)
     if not words or not words[0] or sum(map(_size, words)) > MAX_ARGS_BYTES:
         raise failure(name, len(words), "words: empty or too long")
     return words
@@ -47,14 +47,14 @@ def _args(name: str, value: object) -> tuple[str, ...]:
 def _env(name: str, value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise failure(name, value, "is not an object")
-    env = {_env_name("env name", key): text()(f"env {key}", item) for key, item in value.items()}
+    env = {_env_name("env name", key): _text(f"env {key}", item) for key, item in value.items()}
     if sum(len(key) + _size(item) + 2 for key, item in env.items()) > MAX_ENV_BYTES:
         raise failure(name, len(env), f"variables take more than {MAX_ENV_BYTES} bytes")
     return env
 
 
 def _layers(name: str, value: object) -> tuple[str, ...]:
-    layers = sequence(name, value, text(DIGEST), 120, item="layer")
+    layers = sequence(name, value, _digest, 120, item="layer")
     if not layers or len(set(layers)) != len(layers):
         raise failure(name, value, "is empty or names a layer twice")
     return layers
@@ -121,7 +121,7 @@ class Mount:
     """A bind mount: `volume` and `cache` sources are names below the home's folders, `host` an allowed path."""
 
     type: Literal["volume", "cache", "host"] = checked(_mount_type)
-    source: str = checked(text())
+    source: str = checked(_text)
     destination: str = checked(_destination)
     read_only: bool = checked(flag, default=False)
 
@@ -165,7 +165,7 @@ class Box:
     mounts: tuple[Mount, ...] = checked(_mounts, default=())
     network: bool = checked(flag, default=True)
     allow: tuple[str, ...] = checked(
-        lambda name, value: sequence(name, value, text(), 64, item=name), default=()
+        lambda name, value: sequence(name, value, _text, 64, item=name), default=()
     )
     resources: Limits = checked(lambda name, value: parse_limits(value), default=Limits())
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import platform
 import struct
 
 REPORT_FD = 3
@@ -150,7 +149,7 @@ LISTINGS = {
 
 def program(name: str, machine: str | None = None) -> bytes:
     """The ELF file for this machine (or the one named). Raises KeyError for one without a listing."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     code = b"".join(bytes.fromhex(row) for row, _ in LISTINGS[name, machine])
     begin = _HEADER_BYTES + _SEGMENT_BYTES
     size = begin + len(code)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -237,7 +236,7 @@ def _config(
         settings["Cmd"] = ["bash", "-c", processes["web"]]
     return {
         "created": _EPOCH,
-        "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
+        "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
         "os": "linux",
         "config": settings,
         "rootfs": {"type": "layers", "diff_ids": list(layers)},

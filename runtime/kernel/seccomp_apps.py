@@ -7,7 +7,7 @@ older call. Everything between is allowed: it is a closed range, not an open one
 from __future__ import annotations
 
 import errno
-import platform
+import os
 
 from runtime.kernel import bpf
 from runtime.kernel.bpf import ARCHITECTURES, NAMESPACES, Architecture, Calls, Program, Rule
@@ -59,7 +59,7 @@ RULES = (
 
 def compile_filter(machine: str | None = None) -> bytes:
     """The program for this machine (or the one named). Raises KeyError for an architecture without a table."""
-    return bpf.assemble(instructions(ARCHITECTURES[machine or platform.machine()]))
+    return bpf.assemble(instructions(ARCHITECTURES[machine or os.uname().machine]))
 
 
 def instructions(arch: Architecture) -> Program:

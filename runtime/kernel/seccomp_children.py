@@ -7,7 +7,7 @@ signals to others. Everything that is not on the list is refused.
 from __future__ import annotations
 
 import errno
-import platform
+import os
 from itertools import pairwise
 
 from runtime.kernel import bpf
@@ -101,7 +101,7 @@ def compile_filter(
     It serves work on files, and running other programs with `programs`; a child that `talks` over what is open names no
     file.
     """
-    arch = ARCHITECTURES.get(machine or platform.machine())
+    arch = ARCHITECTURES.get(machine or os.uname().machine)
     if arch is None:
         return None
     program = bpf.begin(arch)

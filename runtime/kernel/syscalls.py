@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 from collections.abc import Sequence
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -73,7 +72,7 @@ _NUMBERS = {
     "x86_64": {"pivot_root": 155, "keyctl": 250, "seccomp": 317, "execveat": 322, "capset": 126},
     "aarch64": {"pivot_root": 41, "keyctl": 219, "seccomp": 277, "execveat": 281, "capset": 91},
 }
-_NR = _NUMBERS.get(platform.machine(), {})
+_NR = _NUMBERS.get(os.uname().machine, {})
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 428, 429, 436, 437, 442
 _M_ARENA_MAX = -8
 _CAPABILITY_VERSION_3 = 0x20080522

@@ -11,7 +11,6 @@ other.
 
 from __future__ import annotations
 
-import argparse
 import os
 import selectors
 import socket
@@ -205,6 +204,8 @@ class Relay:
 
 
 def main() -> None:
+    import argparse  # the spawner, whose memory is every shim's, imports this module to start the relay
+
     parser = argparse.ArgumentParser(prog="python -m runtime.net.dns")
     parser.add_argument("--udp", type=int, required=True)
     parser.add_argument("--tcp", type=int, required=True)

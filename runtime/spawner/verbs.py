@@ -29,6 +29,7 @@ Request = dict[str, Any]
 Answer = dict[str, Any]
 Reply = Callable[[Answer], None]
 
+_INSTANCE_ID, _APP_ID, _DIGEST = re.compile(INSTANCE_ID), re.compile(APP_ID), re.compile(DIGEST)
 _STACK = re.compile(r"[a-z0-9][a-z0-9.-]{0,31}")
 _SIGNALS = processes.SIGNALS | {"WINCH"}
 _LAYER_S = 900.0
@@ -155,7 +156,7 @@ class Verbs:
     def _do_layers(self, request: Request, reply: Reply) -> None:
         """Some at once; with `more`, ask again for those `after` the last."""
         layout, after = self._engine.layout, request.get("after", "")
-        if not isinstance(after, str) or (after and not re.fullmatch(DIGEST, after)):
+        if not isinstance(after, str) or (after and not _DIGEST.fullmatch(after)):
             raise BadRequest("after: not sha256 and 64 hexadecimal digits")
 
         def work() -> Answer:
@@ -168,7 +169,7 @@ class Verbs:
     def _do_layer_remove(self, request: Request, reply: Reply) -> None:
         """Nothing happens to a layer that a build made or took up at `unused_since` (unix seconds) or later."""
         digest, since = request.get("digest"), request.get("unused_since")
-        if not isinstance(digest, str) or not re.fullmatch(DIGEST, digest):
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise BadRequest("digest: not sha256 and 64 hexadecimal digits")
         if since is not None and not isinstance(since, int | float):
             raise BadRequest("unused_since: not a number")
@@ -323,13 +324,13 @@ def _layer(made: layerstore.Layer | None) -> Answer:
 
 def _id(request: Request) -> str:
     value = request.get("id")
-    if not isinstance(value, str) or not re.fullmatch(INSTANCE_ID, value):
+    if not isinstance(value, str) or not _INSTANCE_ID.fullmatch(value):
         raise BadRequest(f"id: {str(value)[:40]!r} is not an instance id")
     return value
 
 
 def _app_id(request: Request) -> str:
     value = request.get("app_id")
-    if not isinstance(value, str) or not re.fullmatch(APP_ID, value):
+    if not isinstance(value, str) or not _APP_ID.fullmatch(value):
         raise BadRequest(f"app_id: {str(value)[:40]!r} is not an app id")
     return value
