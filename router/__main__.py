@@ -11,7 +11,7 @@ import sys
 import time
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from router import core
 
@@ -24,6 +24,15 @@ if __name__ == "__main__":  # before anything that may be compiled is imported
 from router.rules.tablefile import parse
 from router.shared import Limits
 from router.worker import Settings, Worker, listen
+
+RESTART_S: Final = 0.2
+"""Pause before a dead worker is restarted, in case it dies each time."""
+_NETWORKS: Final[dict[str, Any]] = {
+    "type": ip_network,
+    "action": "append",
+    "default": [],
+    "metavar": "NETWORK",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,14 +73,7 @@ def _both(both: argparse._ArgumentGroup) -> None:
     )
     both.add_argument("--log-dir", type=Path, metavar="DIR", help="where access logs go")
     both.add_argument("--templates", type=Path, metavar="DIR", help="a folder with another error.html")
-    both.add_argument(
-        "--trust",
-        type=ip_network,
-        action="append",
-        default=[],
-        metavar="NETWORK",
-        help="believe what proxies there say of their clients",
-    )
+    both.add_argument("--trust", **_NETWORKS, help="believe what proxies there say of their clients")
     both.add_argument(
         "--files",
         type=Path,
@@ -80,10 +82,7 @@ def _both(both: argparse._ArgumentGroup) -> None:
     )
     both.add_argument(
         "--proxy-protocol",
-        type=ip_network,
-        action="append",
-        default=[],
-        metavar="NETWORK",
+        **_NETWORKS,
         help="connections from there begin with a header of the PROXY protocol, which is believed",
     )
     both.add_argument(
@@ -155,23 +154,8 @@ def run_workers(arguments: argparse.Namespace, table: Any) -> int:
         for pid in pids:
             os.kill(pid, signal.SIGHUP)
 
-    def start(index: int) -> None:
-        pid = os.fork()
-        if pid:
-            pids[pid] = index
-            return
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        try:
-            serve(index, sockets[index], arguments, table)
-        except Exception as error:
-            print(f"router event=worker-failed worker={index} error={error!r}", file=sys.stderr, flush=True)
-        finally:
-            os._exit(0)
-
-    for index in range(len(sockets)):
-        start(index)
+    for index, own in enumerate(sockets):
+        pids[fork_worker(index, own, arguments, table)] = index
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGHUP, reload)
@@ -180,9 +164,25 @@ def run_workers(arguments: argparse.Namespace, table: Any) -> int:
         index = pids.pop(pid)
         if not stopping:
             print(f"router event=worker-died worker={index} pid={pid}", file=sys.stderr, flush=True)
-            time.sleep(0.2)  # in case it does so each time
-            start(index)
+            time.sleep(RESTART_S)
+            pids[fork_worker(index, sockets[index], arguments, table)] = index
     return 0
+
+
+def fork_worker(number: int, sockets: Sockets, arguments: argparse.Namespace, table: Any) -> int:
+    """Start a worker as a child; returns its process id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        serve(number, sockets, arguments, table)
+    except Exception as error:
+        print(f"router event=worker-failed worker={number} error={error!r}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(0)
 
 
 def serve(number: int, sockets: Sockets, arguments: argparse.Namespace, table: Any) -> None:

@@ -1,6 +1,6 @@
-"""The control socket of a worker: length-prefixed JSON in, answers and events out; `GET /metrics` as plain HTTP too.
+"""The control socket of a worker: requests, answers and events are JSON with a length before it; `GET /metrics` is HTTP.
 
-Messages: `table`, `stats`, `drain`, `subscribe`. Who may connect is a matter of the folder's permissions.
+Requests: `table`, `stats`, `drain`, `subscribe`. The permissions of the folder decide who may connect.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from router.shared import Shared
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 LARGE_BYTES: Final = 16 * 1024
-"""Longer messages are taken apart in pieces."""
-MAX_UNREAD_BYTES: Final = 4 * 1024 * 1024
+"""Longer messages are parsed in pieces, between which the loop serves."""
+MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
+"""A peer that leaves more than this unread is disconnected."""
 
 
 def encode(message: Any) -> bytes:
@@ -38,12 +39,13 @@ def encode(message: Any) -> bytes:
 
 
 class Decoder:
-    """Bytes in, messages out, each still JSON. Raises ValueError for one that is too long."""
+    """Cuts a stream of bytes into messages, which are still JSON."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
+        """The messages that these bytes complete. Raises ValueError for one that is too long."""
         self.buffer += data
         messages = []
         while len(self.buffer) >= 4:
@@ -59,8 +61,8 @@ class Decoder:
 
 
 class ControlConnection(Stream):
-    """One peer on the control socket. Its messages are answered in order; `working` while the answer to one takes more
-    than a turn of the loop."""
+    """One peer on the control socket. Its messages are answered in order; `working` is set while one is answered over
+    several turns of the loop."""
 
     __slots__ = ("control", "decoder", "messages", "working")
 
@@ -94,7 +96,7 @@ class ControlConnection(Stream):
             self.control.serve(self, self.messages.popleft())
 
     def begin(self) -> None:
-        """The answer takes more than a turn of the loop."""
+        """Read no more messages until this one is answered, in a later turn of the loop."""
         self.working = True
         self.pause()
 
@@ -122,7 +124,8 @@ class ControlConnection(Stream):
             self.lost()
 
     def tell(self, message: Any) -> None:
-        if self.fd >= 0 and (self.send(encode(message)) == BROKEN or len(self.out or b"") > MAX_UNREAD_BYTES):
+        """Send a message, if the peer is still there."""
+        if self.fd >= 0 and (self.send(encode(message)) == BROKEN or len(self.out or b"") > MAX_UNSENT_BYTES):
             self.lost()
 
     def drained(self) -> None:
@@ -135,7 +138,7 @@ class ControlConnection(Stream):
 
 
 class ControlServer:
-    """Listens on `FOLDER/worker-PID.sock` and serves one worker. A table that is put in force is kept in `table_file`."""
+    """Listens on `FOLDER/worker-PID.sock` and serves one worker. Each table that is put in force is also written to `table_file`."""
 
     def __init__(
         self,
@@ -180,7 +183,7 @@ class ControlServer:
             self._path.unlink(missing_ok=True)
 
     def answer(self, peer: ControlConnection, message: Any) -> dict[str, Any]:
-        """Do what one message asks, if that is not to take a table."""
+        """Serve any request but `table`; returns the answer."""
         verb = _verb(message)
         if verb == "stats":
             self.shared.access.flush()
@@ -219,7 +222,7 @@ class ControlServer:
         return render(worker_state(self.shared))
 
     def _table(self, peer: ControlConnection, document: Any) -> Pieces[None]:
-        """Read a table, keep it, put it in force."""
+        """Check a table, write it to its file, put it in force."""
         try:
             draft: Draft = yield from self._upstreams.read_table(document)
         except (StaleTable, TableError) as error:
@@ -252,7 +255,7 @@ class ControlServer:
             subscriber.tell(event)
 
     def serve(self, peer: ControlConnection, message: bytes) -> None:
-        """Answer a message, in later turns of the loop where it is large or a table."""
+        """Answer a message; a large one, or a table, in later turns of the loop."""
         if len(message) <= LARGE_BYTES:
             try:
                 small = json.loads(message)
@@ -278,7 +281,7 @@ class ControlServer:
             peer.done()
 
     def _reply(self, peer: ControlConnection, act: Callable[[], dict[str, Any]]) -> None:
-        """Act and answer; events that this caused follow the answer."""
+        """Call `act` and send the answer that it returns, before any event that it causes."""
         self._answering = True
         try:
             answer = act()
@@ -293,7 +296,7 @@ class ControlServer:
 
 
 def worker_state(shared: Shared) -> WorkerState:
-    """What the metrics show. A draining worker's label has its process id: its successor has its number."""
+    """What the metrics show. A draining worker adds its process id to its label, because its successor has its number."""
     return WorkerState(
         label=f"{shared.worker}.{shared.pid}" if shared.draining else str(shared.worker),
         metrics=shared.metrics,
@@ -312,7 +315,7 @@ def _verb(message: Any) -> Any:
 
 
 def load_table(path: Path) -> Any:
-    """The document kept in a file, or None when there is none that can be read."""
+    """The table in a file, or None if the file cannot be read or is no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

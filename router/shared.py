@@ -1,6 +1,6 @@
-"""What all connections of a worker share: the loop, the table and the backends by id, caches of lines, counters, the log.
+"""The state that all connections of a worker share: the loop, the table, the backends, caches, counters, the access log.
 
-State and no behaviour: `back.upstreams` connects to backends and puts tables in force, `upkeep` sees to what is timed.
+It is only held here: `back.upstreams` connects to backends and puts tables in force, `upkeep` runs the timers.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ class Limits:
     head_s: float = 10.0
     keep_alive_s: float = 60.0
     pool_idle_s: float = 4.0
-    """Below the keep-alive time of common servers (5 s), so that we close first."""
+    """Less than the keep-alive time of common servers (5 s), so that the router closes first."""
     fresh_s: float = 1.0
-    """A request that must not be sent twice gets no pooled connection that has idled longer."""
+    """A request that must not be sent twice gets no pooled connection that has been idle for longer."""
     eject_s: float = 5.0
     linger_s: float = 2.0
     drain_s: float = 30.0
     body_grace_s: float = 30.0
     body_bytes_per_s: int = 128
-    """A request body that is slower on average, after the grace, is given up."""
+    """The lowest average speed of a request body, once `body_grace_s` has passed."""
 
 
 def request_ids(seed: str) -> Iterator[bytes]:
-    """Request ids in the form of UUIDs: random by the 40 hex digits of the seed, counted within."""
+    """Request ids in the form of UUIDs. The 40 hex digits of the seed make them random; the last digits count up."""
     prefix = f"{seed[:8]}-{seed[8:12]}-4{seed[12:15]}-a{seed[15:18]}-".encode()
     high = int(seed[18:27], 16)
     while True:
@@ -61,15 +61,16 @@ def request_ids(seed: str) -> Iterator[bytes]:
 
 
 class Connector:
-    """What an exchange asks of the backends' side as a whole; `back.upstreams` is the real one."""
+    """What an exchange needs of the backends' side; implemented by `back.upstreams`."""
 
     def connect(self, backend: Backend, exchange: Any, *, fresh: bool, repeatable: bool) -> Any:
-        """An upstream for this exchange: a pooled one where there is one and it need not be `fresh`; one that has idled
-        long only for a request that is `repeatable`. Raises OSError when connecting fails at once."""
+        """A connection to the backend for this exchange: from the pool, or new if the pool is empty or `fresh` is set.
+        A request that is not `repeatable` gets no connection that has been idle for longer than `fresh_s`. Raises
+        OSError when connecting fails at once."""
         raise NotImplementedError
 
     def eject(self, backend: Backend) -> None:
-        """The backend refused a connection: it sits out for a while."""
+        """The backend refused a connection: give it no requests for `eject_s`."""
         raise NotImplementedError
 
     def drained(self, backend: Backend) -> None:
@@ -77,14 +78,15 @@ class Connector:
         raise NotImplementedError
 
     def compressed(self, upstream: Any) -> None:
-        """A piece of a body that came over this upstream was compressed."""
+        """A piece of a body from this connection was compressed, which may have taken long."""
         raise NotImplementedError
 
 
 class Shared:
-    """The state of one worker."""
+    """What the parts of one worker share."""
 
     upstreams: Connector
+    """Set by `back.upstreams.Upstreams`."""
 
     def __init__(
         self,
@@ -103,41 +105,45 @@ class Shared:
         self.later = Later(self.loop)
         self.table = RouteTable()
         self.backends: dict[str, Backend] = {}
-        """Backends of the table, and removed ones that still have requests."""
+        """By id: the backends of the table, and removed ones that still have requests in flight."""
         self.gates: dict[str, Gate] = {}
-        """By app."""
+        """By app, for apps whose requests may have to wait."""
         self.requests = request.reader()
         self.trusted_requests = request.reader(trusted=True)
         self.trusted: tuple[IPv4Network | IPv6Network, ...] = ()
-        """Where clients are proxies whose X-Forwarded-Proto, -Port and -Host are believed."""
+        """Networks of proxies whose X-Forwarded-For, -Proto, -Port and -Host are believed."""
         self.responses = response.reader()
         self.status_lines = response.status_lines()
         self.pages = Pages(templates, files)
         self.metrics = Metrics()
         self.access = AccessLog(log_dir, worker, self.metrics)
-        self.loop.backlog = self.access.entries
-        self.loop.idle_work = self.access.format_some
-        self.loop.deadline_work = self.access.flush
+        self._log_when_idle()
         self.pipes = Pipes()
         self.clients: set[Stream] = set()
         self.draining = False
         self.on_tick: list[Callable[[float], None]] = []
-        """Called by the next ticks; the loop does not sleep while there are any."""
+        """Called once a second; the loop keeps ticking while there are any."""
         self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
-        """Called with `drained` and `refused` backends."""
+        """Called when a backend has `drained` or `refused` a connection."""
         self.new_id: Callable[[], bytes] = request_ids(os.urandom(20).hex()).__next__
         self._stamped = 0.0
         self._stamp = b""
 
+    def _log_when_idle(self) -> None:
+        """Format entries of the access log while the loop has nothing else to do, and write them in time."""
+        self.loop.backlog = self.access.entries
+        self.loop.idle_work = self.access.format_some
+        self.loop.deadline_work = self.access.flush
+
     def trusts(self, address: bytes) -> bool:
-        """Whether a client at this address is a proxy that is believed."""
+        """Whether a client at this address is a proxy whose forwarding headers are believed."""
         if not self.trusted:
             return False
         client = ip_address(address.decode())
         return any(client in network for network in self.trusted)
 
     def wall_ms(self) -> bytes:
-        """Unix time in milliseconds, as it is written into heads; the same within a batch of events."""
+        """Unix time in milliseconds as text, formatted once for all events of a batch."""
         if self._stamped != self.loop.now:
             self._stamped = self.loop.now
             self._stamp = b"%d" % (self.loop.wall * 1000)

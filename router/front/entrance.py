@@ -1,6 +1,7 @@
-"""What comes before a client's first request: a proxy's word on whose connection it is, the TLS handshake.
+"""Before a client's first request: the header of the PROXY protocol, the limit of connections, the TLS handshake.
 
-Each is the handler of the descriptor until it is done, and then hands it over, with the bytes that it has read.
+Each step is the handler of the descriptor until it is done; then it passes the descriptor on, with the bytes that it has
+read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from router.shared import Shared
 from router.wire.proxyprotocol import BadProxyHeader, parse
 
 PROTOCOLS: Final = ["h2", "http/1.1"]
-"""For ALPN, the best first."""
+"""The names for ALPN, the preferred one first."""
 HANDSHAKE_RECORD: Final = 22
 _PLAIN_TEXT: Final = b"This is a plain HTTP request on an HTTPS port.\n"
 PLAIN: Final = (
@@ -29,8 +30,8 @@ PLAIN: Final = (
 
 
 class Entrance:
-    """What a listener asks of its connections before they are clients. `certificates` where TLS is spoken; `proxied`
-    are the networks whose connections begin with a header of the PROXY protocol."""
+    """Turns the accepted sockets of a listener into client connections. With `certificates` it speaks TLS; connections
+    from the networks `proxied` begin with a header of the PROXY protocol."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Entrance:
         self._said_at = 0.0
 
     def accept(self, fd: int, address: bytes) -> bool:
-        """Take a new connection; False when it is to be closed."""
+        """Begin a new connection; False if the caller must close it."""
         if self.proxied and self._is_proxied(address):
             ProxyHeaderReader(self, fd, address)
             return True
@@ -59,7 +60,7 @@ class Entrance:
         return any(client in network for network in self.proxied)
 
     def enter(self, fd: int, address: bytes, data: bytes = b"") -> bool:
-        """Go on with a connection whose client is known, and has sent this; False when it has too many."""
+        """Continue with a connection whose client is known and has sent `data`; False if the client has too many."""
         if (
             self.client_limit.limit
             and not self.shared.trusts(address)
@@ -78,7 +79,7 @@ class Entrance:
         return True
 
     def say(self, event: str, address: bytes, text: str) -> None:
-        """A line for the operator, at most one per second: those who cause it are many."""
+        """Print a line for the operator, at most one a second: an attack causes many."""
         now = self.shared.loop.now
         if now - self._said_at >= 1.0:
             self._said_at = now
@@ -86,7 +87,7 @@ class Entrance:
 
 
 class Arrival(Stream):
-    """A connection that is no client yet. It has the time that a head has."""
+    """A connection that is no client yet; it must be done within `head_s`."""
 
     __slots__ = ("address", "entrance", "refused", "shared", "since")
 
@@ -111,7 +112,7 @@ class Arrival(Stream):
             self.lost()
 
     def refuse(self, answer: bytes) -> None:
-        """Say why nothing comes of it, and close without a reset that could overtake that."""
+        """Send an answer and close the sending side first: a reset could overtake the answer."""
         self.refused = True
         self.since = self.loop.now
         if self.send(answer) == SENT:
@@ -163,7 +164,7 @@ class ProxyHeaderReader(Arrival):
 
 
 class Handshake(Arrival):
-    """TLS until both sides have agreed."""
+    """The TLS handshake."""
 
     __slots__ = ("begun", "shaken", "tls")
 
@@ -210,13 +211,13 @@ class Handshake(Arrival):
         super().lost()
 
     def _enter(self) -> None:
-        """The client's requests begin, perhaps with one that came with the handshake."""
+        """Hand over to HTTP/2 or HTTP/1; the first request may have come with the end of the handshake."""
         self.shared.metrics.tls_handshakes += 1
         self.shared.metrics.tls_resumptions += self.tls.resumed
         port, client_limit = self.entrance.port, self.entrance.client_limit
         client: ClientConnection
         if self.tls.protocol == "h2":
-            from router.front.h2 import Http2Connection  # workers without HTTP/2 do without its tables
+            from router.front.h2 import Http2Connection  # imported when needed: its tables cost memory
 
             client = multiplexed = Http2Connection(self.shared, self.detach(), self.address, port, self.tls)
             if client_limit.limit and not client.trusted:

@@ -8,14 +8,15 @@ from typing import Final
 
 from router.front.client import FORGET_S
 from router.front.client_limits import ClientLimit
-from router.front.h2frames import BODY, MAX_STREAMS, OVER, REQUEST, TRAILERS, WINDOW, Event, Frames
+from router.front.h2frames import BODY, OVER, REQUEST, TRAILERS, WINDOW, ClientFrames, Event
 from router.front.h2stream import Carrier, Http2Stream
+from router.front.h2writer import MAX_STREAMS
 from router.io.stream import BROKEN
 from router.io.tls import Secure
 from router.shared import Shared
 from router.wire import rewrite
 from router.wire.h2fields import Malformed, RequestField, request_head, request_trailers
-from router.wire.h2wire import PROTOCOL_ERROR, REFUSED_STREAM
+from router.wire.h2wire import NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
 
 WRITE_BYTES: Final = 65536
 QUEUE_BYTES: Final = 128 * 1024
@@ -28,7 +29,7 @@ class Http2Connection(Carrier):
     more streams; once `leaving` is set, new streams are refused. `client_limit`, where there is one, counts each stream
     beside another like a connection of its client, for it costs as much."""
 
-    __slots__ = ("client_limit", "farewell", "leaving", "ready", "working")
+    __slots__ = ("client_limit", "farewell", "frames", "leaving", "ready", "working")
 
     def __init__(
         self, shared: Shared, fd: int, address: bytes, port: int, secure: Secure | None = None
@@ -36,7 +37,8 @@ class Http2Connection(Carrier):
         super().__init__(shared, fd, address, port, secure)
         self.protocol = b"h2"
         self.forward_lines = rewrite.client_lines(address, port, self.scheme)
-        self.frames = Frames(shared.loop.now)
+        self.frames = ClientFrames(shared.loop.now)
+        self.writer = self.frames.writer
         self.streams = {}
         self.ready: list[Http2Stream] = []
         self.working = False
@@ -95,15 +97,15 @@ class Http2Connection(Carrier):
 
     def request(self, id: int, fields: list[RequestField], ended: bool) -> None:
         if self.leaving or len(self.streams) >= MAX_STREAMS:
-            self.frames.reset(id, REFUSED_STREAM)
-        elif id in self.frames.streams:  # not reset in the same breath
+            self.writer.reset(id, REFUSED_STREAM)
+        elif id in self.writer.streams:  # not reset by a later frame of the same read
             try:
                 head = request_head(fields, ended)
             except Malformed:
-                self.frames.reset(id, PROTOCOL_ERROR)
+                self.writer.reset(id, PROTOCOL_ERROR)
                 return
             if self.streams and self.client_limit is not None and not self.client_limit.add(self.address):
-                self.frames.reset(id, REFUSED_STREAM)
+                self.writer.reset(id, REFUSED_STREAM)
                 return
             self.shared.metrics.h2_streams += 1
             stream = self.streams[id] = Http2Stream(self, id, ended)
@@ -112,7 +114,7 @@ class Http2Connection(Carrier):
     def body(self, id: int, data: bytes, size: int, ended: bool) -> None:
         stream = self.streams.get(id)
         if stream is None:
-            self.frames.acknowledge(id, size)
+            self.writer.acknowledge(id, size)
         else:
             stream.more(data, size, ended)
 
@@ -160,9 +162,9 @@ class Http2Connection(Carrier):
             while ready and not self.out and not self.dead:
                 stream = ready.pop(0)
                 stream.queued = False
-                if stream.id in self.streams and stream.emit(self.frames):
+                if stream.id in self.streams and stream.emit(self.writer):
                     self.wake(stream)
-                if self.frames.unsent_bytes >= WRITE_BYTES:
+                if self.writer.unsent_bytes >= WRITE_BYTES:
                     self._write()
             self._write()
         finally:  # a bug that one stream meets must not stop the others
@@ -171,7 +173,7 @@ class Http2Connection(Carrier):
             self.linger()
 
     def _write(self) -> None:
-        data = self.frames.data_to_send()
+        data = self.writer.data_to_send()
         if data and not self.dead:
             sent = self.send(data)
             if sent == BROKEN:
@@ -198,14 +200,14 @@ class Http2Connection(Carrier):
         if self.streams and self.client_limit is not None:
             self.client_limit.remove(self.address)
         if stream.unread:
-            self.frames.acknowledge(stream.id, stream.unread)
+            self.writer.acknowledge(stream.id, stream.unread)
         self.active = self.loop.now
         return True
 
     def reset(self, stream: Http2Stream, code: int) -> None:
         """End a stream with an error, unless it is over."""
         if self.forget(stream):
-            self.frames.reset(stream.id, code)
+            self.writer.reset(stream.id, code)
             self.pump()
 
     def _end_streams(self) -> None:
@@ -220,7 +222,7 @@ class Http2Connection(Carrier):
 
     def cut(self, *, reset: bool = False) -> None:
         super().cut(reset=reset)
-        self.frames.close()
+        self.writer.close()
 
     def abort(self) -> None:
         self.dead = True
@@ -232,7 +234,7 @@ class Http2Connection(Carrier):
         return 0.0 if self.streams or self.leaving or self.dead or self.lingering else self.active
 
     def give_up(self) -> None:
-        self.frames.say_goodbye()
+        self.writer.say_goodbye(self.frames.last_stream, NO_ERROR)
         self._write()
         self.cut()
 
@@ -254,7 +256,7 @@ class Http2Connection(Carrier):
                 self.pump()
         elif self.shared.draining or (not self.streams and now - self.active > limits.keep_alive_s):
             self.farewell = now
-            self.frames.announce_goodbye()
+            self.writer.announce_goodbye()
             self.pump()
         elif not self.streams and now - self.active > FORGET_S:
             self.heads.forget()
@@ -263,4 +265,4 @@ class Http2Connection(Carrier):
         """The client has read that it should open no more streams, or has had the time: name the last one."""
         if self.farewell and not self.leaving:
             self.leaving = True
-            self.frames.say_goodbye()
+            self.writer.say_goodbye(self.frames.last_stream, NO_ERROR)

@@ -1,19 +1,18 @@
-"""The frames of one connection of HTTP/2, both ways: states of streams, windows, limits (RFC 9113 sections 5 and 6)."""
+"""What the frames of a client of HTTP/2 mean: states of streams, windows, limits (RFC 9113 sections 5 and 6)."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from router.front.h2budget import Budget
+from router.front.h2writer import FAREWELL, MAX_HEADER_LIST_BYTES, Flow, FrameWriter
 from router.wire import h2wire
-from router.wire.h2fields import AnswerField, RequestField
+from router.wire.h2fields import RequestField
 from router.wire.h2reader import FrameReader
 from router.wire.h2wire import (
     DATA,
-    END_HEADERS,
     END_STREAM,
     FLOW_CONTROL_ERROR,
-    FRAME_BYTES,
     HEADERS,
     INITIAL_WINDOW,
     MAX_WINDOW,
@@ -22,32 +21,14 @@ from router.wire.h2wire import (
     STREAM_CLOSED,
     WINDOW_UPDATE,
     ConnectionFailed,
-    frame,
-    number,
     read_number,
 )
-from router.wire.hpack import TABLE_BYTES, BadBlock, Decoder, Encoder, LargeBlock
+from router.wire.hpack import BadBlock, Decoder, LargeBlock
 
-MAX_STREAMS: Final = 100
 STREAMS_BEFORE_FAILURE: Final = 256
-"""Above MAX_STREAMS each stream is refused; from here on the connection ends."""
-MAX_HEADER_LIST_BYTES: Final = 48 * 1024
-CONNECTION_WINDOW: Final = 1024 * 1024
-REMEMBERED_RESETS: Final = 1024
+"""From MAX_STREAMS on each further stream is refused; from here on the connection ends."""
 
 REQUEST, BODY, TRAILERS, OVER, WINDOW, ANSWERED = range(6)
-_CLIENT_ERRORS: Final = (PROTOCOL_ERROR, h2wire.REFUSED_STREAM)
-_FAREWELL: Final = b"farewell"
-_HELLO: Final = h2wire.settings(
-    {
-        h2wire.HEADER_TABLE_SIZE: TABLE_BYTES,
-        h2wire.ENABLE_PUSH: 0,
-        h2wire.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-        h2wire.INITIAL_WINDOW_SIZE: INITIAL_WINDOW,
-        h2wire.MAX_FRAME_SIZE: FRAME_BYTES,
-        h2wire.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
-    }
-) + frame(WINDOW_UPDATE, 0, 0, number(CONNECTION_WINDOW - INITIAL_WINDOW))
 
 
 class Event:
@@ -66,59 +47,41 @@ class Event:
         self.fields: list[RequestField] = []
 
 
-class Flow:
-    """A stream that is not over. `send_window` is what may be sent, `receive_window` what the client may send, `credit`
-    what has been taken and not yet given back to it."""
-
-    __slots__ = ("credit", "receive_window", "request_ended", "send_window")
-
-    def __init__(self, send_window: int, request_ended: bool) -> None:
-        self.send_window = send_window
-        self.receive_window = INITIAL_WINDOW
-        self.credit = 0
-        self.request_ended = request_ended
-
-
-class Frames(FrameReader):
-    """`streams` are those that are not over; `leaving` says that the client opens no more."""
+class ClientFrames(FrameReader):
+    """`leaving`: the client opens no more streams. `writer` answers the frames that need an answer."""
 
     __slots__ = (
         "_budget",
-        "_credit",
         "_decoder",
         "_events",
         "_first_skipped",
         "_highest",
         "_initial_window",
-        "_receive_window",
-        "_resets",
-        "_send_window",
-        "_unsent",
-        "encoder",
         "leaving",
         "streams",
+        "writer",
     )
 
     def __init__(self, now: float) -> None:
         super().__init__()
-        self.streams: dict[int, Flow] = {}
-        self.leaving = False
-        self.encoder = Encoder()
-        self._decoder = Decoder(MAX_HEADER_LIST_BYTES)
         self._budget = Budget(now)
+        self.writer = FrameWriter(self._budget)
+        self.streams: dict[int, Flow] = self.writer.streams
+        """Those of the writer: the same dictionary."""
+        self.leaving = False
+        self._decoder = Decoder(MAX_HEADER_LIST_BYTES)
         self._highest = -1
         """The last stream that the client has opened."""
         self._first_skipped = 0
-        """The first that it has left out."""
-        self._resets: dict[int, bool] = {}
-        """The streams that were reset lately; whether the client did it."""
-        self._initial_window = self._send_window = INITIAL_WINDOW
-        self._receive_window = CONNECTION_WINDOW
-        self._credit = 0
+        """The first number that the client did not use; 0 while there is none."""
+        self._initial_window = INITIAL_WINDOW
+        """What the client lets be sent on a stream that it opens."""
         self._events: list[Event] = []
-        self._unsent = bytearray(_HELLO)
 
-    # in
+    @property
+    def last_stream(self) -> int:
+        """The last stream that the client has opened; 0 before the first."""
+        return max(0, self._highest)
 
     def read(self, data: bytes, now: float) -> list[Event] | None:
         """The events in these bytes; None when they end the connection (the GOAWAY is ready to be sent)."""
@@ -126,7 +89,7 @@ class Frames(FrameReader):
         try:
             self.feed(data)
         except ConnectionFailed as error:
-            self._go_away(self._last_stream(), error.code)
+            self.writer.say_goodbye(self.last_stream, error.code)
             self._events = []
             return None
         events, self._events = self._events, []
@@ -151,8 +114,8 @@ class Frames(FrameReader):
                 self._settings(h2wire.read_settings(payload))
         elif kind == h2wire.PING:
             if not flags & h2wire.ACK:
-                self._unsent += frame(h2wire.PING, h2wire.ACK, 0, payload)
-            elif payload == _FAREWELL:
+                self.writer.answer_ping(payload)
+            elif payload == FAREWELL:
                 self._events.append(Event(ANSWERED, 0))
         elif kind == h2wire.GOAWAY:
             self.leaving = True
@@ -204,7 +167,7 @@ class Frames(FrameReader):
     def _late(self, id: int) -> None:
         """DATA or HEADERS of a stream that is over. If we reset it, they may have been sent before the client knew, and
         are ignored (RFC 9113 5.1)."""
-        by_client = self._resets.get(id)
+        by_client = self.writer.resets.get(id)
         if by_client:
             self._fail_stream(id, STREAM_CLOSED)
         elif by_client is None:
@@ -217,15 +180,15 @@ class Frames(FrameReader):
         data = h2wire.unpadded(flags, payload)
         ended = flags & END_STREAM != 0
         self._budget.spend_on_data(len(data), ended)
-        self._receive_window -= size
-        if self._receive_window < 0:
+        self.writer.receive_window -= size
+        if self.writer.receive_window < 0:
             raise ConnectionFailed(FLOW_CONTROL_ERROR)
         stream = self.streams.get(id)
         if stream is None:
-            self.acknowledge(id, size)
+            self.writer.acknowledge(id, size)
             self._late(id)
         elif stream.request_ended:
-            self.acknowledge(id, size)
+            self.writer.acknowledge(id, size)
             self._fail_stream(id, STREAM_CLOSED)
         else:
             stream.receive_window -= size
@@ -246,8 +209,8 @@ class Frames(FrameReader):
         if id == 0:
             if not increment:
                 raise ConnectionFailed(PROTOCOL_ERROR)
-            self._send_window += increment
-            if self._send_window > MAX_WINDOW:
+            self.writer.send_window += increment
+            if self.writer.send_window > MAX_WINDOW:
                 raise ConnectionFailed(FLOW_CONTROL_ERROR)
         else:
             self._check_opened(id)
@@ -264,7 +227,7 @@ class Frames(FrameReader):
         self._check_opened(id)
         if id in self.streams:
             self._budget.reset()
-            self._forget(id, by_client=True)
+            self.writer.forget(id, by_client=True)
             self._events.append(Event(OVER, id))
 
     def _settings(self, values: dict[int, int]) -> None:
@@ -276,113 +239,10 @@ class Frames(FrameReader):
         self._initial_window = window
         table = values.get(h2wire.HEADER_TABLE_SIZE)
         if table is not None:
-            self.encoder.resize(table)
-        self._unsent += frame(h2wire.SETTINGS, h2wire.ACK, 0)
+            self.writer.encoder.resize(table)
+        self.writer.confirm_settings()
         self._events.append(Event(WINDOW, 0))
 
-    # streams end
-
     def _fail_stream(self, id: int, code: int) -> None:
-        """An error that concerns one stream ends that one only (RFC 9113 5.4.2)."""
-        self._budget.reset()
-        self._unsent += frame(RST_STREAM, 0, id, number(code))
-        self._forget(id, by_client=id not in self.streams)
+        self.writer.fail(id, code)
         self._events.append(Event(OVER, id))
-
-    def _forget(self, id: int, *, by_client: bool) -> None:
-        self.streams.pop(id, None)
-        if len(self._resets) >= REMEMBERED_RESETS:
-            del self._resets[next(iter(self._resets))]
-        self._resets[id] = by_client
-
-    def reset(self, id: int, code: int) -> None:
-        """Close a stream with an error code (RFC 9113 7); it may be closed already."""
-        if code in _CLIENT_ERRORS:
-            self._budget.reset()
-        if id in self.streams:
-            self._unsent += frame(RST_STREAM, 0, id, number(code))
-            self._forget(id, by_client=False)
-
-    def close(self) -> None:
-        """The connection has been closed."""
-        self.streams.clear()
-
-    # out
-
-    @property
-    def unsent_bytes(self) -> int:
-        """How many bytes `data_to_send` would give."""
-        return len(self._unsent)
-
-    def data_to_send(self) -> bytes:
-        """Take the bytes that are to be sent."""
-        data = bytes(self._unsent)
-        self._unsent.clear()
-        return data
-
-    def room(self, id: int) -> int:
-        """How many bytes of data the windows allow on a stream."""
-        return min(self._send_window, self.streams[id].send_window)
-
-    def send_headers(self, id: int, status: int, fields: list[AnswerField], ended: bool) -> None:
-        """A head of an answer, or with status 0 its trailers."""
-        block = self.encoder.encode(status, fields)
-        flags = END_STREAM if ended else 0
-        if len(block) <= FRAME_BYTES:
-            self._unsent += frame(HEADERS, flags | END_HEADERS, id, block)
-        else:
-            self._unsent += frame(HEADERS, flags, id, block[:FRAME_BYTES])
-            for at in range(FRAME_BYTES, len(block), FRAME_BYTES):
-                last = at + FRAME_BYTES >= len(block)
-                part = block[at : at + FRAME_BYTES]
-                self._unsent += frame(h2wire.CONTINUATION, END_HEADERS if last else 0, id, part)
-        if ended:
-            self._end_answer(id)
-
-    def send_body(self, id: int, data: bytes | bytearray, ended: bool, curbed: bool) -> None:
-        """A frame of data; the windows have room for it, `curbed` says that they would not have had for more."""
-        size = len(data)
-        self._send_window -= size
-        self.streams[id].send_window -= size
-        self._unsent += b"%b\0%c%b" % (size.to_bytes(3, "big"), END_STREAM if ended else 0, number(id))
-        self._unsent += data
-        self._budget.earn(size, curbed)
-        if ended:
-            self._end_answer(id)
-
-    def _end_answer(self, id: int) -> None:
-        """The stream is over, or half of it."""
-        if self.streams[id].request_ended:
-            del self.streams[id]
-
-    def acknowledge(self, id: int, size: int) -> None:
-        """So many bytes of the windows are free again; for a stream that is over, of the connection's only. It is said
-        when it has become half of a window."""
-        self._credit += size
-        if self._credit >= CONNECTION_WINDOW // 2:
-            self._unsent += frame(WINDOW_UPDATE, 0, 0, number(self._credit))
-            self._receive_window += self._credit
-            self._credit = 0
-        stream = self.streams.get(id)
-        if stream is not None and not stream.request_ended:
-            stream.credit += size
-            if stream.credit >= INITIAL_WINDOW // 2:
-                self._unsent += frame(WINDOW_UPDATE, 0, id, number(stream.credit))
-                stream.receive_window += stream.credit
-                stream.credit = 0
-
-    def announce_goodbye(self) -> None:
-        """Announce the end and still accept streams that cross it (RFC 9113 6.8). The event ANSWERED follows when the
-        client has read the announcement: no stream crosses it any more."""
-        self._go_away(h2wire.ANY_STREAM, h2wire.NO_ERROR)
-        self._unsent += frame(h2wire.PING, 0, 0, _FAREWELL)
-
-    def say_goodbye(self) -> None:
-        """Say that no streams are taken from here on; those that are there go on."""
-        self._go_away(self._last_stream(), h2wire.NO_ERROR)
-
-    def _last_stream(self) -> int:
-        return max(0, self._highest)
-
-    def _go_away(self, last: int, code: int) -> None:
-        self._unsent += frame(h2wire.GOAWAY, 0, 0, number(last) + number(code))

@@ -7,31 +7,28 @@ same whichever version it came in. The answer comes as events and goes out as fr
 from __future__ import annotations
 
 from router.front.client import ClientConnection
-from router.front.h2frames import Frames
+from router.front.h2writer import FrameWriter
+from router.front.requests import begin, refused
 from router.io.stream import BROKEN, PENDING, SENT
 from router.middle import timeouts
 from router.middle.exchange import Exchange
 from router.middle.inflight import HTTP2
 from router.middle.sides import Visitor
-from router.report.entry import quote
 from router.rules.own_answers import ANSWERS, of_status
 from router.wire import rewrite
 from router.wire.chunked import BadChunk, passed_trailers
 from router.wire.h2fields import AnswerField, response_fields
 from router.wire.h2wire import FRAME_BYTES, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
 from router.wire.heads import CRLF, MAX_HEAD_BYTES, BadHead, check_partial
-from router.wire.request import RequestMeaning, fast_path_line, parse_request_line
 from router.wire.response import ResponseMeaning, StatusLine
-
-_NOTHING = RequestMeaning()
 
 
 class Carrier(ClientConnection):
-    """What a stream asks of its connection. `dead`: nothing can be sent any more."""
+    """What a stream needs of its connection. `dead`: nothing can be sent any more."""
 
-    __slots__ = ("dead", "frames", "streams")
+    __slots__ = ("dead", "streams", "writer")
 
-    frames: Frames
+    writer: FrameWriter
     streams: dict[int, Http2Stream]
     dead: bool
 
@@ -112,32 +109,18 @@ class Http2Stream(Visitor):
         try:
             self._begin(head)
         except BadHead as error:
-            exchange = self.exchange = Exchange(self, b"-", b"-", HTTP2, _NOTHING, b"", None)
+            exchange = self.exchange = refused(self, HTTP2)
             exchange.fail(of_status(error.status), close=True)
 
     def _begin(self, head: bytes) -> None:
         end = len(head) - len(CRLF)
         if end - len(CRLF) > MAX_HEAD_BYTES:
             check_partial(head)
-        line = fast_path_line(head)
-        if line is not None:
-            method, target = line.groups()
-            start = line.end()
-        else:
-            start = head.find(CRLF) + 2
-            method, target, _ = parse_request_line(head, start - 2)
-        meaning = self.carrier.heads.read(head, start, end)
-        if meaning.host is None:
-            raise BadHead("no Host")
-        shared = self.shared
-        route = shared.table.lookup(meaning.host, target)
-        request_id = meaning.request_id or shared.new_id()
-        exchange = self.exchange = Exchange(self, method, target, HTTP2, meaning, request_id, route)
-        if line is None:
-            exchange.shown = quote(target)
-        self.left = meaning.length
-        if exchange.open(head[:end]):
-            exchange.start(done=not meaning.length)
+        exchange, head, _ = begin(self, self.carrier.heads, head, end, HTTP2)
+        self.exchange = exchange
+        self.left = exchange.meaning.length
+        if exchange.open(head):
+            exchange.start(done=not exchange.meaning.length)
 
     def more(self, data: bytes, size: int, ended: bool) -> None:
         """A part of the body, `size` bytes of the windows, perhaps the last."""
@@ -193,7 +176,7 @@ class Http2Stream(Visitor):
 
     def _acknowledge(self) -> None:
         if self.unread and not self.paused:
-            self.carrier.frames.acknowledge(self.id, self.unread)
+            self.carrier.writer.acknowledge(self.id, self.unread)
             self.unread = 0
             self.carrier.pump()
 
@@ -246,22 +229,22 @@ class Http2Stream(Visitor):
         self.slow = True
         return PENDING
 
-    def emit(self, frames: Frames) -> bool:
+    def emit(self, writer: FrameWriter) -> bool:
         """Send what is to be sent, of the body at most one frame and what the windows allow; whether more may go."""
         while self.blocks:
             status, fields = self.blocks.pop(0)
             self.closed = self.complete and not self.blocks and not self.out and not self.tail
-            frames.send_headers(self.id, status, fields, self.closed)
+            writer.send_headers(self.id, status, fields, self.closed)
         out = self.out
         if out:
             wanted = min(len(out), FRAME_BYTES)
-            size = min(wanted, frames.room(self.id))
+            size = min(wanted, writer.room(self.id))
             if size <= 0:
                 return False
             data = out[:size]
             del out[:size]
             self.closed = self.complete and not out and not self.tail
-            frames.send_body(self.id, data, self.closed, size < wanted)
+            writer.send_body(self.id, data, self.closed, size < wanted)
             self.wrote()
             if out:
                 return True
@@ -269,9 +252,9 @@ class Http2Stream(Visitor):
         if self.complete and not self.closed:
             self.closed = True
             if self.tail:
-                frames.send_headers(self.id, 0, self.tail, True)
+                writer.send_headers(self.id, 0, self.tail, True)
             else:
-                frames.send_body(self.id, b"", True, False)
+                writer.send_body(self.id, b"", True, False)
         if self.slow:
             self.slow = False
             self.drained()
@@ -292,7 +275,7 @@ class Http2Stream(Visitor):
         carrier = self.carrier
         if self.closed and self.exchange is None and carrier.forget(self):
             if not self.request_ended:
-                carrier.frames.reset(self.id, NO_ERROR)
+                carrier.writer.reset(self.id, NO_ERROR)
             carrier.pump()
 
     def cut(self, *, reset: bool = False) -> None:

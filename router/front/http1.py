@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import re
-from copy import copy
 from typing import Final
 
 from router.front.answers import AnswerWriter
 from router.front.client import FORGET_S
+from router.front.requests import begin, refused
 from router.io.loop import IN
 from router.io.stream import READ_BYTES
 from router.io.tls import Secure
 from router.middle import timeouts
 from router.middle.bulk import relay_upload
 from router.middle.exchange import Exchange
-from router.middle.inflight import HTTP10, HTTP11
-from router.report.entry import quote
+from router.middle.inflight import HTTP11
 from router.rules.own_answers import ANSWERS, of_status
 from router.rules.route import Route
 from router.shared import Shared
@@ -28,20 +27,10 @@ from router.wire import rewrite
 from router.wire.body import Body
 from router.wire.chunked import BadChunk
 from router.wire.heads import CRLF, HEAD_END, MAX_HEAD_BYTES, BadHead, check_partial
-from router.wire.request import (
-    EXPECT_LINE,
-    UPGRADE_LINES,
-    RequestMeaning,
-    fast_path_line,
-    parse_host,
-    parse_request_line,
-    split_target,
-)
+from router.wire.request import fast_path_line
 from router.wire.response import CHUNKED
 
 PIPELINED_BYTES: Final = 64 * 1024
-_SLASH: Final = 47
-_NOTHING = RequestMeaning()
 
 
 class Http1Connection(AnswerWriter):
@@ -192,34 +181,15 @@ class Http1Connection(AnswerWriter):
         return b""
 
     def _begin(self, data: bytes, end: int) -> bytes:
-        """As `_request`, with the head ending at `end`: read the head, find the route, ask the policy, send the
-        request on with what has come of its body."""
-        version = HTTP11
-        line = fast_path_line(data)
-        if line is not None:
-            method, target = line.groups()
-            start = line.end()
-        else:
-            start = data.find(CRLF) + 2
-            method, target, minor = parse_request_line(data, start - 2)
-            version = HTTP11 if minor else HTTP10
-        meaning = self.heads.read(data, start, end + 2)
+        """As `_request`, with the head ending at `end`: make the exchange, ask the policy, send the request on with
+        what has come of its body."""
+        exchange, head, authority = begin(self, self.heads, data, end + 2, HTTP11)
         if self.since:
             self.since, self.checked = 0.0, 0
-        head, leftover = data[: end + 2], data[end + 4 :]
-        authority: bytes | None = None
-        if meaning.host is None and version == HTTP11:
-            raise BadHead("no Host")
-        if target[0] != _SLASH or version == HTTP10:
-            target, head, authority, meaning = self._unusual(method, target, version, head, meaning)
-        shared = self.shared
-        route = shared.table.lookup(meaning.host or b"", target)
-        request_id = meaning.request_id or shared.new_id()
-        exchange = self.exchange = Exchange(self, method, target, version, meaning, request_id, route)
-        if line is None:
-            exchange.shown = quote(target)
+        self.exchange = exchange
+        leftover = data[end + 4 :]
         self.received = len(leftover)
-        if meaning.length == 0:
+        if exchange.meaning.length == 0:
             self.buffer = leftover
         if exchange.open(head, authority):
             self._start(exchange, leftover)
@@ -244,33 +214,9 @@ class Http1Connection(AnswerWriter):
             self.buffer = body.leftover
         exchange.start(data, done=body.done, trailers=body.trailers)
 
-    def _unusual(
-        self, method: bytes, target: bytes, version: int, head: bytes, meaning: RequestMeaning
-    ) -> tuple[bytes, bytes, bytes | None, RequestMeaning]:
-        """Absolute and asterisk forms, and HTTP/1.0: rewrite the request line, let an absolute target name the host."""
-        authority: bytes | None = None
-        if target[0] != _SLASH:
-            authority, target = split_target(method, target)
-            if authority is not None:
-                host = parse_host(authority)
-                if host != meaning.host:
-                    meaning = copy(meaning)
-                    meaning.host = host
-        if version == HTTP10:
-            if meaning.chunked:
-                raise BadHead("Transfer-Encoding in HTTP/1.0")
-            if meaning.expect or meaning.upgrade:  # ignored, RFC 9110 7.8 and 10.1.1
-                meaning = copy(meaning)
-                meaning.upgrade = False
-                meaning.extra = meaning.extra.replace(EXPECT_LINE, b"").replace(UPGRADE_LINES, b"")
-            if meaning.host is None:
-                authority = b""
-        head = b"%b %b HTTP/1.1\r\n%b" % (method, target, head[head.find(CRLF) + 2 :])
-        return target, head, authority, meaning
-
     def _refuse(self, error: BadHead) -> None:
         """Answer a head that is not passed on, and close: what follows it cannot be trusted."""
-        exchange = self.exchange = Exchange(self, b"-", b"-", HTTP11, _NOTHING, b"", None)
+        exchange = self.exchange = refused(self, HTTP11)
         exchange.fail(of_status(error.status), close=True)
 
     # the end of an exchange, and of the connection

@@ -1,4 +1,4 @@
-"""A non-blocking connection: reads on events, writes at once, keeps what a short write left over."""
+"""A non-blocking connection: reads on events, writes at once, keeps what the kernel did not take."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ BROKEN: Final = -1
 
 READ_BYTES: Final = 65536
 BIG: Final = bytearray(256 * 1024)
-"""One buffer for the whole process: what is read into it is written or copied before the next event."""
+"""A buffer for the whole process: its contents are written or copied before the next event is handled."""
 BIG_VIEW: Final = memoryview(BIG)
 MAX_UNREAD_BYTES: Final = 4 * len(BIG)
 
 
 class Stream:
-    """The base of client, backend and tunnel connections. `fd` is -1 when closed; `out` holds unsent bytes, as they
-    will be written; `secure` encrypts what is sent and decrypts what is read, None on plain connections: whoever
-    reads or writes the descriptor itself has to look at it."""
+    """The base of client, backend and tunnel connections. `fd` is -1 when closed. `out` holds the unsent bytes,
+    encrypted where TLS is spoken. `secure` encrypts and decrypts, and is None on plain connections; code that reads or
+    writes the descriptor itself must check it."""
 
     __slots__ = ("fd", "loop", "mask", "out", "secure")
 
@@ -42,7 +42,7 @@ class Stream:
         raise NotImplementedError
 
     def receive(self) -> bytes | None:
-        """What has come: nothing from a peer that sends no more or is gone, None when there is nothing to read now."""
+        """Read once: `b""` when the peer has ended or is gone, None when there is nothing to read now."""
         try:
             return os.read(self.fd, READ_BYTES)
         except BlockingIOError:
@@ -51,34 +51,34 @@ class Stream:
             return b""
 
     def data_received(self, data: bytes) -> None:
-        """These plain bytes have come; none: the peer sends no more. `readable` reads and calls it, through `open`
-        where `secure` is set."""
+        """Handle decrypted bytes; `b""` means that the peer sends no more. `readable` calls it, on TLS connections
+        through `encrypted_received`."""
         raise NotImplementedError
 
     def check(self, now: float) -> None:
-        """Called once a second for connections of clients: end what takes too long."""
+        """Called once a second for connections of clients: end whatever takes too long."""
 
     def resting_since(self) -> float:
-        """When a client's connection came to have nothing to do; 0.0 while it has something."""
+        """The time since which a client's connection has been idle; 0.0 while it is busy."""
         return 0.0
 
     def give_up(self) -> None:
-        """Close a connection that is idle: its descriptor is needed."""
+        """Close an idle connection because descriptors run out."""
         self.lost()
 
     def drained(self) -> None:
-        """Everything that was pending has been written."""
+        """Called when all of `out` has been written."""
         raise NotImplementedError
 
     def lost(self) -> None:
-        """The peer is gone: a write failed, or an error or hang-up came while nothing was to be read."""
+        """The peer is gone: a write failed, or an error or hang-up was reported while reading was paused."""
         raise NotImplementedError
 
     def abort(self) -> None:
         self.lost()
 
     def wrote(self) -> None:
-        """Some of what was pending has been written."""
+        """Called when a part of `out` has been written."""
 
     def event(self, mask: int) -> None:
         if mask & OUT:
@@ -90,7 +90,8 @@ class Stream:
                 self.lost()
 
     def send(self, data: bytes | memoryview) -> int:
-        """Write now what the kernel takes. SENT, PENDING (the rest is kept and `drained` will be called), BROKEN."""
+        """Write as much as the kernel takes. Returns SENT, PENDING (the remainder is in `out`, `drained` will be
+        called) or BROKEN."""
         if self.secure is not None:
             return self._send_sealed(self.secure, data)
         if self.out:
@@ -127,7 +128,7 @@ class Stream:
         return PENDING
 
     def flush(self) -> None:
-        """Write what is pending."""
+        """Write as much of `out` as the kernel takes."""
         out = self.out
         if not out:
             self.watch(self.mask & ~OUT)
@@ -149,14 +150,14 @@ class Stream:
         self.drained()
 
     def encrypted_received(self, data: bytes) -> None:
-        """Take what these bytes, read from the descriptor, say when decrypted; none: it has ended."""
+        """Handle bytes that were read from a TLS connection; `b""` means that the peer has closed it."""
         if data:
             self.decrypt(data)
         else:
             self.data_received(b"")
 
     def decrypt(self, data: bytes) -> None:
-        """Take what these bytes say, and what TLS had before them; there may be none."""
+        """Decrypt these bytes, which may be none, together with what TLS still holds, and handle the result."""
         secure = self.secure
         assert secure is not None
         try:
@@ -174,11 +175,11 @@ class Stream:
             self.data_received(b"")
 
     def _put(self, data: bytes) -> None:
-        """Write what needs no encryption; the other end may be gone, which the next read will say."""
+        """Write bytes that TLS itself made. Errors are ignored: the next read reports them."""
         if self.out:
             self.out += data
             if len(self.out) > MAX_UNREAD_BYTES:
-                self.lost()  # the peer causes replies and reads none of them
+                self.lost()  # the peer provokes replies and does not read them
             return
         try:
             count = os.write(self.fd, data)
@@ -191,13 +192,13 @@ class Stream:
             self.watch(self.mask | OUT)
 
     def ended_unread(self) -> bool:
-        """Whether the peer sends no more, though what came before that may be unread."""
+        """Whether the peer has ended, even if earlier bytes are still unread."""
         poll = select.poll()
         poll.register(self.fd, select.POLLRDHUP)
         return bool(poll.poll(0))
 
     def shut(self) -> bool:
-        """Nothing more will be sent (everything has been): say so; False when the peer is gone."""
+        """Shut down the sending side once `out` is empty; False when the peer is gone."""
         self._goodbye()
         sock = socket.socket(fileno=self.fd)
         try:
@@ -214,13 +215,13 @@ class Stream:
                 os.write(self.fd, self.secure.goodbye())
 
     def watch(self, mask: int) -> None:
-        """Change the set of events that are waited for."""
+        """Wait for these events from now on."""
         if mask != self.mask and self.fd >= 0:
             self.mask = mask
             self.loop.epoll.modify(self.fd, mask)
 
     def pause(self) -> None:
-        """Read no more for now: whoever takes what is read is slower."""
+        """Stop reading: the receiver of the data is slower."""
         self.watch(self.mask & ~IN)
 
     def resume(self) -> None:

@@ -21,16 +21,16 @@ from typing import Final
 
 from router.io.stream import BROKEN, PENDING
 from router.middle.admission import Refusal, admit, asked_port, asking_address, pick, policy_lines
-from router.middle.inflight import HTTP10, InFlight
+from router.middle.answering import Answering
 from router.middle.sides import Upstream
 from router.middle.squeeze import Squeeze, accepts_gzip
 from router.rules.gate import FULL, WAITS
-from router.rules.own_answers import ANSWERS, OwnAnswer
+from router.rules.own_answers import ANSWERS
 from router.rules.policy import Ask, Policy, affinity_cookie, affinity_of
 from router.rules.route import Backend, Pool, Route, choose
 from router.wire import rewrite
 from router.wire.chunked import encode, encode_end
-from router.wire.response import StatusLine, parse_status_line
+from router.wire.response import parse_status_line
 
 IDEMPOTENT: Final = frozenset(
     [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE", b"PROPFIND", b"REPORT"]
@@ -41,7 +41,7 @@ OUR_FAULT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _OK: Final = parse_status_line(b"HTTP/1.1 200 OK")
 
 
-class Exchange(InFlight):
+class Exchange(Answering):
     """A request in flight, and what is done with it."""
 
     __slots__ = ()
@@ -129,15 +129,6 @@ class Exchange(InFlight):
         if self.uploading:
             self.visitor.resume()
         self.dispatch()
-
-    def leave(self) -> None:
-        """Free the place at the gate, if there is one."""
-        gate, self.gate = self.gate, None
-        if gate is not None:
-            if self.waiting:
-                gate.forget(self.admitted)
-            else:
-                gate.leave()
 
     def _coded(self, data: bytes, done: bool, trailers: bytes) -> bytes | None:
         """A part of the body in the form in which it goes to the backend; None when it is too long: answered."""
@@ -282,92 +273,3 @@ class Exchange(InFlight):
         if self.route is not None:
             self.route = self.shared.table.lookup(self.meaning.host or b"", self.target) or self.route
         return self.route.pool if self.route is not None else None
-
-    def release_backend(self) -> None:
-        """Part from the backend and close the connection to it."""
-        upstream, backend = self.upstream, self.backend
-        if upstream is not None:
-            self.upstream = None
-            upstream.close()
-        if backend is not None:
-            self.backend = None
-            backend.inflight -= 1
-            if backend.draining and not backend.inflight:
-                self.shared.upstreams.drained(backend)
-
-    def fail(self, own_answer: OwnAnswer, *, close: bool = False, lines: bytes = b"") -> None:
-        """End with an answer of the router: a page, with these header lines more, or a cut connection if a final head has
-        gone out already."""
-        visitor = self.visitor
-        backend = self.backend or (self.tried[-1] if self.tried else None)
-        self.release_backend()
-        self.own_answer = own_answer
-        if self.status or own_answer.status == 499:
-            self.status = 499 if own_answer.status == 499 else self.status
-            self.log(backend)
-            visitor.cut(reset=self.version == HTTP10)
-            self.leave()
-            return
-        policy = self.route.policy if self.route is not None else None
-        status, own_lines, page = self.shared.pages.answer(
-            own_answer, self.request_id, own=policy.pages if policy is not None else {}
-        )
-        lines = own_lines + policy_lines(policy, self.scheme == b"https") + lines
-        self._answer(
-            status, lines, page, keep=self.keep and not self.uploading and not close, backend=backend
-        )
-        self.leave()
-
-    def _answer(
-        self, status: StatusLine, lines: bytes, body: bytes, *, keep: bool, backend: Backend | None = None
-    ) -> None:
-        """Answer in the place of a backend."""
-        if self.method == b"HEAD":
-            body = b""
-        self.status = status.code
-        self.body_bytes = len(body)
-        self.log(backend)
-        if self.visitor.answer(status, lines, body, keep=keep) == BROKEN:
-            self.visitor.cut()
-        else:
-            self.visitor.finished(keep)
-
-    # the answer
-
-    def deliver(self, data: bytes | memoryview) -> None:
-        """Pass on a part of the body; a visitor that is slower stops the reading."""
-        sent = self.visitor.data(data)
-        if sent == PENDING:
-            if self.upstream is not None:
-                self.upstream.pause()
-        elif sent == BROKEN:
-            self.visitor.lost()
-
-    def complete(self, upstream: Upstream, data: bytes | memoryview = b"", trailers: bytes = b"") -> None:
-        """Pass on the end of the answer."""
-        if self.visitor.end(data, trailers) == BROKEN:
-            self.visitor.lost()
-        else:
-            self.finish(upstream)
-
-    def finish(self, upstream: Upstream) -> None:
-        """The answer, which came over this connection, has been passed on entirely."""
-        backend = self.backend
-        assert backend is not None
-        complete = not self.uploading
-        self.log(backend)
-        if upstream.lasting and complete and not (backend.draining or self.unheard or upstream.out):
-            self.upstream = self.backend = None
-            backend.inflight -= 1
-            upstream.park()
-        else:
-            self.release_backend()
-        self.visitor.finished(self.keep and complete)
-        if self.gate is not None:
-            self.leave()
-
-    def end_tunnel(self) -> None:
-        """The tunnel that this exchange opened has been closed."""
-        self.log(self.backend)
-        self.release_backend()
-        self.leave()

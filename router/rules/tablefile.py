@@ -225,12 +225,7 @@ def _read_route(
         raise TableError(f"route {host}: a host is written as it is asked for, in ASCII (xn--…)")
     if not isinstance(path, str) or not path.startswith("/"):
         raise TableError(f"route {host}: the path does not begin with a slash")
-    name, shares = entry.get("pool"), _object(entry.get("shares", {}), f"route {host}: shares")
-    for pool in [*shares, *([] if name is None else [name])]:
-        if pool not in pools:
-            raise TableError(f"route {host}: there is no pool {pool}")
-    if not all(_is_number(share) and share >= 0 for share in shares.values()):
-        raise TableError(f"route {host}: shares is no object of numbers")
+    name, shares = _read_pool_names(entry, host, pools)
     flags = _object(entry.get("flags", {}), f"route {host}: flags")
     log = str(entry.get("log") or app or "_unknown")
     if _LOG.fullmatch(log) is None:
@@ -255,6 +250,19 @@ def _read_route(
             needs_pick=bool(shares or (policy is not None and policy.sticky)),
         )
     return host.encode(), route
+
+
+def _read_pool_names(
+    entry: dict[str, Any], host: str, pools: dict[str, Pool]
+) -> tuple[str | None, dict[str, Any]]:
+    """The pool of a route, if it has one, and the share of each of several pools."""
+    name, shares = entry.get("pool"), _object(entry.get("shares", {}), f"route {host}: shares")
+    for pool in [*shares, *([] if name is None else [name])]:
+        if pool not in pools:
+            raise TableError(f"route {host}: there is no pool {pool}")
+    if not all(_is_number(share) and share >= 0 for share in shares.values()):
+        raise TableError(f"route {host}: shares is no object of numbers")
+    return name, shares
 
 
 def _read_certificates(entries: Any) -> Pieces[dict[str, str]]:

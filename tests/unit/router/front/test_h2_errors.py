@@ -186,7 +186,7 @@ def test_what_follows_a_request_that_is_answered_ends_the_connection(rig: Rig, l
     visitor = send(rig, ASKED)
     served(rig, b"HTTP/1.1 204 No Content\r\n\r\n")
     visitor.end.take()
-    assert not visitor.server.frames.streams
+    assert not visitor.server.writer.streams
     visitor.end.send(late)
     assert codes(visitor.end.read()) == (STREAM_CLOSED, {})
     assert visitor.closed

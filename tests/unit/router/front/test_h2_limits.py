@@ -34,8 +34,9 @@ from hypothesis import strategies as st
 
 from router.front.client_limits import IdleEviction
 from router.front.h2 import Http2Connection
-from router.front.h2frames import Flow, Frames
+from router.front.h2frames import ClientFrames
 from router.front.h2stream import Http2Stream
+from router.front.h2writer import Flow, FrameWriter
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 END_STREAM, END_HEADERS = 1, 4
@@ -395,7 +396,7 @@ def test_a_table_of_fields_that_the_client_wishes_larger_stays_small(rig: Rig) -
         served(rig, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-%d: %b\r\n\r\n" % (n, b"y" * 1000))
         visitor.flush()
         assert visitor.answers[id][b"x-%d" % n] == b"y" * 1000
-    assert visitor.server.frames.encoder.size <= 4096
+    assert visitor.server.writer.encoder.size <= 4096
 
 
 def test_a_head_in_endless_continuations_ends_the_connection(rig: Rig) -> None:
@@ -486,7 +487,7 @@ def test_a_connection_that_is_over_leaves_no_garbage(rig: Rig) -> None:
     try:
         visitor = Visitor(rig)
         visitor.request()
-        assert len(alive()) == 4
+        assert len(alive()) == 5
         visitor.end.close()
         del visitor.server
         assert alive() == []
@@ -496,7 +497,7 @@ def test_a_connection_that_is_over_leaves_no_garbage(rig: Rig) -> None:
 
 def alive() -> list[object]:
     """What the router holds of connections of HTTP/2 at present."""
-    kinds = (Http2Connection, Http2Stream, Frames, Flow)
+    kinds = (Http2Connection, Http2Stream, ClientFrames, FrameWriter, Flow)
     return [one for one in gc.get_objects() if isinstance(one, kinds)]
 
 

@@ -1,4 +1,4 @@
-"""Bytes to what they mean to a connection of HTTP/2: any split, header blocks in one piece; what is sent back."""
+"""Bytes to what they mean to a connection of HTTP/2: any split, header blocks in one piece."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from harness.http2 import BASIC, CONTINUATION, DATA, HEAD, HEADERS, PING, PREFAC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.front.h2frames import BODY, REQUEST, WINDOW, Frames
-from router.wire.h2fields import response_fields
+from router.front.h2frames import BODY, REQUEST, WINDOW, ClientFrames
 from router.wire.h2wire import (
     END_HEADERS,
-    END_STREAM,
     ENHANCE_YOUR_CALM,
     FRAME_BYTES,
     FRAME_SIZE_ERROR,
@@ -34,7 +32,7 @@ STREAM = b"".join(
 )
 
 
-def meaning(frames: Frames, data: bytes) -> list[tuple[int, int, bool, bytes, int, list[bytes]]]:
+def meaning(frames: ClientFrames, data: bytes) -> list[tuple[int, int, bool, bytes, int, list[bytes]]]:
     events = frames.read(data, 0.0)
     assert events is not None
     return [(e.kind, e.id, e.ended, e.data, e.size, [field.value for field in e.fields]) for e in events]
@@ -42,7 +40,7 @@ def meaning(frames: Frames, data: bytes) -> list[tuple[int, int, bool, bytes, in
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=9))
 def test_any_split_means_the_same(cuts: list[int]) -> None:
-    frames, events = Frames(0.0), []
+    frames, events = ClientFrames(0.0), []
     for start, end in pairwise([0, *sorted(cuts), len(STREAM)]):
         events += meaning(frames, STREAM[start:end])
     values = [value for _, value in BASIC]
@@ -55,7 +53,7 @@ def test_any_split_means_the_same(cuts: list[int]) -> None:
             (BODY, 5, False, b"body", 6, []),
         ]
     )
-    assert frames.data_to_send().endswith(frame(PING, 1, 0, b"12345678"))
+    assert frames.writer.data_to_send().endswith(frame(PING, 1, 0, b"12345678"))
 
 
 @pytest.mark.parametrize(
@@ -74,33 +72,14 @@ def test_any_split_means_the_same(cuts: list[int]) -> None:
     ],
 )
 def test_what_is_no_sequence_of_frames_ends_the_connection(data: bytes, code: int) -> None:
-    frames = Frames(0.0)
-    frames.data_to_send()
+    frames = ClientFrames(0.0)
+    frames.writer.data_to_send()
     assert frames.read(data, 0.0) is None
-    assert codes(frames.data_to_send()) == (code, {})
+    assert codes(frames.writer.data_to_send()) == (code, {})
 
 
 def test_a_block_of_nothing_but_table_sizes_is_too_large() -> None:
-    frames = Frames(0.0)
-    frames.data_to_send()
+    frames = ClientFrames(0.0)
+    frames.writer.data_to_send()
     assert frames.read(PREFACE + frame(HEADERS, 5, 1, 2000 * b"\x20" + HEAD), 0.0) is None
-    assert codes(frames.data_to_send())[0] == ENHANCE_YOUR_CALM
-
-
-def test_a_large_head_of_an_answer_goes_out_in_several_frames() -> None:
-    frames = Frames(0.0)
-    meaning(frames, PREFACE + frame(HEADERS, 5, 1, HEAD))
-    frames.data_to_send()
-    lines = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 1000) for number in range(40))
-    frames.send_headers(1, 200, response_fields(lines), True)
-    data, kinds = frames.data_to_send(), []
-    while data:
-        size = int.from_bytes(data[:3], "big")
-        kinds.append((data[3], data[4], size <= FRAME_BYTES))
-        data = data[9 + size :]
-    assert kinds == [
-        (HEADERS, END_STREAM, True),
-        (CONTINUATION, 0, True),
-        (CONTINUATION, END_HEADERS, True),
-    ]
-    assert not frames.streams
+    assert codes(frames.writer.data_to_send())[0] == ENHANCE_YOUR_CALM
