@@ -1,7 +1,19 @@
 """A deployment's next step, from rows and facts. Pure, and right from any state: nothing is remembered.
 
-pending -> releasing (a push with a release command) -> starting -> switching -> draining -> succeeded. Entering
-draining is the commit point. Instances of a release that failed are not wanted by anything, so the plan stops them.
+The states of a deployment. `paas/nouns/lifecycle.py` has the table that the store enforces.
+
+pending     The release is made and nothing of it runs. The api writes this row (`release/deployment.py`); every later state is
+            entered here, because the loop performs an Advance. Follows: releasing, or starting without a release command.
+releasing   The release command of a push runs in an instance of its own. Its success leads to starting, its failure to failed.
+starting    The new instances start beside the old ones. When each is up: switching. One that fails, or the time: failed.
+switching   The router's table names the new instances (`converge/routers.py` offers it). When every worker has acknowledged
+            it, or when nothing is routed: draining. Without an acknowledgement: failed.
+draining    The commit point: the new release serves, and nothing takes it back. The old instances finish their requests
+            (`plan.py` drains and stops them). When they are gone, or after DRAIN_SHOWN_S: succeeded.
+succeeded   An end.
+failed      An end before the commit point. The old release serves as before; the store gives it back its limits, and the
+            plan stops the new instances, because nothing wants them.
+cancelled   As failed, but a person asked for it: a request counts in each state before draining.
 """
 
 from __future__ import annotations
@@ -28,7 +40,7 @@ CONVERGE_SLACK_S = 30.0
 
 @dataclass(frozen=True)
 class Traffic:
-    """What the router did for the app since the switch began."""
+    """Requests that the router answered for the app since the switch began."""
 
     requests: int
     failed: int
@@ -43,7 +55,7 @@ def next_step(
     url: str = "",
     traffic: Traffic | None = None,
 ) -> Plan:
-    """What the app's unfinished deployment needs next; an empty plan waits for something to happen."""
+    """Return the next step of the app's unfinished deployment; an empty plan waits for an event."""
     deployment = state.deployment
     plan = Plan()
     if deployment is None or state.app.destroying or facts.containers is None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
-from paas.nouns.errors import BadInput
+from paas.manifest.jsonvalues import amount, by_rule, expect_object, flag, integer, load, number, refuse
 from paas.nouns.names import (
     ConfigName,
     ProcessType,
@@ -19,10 +18,6 @@ from paas.nouns.names import (
     quantity,
 )
 from paas.nouns.text import quoted
-
-MAX_BYTES = 256 * 1024
-
-T = TypeVar("T")
 
 _IGNORED = frozenset(
     [
@@ -117,11 +112,11 @@ class AppManifest:
 
 def parse_app_json(data: bytes) -> AppManifest:
     """Read an app.json. Raises BadInput that names the line (syntax) or the key (meaning)."""
-    top = _expect_object("app.json", _load(data))
+    top = expect_object("app.json", load(data))
     reader = _Reader()
     buildpacks, stack = reader.buildpacks(top.get("buildpacks", [])), top.get("stack", "")
     if not isinstance(stack, str):
-        _bad("stack", stack, "is not text")
+        refuse("stack", stack, "is not text")
     manifest = AppManifest(
         env=reader.table("env", top.get("env", {}), _env_var, ConfigName.parse),
         formation=reader.table("formation", top.get("formation", {}), _formation, ProcessType.parse),
@@ -157,14 +152,14 @@ class _Reader:
         named: Callable[[str], str],
     ) -> dict[str, Any]:
         parsed = {}
-        for name, item in _expect_object(place, value).items():
-            _by_rule(place, named, name)
+        for name, item in expect_object(place, value).items():
+            by_rule(place, named, name)
             parsed[name] = parse(self, f"{place}.{name}", item)
         return parsed
 
     def scripts(self, value: Any) -> dict[str, str]:
-        own = _expect_object("scripts", value)
-        nested = _expect_object("scripts.paas", own.get("paas", {}))
+        own = expect_object("scripts", value)
+        nested = expect_object("scripts.paas", own.get("paas", {}))
         self.unknown("scripts.", own, {"postdeploy", "test", "test-setup", "paas", "dokku", "pr-predestroy"})
         self.unknown("scripts.paas.", nested, {"predeploy", "postdeploy"})
         named = {"postdeploy": own.get("postdeploy")}
@@ -174,90 +169,56 @@ class _Reader:
             if script is None:
                 continue
             if not isinstance(script, str) or not script.strip() or "\0" in script:
-                _bad(f"scripts.{key}", script, "is not a command")
+                refuse(f"scripts.{key}", script, "is not a command")
             found[key] = script.strip()
         return found
 
     def buildpacks(self, value: Any) -> tuple[str, ...]:
         if not isinstance(value, list):
-            _bad("buildpacks", value, "is not a list")
+            refuse("buildpacks", value, "is not a list")
         names = []
         for item in value:
             name = item.get("url", item.get("name")) if isinstance(item, dict) else item
             if not isinstance(name, str) or not name:
-                _bad("buildpacks", item, 'is not {"url": NAME}')
+                refuse("buildpacks", item, 'is not {"url": NAME}')
             names.append(name)
         return tuple(names)
 
 
-def _load(data: bytes) -> Any:
-    if len(data) > MAX_BYTES:
-        raise BadInput(f"app.json is {len(data)} bytes long; at most {MAX_BYTES} are read")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise BadInput(f"app.json line {line}: is not UTF-8", "Save it as UTF-8.") from None
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise BadInput(
-            f"app.json line {error.lineno}, column {error.colno}: {error.msg}",
-            "It must be JSON: no comments, no comma after the last item.",
-        ) from None
-    except RecursionError:
-        raise BadInput("app.json is nested too deeply") from None
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise BadInput(f"app.json: {error}") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in seen:
-            raise BadInput(f"app.json: the key {quoted(key, 50)} appears twice in one object")
-        seen[key] = value
-    return seen
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise BadInput(f"app.json: {name} is not a JSON value")
-
-
 def _env_var(reader: _Reader, place: str, value: Any) -> EnvVar:
     if isinstance(value, str):
-        return EnvVar(value=_by_rule(place, partial(config_value, place), value))
-    data = _expect_object(place, value, "is neither text nor an object")
+        return EnvVar(value=by_rule(place, partial(config_value, place), value))
+    data = expect_object(place, value, "is neither text nor an object")
     reader.unknown(f"{place}.", data, {"value", "required", "generator", "description"})
     text, generator = data.get("value"), data.get("generator", "")
     if text is not None and not isinstance(text, str):
-        _bad(f"{place}.value", text, "is not text")
+        refuse(f"{place}.value", text, "is not text")
     if text is not None:
-        _by_rule(f"{place}.value", partial(config_value, place), text)
+        by_rule(f"{place}.value", partial(config_value, place), text)
     if generator not in ("", "secret"):
-        _bad(f"{place}.generator", generator, 'is not "secret"')
+        refuse(f"{place}.generator", generator, 'is not "secret"')
     if not isinstance(data.get("description", ""), str):
-        _bad(f"{place}.description", data["description"], "is not text")
+        refuse(f"{place}.description", data["description"], "is not text")
     return EnvVar(
-        text, _flag(f"{place}.required", data.get("required", True)), generator, data.get("description", "")
+        text, flag(f"{place}.required", data.get("required", True)), generator, data.get("description", "")
     )
 
 
 def _formation(reader: _Reader, place: str, value: Any) -> FormationDefault:
-    data = _expect_object(place, value)
+    data = expect_object(place, value)
     reader.unknown(f"{place}.", data, {"quantity", "size", "memory", "cpu", "pids"})
     if "size" in data:
         reader.warnings.append(f"app.json: {place}.size is ignored; use memory, cpu and pids")
     count = data.get("quantity")
     if count is not None:
-        _by_rule(f"{place}.quantity", quantity, count)
+        by_rule(f"{place}.quantity", quantity, count)
     limits = {}
     if "memory" in data:
-        limits["memory_bytes"] = _by_rule(f"{place}.memory", memory_bytes, _text(data["memory"]))
+        limits["memory_bytes"] = by_rule(f"{place}.memory", memory_bytes, amount(data["memory"]))
     if "cpu" in data:
-        limits["cpu_millis"] = _by_rule(f"{place}.cpu", cpu_millis, _text(data["cpu"]))
+        limits["cpu_millis"] = by_rule(f"{place}.cpu", cpu_millis, amount(data["cpu"]))
     if "pids" in data:
-        limits["pids"] = _by_rule(f"{place}.pids", partial(check_limit, "pids"), data["pids"])
+        limits["pids"] = by_rule(f"{place}.pids", partial(check_limit, "pids"), data["pids"])
     return FormationDefault(count, limits)
 
 
@@ -277,7 +238,7 @@ _CHECK_KEYS = {
 
 def _checks(reader: _Reader, place: str, value: Any) -> tuple[HealthCheck, ...]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        _bad(place, value, "is not a list of objects")
+        refuse(place, value, "is not a list of objects")
     return tuple(_check(reader, f"{place}[{index}]", item) for index, item in enumerate(value))
 
 
@@ -288,72 +249,21 @@ def _check(reader: _Reader, place: str, data: dict[str, Any]) -> HealthCheck:
             reader.warnings.append(f"app.json: {place}.{key} is ignored; readiness is polled from the start")
     kind, path, name = data.get("type", "startup"), data.get("path", "/"), data.get("name", "")
     if kind not in ("startup", "readiness", "liveness"):
-        _bad(f"{place}.type", kind, "is not startup, readiness or liveness")
+        refuse(f"{place}.type", kind, "is not startup, readiness or liveness")
     if not isinstance(path, str) or not path.startswith("/") or not path.isascii() or not path.isprintable():
-        _bad(f"{place}.path", path, "is not a path that starts with /")
+        refuse(f"{place}.path", path, "is not a path that starts with /")
     if " " in path:
-        _bad(f"{place}.path", path, "contains a space")
+        refuse(f"{place}.path", path, "contains a space")
     if not isinstance(name, str):
-        _bad(f"{place}.name", name, "is not text")
+        refuse(f"{place}.name", name, "is not text")
     port = data.get("port")
     return HealthCheck(
         kind=kind,
         name=name,
         path=path,
-        port=None if port is None else _integer(f"{place}.port", port, 1, 65535),
-        attempts=_integer(f"{place}.attempts", data.get("attempts", 3), 1, 1000),
-        timeout_s=_number(f"{place}.timeout", data.get("timeout", 5), 0.1, 600),
-        wait_s=_number(f"{place}.wait", data.get("wait", 5), 0, 600),
-        listening=_flag(f"{place}.listening", data.get("listening", False)),
+        port=None if port is None else integer(f"{place}.port", port, 1, 65535),
+        attempts=integer(f"{place}.attempts", data.get("attempts", 3), 1, 1000),
+        timeout_s=number(f"{place}.timeout", data.get("timeout", 5), 0.1, 600),
+        wait_s=number(f"{place}.wait", data.get("wait", 5), 0, 600),
+        listening=flag(f"{place}.listening", data.get("listening", False)),
     )
-
-
-def _expect_object(place: str, value: Any, rule: str = "is not an object") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        _bad(place, value, rule)
-    return value
-
-
-def _flag(place: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        _bad(place, value, "is not true or false")
-    return bool(value)
-
-
-def _integer(place: str, value: Any, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        _bad(place, value, f"is not a whole number from {low} to {high}")
-    return int(value)
-
-
-def _number(place: str, value: Any, low: float, high: float) -> float:
-    try:
-        number = float(value) if not isinstance(value, bool) else None
-    except (TypeError, ValueError):
-        number = None
-    if number is None or not low <= number <= high:
-        _bad(place, value, f"is not a number from {low:g} to {high:g}")
-    return number
-
-
-def _text(value: Any) -> str:
-    """An amount as the parsers of typed words take it; a number of JSON is written as it was."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _by_rule(place: str, rule: Callable[[Any], T], value: Any) -> T:
-    """What a rule for typed words makes of the value. Raises BadInput that names the key."""
-    try:
-        return rule(value)
-    except BadInput as error:
-        raise BadInput(f"app.json: {place}: {error.message}", error.hint) from None
-
-
-def _bad(place: str, value: Any, rule: str) -> NoReturn:
-    prefix = "" if place == "app.json" else "app.json: "
-    raise BadInput(f"{prefix}{place}: {_shown(value)} {rule}")
-
-
-def _shown(value: Any) -> str:
-    """A value as it is written in the file: text in quotes."""
-    return quoted(json.dumps(value, ensure_ascii=False), 50)

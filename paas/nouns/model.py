@@ -77,7 +77,13 @@ class Release:
 
 @dataclass(frozen=True)
 class FormationEntry:
-    """Desired count of one process type. `limits` holds only what differs from the defaults."""
+    """Desired count of one process type. `limits` holds only what differs from the defaults.
+
+    A release has the limits of all types too, and both are needed: its copy never changes, so that instances start and a
+    rollback returns with the limits of their time; this one is what the next release is made from, and it can name a type
+    that no release has run yet. They differ only while a deployment is under way: `store/deployments.py` gives the serving
+    release's limits back when it fails.
+    """
 
     app_id: str
     type: str
