@@ -92,8 +92,10 @@ def _open_own(engine: Engine, mount: Mount, owner: int) -> int:
         last = depth == len(words) - 1
         with suppress(FileExistsError):
             os.mkdir(word, 0o700, dir_fd=here)
-        below = sc.openat2(here, word, os.O_PATH | os.O_DIRECTORY, resolve=_BELOW)
-        os.close(here)
+        try:
+            below = sc.openat2(here, word, os.O_PATH | os.O_DIRECTORY, resolve=_BELOW)
+        finally:
+            os.close(here)
         here = below
         if last and os.fstat(here).st_uid == 0:
             os.chown(f"/proc/self/fd/{here}", owner, owner)
