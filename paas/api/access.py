@@ -20,7 +20,7 @@ from paas.keys.proof import HEADER, Proof, Sessions
 from paas.nouns.errors import Forbidden, NotFound, Unauthorized
 from paas.nouns.model import App, User
 from paas.nouns.names import shown
-from paas.store import Tx, apps, keys, tokens
+from paas.store import Tx, apps, people
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -111,13 +111,13 @@ def authenticate(ctx: Context) -> Principal:
     match, found = _TOKEN.fullmatch(given), None
     if match is not None:
         with ctx.store.read() as tx:
-            found = tokens.by_hash(tx, hash_of_token(match[1]))
+            found = people.token_by_hash(tx, hash_of_token(match[1]))
     if found is None:
         raise Unauthorized("This token is not valid.", "It may have been revoked; see: paas login")
     token, user = found
     if token.last_used_at is None or time.time() - token.last_used_at > _LAST_USED_STEP_S:
         with ctx.store.write() as tx:
-            tokens.used(tx, token.id)
+            people.token_used(tx, token.id)
     return Principal(user.name, user, user.is_admin, "token")
 
 
@@ -145,8 +145,8 @@ def _proven(ctx: Context, text: str) -> User:
     except ValueError:
         raise Unauthorized("This is no proof of a login.") from None
     with ctx.store.read() as tx:
-        key = keys.get(tx, proof.fingerprint)
-        user = keys.user_of(tx, proof.fingerprint)
+        key = people.key(tx, proof.fingerprint)
+        user = people.user_of_key(tx, proof.fingerprint)
     if key is None or user is None or not proof.holds(key.public_key) or not _sessions.is_of(proof):
         raise Unauthorized("This login is not proven, or its key has been removed.", "Log in again.")
     return user

@@ -18,7 +18,7 @@ from paas.keys.publickey import parse
 from paas.nouns.errors import BadInput, Conflict, Forbidden, NotFound
 from paas.nouns.model import Token, User
 from paas.nouns.names import TokenName, UserName, shown
-from paas.store import Tx, events, keys, tokens, users
+from paas.store import Tx, events, people
 
 routes = Blueprint("people", __name__)
 
@@ -32,7 +32,7 @@ _MOST_KEYS = _MOST_TOKENS = 100
 @needs(Access.ADMIN)
 def list_users() -> dict[str, Any]:
     with context().store.read() as tx:
-        return {"users": [user_json(user) for user in users.all(tx)]}
+        return {"users": [user_json(user) for user in people.users(tx)]}
 
 
 @routes.post("/v1/users")
@@ -40,8 +40,8 @@ def list_users() -> dict[str, Any]:
 def add_user() -> tuple[dict[str, Any], int]:
     data = body(required={"name": user_name}, optional={"role": _role})
     with context().store.write() as tx:
-        role = data["role"] or ("member" if users.all(tx) else "admin")
-        user = users.add(tx, data["name"], role)
+        role = data["role"] or ("member" if people.users(tx) else "admin")
+        user = people.add_user(tx, data["name"], role)
         events.add(tx, None, principal().name, "user.add", {"name": user.name, "role": role})
     return user_json(user), 201
 
@@ -62,7 +62,7 @@ def _role(value: object) -> str:
 
 def first_administrator(tx: Tx) -> User | None:
     """Return the user as which root acts on the server itself."""
-    admins = [user for user in users.all(tx) if user.is_admin]
+    admins = [user for user in people.users(tx) if user.is_admin]
     return min(admins, key=lambda user: user.id) if admins else None
 
 
@@ -75,18 +75,18 @@ def user_meant(tx: Tx, who: Principal, name: str | None, *, make: bool) -> User:
         return who.user
     if not who.is_admin:
         raise Forbidden("Only an administrator may do that for somebody else.")
-    everybody = users.all(tx)
+    everybody = people.users(tx)
     if name is None:
         first = first_administrator(tx)
         if first is not None:
             return first
         name = FIRST_USER
-    found = users.by_name(tx, name)
+    found = people.user_named(tx, name)
     if found is not None:
         return found
     if not make:
         raise NotFound(f"There is no user {name}.", "See: paas users")
-    user = users.add(tx, name, "member" if everybody else "admin")
+    user = people.add_user(tx, name, "member" if everybody else "admin")
     events.add(tx, None, who.name, "user.add", {"name": user.name, "role": user.role})
     return user
 
@@ -96,8 +96,8 @@ def user_meant(tx: Tx, who: Principal, name: str | None, *, make: bool) -> User:
 def list_keys() -> dict[str, Any]:
     who = principal()
     with context().store.read() as tx:
-        found = keys.all(tx) if who.user is None or who.is_admin else keys.of_user(tx, who.user.id)
-        return {"keys": [key_json(key, users.by_id(tx, key.user_id)) for key in found]}
+        found = people.keys(tx) if who.user is None or who.is_admin else people.keys_of(tx, who.user.id)
+        return {"keys": [key_json(key, people.user(tx, key.user_id)) for key in found]}
 
 
 @routes.post("/v1/keys")
@@ -108,9 +108,11 @@ def add_key() -> tuple[dict[str, Any], int]:
     key = parse(data["public_key"])
     with ctx.store.write() as tx:
         user = user_meant(tx, who, data["user"], make=True)
-        if len(keys.of_user(tx, user.id)) >= _MOST_KEYS:
+        if len(people.keys_of(tx, user.id)) >= _MOST_KEYS:
             raise Conflict(f"{user.name} has {_MOST_KEYS} keys already.", "Remove one first; see: paas keys")
-        added = keys.add(tx, user.id, fingerprint=key.fingerprint, public_key=key.text, comment=key.comment)
+        added = people.add_key(
+            tx, user.id, fingerprint=key.fingerprint, public_key=key.text, comment=key.comment
+        )
         events.add(tx, None, who.name, "key.add", {"user": user.name, "fingerprint": key.fingerprint})
     return {**key_json(added, user), "role": user.role}, 201
 
@@ -119,7 +121,7 @@ def add_key() -> tuple[dict[str, Any], int]:
 @needs(Access.GIT)
 def whose(fingerprint: str) -> dict[str, Any]:
     with context().store.read() as tx:
-        user = keys.user_of(tx, fingerprint)
+        user = people.user_of_key(tx, fingerprint)
     if user is None:
         raise NotFound("Nobody has this key.")
     return {"user": user.name}
@@ -130,10 +132,10 @@ def whose(fingerprint: str) -> dict[str, Any]:
 def remove_key(fingerprint: str) -> dict[str, Any]:
     ctx, who = context(), principal()
     with ctx.store.write() as tx:
-        key = keys.get(tx, fingerprint)
+        key = people.key(tx, fingerprint)
         if key is None or not (who.is_admin or (who.user and who.user.id == key.user_id)):
             raise NotFound("There is no such key.", "See: paas keys")
-        keys.remove(tx, fingerprint)
+        people.remove_key(tx, fingerprint)
         events.add(tx, None, who.name, "key.remove", {"fingerprint": fingerprint})
     return {"fingerprint": fingerprint}
 
@@ -143,7 +145,7 @@ def remove_key(fingerprint: str) -> dict[str, Any]:
 def list_tokens() -> dict[str, Any]:
     with context().store.read() as tx:
         return {
-            "tokens": [token_json(t, users.by_id(tx, t.user_id)) for t in _visible_tokens(tx, principal())]
+            "tokens": [token_json(t, people.user(tx, t.user_id)) for t in _visible_tokens(tx, principal())]
         }
 
 
@@ -155,7 +157,7 @@ def create_token() -> tuple[dict[str, Any], int]:
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     with ctx.store.write() as tx:
         user = user_meant(tx, who, data["user"], make=not data["user"])
-        mine = tokens.of_user(tx, user.id)
+        mine = people.tokens_of(tx, user.id)
         if len(mine) >= _MOST_TOKENS:
             raise Conflict(
                 f"{user.name} has {_MOST_TOKENS} tokens already.", "Revoke one first; see: paas tokens"
@@ -164,7 +166,7 @@ def create_token() -> tuple[dict[str, Any], int]:
             raise Conflict(
                 f"{user.name} has a token {data['name']} already.", "Choose another name, or revoke it."
             )
-        token = tokens.add(tx, user.id, hash=hash_of_token(secret), name=data["name"])
+        token = people.add_token(tx, user.id, hash=hash_of_token(secret), name=data["name"])
         events.add(tx, None, who.name, "token.create", {"user": user.name, "name": token.name})
     return {**token_json(token, user), "token": secret}, 201
 
@@ -180,12 +182,12 @@ def revoke_token(reference: str) -> dict[str, Any]:
             raise NotFound("There is no such token.", "See: paas tokens")
         if len(found) > 1:
             raise Conflict(f"{len(found)} tokens are meant.", "Give the id instead; see: paas tokens")
-        tokens.remove(tx, found[0].id)
+        people.remove_token(tx, found[0].id)
         events.add(tx, None, who.name, "token.remove", {"name": found[0].name})
     return {"id": found[0].id, "name": found[0].name}
 
 
 def _visible_tokens(tx: Tx, who: Principal) -> list[Token]:
     if who.user is not None and not who.is_admin:
-        return tokens.of_user(tx, who.user.id)
-    return [token for user in users.all(tx) for token in tokens.of_user(tx, user.id)]
+        return people.tokens_of(tx, who.user.id)
+    return [token for user in people.users(tx) for token in people.tokens_of(tx, user.id)]

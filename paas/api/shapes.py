@@ -7,12 +7,12 @@ from typing import Any
 from paas.nouns.model import App, Build, Domain, FormationEntry, Image, Key, Release, Token, User
 from paas.nouns.names import LIMITS
 from paas.nouns.settings import Settings
-from paas.store import Tx, domains, formations, images, releases, users
+from paas.store import Tx, domains, formations, images, people, releases
 from runtime.spec import Limits
 
 
 def app_json(tx: Tx, app: App, settings: Settings) -> dict[str, Any]:
-    owner = users.by_id(tx, app.owner_id) if app.owner_id is not None else None
+    owner = people.user(tx, app.owner_id) if app.owner_id is not None else None
     image = images.of(tx, releases.serving(tx, app))
     return {
         "id": app.id,

@@ -13,7 +13,7 @@ from paas import logs
 from paas.nouns.certificates import Certificate, answers, belongs, due_at, expires_soon, served, table_entries
 from paas.nouns.settings import Settings
 from paas.nouns.units import DAY_S
-from paas.store import Tx, certificates, challenges
+from paas.store import Tx, certificates
 
 log = logging.getLogger("converge.certify")
 
@@ -56,7 +56,7 @@ class Certifier:
         }
         return {
             "certificates": self._entries,
-            "challenges": answers(challenges.all(tx)),
+            "challenges": answers(certificates.challenges(tx)),
             "https_port": self._https_port,
         }
 

@@ -46,7 +46,7 @@ def count_of(tx: Tx, owner_id: int | None) -> int:
 
 
 def by_id(tx: Tx, app_id: str) -> App | None:
-    return APPS.first(tx, "WHERE id = ?", (app_id,))
+    return APPS.find(tx, id=app_id)
 
 
 def get(tx: Tx, app_id: str) -> App:
@@ -58,7 +58,7 @@ def get(tx: Tx, app_id: str) -> App:
 
 
 def by_name(tx: Tx, name: str) -> App | None:
-    return APPS.first(tx, "WHERE name = ?", (name,))
+    return APPS.find(tx, name=name)
 
 
 def all(tx: Tx) -> list[App]:
@@ -112,4 +112,4 @@ def set_destroying(tx: Tx, app_id: str) -> None:
 
 
 def delete(tx: Tx, app_id: str) -> None:
-    tx.execute("DELETE FROM app WHERE id = ?", (app_id,))
+    APPS.delete(tx, id=app_id)

@@ -12,11 +12,8 @@ BUILDS = Table("build", Build, renamed={"commit": "commit_sha"})
 def start(tx: Tx, app_id: str, *, commit: str, tree: str, actor: str, holder: str) -> Build:
     """A running build with the app's next number; `holder` names the process that builds."""
     number = BUILDS.next_number(tx, "WHERE app_id = ?", (app_id,))
-    tx.execute(
-        "INSERT INTO build (app_id, number, commit_sha, tree, actor, status, holder, started_at)"
-        " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
-        (app_id, number, commit, tree, actor, holder, now()),
-    )
+    values = {"commit": commit, "tree": tree, "actor": actor, "status": "running", "holder": holder}
+    BUILDS.insert(tx, {"app_id": app_id, "number": number, **values, "started_at": now()})
     build = get(tx, app_id, number)
     assert build is not None
     return build
@@ -34,7 +31,7 @@ def finish(
 
 
 def get(tx: Tx, app_id: str, number: int) -> Build | None:
-    return BUILDS.first(tx, "WHERE app_id = ? AND number = ?", (app_id, number))
+    return BUILDS.find(tx, app_id=app_id, number=number)
 
 
 def of_app(tx: Tx, app_id: str, limit: int = 50) -> list[Build]:
@@ -54,4 +51,4 @@ def running(tx: Tx) -> list[Build]:
 
 
 def delete(tx: Tx, app_id: str, number: int) -> None:
-    tx.execute("DELETE FROM build WHERE app_id = ? AND number = ?", (app_id, number))
+    BUILDS.delete(tx, app_id=app_id, number=number)

@@ -23,7 +23,7 @@ def put(tx: Tx, app_id: str, release_number: int, *, share: int, quantity: int) 
 
 
 def of_app(tx: Tx, app_id: str) -> Canary | None:
-    return CANARIES.first(tx, "WHERE app_id = ?", (app_id,))
+    return CANARIES.find(tx, app_id=app_id)
 
 
 def all(tx: Tx) -> dict[str, Canary]:
@@ -37,7 +37,7 @@ def end(tx: Tx, app_id: str, *, actor: str, why: str) -> Canary | None:
     ended = of_app(tx, app_id)
     if ended is not None:
         number = ended.release_number
-        tx.execute("DELETE FROM canary WHERE app_id = ?", (app_id,))
+        CANARIES.delete(tx, app_id=app_id)
         release = releases.get(tx, app_id, number)
         if release is not None and release.state == "pending":
             releases.set_state(tx, app_id, number, "cancelled", cause=f"canary: {why}")

@@ -1,16 +1,19 @@
-"""Rows of `certificate`, and of `auto_certificate` with its `acme_attempt`. No row holds a private key."""
+"""Rows of `certificate`, of `auto_certificate` with `acme_attempt`, and of `challenge`. No row holds a private key."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
 
-from paas.nouns.certificates import AutoCertificate, Certificate, belongs
+from paas.nouns.certificates import AutoCertificate, Certificate, Challenge, belongs
 from paas.nouns.errors import NotFound
+from paas.nouns.units import DAY_S
 from paas.store.database import Tx, now
 from paas.store.table import Table
 
 CERTIFICATES = Table("certificate", Certificate, json=("names",))
+CHALLENGES = Table("challenge", Challenge)
+CHALLENGE_S = float(DAY_S)
 _WANTED = (
     "SELECT app_id, domain, coalesce(failures, 0), coalesce(next_at, 0.0), error, order_url"
     " FROM auto_certificate LEFT JOIN acme_attempt USING (app_id, domain)"
@@ -19,9 +22,7 @@ _WANTED = (
 
 def put(tx: Tx, certificate: Certificate) -> None:
     """Add it, in the place of the one that its domain had."""
-    tx.execute(
-        "DELETE FROM certificate WHERE app_id IS ? AND domain = ?", (certificate.app_id, certificate.domain)
-    )
+    CERTIFICATES.delete(tx, app_id=certificate.app_id, domain=certificate.domain)
     CERTIFICATES.insert(tx, vars(certificate))
 
 
@@ -36,9 +37,8 @@ def all(tx: Tx) -> list[Certificate]:
 
 def remove(tx: Tx, app_id: str | None, domain: str) -> None:
     """Take the domain's certificate away, and do not ask for another. Raises NotFound when there is neither."""
-    tx.execute("DELETE FROM certificate WHERE app_id IS ? AND domain = ?", (app_id, domain))
-    gone = tx.changes()
-    if not (app_id and set_auto(tx, app_id, domain, on=False)) and not gone:
+    removed = CERTIFICATES.delete(tx, app_id=app_id, domain=domain)
+    if not (app_id and set_auto(tx, app_id, domain, on=False)) and not removed:
         raise NotFound(f"There is no certificate for {domain}.", "See: paas certs")
 
 
@@ -82,3 +82,17 @@ def attempted(tx: Tx, auto: AutoCertificate) -> None:
         " SELECT app_id, domain, ?, ?, ?, ? FROM auto_certificate WHERE app_id = ? AND domain = ?",
         (auto.failures, auto.next_at, error, auto.order_url, auto.app_id, auto.domain),
     )
+
+
+def add_challenge(tx: Tx, challenge: Challenge) -> None:
+    """What the router answers when the directory checks the control of a domain; drops those that a crash left."""
+    tx.execute("DELETE FROM challenge WHERE created_at < ?", (now() - CHALLENGE_S,))
+    CHALLENGES.insert(tx, {**vars(challenge), "created_at": now()}, conflict="ON CONFLICT DO NOTHING")
+
+
+def challenges(tx: Tx) -> list[Challenge]:
+    return CHALLENGES.select(tx, "ORDER BY domain, token")
+
+
+def remove_challenges(tx: Tx, domain: str) -> None:
+    CHALLENGES.delete(tx, domain=domain)

@@ -39,7 +39,7 @@ def create(
 
 def get(tx: Tx, id: int) -> Deployment:
     """Raises NotFound."""
-    found = DEPLOYMENTS.first(tx, "WHERE id = ?", (id,))
+    found = DEPLOYMENTS.find(tx, id=id)
     if found is None:
         raise NotFound(f"There is no deployment {id}.")
     return found

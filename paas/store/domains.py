@@ -58,8 +58,7 @@ def _is_within_others(tx: Tx, app_id: str, name: str) -> bool:
 
 def remove(tx: Tx, app_id: str, name: str) -> None:
     """Raises NotFound when the app has no such domain."""
-    tx.execute("DELETE FROM domain WHERE name = ? AND app_id = ?", (name, app_id))
-    if not tx.changes():
+    if not DOMAINS.delete(tx, name=name, app_id=app_id):
         raise NotFound(f"This app has no domain {name}.")
     routing.forget(tx, app_id, name)
 

@@ -21,7 +21,7 @@ def add(tx: Tx, image: Image) -> None:
 
 
 def get(tx: Tx, app_id: str, digest: str) -> Image | None:
-    return IMAGES.first(tx, "WHERE app_id = ? AND digest = ?", (app_id, digest))
+    return IMAGES.find(tx, app_id=app_id, digest=digest)
 
 
 def of(tx: Tx, release: Release | None) -> Image | None:
@@ -42,4 +42,4 @@ def all(tx: Tx) -> list[Image]:
 
 def delete(tx: Tx, app_id: str, digest: str) -> None:
     """Raises apsw.ConstraintError when a release still names the image."""
-    tx.execute("DELETE FROM image WHERE app_id = ? AND digest = ?", (app_id, digest))
+    IMAGES.delete(tx, app_id=app_id, digest=digest)

@@ -53,7 +53,7 @@ def create(
 
 def get(tx: Tx, id: int) -> Instance:
     """Raises NotFound."""
-    found = INSTANCES.first(tx, "WHERE id = ?", (id,))
+    found = INSTANCES.find(tx, id=id)
     if found is None:
         raise NotFound(f"There is no instance i{id}.")
     return found

@@ -10,7 +10,7 @@ LAYER_KEYS = Table("layer_key", LayerKey)
 
 
 def get(tx: Tx, key: str) -> LayerKey | None:
-    return LAYER_KEYS.first(tx, "WHERE key = ?", (key,))
+    return LAYER_KEYS.find(tx, key=key)
 
 
 def put(tx: Tx, key: str, digest: str, size_bytes: int) -> None:
@@ -34,4 +34,4 @@ def all(tx: Tx) -> list[LayerKey]:
 
 
 def delete(tx: Tx, key: str) -> None:
-    tx.execute("DELETE FROM layer_key WHERE key = ?", (key,))
+    LAYER_KEYS.delete(tx, key=key)

@@ -49,7 +49,7 @@ def create(
 
 
 def get(tx: Tx, app_id: str, number: int) -> Release | None:
-    return RELEASES.first(tx, "WHERE app_id = ? AND number = ?", (app_id, number))
+    return RELEASES.find(tx, app_id=app_id, number=number)
 
 
 def serving(tx: Tx, app: App) -> Release | None:

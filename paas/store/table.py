@@ -43,6 +43,16 @@ class Table(Generic[Noun]):
         row = tx.execute(f"SELECT {self._columns} FROM {self._name} {condition}", bindings).fetchone()
         return None if row is None else self._from_row(row)
 
+    def find(self, tx: Tx, **equal: SQLiteValue) -> Noun | None:
+        """The first row whose columns have these values."""
+        return self.first(tx, *_where(equal))
+
+    def delete(self, tx: Tx, **equal: SQLiteValue) -> int:
+        """Delete the rows whose columns have these values; how many there were."""
+        condition, bindings = _where(equal)
+        tx.execute(f"DELETE FROM {self._name} {condition}", bindings)
+        return tx.changes()
+
     def next_number(self, tx: Tx, condition: str, bindings: tuple[SQLiteValue, ...]) -> int:
         """The number that follows the highest one among these rows; 1 for the first."""
         return int(one(tx, f"SELECT coalesce(max(number), 0) + 1 FROM {self._name} {condition}", bindings)[0])
@@ -69,3 +79,7 @@ class Table(Generic[Noun]):
         if field in self._flags:
             return int(value)
         return json.dumps(value) if field in self._json and value is not None else value
+
+
+def _where(equal: Mapping[str, SQLiteValue]) -> tuple[str, tuple[SQLiteValue, ...]]:
+    return "WHERE " + " AND ".join(f"{column} IS ?" for column in equal), tuple(equal.values())

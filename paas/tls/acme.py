@@ -38,7 +38,7 @@ from paas.nouns.certificates import LAST_RETRY_S, AutoCertificate, Challenge, du
 from paas.nouns.errors import PaasError, Unavailable
 from paas.nouns.settings import Settings
 from paas.routing import applied
-from paas.store import Store, certificates, challenges, events, poke
+from paas.store import Store, certificates, events, poke
 from paas.tls import x509
 from paas.tls.development_ca import secrets_folder
 from paas.tls.install import install, write
@@ -163,7 +163,7 @@ class Attempts:
             self._failed(auto, error)
         finally:
             with self._store.write() as tx:
-                challenges.remove(tx, auto.domain)
+                certificates.remove_challenges(tx, auto.domain)
             poke(self._layout.converge_socket)
 
     def _set_retry_after(self, seconds: float) -> None:
@@ -217,7 +217,7 @@ class Attempts:
         response, answer = offered[0].chall.response_and_validation(authority.key)
         token = offered[0].chall.encode("token")
         with self._store.write() as tx:
-            challenges.add(tx, Challenge(auto.domain, token, answer))
+            certificates.add_challenge(tx, Challenge(auto.domain, token, answer))
             seq = events.add(tx, auto.app_id, "paas", "certificate.challenge", {"domain": auto.domain})
         poke(self._layout.converge_socket)
         if not applied.wait(self._layout, seq, timeout_s=ROUTED_S):

@@ -14,7 +14,7 @@ from harness.proofs import proof_of, public_key
 from paas.api.app import create_app
 from paas.api.context import Context
 from paas.keys.proof import HEADER
-from paas.store import apps, users
+from paas.store import apps, people
 
 Row = tuple[str, str, Any, str]
 
@@ -111,7 +111,7 @@ def api() -> Iterator[Api]:
 def everybody(api: Api) -> dict[str, As]:
     admin, owner, other = (api.user(name) for name in ("ann", "bob", "eve"))
     with api.store.write() as tx:
-        bob = users.by_name(tx, "bob")
+        bob = people.user_named(tx, "bob")
         assert bob is not None
         apps.create(tx, "hello", bob.id)
     return {

@@ -20,7 +20,7 @@ from harness.platform import wait_for
 from harness.rows import app_of, deployed
 
 from paas import logs
-from paas.store import instances, users
+from paas.store import instances, people
 from runtime import frames
 
 
@@ -215,5 +215,5 @@ def test_users_are_read_from_the_store_at_every_request(api: Api) -> None:
     assert api.ask("GET", "/v1/users", who=zoe).status == 403
     with api.store.write() as tx:
         tx.execute("UPDATE user SET role = 'admin' WHERE name = 'zoe'")
-        assert users.by_name(tx, "zoe")
+        assert people.user_named(tx, "zoe")
     assert api.ask("GET", "/v1/users", who=zoe).status == 200

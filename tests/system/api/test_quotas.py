@@ -11,7 +11,7 @@ from harness.rows import deployed
 from paas.api.apps import MAX_APPS
 from paas.api.runs import MAX_RUNS
 from paas.nouns.errors import Conflict
-from paas.store import apps, users
+from paas.store import apps, people
 from runtime.spawner.idblocks import ID_COUNT
 from runtime.spec import ID_RANGE
 
@@ -29,7 +29,7 @@ def api() -> Iterator[Api]:
 def test_a_member_has_a_bounded_number_of_apps(api: Api) -> None:
     api.user("eve")
     with api.store.write() as tx:
-        eve = users.by_name(tx, "eve")
+        eve = people.user_named(tx, "eve")
         assert eve is not None
         for number in range(MAX_APPS):
             apps.create(tx, f"e{number}", eve.id)

@@ -6,7 +6,7 @@ from pathlib import Path
 from paas.converge.certify import Certifier
 from paas.nouns.certificates import Certificate, Challenge
 from paas.nouns.settings import load
-from paas.store import Store, apps, certificates, challenges
+from paas.store import Store, apps, certificates
 
 DAY = 86400.0
 
@@ -34,7 +34,7 @@ def test_people_are_told_once_a_day_of_a_certificate_in_use_that_expires(tmp_pat
                 0,
             )
             certificates.put(tx, row)
-        challenges.add(tx, Challenge("new.io", "t", "t.k"))
+        certificates.add_challenge(tx, Challenge("new.io", "t", "t.k"))
     (tmp_path / "logs" / app.id).mkdir()
     for seq in range(3):
         with store.read() as tx:

@@ -8,7 +8,7 @@ import pytest
 
 from paas.nouns.certificates import AutoCertificate, Certificate, Challenge
 from paas.nouns.errors import NotFound
-from paas.store import Store, Tx, apps, certificates, challenges
+from paas.store import Store, Tx, apps, certificates
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_an_app_takes_its_certificates_with_it(tx: Tx) -> None:
 def test_challenges_are_kept_until_their_domain_is_decided(tx: Tx) -> None:
     first, second = Challenge("a.io", "t", "t.k"), Challenge("b.io", "t", "t.k")
     for item in (first, second, first):
-        challenges.add(tx, item)
-    assert challenges.all(tx) == [first, second]
-    challenges.remove(tx, "a.io")
-    assert challenges.all(tx) == [second]
+        certificates.add_challenge(tx, item)
+    assert certificates.challenges(tx) == [first, second]
+    certificates.remove_challenges(tx, "a.io")
+    assert certificates.challenges(tx) == [second]

@@ -11,13 +11,13 @@ import pytest
 
 from paas.nouns.errors import Unavailable
 from paas.nouns.model import App
-from paas.store import Store, apps, database, users
+from paas.store import Store, apps, database, people
 from paas.store.database import StoreError, migrate
 
 
 def test_database_is_group_writable_and_durable(store: Store) -> None:
     with store.write() as tx:
-        users.add(tx, "ann", "admin")
+        people.add_user(tx, "ann", "admin")
         assert tx.pragma("journal_mode") == "wal"
         assert tx.pragma("synchronous") == 2
         assert tx.pragma("foreign_keys") == 1
@@ -27,25 +27,25 @@ def test_database_is_group_writable_and_durable(store: Store) -> None:
 
 def test_an_exception_rolls_the_whole_block_back(store: Store) -> None:
     with pytest.raises(RuntimeError), store.write() as tx:
-        users.add(tx, "ann", "admin")
+        people.add_user(tx, "ann", "admin")
         raise RuntimeError
     with store.read() as tx:
-        assert users.all(tx) == []
+        assert people.users(tx) == []
 
 
 def test_reading_cannot_write(store: Store) -> None:
     with pytest.raises(apsw.ReadOnlyError), store.read() as tx:
-        users.add(tx, "ann", "admin")
+        people.add_user(tx, "ann", "admin")
 
 
 def test_a_reader_keeps_its_snapshot_while_others_write(store: Store) -> None:
     with store.read() as before:
-        assert users.all(before) == []
+        assert people.users(before) == []
         with store.write() as tx:
-            users.add(tx, "ann", "admin")
-        assert users.all(before) == []
+            people.add_user(tx, "ann", "admin")
+        assert people.users(before) == []
     with store.read() as after:
-        assert len(users.all(after)) == 1
+        assert len(people.users(after)) == 1
 
 
 def test_many_threads_write_without_losing_or_failing(store: Store, app: App) -> None:
@@ -68,7 +68,7 @@ def test_a_writer_of_another_process_is_waited_for(store: Store) -> None:
     other.execute("BEGIN IMMEDIATE")
     threading.Timer(0.3, lambda: other.execute("COMMIT")).start()
     with store.write() as tx:
-        users.add(tx, "ann", "admin")
+        people.add_user(tx, "ann", "admin")
     other.close()
 
 
@@ -143,7 +143,7 @@ def test_poking_nobody_is_harmless(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["header", "page", "text"])
 def test_a_damaged_database_is_one_sentence(store: Store, damage: str) -> None:
     with store.write() as tx:
-        users.add(tx, "ann", "admin")
+        people.add_user(tx, "ann", "admin")
     store.close()
     content = bytearray(store.path.read_bytes())
     if damage == "header":
@@ -158,19 +158,19 @@ def test_a_damaged_database_is_one_sentence(store: Store, damage: str) -> None:
 def test_a_log_cut_short_loses_nothing_that_was_whole(store: Store) -> None:
     for name in ("ann", "bob"):
         with store.write() as tx:
-            users.add(tx, name, "member")
+            people.add_user(tx, name, "member")
     copy = store.path.parent / "copy.db"
     copy.write_bytes(store.path.read_bytes())
     log = (store.path.parent / "paas.db-wal").read_bytes()
     (copy.parent / "copy.db-wal").write_bytes(log[:-100])
     with Store.open(copy).read() as tx:
-        assert [user.name for user in users.all(tx)] == ["ann"]
+        assert [user.name for user in people.users(tx)] == ["ann"]
 
 
 def test_a_full_disk_is_told_and_undone(store: Store) -> None:
     with pytest.raises(StoreError, match="disk is full"), store.write() as tx:
         tx.pragma("max_page_count", tx.pragma("page_count"))
         for number in range(10_000):
-            users.add(tx, f"user{number}", "member")
+            people.add_user(tx, f"user{number}", "member")
     with store.read() as tx:
-        assert users.all(tx) == []
+        assert people.users(tx) == []

@@ -6,7 +6,7 @@ import pytest
 
 from paas.api.domains import check_claim
 from paas.nouns.errors import BadInput, Conflict
-from paas.store import Store, apps, domains, users
+from paas.store import Store, apps, domains, people
 
 CLASHES = [
     ("*.corp.example", "login.corp.example"),
@@ -37,7 +37,7 @@ NEIGHBOURS = [
 
 def claim(store: Store, first: str, second: str, *, same_owner: bool, anywhere: bool = False) -> None:
     with store.write() as tx:
-        owners = [users.add(tx, name, "member").id for name in ("ann", "eve")]
+        owners = [people.add_user(tx, name, "member").id for name in ("ann", "eve")]
         mine = apps.create(tx, "mine", owners[0])
         other = apps.create(tx, "other", owners[0 if same_owner else 1])
         domains.add(tx, mine.id, first)
@@ -66,7 +66,7 @@ def test_apps_of_one_user_may_share_a_host_by_path(store: Store, first: str, sec
 
 def test_the_first_to_have_a_host_decides_even_when_others_were_let_in(store: Store) -> None:
     with store.write() as tx:
-        ann, eve = (users.add(tx, name, "member").id for name in ("ann", "eve"))
+        ann, eve = (people.add_user(tx, name, "member").id for name in ("ann", "eve"))
         mine, other = apps.create(tx, "mine", ann), apps.create(tx, "other", eve)
         domains.add(tx, mine.id, "corp.example")
         domains.add(tx, other.id, "corp.example/eve", anywhere=True)

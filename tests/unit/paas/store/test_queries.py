@@ -24,11 +24,9 @@ from paas.store import (
     formations,
     images,
     instances,
-    keys,
     layer_keys,
+    people,
     releases,
-    tokens,
-    users,
 )
 
 
@@ -292,26 +290,26 @@ def test_formations_scale_stop_and_limit(store: Store, app: App) -> None:
 
 def test_keys_lead_to_users_and_belong_to_one(store: Store) -> None:
     with store.write() as tx:
-        ann, bob = users.add(tx, "ann", "admin"), users.add(tx, "bob", "member")
-        keys.add(tx, ann.id, fingerprint="SHA256:x", public_key="ssh-ed25519 A", comment="c")
+        ann, bob = people.add_user(tx, "ann", "admin"), people.add_user(tx, "bob", "member")
+        people.add_key(tx, ann.id, fingerprint="SHA256:x", public_key="ssh-ed25519 A", comment="c")
         with pytest.raises(Conflict):
-            keys.add(tx, bob.id, fingerprint="SHA256:x", public_key="ssh-ed25519 A", comment="c")
-        assert keys.user_of(tx, "SHA256:x") == ann
-        assert keys.user_of(tx, "SHA256:y") is None
-        keys.remove(tx, "SHA256:x")
+            people.add_key(tx, bob.id, fingerprint="SHA256:x", public_key="ssh-ed25519 A", comment="c")
+        assert people.user_of_key(tx, "SHA256:x") == ann
+        assert people.user_of_key(tx, "SHA256:y") is None
+        people.remove_key(tx, "SHA256:x")
         with pytest.raises(NotFound):
-            keys.remove(tx, "SHA256:x")
+            people.remove_key(tx, "SHA256:x")
 
 
 def test_tokens_are_found_by_hash_until_removed(store: Store) -> None:
     with store.write() as tx:
-        ann = users.add(tx, "ann", "admin")
-        token = tokens.add(tx, ann.id, hash="h", name="laptop")
-        assert tokens.by_hash(tx, "h") == (token, ann)
-        tokens.used(tx, token.id)
-        assert tokens.of_user(tx, ann.id)[0].last_used_at is not None
-        tokens.remove(tx, token.id)
-        assert tokens.by_hash(tx, "h") is None
+        ann = people.add_user(tx, "ann", "admin")
+        token = people.add_token(tx, ann.id, hash="h", name="laptop")
+        assert people.token_by_hash(tx, "h") == (token, ann)
+        people.token_used(tx, token.id)
+        assert people.tokens_of(tx, ann.id)[0].last_used_at is not None
+        people.remove_token(tx, token.id)
+        assert people.token_by_hash(tx, "h") is None
 
 
 def test_layer_keys_are_renewed_when_used(store: Store) -> None:
