@@ -24,8 +24,9 @@ class FrameError(ValueError):
 
 
 def encode_json(message: Any) -> bytes:
-    """Raises FrameError for what the peer would refuse."""
-    body = json.dumps(message, separators=(",", ":")).encode()
+    """The frame of a message, in which a dataclass is the object of its fields. Raises FrameError for what the peer
+    would refuse."""
+    body = json.dumps(message, separators=(",", ":"), default=vars).encode()
     if len(body) > MAX_JSON_BYTES:
         raise FrameError(f"a message of {len(body)} bytes is longer than {MAX_JSON_BYTES}")
     return struct.pack(">I", len(body)) + body

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from runtime import frames
 from runtime.container.attach import Attach
@@ -265,7 +265,7 @@ class Pump:
         except Exception as error:
             self._fault(error)
         record = self._processes.exit()
-        os.write(self._exit_fd, json.dumps(asdict(record)).encode())
+        os.write(self._exit_fd, json.dumps(vars(record)).encode())
         if self._attach is not None:
             self._attach.put(frames.EXIT, json.dumps({"status": record.status}).encode())
             self._linger(self._attach)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,10 @@ class Instance:
         return self.order.id
 
     def to_json(self) -> dict[str, Any]:
-        data = asdict(self)
+        nested = {"order": vars(self.order), "process": vars(self.process), "shim": vars(self.shim)}
+        data = vars(self) | nested | {"phase": "running"}
         del data["pidfd"], data["shim_pidfd"]
-        return data | {"phase": "running"}
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Instance:
@@ -60,7 +61,7 @@ class Instance:
         )
 
     def started(self) -> Started:
-        return Started(**asdict(self.process), address=self.address, started_at=self.started_at)
+        return Started(**vars(self.process), address=self.address, started_at=self.started_at)
 
     def alive(self) -> bool:
         """Whether pid 1 of the container has not ended yet."""

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -67,7 +66,7 @@ class Instances:
             state = "running" if instance.shim_alive() else "broken"
         else:
             state = "exited" if record else "running"
-        started = asdict(instance.started())
+        started = vars(instance.started())
         return Observed(**started, id=instance.id, state=state, order=instance.order, exit=record)
 
     def recover(self) -> list[str]:
@@ -168,7 +167,7 @@ class Instances:
             record = records.exit_record(signal.SIGKILL, self._engine.cgroups.group(instance.id))
             folder = self._engine.run_folder(instance.id)
             with suppress(OSError):
-                (folder / "exit.json").write_text(json.dumps(asdict(record)))
+                (folder / "exit.json").write_text(json.dumps(vars(record)))
         self._exits[instance.id] = record
         self._count_oom(instance.id)
         self._forget_oom(instance.id)

@@ -7,7 +7,6 @@ import re
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ class Verbs:
             raise BadRequest(f"id_base: {box.id_base} is not in the block of this platform")
         instance = create.create(self._engine, order, box)
         self._instances.add(instance)
-        return asdict(instance.started())
+        return vars(instance.started())
 
     def _do_signal(self, request: Request, reply: Reply) -> Answer:
         instance = self._instances.running(_id(request))
@@ -108,13 +107,13 @@ class Verbs:
 
     def _do_delete(self, request: Request, reply: Reply) -> None:
         def done(record: Exit | None) -> None:
-            reply({"ok": True, "exit": None if record is None else asdict(record)})
+            reply({"ok": True, "exit": None if record is None else vars(record)})
             self.empty_trash()
 
         self._instances.delete(_id(request), done)
 
     def _do_list(self, request: Request, reply: Reply) -> Answer:
-        return {"instances": [asdict(self._instances.observed(instance)) for instance in self._instances]}
+        return {"instances": [self._instances.observed(instance) for instance in self._instances]}
 
     def _do_sockets(self, request: Request, reply: Reply) -> Answer:
         instance = self._instances.running(_id(request))
@@ -122,7 +121,7 @@ class Verbs:
 
     def _do_stats(self, request: Request, reply: Reply) -> Answer:
         group = self._engine.cgroups.group(self._instances.get(_id(request)).id)
-        return {**asdict(group.stats()), "processes": group.pids()}
+        return {**vars(group.stats()), "processes": group.pids()}
 
     # layers and folders
 
@@ -161,7 +160,7 @@ class Verbs:
 
         def work() -> Answer:
             found = make.layer_store(layout).all(after=after, most=_LAYERS_AT_ONCE)
-            layers = [asdict(StoredLayer(one.digest, one.size_bytes)) for one in found]
+            layers = [vars(StoredLayer(one.digest, one.size_bytes)) for one in found]
             return {"layers": layers, "more": len(layers) == _LAYERS_AT_ONCE}
 
         self._layer_job("layers", work, reply)
@@ -319,7 +318,7 @@ class Verbs:
 
 def _layer(made: layerstore.Layer | None) -> Answer:
     layer = Layer(made.digest, made.size_bytes, made.files) if made else Layer(None, 0, 0)
-    return asdict(layer)
+    return vars(layer)
 
 
 def _id(request: Request) -> str:
