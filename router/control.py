@@ -1,4 +1,5 @@
-"""The control socket of a worker: requests, answers and events are JSON with a length before it; `GET /metrics` is HTTP.
+"""The control socket of a worker: requests, answers and events are JSON with a length before it; `GET /metrics` is
+HTTP.
 
 Requests: `table`, `stats`, `drain`, `subscribe`. The permissions of the folder decide who may connect.
 """
@@ -32,13 +33,13 @@ MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
 """A peer that leaves more than this unread is disconnected."""
 
 
-def encode(message: Any) -> bytes:
+def encode_message(message: Any) -> bytes:
     """Four bytes of big-endian length, then JSON."""
     body = json.dumps(message, separators=(",", ":")).encode()
     return struct.pack(">I", len(body)) + body
 
 
-class Decoder:
+class MessageDecoder:
     """Cuts a stream of bytes into messages, which are still JSON."""
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class ControlConnection(Stream):
     def __init__(self, control: ControlServer, fd: int) -> None:
         super().__init__(control.loop, fd)
         self.control = control
-        self.decoder = Decoder()
+        self.decoder = MessageDecoder()
         self.messages: deque[bytes] = deque()
         self.working = False
         control.loop.add(fd, self)
@@ -123,9 +124,11 @@ class ControlConnection(Stream):
         if not self.out:
             self.lost()
 
-    def tell(self, message: Any) -> None:
+    def send_message(self, message: Any) -> None:
         """Send a message, if the peer is still there."""
-        if self.fd >= 0 and (self.send(encode(message)) == BROKEN or len(self.out or b"") > MAX_UNSENT_BYTES):
+        if self.fd >= 0 and (
+            self.send(encode_message(message)) == BROKEN or len(self.out or b"") > MAX_UNSENT_BYTES
+        ):
             self.lost()
 
     def drained(self) -> None:
@@ -138,7 +141,8 @@ class ControlConnection(Stream):
 
 
 class ControlServer:
-    """Listens on `FOLDER/worker-PID.sock` and serves one worker. Each table that is put in force is also written to `table_file`."""
+    """Listens on `FOLDER/worker-PID.sock` and serves one worker. Each table that is put in force is also written to
+    `table_file`."""
 
     def __init__(
         self,
@@ -226,7 +230,9 @@ class ControlServer:
         try:
             draft: Draft = yield from self._upstreams.read_table(document)
         except (StaleTable, TableError) as error:
-            peer.tell(self._error("stale" if isinstance(error, StaleTable) else "bad-table", str(error)))
+            peer.send_message(
+                self._error("stale" if isinstance(error, StaleTable) else "bad-table", str(error))
+            )
             return
         if self._table_file is not None:
             yield from save(self._table_file, document)
@@ -252,7 +258,7 @@ class ControlServer:
             self._held.append(event)
             return
         for subscriber in list(self.subscribers):
-            subscriber.tell(event)
+            subscriber.send_message(event)
 
     def serve(self, peer: ControlConnection, message: bytes) -> None:
         """Answer a message; a large one, or a table, in later turns of the loop."""
@@ -287,16 +293,17 @@ class ControlServer:
             answer = act()
         finally:
             self._answering = False
-        peer.tell(answer)
+        peer.send_message(answer)
         for id in answer.get("drained", ()):
-            peer.tell({"event": "drained", "id": id})
+            peer.send_message({"event": "drained", "id": id})
         held, self._held = self._held, []
         for event in held:
             self._publish(event)
 
 
 def worker_state(shared: Shared) -> WorkerState:
-    """What the metrics show. A draining worker adds its process id to its label, because its successor has its number."""
+    """What the metrics show. A draining worker adds its process id to its label, because its successor has its
+    number."""
     return WorkerState(
         label=f"{shared.worker}.{shared.pid}" if shared.draining else str(shared.worker),
         metrics=shared.metrics,

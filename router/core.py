@@ -28,7 +28,7 @@ import router
 PACKAGE: Final = Path(__file__).resolve().parent
 COMPILED: Final = PACKAGE / "_compiled"
 LIST: Final = "files.json"
-"""In each build: its files and their sizes."""
+"""The file in each build that lists its files and their sizes."""
 MODULES: Final = [
     "back.connection",
     "back.health",

@@ -1,4 +1,5 @@
-"""The state that all connections of a worker share: the loop, the table, the backends, caches, counters, the access log.
+"""The state that all connections of a worker share: the loop, the table, the backends, caches, counters, the access
+log.
 
 It is only held here: `back.upstreams` connects to backends and puts tables in force, `upkeep` runs the timers.
 """

@@ -1,4 +1,4 @@
-"""What is timed in a worker: limits of clients, idle connections, ejections; and how it drains."""
+"""The timers of a worker (timeouts of clients, idle connections, ejections), and its drain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Upkeep:
         shared.loop.busy = self._busy
 
     def _busy(self) -> bool:
-        """Whether anything has to be looked at without an event."""
+        """Whether the loop must tick even if no event comes."""
         shared = self._shared
         return bool(shared.clients or shared.access.pending or shared.draining or shared.on_tick) or any(
             b.idle or b.ejected_until for b in shared.backends.values()

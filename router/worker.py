@@ -29,8 +29,8 @@ from router.upkeep import Upkeep
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a worker is told at its start. `table` comes first, else what `table_file` holds; with `keep_table` each
-    table that is put in force is kept there."""
+    """The settings of a worker. It starts with `table`, or else with the table in `table_file`; with `keep_table`, each
+    table that is put in force is written to that file."""
 
     number: int = 0
     control: Path | None = None
@@ -47,8 +47,8 @@ class Settings:
 
 
 class Worker:
-    """Wires the parts of the router to each other and to the world. SIGTERM drains, a second one ends at once; SIGHUP
-    reads the table's file again."""
+    """Connects the parts of the router with each other, with the listeners and with the control socket. SIGTERM drains,
+    a second one ends at once; SIGHUP reads the table's file again."""
 
     def __init__(
         self, settings: Settings, listeners: list[socket.socket], tls_listeners: list[socket.socket]
@@ -142,7 +142,7 @@ class Worker:
 
 
 def _refuse(error: Exception) -> None:
-    """A line for the operator about a table that is not taken."""
+    """Print a line for the operator about a table that is refused."""
     print(f"router event=bad-table error={json.dumps(str(error))}", file=sys.stderr, flush=True)
 
 
@@ -170,7 +170,7 @@ class _Signals:
 
 
 def raise_descriptor_limit() -> None:
-    """As many descriptors as the hard limit allows."""
+    """Raise the limit of open descriptors to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -1,5 +1,5 @@
 """The backends' side: connections, their pools, health checks, tables put in force. Imports `middle` and below.
 
-Begin with `upstreams` (a connection for an exchange, who sits out, a new table), then `pooled` (a connection as the loop
-and the pool know it), `connection` (reads an answer) and `health`.
+Begin with `upstreams` (a connection for an exchange, ejection, a new table), then `pooled` (the life of a connection),
+`connection` (reads an answer) and `health`.
 """

@@ -47,7 +47,7 @@ class Probe(Stream):
             status = -1
         if status or not data or len(self._got) > MAX_ANSWER_BYTES:
             self.close()
-            self._check.heard(200 <= status < 400)
+            self._check.probed(200 <= status < 400)
 
     def _status(self) -> int:
         """The final status, 0 while it has not come. Raises BadHead."""
@@ -67,11 +67,11 @@ class Probe(Stream):
 
     def lost(self) -> None:
         self.close()
-        self._check.heard(False)
+        self._check.probed(False)
 
 
 class Check:
-    """The health of one backend. `host` is what its probes ask for, `log` the log of its app."""
+    """The health of one backend. `host` is the Host line of its probes, `log` the name of its app's log."""
 
     __slots__ = ("_due", "_fails", "_health", "_probe", "backend", "host", "log", "rule", "shared")
 
@@ -98,17 +98,17 @@ class Check:
             try:
                 fd = self._health.dial(self.backend)
             except OSError:
-                self.heard(False)
+                self.probed(False)
                 return
             lines = b"User-Agent: paas-router-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
             request = b"GET %b HTTP/1.1\r\nHost: %b\r\n%b" % (self.rule.path.encode(), self.host, lines)
             self._probe = Probe(self, fd, request)
 
-    def heard(self, well: bool) -> None:
-        """A probe has come to its end."""
+    def probed(self, succeeded: bool) -> None:
+        """A probe has ended, successfully or not."""
         self._probe = None
-        self._fails = 0 if well else self._fails + 1
-        if not well:
+        self._fails = 0 if succeeded else self._fails + 1
+        if not succeeded:
             self.shared.metrics.health_failures += 1
         sick = self._fails >= self.rule.fails
         if sick != self.backend.sick:
@@ -116,9 +116,9 @@ class Check:
             self._health.refresh(self.backend)
             word = "unhealthy" if sick else "healthy"
             print(f"router event={word} backend={self.backend.id}", file=sys.stderr, flush=True)
-            told = b'at=error desc="Health check failed"' if sick else b'at=info desc="Health check passed"'
+            text = b'at=error desc="Health check failed"' if sick else b'at=info desc="Health check passed"'
             path, wall = self.rule.path.encode(), self.shared.loop.wall
-            self.shared.access.note(self.log, wall, b'%b path="%b" dyno=%b' % (told, path, self.backend.dyno))
+            self.shared.access.note(self.log, wall, b'%b path="%b" dyno=%b' % (text, path, self.backend.dyno))
 
     def end(self) -> None:
         """The backend is no longer checked."""
@@ -142,7 +142,7 @@ class HealthChecks:
         self.checks: dict[str, Check] = {}
 
     def rule(self, table: RouteTable) -> None:
-        """Check what a new table wants checked. A backend that was checked before keeps its state."""
+        """Follow a new table. A backend that was checked before keeps its state."""
         before, self.checks = self.checks, {}
         for host, route, pool in table.checked.values():
             rule = route.policy.health if route.policy is not None else None

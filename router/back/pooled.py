@@ -1,4 +1,4 @@
-"""A connection to a backend as the loop and the pool know it: it connects, carries a request, rests, ends."""
+"""The life of a connection to a backend: it connects, carries a request, waits in the pool, ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from router.wire.body import Body
 
 
 class PooledConnection(Upstream):
-    """`exchange` is None while it rests; `interims` counts the interim answers (1xx) that have come. What is read is left to `BackendConnection`."""
+    """`exchange` is None while the connection is idle; `interims` counts the interim answers (1xx) to its request.
+    `BackendConnection` adds the reading of answers."""
 
     __slots__ = ("exchange", "interims", "owner", "shared", "watched")
 
@@ -35,7 +36,7 @@ class PooledConnection(Upstream):
         shared.loop.add(fd, self, self.mask)
 
     def _connected(self) -> None:
-        """Connecting came to an end: see which."""
+        """Connecting has succeeded or failed: find out which."""
         sock = socket.socket(fileno=self.fd)
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         sock.detach()
@@ -111,7 +112,7 @@ class PooledConnection(Upstream):
         self.owner.idle.append(self)
 
     def discard(self) -> None:
-        """An idle connection ended, or said something without being asked: it is of no use."""
+        """An idle connection ended, or sent something without a request: close it."""
         if self in self.owner.idle:
             self.owner.idle.remove(self)
         self.close()

@@ -1,4 +1,4 @@
-"""The backends of a worker: connections to them from their pools, who sits out, who drains; and tables put in force."""
+"""The backends of a worker: their pooled connections, ejection and draining; and putting tables in force."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Upstreams(Connector):
         return BackendConnection(self.shared, self.dial(backend), backend)
 
     def close_idle(self, now: float) -> None:
-        """Close what has idled too long, and end the ejections whose time is over."""
+        """Close connections that have been idle too long, and end ejections whose time is over."""
         oldest = now - self.shared.limits.pool_idle_s
         for backend in self.shared.backends.values():
             while backend.idle and backend.idle[0].idle_since < oldest:
@@ -78,7 +78,7 @@ class Upstreams(Connector):
         self.shared.on_event({"event": "refused", "id": backend.id})
 
     def refresh(self, backend: Backend) -> None:
-        """Whether the backend should get requests has changed: see which its pools may choose from."""
+        """The state of the backend has changed: compute again which backends its pools may choose."""
         for pool in self.shared.table.pools.values():
             if backend in pool.backends:
                 pool.refresh(self.shared.loop.now)

@@ -1,4 +1,4 @@
-"""A client's connection, whichever version of HTTP it speaks: idle, lingering, cut, and what it may take its time for."""
+"""A client's connection in either version of HTTP: reading, lingering, closing, timeouts."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ClientConnection(Visitor):
             self.resume()
 
     def discard(self, count: int) -> None:
-        """So many bytes more have come while it lingers; 0: the client has ended."""
+        """While lingering: `count` bytes were read and are dropped; 0 means that the client has ended."""
         self.lingering -= count
         if not count or self.lingering <= 0:
             self.cut()

@@ -1,4 +1,4 @@
-"""Limits of connections: a number for each client; for all together as many as there are descriptors."""
+"""How many connections there may be: of one client, and of all clients together (descriptors run out)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ FEW_IDLE: Final = 64
 
 
 class ClientLimit:
-    """Counts the connections of each client, where there is a limit (0: none). An address of IPv6 stands for its /64."""
+    """Counts the connections of each client, where there is a limit (0: none). An address of IPv6 stands for its
+    /64."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -52,7 +53,8 @@ class ClientLimit:
         return len(self._keys)
 
     def close(self, fd: int) -> None:
-        """Close a descriptor, and count the connection no more. The loop calls this for each descriptor that it closes."""
+        """Close a descriptor, and count the connection no more. The loop calls this for each descriptor that it
+        closes."""
         os.close(fd)
         key = self._keys.pop(fd, None)
         if key is not None:
@@ -64,15 +66,14 @@ def _key(address: bytes) -> bytes:
 
 
 class IdleEviction:
-    """Makes room for new clients, when descriptors run out, at the cost of those that have been idle longest."""
+    """Closes the connections that have been idle longest when descriptors run out."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._evicted_at = self._crowded_until = 0.0
 
     def evict(self) -> bool:
-        """Close some idle connections; False if none was idle. It searches at most once in that time; it does not search again
-        before the next."""
+        """Close some idle connections; False if none is idle. Once none was found it does not search for MOMENT_S."""
         shared = self._shared
         now = shared.loop.now
         if now == self._evicted_at or now < self._crowded_until:

@@ -1,7 +1,7 @@
 """Before a client's first request: the header of the PROXY protocol, the limit of connections, the TLS handshake.
 
-Each step is the handler of the descriptor until it is done; then it passes the descriptor on, with the bytes that it has
-read.
+Each step is the handler of the descriptor until it is done; then it passes the descriptor on, with the bytes that it
+has read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A connection of HTTP/2 (RFC 9113): hands what comes to its streams, sends what they have to send in turn."""
+"""A connection of HTTP/2 (RFC 9113): dispatches the client's frames to streams and sends their frames in turn."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ BACKLOG_BYTES: Final = 256 * 1024
 
 
 class Http2Connection(Carrier):
-    """`streams` are under way; `ready` are those with something to send, in turn. `working` is set while frames are read
-    or sent, so that neither begins within the other. `farewell` is the time at which the client was asked to open no
-    more streams; once `leaving` is set, new streams are refused. `client_limit`, where there is one, counts each stream
-    beside another like a connection of its client, for it costs as much."""
+    """`streams` are under way; `ready` are those with something to send, in turn. `working` is set while frames are
+    read or sent, so that neither begins within the other. `farewell` is the time at which the client was asked to open
+    no more streams; once `leaving` is set, new streams are refused. `client_limit`, where there is one, counts each
+    stream beside another like a connection of its client, for it costs as much."""
 
     __slots__ = ("client_limit", "farewell", "frames", "leaving", "ready", "working")
 
@@ -51,13 +51,13 @@ class Http2Connection(Carrier):
         self._write()
 
     def _keep_queue_short(self) -> None:
-        """Let little wait in the kernel: bytes there no longer take turns."""
+        """Let the kernel queue little: the streams cannot take turns in what it has."""
         sock = socket.socket(fileno=self.fd)
         with contextlib.suppress(OSError):  # only TCP knows it
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, QUEUE_BYTES)
         sock.detach()
 
-    # what comes
+    # reading
 
     def data_received(self, data: bytes) -> None:
         if self.lingering:
@@ -144,10 +144,9 @@ class Http2Connection(Carrier):
             if stream.out:
                 self.wake(stream)
 
-    # what goes
+    # sending
 
     def wake(self, stream: Http2Stream) -> None:
-        """The stream has something to send that windows may allow."""
         if not stream.queued:
             stream.queued = True
             self.ready.append(stream)
@@ -190,10 +189,9 @@ class Http2Connection(Carrier):
 
     def wrote(self) -> None: ...
 
-    # streams end, and the connection
+    # the end of streams and of the connection
 
     def forget(self, stream: Http2Stream) -> bool:
-        """Drop a stream that is over, and give its share of the windows back; False if that was done before."""
         if self.streams.get(stream.id) is not stream:
             return False
         del self.streams[stream.id]
@@ -205,7 +203,6 @@ class Http2Connection(Carrier):
         return True
 
     def reset(self, stream: Http2Stream, code: int) -> None:
-        """End a stream with an error, unless it is over."""
         if self.forget(stream):
             self.writer.reset(stream.id, code)
             self.pump()

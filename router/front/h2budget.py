@@ -1,8 +1,8 @@
-"""What a client of HTTP/2 may cost: tokens for frames that a public server should see seldom.
+"""A token bucket for each client of HTTP/2, against floods of cheap frames and resets.
 
-Frames that carry nothing (pings, settings, priorities, data of a few bytes …) take a little, each stream that is reset
-after it was opened takes much, whichever side resets it (CVE-2023-44487 and its kin). Tokens are refilled with time; a
-client that has spent all of them is sent ENHANCE_YOUR_CALM.
+A frame that carries little (ping, settings, priority, a few bytes of data) takes few tokens; a stream that is reset
+takes many, whichever side resets it (CVE-2023-44487 and similar attacks). Tokens are refilled over time. A client
+without tokens gets ENHANCE_YOUR_CALM.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EARNED_PER_FRAME: Final = 4.0
 EARNING_BYTES: Final = 1024
 TINY_DATA: Final = 256
 TINY_DATA_COST: Final = 0.25
-"""Of data in frames that are smaller: each costs us as much as one of 16 KiB."""
+"""The cost of a DATA frame below TINY_DATA bytes, which is as much work as one of 16 KiB."""
 
 
 class Budget:
@@ -52,6 +52,7 @@ class Budget:
         self._tokens -= RESET_COST
 
     def earn(self, size: int, curbed: bool) -> None:
-        """Data has been sent: the client will say that it has it, unless its window `curbed` what could be sent to less."""
+        """Data has been sent, so the client may answer with window updates. A small frame earns nothing if the windows
+        `curbed` its size: else a client could earn by opening its window byte by byte."""
         if not curbed or size >= EARNING_BYTES:
             self._tokens += EARNED_PER_FRAME

@@ -26,15 +26,16 @@ from router.wire.h2wire import (
 from router.wire.hpack import BadBlock, Decoder, LargeBlock
 
 STREAMS_BEFORE_FAILURE: Final = 256
-"""From MAX_STREAMS on each further stream is refused; from here on the connection ends."""
+"""A stream above MAX_STREAMS is refused; with so many open ones, a new one ends the connection."""
 
 REQUEST, BODY, TRAILERS, OVER, WINDOW, ANSWERED = range(6)
 
 
 class Event:
-    """What frames mean, in their order. By kind: REQUEST (`fields`, `ended`), BODY (`data`, `size` bytes of the
-    windows, padding included, `ended`), TRAILERS (`fields`), OVER: the stream has been reset, WINDOW: more may be sent,
-    on all streams where `id` is 0, ANSWERED: a PING of ours has come back."""
+    """What a frame means. The kinds: REQUEST (with `fields`, `ended`); BODY (with `data`, `ended`, and `size`, the
+    bytes that it uses of the windows, padding included); TRAILERS (with `fields`); OVER: the stream has been reset;
+    WINDOW: more may be sent on the stream, or on all streams if `id` is 0; ANSWERED: the client has answered the PING
+    of `FrameWriter.announce_goodbye`."""
 
     __slots__ = ("data", "ended", "fields", "id", "kind", "size")
 
@@ -165,8 +166,8 @@ class ClientFrames(FrameReader):
         self.streams[id] = Flow(self._initial_window, ended)
 
     def _late(self, id: int) -> None:
-        """DATA or HEADERS of a stream that is over. If we reset it, they may have been sent before the client knew, and
-        are ignored (RFC 9113 5.1)."""
+        """DATA or HEADERS of a stream that is over. If the router reset it, the client may have sent them before it
+        knew, and they are ignored (RFC 9113 5.1)."""
         by_client = self.writer.resets.get(id)
         if by_client:
             self._fail_stream(id, STREAM_CLOSED)

@@ -1,7 +1,7 @@
 """A stream of HTTP/2: one request and its answer, on a connection that carries many.
 
-Its request is read as the head of HTTP/1.1 that says the same, which goes to the backend anyway: so a request means the
-same whichever version it came in. The answer comes as events and goes out as frames.
+The request is translated into a head of HTTP/1.1, which the backend gets anyway, and read from that; so it means the
+same in both versions. The answer is translated into frames.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Carrier(ClientConnection):
     dead: bool
 
     def wake(self, stream: Http2Stream) -> None:
-        """The stream has something to send that windows may allow."""
+        """Queue a stream that has something to send."""
         raise NotImplementedError
 
     def pump(self) -> None:
@@ -41,7 +41,7 @@ class Carrier(ClientConnection):
         raise NotImplementedError
 
     def forget(self, stream: Http2Stream) -> bool:
-        """The stream is over; False if that was known before."""
+        """Drop a stream that is over; False if that was done before."""
         raise NotImplementedError
 
     def reset(self, stream: Http2Stream, code: int) -> None:
@@ -50,11 +50,13 @@ class Carrier(ClientConnection):
 
 
 class Http2Stream(Visitor):
-    """Of the request: `left` bytes of an announced length are to come, `paused` while the backend takes no more, `held`
-    bytes then, `unread` bytes of the windows not given back yet, `request_ended` when all has come. Of the answer:
-    `blocks` of fields and `out` to be sent, `tail` its trailers, `complete` when all of it is known, `closed` when all
-    has been sent. `code` is the error with which the stream is reset when its answer breaks off, `queued` says that it
-    waits for its turn to send, `slow` that the upstream waits for `drained`."""
+    """The request: `left` bytes of its announced length are missing; it is `paused` while the backend takes no more,
+    and `held` collects what arrives meanwhile; `unread` bytes have not been given back to the client's windows;
+    `request_ended` is set when all of it has arrived.
+
+    The answer: `blocks` of fields, `out` (its body) and `tail` (its trailers) are still to be sent; it is `complete`
+    when nothing will be added, `closed` when all has been sent. `code` is the error for a reset if it breaks off.
+    `queued`: the stream waits for its turn to send. `slow`: the upstream is paused until `drained`."""
 
     __slots__ = (
         "blocks",
@@ -123,7 +125,7 @@ class Http2Stream(Visitor):
             exchange.start(done=not exchange.meaning.length)
 
     def more(self, data: bytes, size: int, ended: bool) -> None:
-        """A part of the body, `size` bytes of the windows, perhaps the last."""
+        """A part of the body has arrived; its frame used `size` bytes of the windows. `ended`: it is the last."""
         self.active = self.loop.now
         self.received += len(data)
         self.unread += size
@@ -147,7 +149,7 @@ class Http2Stream(Visitor):
         self.paused = True
 
     def _upload(self, data: bytes) -> None:
-        """Pass on what has come. What is no part of a body that was announced makes the request malformed."""
+        """Pass a part of the body on. More or less data than announced makes the request malformed."""
         exchange = self.exchange
         if exchange is not None and exchange.uploading:
             done = self.request_ended
@@ -230,7 +232,7 @@ class Http2Stream(Visitor):
         return PENDING
 
     def emit(self, writer: FrameWriter) -> bool:
-        """Send what is to be sent, of the body at most one frame and what the windows allow; whether more may go."""
+        """Write the frames that may be sent now, of the body at most one; True if there is more for another turn."""
         while self.blocks:
             status, fields = self.blocks.pop(0)
             self.closed = self.complete and not self.blocks and not self.out and not self.tail
@@ -271,7 +273,7 @@ class Http2Stream(Visitor):
         self._settle()
 
     def _settle(self) -> None:
-        """Over when the answer has gone out and nobody waits for the stream: the rest of the request is not needed."""
+        """End the stream if its answer has been sent; what is missing of the request is no longer needed."""
         carrier = self.carrier
         if self.closed and self.exchange is None and carrier.forget(self):
             if not self.request_ended:
@@ -279,7 +281,7 @@ class Http2Stream(Visitor):
             carrier.pump()
 
     def cut(self, *, reset: bool = False) -> None:
-        """The answer has broken off, or will never be."""
+        """Reset the stream: its answer has broken off, or will not come."""
         self.exchange = None
         self.out = None
         self.carrier.reset(self, self.code)

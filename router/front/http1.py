@@ -1,7 +1,6 @@
-"""A client's connection that speaks HTTP/1: heads become exchanges one after the other, bodies go up, answers come back.
+"""A client's connection that speaks HTTP/1: reads requests one after the other and passes their bodies on.
 
-Read `_begin` first: it tells how a request begins. `_fast_path` does the same for requests with nothing unusual, which
-are most, in fewer steps.
+Read `_begin` first. `_fast_path` does the same in fewer steps for the requests that need no more, which are most.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Http1Connection(AnswerWriter):
         self.body: Body | None = None
         self.serving = False
 
-    # what comes
+    # reading
 
     def readable(self) -> None:
         exchange = self.exchange
@@ -110,10 +109,10 @@ class Http1Connection(AnswerWriter):
             self.buffer = body.leftover
         exchange.upload(data, done=body.done, trailers=body.trailers)
 
-    # requests begin
+    # the beginning of a request
 
     def serve(self, data: bytes) -> None:
-        """Take requests from `data` until one is under way or more bytes are needed."""
+        """Begin the requests in `data`, one after the other, until one is in progress or more bytes are needed."""
         self.buffer = b""
         line = fast_path_line(data)
         if line is not None and data.endswith(HEAD_END) and self._fast_path(data, line):
@@ -127,8 +126,8 @@ class Http1Connection(AnswerWriter):
         self.serving = False
 
     def _fast_path(self, data: bytes, line: re.Match[bytes]) -> bool:
-        """Begin the exchange of a request that is all of `data`, has no body and needs no admission; False when it is
-        another: then `_begin` tells."""
+        """Begin the exchange of a request that fills `data`, has no body and needs no admission. False if it is not
+        like that: then `_begin` does it."""
         end = len(data) - 2
         try:
             meaning = self.heads.read(data, line.end(), end)
@@ -159,14 +158,15 @@ class Http1Connection(AnswerWriter):
         return True
 
     def _next_bytes(self) -> bytes:
-        """After a request that is over already: the bytes of the next one, if it may begin."""
+        """The bytes after a request that has been answered already, if the next one may begin."""
         if self.exchange is not None or self.fd < 0 or self.out or self.lingering:
             return b""
         data, self.buffer = self.buffer, b""
         return data
 
     def _request(self, data: bytes) -> bytes:
-        """Begin the exchange of the request at the start of `data`; what can be begun after it, if it is over."""
+        """Begin the exchange of the request at the start of `data`; returns the bytes of the next one, if it may
+        begin."""
         received = data
         if data.startswith(CRLF):  # one empty line before a request is forgiven, RFC 9112 2.2
             data = data[2:]
@@ -215,7 +215,7 @@ class Http1Connection(AnswerWriter):
         exchange.start(data, done=body.done, trailers=body.trailers)
 
     def _refuse(self, error: BadHead) -> None:
-        """Answer a head that is not passed on, and close: what follows it cannot be trusted."""
+        """Answer a bad head and close: it is uncertain where the next request would begin."""
         exchange = self.exchange = refused(self, HTTP11)
         exchange.fail(of_status(error.status), close=True)
 
@@ -243,7 +243,7 @@ class Http1Connection(AnswerWriter):
                 self.ended = True
             self.linger()
         elif self.out is not None:
-            self.pause()  # who does not read may not ask either
+            self.pause()  # no new request from a client that does not read its answer
         elif self.buffer or self.mask != IN:
             self._next()
 

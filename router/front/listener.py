@@ -18,8 +18,8 @@ RESERVED_FDS: Final = 512
 
 
 class Listener:
-    """Accepts clients while there are descriptors for them. When these run out idle connections are given up, and where
-    there is none it pauses for a tick."""
+    """Accepts clients while there are descriptors for them. When these run out it closes idle connections; if there are
+    none, it stops accepting until the next tick."""
 
     def __init__(
         self, entrance: Entrance, sock: socket.socket, eviction: IdleEviction, tickets: Tickets | None = None
@@ -44,7 +44,7 @@ class Listener:
                 return
 
     def _accept(self) -> bool:
-        """Take one client; False when there is none, or no place for one."""
+        """Accept one client; False if none waits, or there is no descriptor for it."""
         shared = self.shared
         if len(shared.clients) >= self._limit and not self.eviction.evict():
             self._pause("limit")

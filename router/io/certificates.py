@@ -16,7 +16,8 @@ from time import monotonic
 from typing import Final
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 4.2). All suites of TLS 1.3 have both."""
+"""The suites of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325 4.2). Those of TLS 1.3 all have
+both."""
 KEPT: Final = 1024
 RETRY_S: Final = 5.0
 

@@ -19,7 +19,7 @@ OUT: Final = select.EPOLLOUT
 GONE: Final = select.EPOLLHUP | select.EPOLLERR
 BATCH: Final = 512
 MAX_BACKLOG: Final = 16
-"""With so many entries in the backlog the loop does not sleep."""
+"""The size of the backlog from which on the loop does not sleep."""
 _ONLY_IN: Final = 1
 """EPOLLIN as a literal, which the compiler inlines."""
 

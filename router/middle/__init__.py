@@ -1,7 +1,7 @@
-"""One request on its way: the exchange between a visitor and a backend, and what may happen to it in between. Imports
-`shared` and below; knows of both sides only the base classes in `sides`.
+"""One request on its way between a visitor and a backend. Imports `shared` and below; of the two sides it knows only
+the base classes in `sides`.
 
-Begin with `exchange`, whose docstring lists the phases of a request, and `sides`; then `admission` (the policy), `bulk`
-(large bodies), `squeeze` (gzip) and `tunnel` (WebSocket). `inflight` is an exchange's state, `timeouts` ends what takes
-too long.
+Begin with `exchange`, whose docstring lists the phases of a request, and `sides`. An exchange is one object in three
+classes: `inflight` has its state, `answering` the way of the answer, `exchange` the way of the request. Then read
+`admission` (the policy), `bulk` (large bodies), `squeeze` (gzip), `tunnel` (WebSocket) and `timeouts`.
 """

@@ -1,6 +1,6 @@
-"""What an app's policy says of a request before a backend gets it: it may pass, or the router answers in its place.
+"""Applies an app's policy to a request before a backend gets it: the request passes, or the router answers.
 
-Functions of what they are given: the exchange applies what they return.
+Pure functions; the exchange acts on their results.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from router.rules.route import Backend, Route, choose, pick_pool
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Go on; the answer gets these header lines more."""
+    """The request passes; these header lines are added to the answer."""
 
     lines: bytes = b""
 

@@ -1,4 +1,4 @@
-"""The way back of an exchange: the answer of the backend, or one of the router in its place, until it is over."""
+"""The way back of an exchange: the answer of a backend, or an answer of the router itself, up to the log entry."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from router.wire.response import StatusLine
 
 
 class Answering(InFlight):
-    """What ends a request in flight."""
+    """A request in flight, from its answer to its end. `Exchange` adds the way there."""
 
     __slots__ = ()
 
     # the answer of the backend
 
     def deliver(self, data: bytes | memoryview) -> None:
-        """Pass on a part of the body; a visitor that is slower stops the reading."""
+        """Pass on a part of the body. If the visitor is slower, pause reading from the backend."""
         sent = self.visitor.data(data)
         if sent == PENDING:
             if self.upstream is not None:
@@ -35,7 +35,7 @@ class Answering(InFlight):
             self.finish(upstream)
 
     def finish(self, upstream: Upstream) -> None:
-        """The answer, which came over this connection, has been passed on entirely."""
+        """The whole answer, which came over this connection, has been passed on."""
         backend = self.backend
         assert backend is not None
         complete = not self.uploading
@@ -59,8 +59,8 @@ class Answering(InFlight):
     # an answer of the router
 
     def fail(self, own_answer: OwnAnswer, *, close: bool = False, lines: bytes = b"") -> None:
-        """End with an answer of the router: a page, with these header lines more, or a cut connection if a final head has
-        gone out already."""
+        """End the request: send a page with these additional header lines, or cut the connection if the head of an
+        answer has gone out already."""
         visitor = self.visitor
         backend = self.backend or (self.tried[-1] if self.tried else None)
         self.release_backend()
@@ -84,7 +84,7 @@ class Answering(InFlight):
     def _answer(
         self, status: StatusLine, lines: bytes, body: bytes, *, keep: bool, backend: Backend | None = None
     ) -> None:
-        """Answer in the place of a backend."""
+        """Send an answer that no backend gave."""
         if self.method == b"HEAD":
             body = b""
         self.status = status.code
@@ -98,7 +98,7 @@ class Answering(InFlight):
     # what is released
 
     def release_backend(self) -> None:
-        """Part from the backend and close the connection to it."""
+        """Close the connection to the backend, and count the request as over there."""
         upstream, backend = self.upstream, self.backend
         if upstream is not None:
             self.upstream = None
@@ -110,7 +110,7 @@ class Answering(InFlight):
                 self.shared.upstreams.drained(backend)
 
     def leave(self) -> None:
-        """Free the place at the gate, if there is one."""
+        """Free this request's place at the gate, if it has one."""
         gate, self.gate = self.gate, None
         if gate is not None:
             if self.waiting:
@@ -119,5 +119,5 @@ class Answering(InFlight):
                 gate.leave()
 
     def admitted(self) -> None:
-        """The gate has opened."""
+        """The gate lets the request through."""
         raise NotImplementedError

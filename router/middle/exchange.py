@@ -1,17 +1,19 @@
-"""One request and its answer: which backend gets it, what is tried again, how the body goes up, how it ends.
+"""The way of a request to a backend: admission, the app's gate, the choice of a backend, the body, retries.
 
-The phases of a request, in order, and where each is found:
+The phases of a request, in order:
 
-1. `front.http1._begin` reads the head, `front.h2stream._begin` that of a block of fields; the table gives the route.
-2. `Exchange.open`: no route, or a policy that refuses: the router answers.
-3. `Exchange.start`: the gate of the app lets it through, has it wait or turns it away.
-4. `Exchange.dispatch`: a backend is chosen, a connection taken from its pool or opened, the request sent.
-   `refused`, `stale` and `unanswered` come back to it, with another backend or another connection.
-5. `back.connection` reads the answer and gives it to the visitor: `begin`, `deliver` …, `complete`.
-6. `Exchange.finish` logs, parks or closes the upstream, and has the visitor go on.
+1. `front.requests.begin` reads the head and looks up the route. (A stream of HTTP/2 first writes its fields as a head.)
+2. `Exchange.open` rewrites the head and asks the app's policy. If there is no route, or the policy refuses, the router
+   answers.
+3. `Exchange.start` asks the app's gate: the request goes on, waits, or is refused.
+4. `Exchange.dispatch` chooses a backend, gets a connection from its pool or opens one, and sends the request.
+   After `refused`, `stale` or `unanswered` it may run again, with another backend or another connection.
+5. `back.connection` reads the answer. The visitor gets its head (`begin`), then its body (`Answering.deliver`,
+   `complete`).
+6. `Answering.finish` writes the access log, parks or closes the connection to the backend, and tells the visitor.
 
-Most requests need no more than the fast path through these: `front.http1._fast_path`, then `dispatch`, then
-`back.connection` with `Visitor.whole`, then `finish`.
+Most requests take the fast path: `front.http1._fast_path`, `dispatch`, `back.connection` with `Visitor.whole`,
+`finish`.
 """
 
 from __future__ import annotations
@@ -36,21 +38,24 @@ IDEMPOTENT: Final = frozenset(
     [b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE", b"PROPFIND", b"REPORT"]
 )
 REPLAY_BYTES: Final = 160 * 1024
+"""A request that has sent more than this to a backend cannot be sent to another."""
 ATTEMPTS: Final = 4
-OUR_FAULT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""How many backends are tried when connections are refused."""
+LOCAL_ERRORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Connecting failed for want of descriptors or memory here; the backend is not to blame."""
 _OK: Final = parse_status_line(b"HTTP/1.1 200 OK")
 
 
 class Exchange(Answering):
-    """A request in flight, and what is done with it."""
+    """A request in flight, from its head to the backend."""
 
     __slots__ = ()
 
     # the request
 
     def open(self, head: bytes, authority: bytes | None = None) -> bool:
-        """Whether the request may go on; else it has been answered. `head` is the request line and header lines, in
-        the form of HTTP/1.1; `authority` replaces Host."""
+        """Rewrite the head and ask the policy; False if the request has been answered already. `head` is the request
+        line and header lines, in the form of HTTP/1.1; `authority` replaces Host."""
         visitor, meaning, route = self.visitor, self.meaning, self.route
         self.uploading = meaning.length != 0
         if route is None:
@@ -95,7 +100,7 @@ class Exchange(Answering):
         return True
 
     def start(self, data: bytes = b"", *, done: bool = True, trailers: bytes = b"") -> None:
-        """Send the request, with what has come of its body (`done`: all of it)."""
+        """Send the request as soon as the gate allows. `data` is the beginning of its body, all of it if `done`."""
         if self.uploading:
             body = self._coded(data, done, trailers)
             if body is None:
@@ -122,7 +127,7 @@ class Exchange(Answering):
             self.dispatch()
 
     def admitted(self) -> None:
-        """The gate has opened; routes may have changed meanwhile."""
+        """The gate lets the request through. Its route may have changed while it waited."""
         self.waiting = False
         self.active = self.shared.loop.now
         self._pool()
@@ -131,7 +136,7 @@ class Exchange(Answering):
         self.dispatch()
 
     def _coded(self, data: bytes, done: bool, trailers: bytes) -> bytes | None:
-        """A part of the body in the form in which it goes to the backend; None when it is too long: answered."""
+        """A part of the body, encoded for the backend; None if the body is too long and an answer was sent."""
         self.received += len(data)
         if self.meaning.length < 0:
             policy = self.route.policy if self.route is not None else None
@@ -155,7 +160,7 @@ class Exchange(Answering):
             self.replay = self.replay + body if len(self.replay) + len(body) <= REPLAY_BYTES else None
         if self.unheard or not body:
             return
-        if self.upstream is None:  # it still waits at the gate
+        if self.upstream is None:  # the request still waits at the gate
             self.visitor.pause()
             return
         sent = self.upstream.send(body)
@@ -165,7 +170,7 @@ class Exchange(Answering):
             self.unheard = True
 
     def dispatch(self, backend: Backend | None = None, *, fresh: bool = False) -> None:
-        """Give the request to a backend, over a pooled connection where there is one and it need not be `fresh`."""
+        """Send the request to `backend`, or to one that is chosen; over a new connection if `fresh`."""
         if backend is None:
             route = self.route
             assert route is not None
@@ -202,7 +207,8 @@ class Exchange(Answering):
             self.visitor.pause() if sent == PENDING else self.visitor.resume()
 
     def _pick(self, route: Route) -> Backend | None:
-        """A backend by shares, or the one that a cookie names; the answer gets a cookie that names it."""
+        """The backend that the client's cookie names, or one chosen by shares; with affinity, the answer sets the
+        cookie."""
         policy = route.policy
         secret = policy.sticky if policy is not None else ""
         named = affinity_of(secret, self.replay or b"") if secret else ""
@@ -215,13 +221,13 @@ class Exchange(Answering):
                 self.fast_path = False
         return backend
 
-    # what may go wrong
+    # retries
 
     def refused(self, number: int) -> None:
-        """No connection could be made: the backend sits out, another one gets the request."""
+        """Connecting failed with this errno: eject the backend and try another one."""
         backend = self.backend
         assert backend is not None
-        if number not in OUR_FAULT:
+        if number not in LOCAL_ERRORS:
             self.shared.upstreams.eject(backend)
         self.release_backend()
         self.tried += (backend,)
@@ -229,13 +235,14 @@ class Exchange(Answering):
         if pool is not None and len(self.tried) < ATTEMPTS and choose(pool, self.tried) is not None:
             self.shared.metrics.retries += 1
             self.dispatch()
-        elif number in OUR_FAULT:
+        elif number in LOCAL_ERRORS:
             self.fail(ANSWERS["platform"])
         else:
             self.fail(ANSWERS["connect-timeout" if number == errno.ETIMEDOUT else "refused"])
 
     def stale(self, *, nothing_sent: bool = False) -> None:
-        """A pooled connection ended before the first byte of an answer: once more, over a fresh one, where safe."""
+        """A pooled connection ended before the first byte of an answer: retry once over a new one, where that is
+        safe."""
         backend = self.backend
         assert backend is not None
         safe = nothing_sent or self.method in IDEMPOTENT
@@ -253,7 +260,7 @@ class Exchange(Answering):
             self.dispatch(backend, fresh=True)
 
     def unanswered(self) -> None:
-        """A fresh connection ended before the first byte: another instance gets an idempotent request, once."""
+        """A new connection ended before the first byte of an answer: retry an idempotent request once, elsewhere."""
         backend = self.backend
         assert backend is not None
         backend.failures += 1
@@ -269,7 +276,7 @@ class Exchange(Answering):
             self.fail(ANSWERS["no-response"])
 
     def _pool(self) -> Pool | None:
-        """The pool in the current table: routes may have changed since the request came."""
+        """The pool of the route in the current table, which may be newer than the request."""
         if self.route is not None:
             self.route = self.shared.table.lookup(self.meaning.host or b"", self.target) or self.route
         return self.route.pool if self.route is not None else None

@@ -1,4 +1,4 @@
-"""What is known of a request in flight, and its entry in the access log."""
+"""The state of a request in flight, and its entry in the access log."""
 
 from __future__ import annotations
 

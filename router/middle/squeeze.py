@@ -62,7 +62,7 @@ class Squeeze:
     __slots__ = ("_deflate", "_method", "active", "sent", "wanted")
 
     now_active = 0
-    """In this process."""
+    """The number of bodies that are being compressed in this process."""
 
     def __init__(self, method: bytes, *, wanted: bool) -> None:
         self.wanted = wanted

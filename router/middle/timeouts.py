@@ -1,4 +1,4 @@
-"""What takes longer than the limits allow fails: looked at once a second."""
+"""Timeouts of requests, checked once a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from router.rules.policy import Policy
 
 
 def check(exchange: Exchange, now: float) -> None:
-    """Fail an exchange that is late."""
+    """Fail an exchange that has passed one of its limits."""
     limits = exchange.shared.limits
     upstream = exchange.upstream
     if exchange.waiting:
@@ -34,7 +34,7 @@ def check(exchange: Exchange, now: float) -> None:
 
 
 def rolling_s(exchange: Exchange) -> float:
-    """How long nothing may move, in a body or in a tunnel."""
+    """The longest pause within a body or a tunnel."""
     policy = _policy(exchange)
     return (policy.rolling_s if policy is not None else 0.0) or exchange.shared.limits.rolling_s
 
@@ -45,7 +45,7 @@ def _first_byte_s(exchange: Exchange) -> float:
 
 
 def _policy(exchange: Exchange) -> Policy | None:
-    """The policy of the app in the current table: a tunnel outlives many tables."""
+    """The policy of the app in the current table, because a tunnel outlives many tables."""
     route = exchange.route
     if route is None:
         return None

@@ -1,4 +1,4 @@
-"""After a 101 the router no longer reads what both connections carry: each end is copied to the other."""
+"""Tunnels (WebSocket): after a 101 the router copies bytes between both connections and no longer parses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The access log: the loop appends entries; they are formatted and written in batches, to one ring per app and worker."""
+"""The access log: the loop appends entries; they are formatted and written in batches, to one ring per app and
+worker."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ FLUSH_S: Final = 0.1
 FLUSH_ENTRIES: Final = 128
 FORMAT_BATCH: Final = 16
 WRITE_LINES: Final = 32
-"""With so many formatted lines an idle loop writes them."""
+"""The number of formatted lines that an idle loop writes at once."""
 OPEN_RINGS: Final = 256
 
 _INFO: Final = b"+00:00 paas[router]: at=info method="
@@ -85,7 +86,7 @@ class AccessLog:
         self.entries: list[Entry] = []
         """The list object never changes: the loop holds it too."""
         self.batch = FLUSH_ENTRIES
-        """With so many entries `flush` is due, and when the first is older than FLUSH_S."""
+        """`flush` is due at this number of entries, or when the first is older than FLUSH_S."""
         self._lines: dict[str, list[bytes]] = {}
         """Formatted pieces that are not written yet, by the name of the log."""
         self._formatted = 0

@@ -30,7 +30,7 @@ class AppCounts:
 
     def __init__(self) -> None:
         self.classes = [0] * 10
-        """By the first digit of the status."""
+        """Counts of answers, by the first digit of the status."""
         self.failed = 0
         self.gone = 0
         self.sent_bytes = 0
@@ -59,7 +59,8 @@ class AppCounts:
 
 
 class Metrics:
-    """The counters of one worker. `count` adds up entries; the other counters are incremented where the thing happens."""
+    """The counters of one worker. `count` adds up entries; the other counters are incremented where the thing
+    happens."""
 
     def __init__(self) -> None:
         self.apps: dict[str, AppCounts] = {}

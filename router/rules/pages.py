@@ -23,7 +23,7 @@ from router.wire.response import StatusLine, parse_status_line
 MAX_PAGE_BYTES: Final = 64 * 1024
 CACHED_PAGES: Final = 64
 MAX_FIELDS: Final = 100
-"""In one page: with thousands of fields, an error page would cost more than a good answer and be a megabyte long."""
+"""The most fields in one page: with thousands, an error page would be a megabyte long and cost more than an answer."""
 
 _FIELD = re.compile(rb"\$(?:(status|title|code|text|request_id)\b|\{(status|title|code|text|request_id)\})")
 _NONE: Final[Mapping[str, str]] = {}

@@ -66,8 +66,8 @@ def _is_certain(routes: tuple[Route, ...], path: bytes, route: Route | None) -> 
 
 
 def _readings(path: bytes) -> set[bytes]:
-    """All ways to read the path; none if they cannot be listed: the target of `..` depends on every other ambiguity, and
-    long paths have too many readings."""
+    """All ways to read the path; none if they cannot be listed: the target of `..` depends on every other ambiguity,
+    and long paths have too many readings."""
     decoded = _decode(path)
     if _ODD_EXCEPT_CODES(path) is None and _ODD_EXCEPT_CASE(decoded) is None:
         return {path, decoded}

@@ -34,8 +34,8 @@ _PATH = re.compile(r"/[!-~]{0,1023}")
 
 @dataclass(frozen=True)
 class HealthRule:
-    """Health checks: `GET path` every `interval_s`. After `fails` checks in a row without a 2xx or 3xx within `timeout_s`,
-    a backend gets no requests until a check succeeds."""
+    """Health checks: `GET path` every `interval_s`. After `fails` checks in a row without a 2xx or 3xx within
+    `timeout_s`, a backend gets no requests until a check succeeds."""
 
     path: str
     interval_s: float = 5.0

@@ -11,11 +11,12 @@ from itertools import permutations
 from random import random
 from typing import Any, Final
 
+from router.rules.gate import Gate
 from router.rules.own_answers import OwnAnswer
 from router.rules.policy import Policy
 
 MAX_PAIRED_BACKENDS: Final = 8
-"""Up to so many, all pairs are listed in advance: one random number then picks a pair."""
+"""A pool of at most this size lists all pairs in advance, so that one random number picks a pair."""
 
 
 class Backend:
@@ -58,7 +59,8 @@ class Backend:
         self.sick = False
         """Its health checks fail."""
         self.idle: list[Any] = []
-        """Open connections without a request, newest last; the worker's loop owns them."""
+        """Open connections without a request (`back.pooled.PooledConnection`), the newest last. The type is Any because
+        that class is of a higher floor, and a cast would cost a call for each request."""
 
     def fit(self, now: float) -> bool:
         """Whether it should get requests."""
@@ -94,8 +96,8 @@ class Pool:
 
 @dataclass(slots=True)
 class Route:
-    """Where the requests for one path prefix go. `own_answer` is sent when there is no pool. All hosts whose routes are equal
-    share one object: with thousands of hosts, each request would else wait for another part of memory."""
+    """Where the requests for one path prefix go. `own_answer` is sent when there is no pool. All hosts whose routes are
+    equal share one object: with thousands of hosts, each request would else wait for another part of memory."""
 
     path: bytes
     app: str
@@ -104,13 +106,13 @@ class Route:
     own_answer: OwnAnswer
     policy: Policy | None = None
     needs_admission: bool = False
-    """The policy is asked before a backend gets a request."""
+    """The policy must be applied before a backend gets a request."""
     shares: tuple[tuple[Pool, int], ...] = ()
     """Instead of one pool: several, each with its share of the requests."""
     needs_pick: bool = False
     """The pool alone does not decide: there are shares, or clients stay at their backend."""
-    gate: Any = None
-    """Where requests may have to wait; None when the policy never makes them."""
+    gate: Gate | None = None
+    """The app's gate, where requests may have to wait; None if the policy never makes them wait."""
 
     def pools(self) -> list[Pool]:
         """Every pool that its requests may go to."""

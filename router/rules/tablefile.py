@@ -1,4 +1,5 @@
-"""Reads a document (JSON) into a RouteTable. It works in pieces, and changes nothing in force until all of it is valid."""
+"""Reads a document (JSON) into a RouteTable. It works in pieces, and changes nothing in force until all of it is
+valid."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 
+from router.rules.gate import Gate
 from router.rules.own_answers import ANSWERS, BY_CODE
 from router.rules.pieces import Pieces, at_once
 from router.rules.policy import Policy
@@ -48,7 +50,7 @@ class Draft:
 
     table: RouteTable
     states: dict[str, BackendState] = field(default_factory=dict)
-    gates: dict[str, tuple[Any, Policy]] = field(default_factory=dict)
+    gates: dict[str, tuple[Gate, Policy]] = field(default_factory=dict)
     apps: set[str] = field(default_factory=set)
 
     def settle(self, now: float) -> None:
@@ -62,9 +64,9 @@ class Draft:
 
 
 def parse(document: Any, known: Mapping[str, Backend], before: RouteTable | None = None) -> RouteTable:
-    """Read a document at once, without gates. Reuses backends of `known` by id; raises TableError before it changes
-    any of them."""
-    draft = at_once(read(document, known, lambda app: None, before or RouteTable()))
+    """Read a document at once, with gates of its own. Reuses backends of `known` by id; raises TableError before it
+    changes any of them."""
+    draft = at_once(read(document, known, lambda app: Gate(), before or RouteTable()))
     draft.settle(0.0)
     return draft.table
 
@@ -78,7 +80,7 @@ def read_generation(document: Any) -> int:
 
 
 def read(
-    document: Any, known: Mapping[str, Backend], gate_of: Callable[[str], Any], before: RouteTable
+    document: Any, known: Mapping[str, Backend], gate_of: Callable[[str], Gate], before: RouteTable
 ) -> Pieces[Draft]:
     """Read a document. Reuses backends of `known` by id, and the policies of the table `before`: parsing flags can
     take long. `gate_of` gives the gate of an app. Raises TableError."""
@@ -182,7 +184,7 @@ class _Policies:
 
 
 def _read_routes(
-    entries: Any, gate_of: Callable[[str], Any], draft: Draft, before: RouteTable
+    entries: Any, gate_of: Callable[[str], Gate], draft: Draft, before: RouteTable
 ) -> Pieces[dict[bytes, list[Route]]]:
     """The routes by the key of their host. Records gates, health checks and the backends' apps in the draft."""
     table = draft.table

@@ -13,7 +13,7 @@ from router.wire.cache import Cache
 from router.wire.heads import CRLF
 
 FIELD_OVERHEAD: Final = 32
-"""What a field counts besides its bytes (RFC 7541 4.1)."""
+"""Added to the bytes of a field when the size of a header list is counted (RFC 7541 4.1)."""
 KNOWN_LINES: Final = 1024
 KNOWN_LINE_BYTES: Final = 1024
 CONNECTION_FIELDS: Final = frozenset(

@@ -1,4 +1,5 @@
-"""Bytes of a client to frames of HTTP/2: the preface, sizes, header blocks in one piece (RFC 9113 sections 3.4 and 4). Pure."""
+"""Bytes of a client to frames of HTTP/2: the preface, sizes, header blocks in one piece (RFC 9113 sections 3.4 and 4).
+Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from router.wire.h2wire import (
 )
 
 MAX_BLOCK_BYTES: Final = 64 * 1024
-"""Of a header block as it comes: packed fields are hardly ever longer than plain ones."""
+"""The longest header block, as it is encoded: encoded fields are hardly ever longer than plain ones."""
 MAX_CONTINUATIONS: Final = 64
 
 
@@ -89,7 +90,8 @@ class FrameReader:
             self.accept(kind, flags, id, payload)
 
     def _continue(self, flags: int, payload: bytes) -> None:
-        """Another part of a header block. Each adds to what is kept, so both their number and their bytes are limited."""
+        """Another part of a header block. Each adds to what is kept, so both their number and their bytes are
+        limited."""
         if not self._block_id:
             raise ConnectionFailed(PROTOCOL_ERROR)
         self._block += payload

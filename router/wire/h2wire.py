@@ -51,7 +51,7 @@ INITIAL_WINDOW: Final = 65535
 ANY_STREAM: Final = 2**31 - 1
 PRIORITY_BYTES: Final = 5
 GOAWAY_BYTES: Final = 8
-"""At least."""
+"""The shortest payload of GOAWAY."""
 
 
 class ConnectionFailed(Exception):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.back.upstreams import StaleTable
-from router.control import ControlServer, Decoder, encode, worker_state
+from router.control import ControlServer, MessageDecoder, encode_message, worker_state
 from router.report.exposition import render
 from router.rules.pieces import at_once, load, release, save
 from router.rules.tablefile import TableError
@@ -55,11 +55,11 @@ class Peer:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(str(path))
         self.sock.setblocking(False)
-        self.decoder = Decoder()
+        self.decoder = MessageDecoder()
         rig.run()
 
     def say(self, *messages: Any) -> None:
-        view = memoryview(b"".join(encode(message) for message in messages))
+        view = memoryview(b"".join(encode_message(message) for message in messages))
         while view:
             try:
                 view = view[self.sock.send(view) :]
