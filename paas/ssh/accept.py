@@ -18,10 +18,9 @@ from collections.abc import Callable
 
 from paas.receive.context import GitContext
 from paas.ssh.admission import source_of, starting_stage, waiting_stage
-from paas.ssh.connection import speak
-from paas.ssh.login import Login
-from paas.ssh.monitor import Monitor
+from paas.ssh.monitor import serve_connection
 from paas.ssh.paramiko_transport import MAX_BANNER_BYTES, VERSION
+from paas.ssh.processes import Processes
 from runtime.kernel import syscalls
 from runtime.kernel.forked import fork
 
@@ -32,8 +31,6 @@ _REPORT_S = 60.0
 _ACCEPT_BATCH = 16
 _MAX_VERSION_LINE_BYTES = 255
 _BACKLOG = 128
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 4))
-_USER_TIMEOUT_MS = 120_000
 
 
 class Server:
@@ -53,15 +50,12 @@ class Server:
         self._sockets: dict[int, tuple[socket.socket, str]] = {}
         self._ready: dict[int, str] = {}
         """descriptor → source of connections whose version line has arrived, in that order"""
-        self._children: dict[int, int] = {}
-        """pid → descriptor that receives the user's name after the login"""
-        self._users: dict[int, str] = {}
-        """pid → the user who logged in"""
         self._next_housekeeping = 0.0
         self._refused = 0
         self._reported_at = 0.0
         self._wakeup, self._signals = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller = select.poll()
+        self._processes = Processes(self._poller)
         for source in (listener, self._wakeup, poke):
             self._poller.register(source, select.POLLIN)
 
@@ -165,7 +159,7 @@ class Server:
             self._admit(*self._sockets.pop(descriptor))
 
     def _admit(self, sock: socket.socket, source: str) -> None:
-        if len(self._children) - len(self._starting) >= self._limits.connections:
+        if len(self._processes) - len(self._starting) >= self._limits.connections:
             self._refuse(sock)
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
@@ -183,8 +177,7 @@ class Server:
             self._refuse(sock)
             return
         sock.close()
-        self._children[pid] = read
-        self._poller.register(read, select.POLLIN)
+        self._processes.add(pid, read)
         self._starting.add(pid, source, time.monotonic())
 
     def _fork(self, name: str, action: Callable[[], None]) -> int:
@@ -204,22 +197,16 @@ class Server:
         return fork(name, child)
 
     def _logged_in(self, descriptor: int) -> None:
-        pid = next((pid for pid, login in self._children.items() if login == descriptor), None)
-        if pid is None:  # a connection that made room for another one in this very turn
-            return
-        self._poller.unregister(descriptor)
-        if data := os.read(descriptor, 256):
-            self._starting.remove(pid)
-            self._count_user(pid, data.decode("utf-8", "replace"))
-
-    def _count_user(self, pid: int, user: str) -> None:
         """Limit connections per user; the newest one over the limit is closed."""
-        self._users[pid] = user
-        if list(self._users.values()).count(user) > self._limits.connections_per_user:
-            self._refused += 1
-            os.kill(pid, signal.SIGKILL)
+        login = self._processes.read_login(descriptor)
+        if login is None:
             return
-        _log(f"event=login user={user!r} pid={pid}")
+        self._starting.remove(login.pid)
+        if self._processes.count(login.user) > self._limits.connections_per_user:
+            self._refused += 1
+            os.kill(login.pid, signal.SIGKILL)
+            return
+        _log(f"event=login user={login.user!r} pid={login.pid}")
 
     def _reap(self) -> None:
         while True:
@@ -231,12 +218,7 @@ class Server:
                 return
             if self._starting.remove(pid) is not None:
                 self._refused += 1
-            self._users.pop(pid, None)
-            login = self._children.pop(pid, None)
-            if login is not None:
-                with contextlib.suppress(KeyError):
-                    self._poller.unregister(login)
-                os.close(login)
+            self._processes.remove(pid)
 
     def _expire(self, now: float) -> None:
         for descriptor in self._waiting.overdue(now):
@@ -263,28 +245,6 @@ class Server:
         if self._ready.pop(descriptor, None) is None:
             self._poller.unregister(descriptor)
         sock.close()
-
-
-def serve_connection(sock: socket.socket, ctx: GitContext, login_fd: int) -> None:
-    """Fork the speaker, which is confined, and become its monitor. `login_fd` tells the accept loop the user's name."""
-    for option, value in _KEEPALIVE:
-        sock.setsockopt(socket.IPPROTO_TCP, option, value)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    parent, sessions = os.getpid(), ctx.limits.sessions
-    pid = fork("git ssh", lambda: speak(sock, far, key=ctx.host_key, sessions=sessions, parent=parent))
-    far.close()
-    sock.close()
-    login = Login(ctx.host_key_folder, ctx.api_socket, lambda user: _report_login(login_fd, user))
-    Monitor(near, ctx, login).serve()
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-
-def _report_login(login_fd: int, user: str) -> None:
-    os.write(login_fd, user.encode())
-    os.close(login_fd)
 
 
 def _log(line: str) -> None:

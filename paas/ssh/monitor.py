@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from paas.nouns.errors import PaasError
 from paas.receive.context import GitContext
 from paas.ssh import control
+from paas.ssh.connection import speak
 from paas.ssh.control import NO, YES, CommandRequest, SignedLogin
 from paas.ssh.jobs import Job, describe, run_job
 from paas.ssh.login import Login, ProtocolViolation
@@ -28,6 +29,30 @@ from runtime.kernel.forked import fork, log_lines
 
 GRACE_S = 5.0
 _MAX_CRASHES = 8
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 4))
+_USER_TIMEOUT_MS = 120_000
+
+
+def serve_connection(sock: socket.socket, ctx: GitContext, login_fd: int) -> None:
+    """Fork the speaker, which is confined, and become its monitor. `login_fd` tells the accept loop the user's name."""
+    for option, value in _KEEPALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent, sessions = os.getpid(), ctx.limits.sessions
+    pid = fork("git ssh", lambda: speak(sock, far, key=ctx.host_key, sessions=sessions, parent=parent))
+    far.close()
+    sock.close()
+    login = Login(ctx.host_key_folder, ctx.api_socket, lambda user: _report_login(login_fd, user))
+    Monitor(near, ctx, login).serve()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def _report_login(login_fd: int, user: str) -> None:
+    os.write(login_fd, user.encode())
+    os.close(login_fd)
 
 
 @dataclass(frozen=True)
