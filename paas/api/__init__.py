@@ -2,5 +2,5 @@
 
 Begin with `app` and `access`, then `bodies` and `edit` (one change, its event and its log line), then the blueprint of a
 noun, `domains` or `formation` say. `serve` is the daemon around it, `gunicorn_worker` all that is overridden of
-gunicorn, `streams` answers line by line, `seats` bounds how many requests a user has under way.
+gunicorn, `streams` answers line by line, `limiter` bounds the requests that a user has at once.
 """

@@ -27,7 +27,7 @@ from paas.api import (
 )
 from paas.api.bodies import MAX_BODY_BYTES
 from paas.api.context import Context, install
-from paas.api.seats import places
+from paas.api.limiter import limiter
 
 _NOUNS = (
     apps, canary, certs, config, domains, events, formation, git, instances, logs, people, releases, router, routing,
@@ -53,7 +53,7 @@ def create_app(context: Context) -> Flask:
 def _check(app: Flask) -> None:
     view = app.view_functions.get(request.endpoint) if request.endpoint else None
     access.check_request(view, request.view_args or {})
-    g.leave = places.enter(access.principal())
+    g.leave = limiter.acquire(access.principal())
 
 
 def _headers(response: Response) -> Response:

@@ -23,7 +23,7 @@ from paas.store import apps, certificates, events, routing
 routes = Blueprint("apps", __name__)
 
 MAX_APPS = 100
-"""Of one member: the platform has user ids for about a thousand."""
+"""Apps that one member may have; the platform has user ids for about a thousand."""
 
 _DESTROY_WAIT_S = 30.0
 _ADJECTIVES = (

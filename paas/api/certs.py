@@ -15,7 +15,7 @@ from paas.nouns.certificates import AutoCertificate, Certificate, belongs, due_a
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.model import App
 from paas.nouns.names import DomainName, shown
-from paas.nouns.settings import Address
+from paas.nouns.values import Address
 from paas.store import Tx, certificates, domains
 from paas.tls.install import install, write
 

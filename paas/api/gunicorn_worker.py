@@ -20,7 +20,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from paas.api.access import peer_uid
-from paas.api.seats import LOCAL_THREADS, REMOTE_THREADS, ROOT_THREADS
+from paas.api.limiter import LOCAL_THREADS, REMOTE_THREADS, ROOT_THREADS
 
 MOST_CONNECTIONS = 500
 MOST_STRANGERS = 300

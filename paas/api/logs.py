@@ -13,7 +13,7 @@ from flask import Blueprint, Response
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import boolean, query, whole
 from paas.api.context import context
-from paas.api.seats import places
+from paas.api.limiter import limiter
 from paas.api.streams import line_stream
 from paas.logs import Follower, Query, stamp, tail
 from paas.nouns.errors import BadInput
@@ -51,7 +51,7 @@ def show(app_name: str) -> Response:
     if not filters["follow"]:
         lines = _decoded(tail(ctx.layout, app.id, wanted, count))
         return Response(_ndjson(lines), mimetype="application/x-ndjson")
-    leave = places.stay(principal())
+    leave = limiter.acquire_lasting(principal())
     try:
         follower = Follower(ctx.layout, app.id, wanted)
         first = _decoded(follower.tail(count))

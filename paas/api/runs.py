@@ -13,8 +13,8 @@ from flask import Blueprint, Response
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean, dict_of, fields, list_of, text, whole
 from paas.api.context import Context, context, spawner_errors
+from paas.api.limiter import limiter
 from paas.api.relay import connect, relay, wants_upgrade
-from paas.api.seats import places
 from paas.daemon import threads
 from paas.nouns.errors import BadInput, Conflict, NotFound, PaasError
 from paas.nouns.lifecycle import WrongTransition
@@ -133,7 +133,7 @@ def attach(app_name: str, runtime_id: str) -> Response:
     if instance.app_id != app.id or instance.kind != "run":
         raise NotFound(f"There is no instance {runtime_id}.")
     client = wants_upgrade()
-    leave = places.stay(principal())
+    leave = limiter.acquire_lasting(principal())
     try:
         shim = connect(str(ctx.layout.run_instances / instance.runtime_id / "attach.sock"))
         timer = _waiting.pop(instance.id, None)

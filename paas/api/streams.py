@@ -15,7 +15,7 @@ from flask import Response, request
 
 from paas.api.access import principal
 from paas.api.errors import internal_error
-from paas.api.seats import places
+from paas.api.limiter import limiter
 from paas.daemon import threads
 from paas.nouns.errors import PaasError
 
@@ -31,7 +31,7 @@ Work = Callable[[Emit, Cancelled], dict[str, Any]]
 
 def stream(work: Work) -> Response:
     """Run `work(emit, cancelled)` and send its lines, then its result or its PaasError. Raises Unavailable."""
-    leave = places.stay(principal())
+    leave = limiter.acquire_lasting(principal())
     response = _response(_run(work, request.environ.get("gunicorn.socket")))
     response.call_on_close(leave)
     return response

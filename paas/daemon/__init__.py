@@ -1,6 +1,6 @@
-"""What every daemon needs of the system: log lines on stderr, threads that cannot end in silence, and whether the server runs.
+"""What all daemons share: log lines on stderr, threads whose exceptions are logged, waiting for the server and for rows.
 Imports `nouns` and `runtime`.
 
-Begin with `journal`, then `threads`; `presence` answers whether a socket is worth waiting for;
-`wakeup` wakes those who wait for rows to change.
+Begin with `journal`, then `threads`; `presence` says how long to wait for a socket of the server; `wakeup` ends a wait for
+rows to change.
 """

@@ -9,14 +9,14 @@ from paas.nouns.text import visible
 
 
 class _Lines(logging.Formatter):
-    """What tenants chose is in messages and tracebacks; none of it moves the cursor."""
+    """Escapes control characters: messages and tracebacks contain text that tenants chose."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
 
 
 def log_to_stderr(form: str = "%(name)s %(levelname)s %(message)s") -> None:
-    """Log from INFO on, in lines of this form."""
+    """Log to stderr from level INFO on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -1,4 +1,4 @@
-"""Whether a platform's server runs, and how long it is worth waiting for a socket of it that nobody listens on yet."""
+"""Whether the server runs, and how long a client should wait for a socket on which no daemon listens yet."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 COMING_UP_S = 30.0
-"""While the server starts: everything is going to listen."""
+"""While the server starts: every daemon will listen soon."""
 RESTART_S = 5.0
-"""While it runs: a daemon that died is started again."""
+"""While it runs: a daemon that died is restarted."""
 UNKNOWN_S = 1.0
-"""No server is to be seen: it may have been started this moment."""
+"""Without a server: it may have been started this moment."""
 
 
-def patience_s(run: Path) -> float:
+def max_wait_s(run: Path) -> float:
     """How long to wait for a daemon of the platform with this run folder (`/run/paas/ID`)."""
     try:
         status = json.loads((run / "status.json").read_text())
@@ -28,21 +28,21 @@ def patience_s(run: Path) -> float:
 
 
 def announce(run: Path) -> None:
-    """Say that the server is starting, before it has anything to tell."""
+    """Write the status of a server that starts, before it knows its daemons."""
     path = run / "status.json"
     path.write_text(json.dumps({"pid": os.getpid(), "ready": False, "daemons": []}))
     os.chmod(path, 0o644)
 
 
 def wait_for_file(path: Path) -> None:
-    """A server that was started this moment is about to make its home."""
+    """Wait a moment for a file of a server that has just been started."""
     deadline = time.monotonic() + UNKNOWN_S
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
 def connect(path: Path, timeout_s: float, pause: Callable[[float], None] = time.sleep) -> socket.socket:
-    """A connection to a daemon's socket at `RUN/DAEMON/NAME.sock`, waited for as long as that makes sense.
+    """Connect to a daemon's socket at `RUN/DAEMON/NAME.sock`; retry for `max_wait_s`.
 
     Raises OSError.
     """
@@ -55,7 +55,7 @@ def connect(path: Path, timeout_s: float, pause: Callable[[float], None] = time.
             return sock
         except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
             sock.close()
-            if time.monotonic() - began > patience_s(path.parents[1]):
+            if time.monotonic() - began > max_wait_s(path.parents[1]):
                 raise
         except OSError:
             sock.close()

@@ -1,5 +1,5 @@
-"""Threads of the daemons. None ends in silence: an exception goes to the log with its traceback, and a thread that is
-needed for as long as the daemon lives goes on."""
+"""Threads of the daemons. An exception goes to the log with its traceback; a thread that the daemon needs all the time
+begins again afterwards."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable
 from runtime.kernel.forked import log_crash
 
 AGAIN_S = 5.0
-"""How long after a failure a lasting thread begins again."""
+"""The pause after a failure."""
 
 
 def start(
     name: str, work: Callable[[], object], *, then: Callable[[], object] | None = None
 ) -> threading.Thread:
-    """A thread that does `work` once; `then` is called at its end, however that came."""
+    """Start a thread that does `work` once, and then `then`, also after an exception."""
 
     def body() -> None:
         try:
@@ -29,7 +29,7 @@ def start(
 
 
 def keep(name: str, work: Callable[[], object], *, again_s: float = AGAIN_S) -> threading.Thread:
-    """A thread that does `work` until that returns: after an exception it begins again."""
+    """Start a thread that does `work` until it returns; after an exception it begins again."""
 
     def body() -> None:
         while not _logged(name, work):
@@ -39,7 +39,7 @@ def keep(name: str, work: Callable[[], object], *, again_s: float = AGAIN_S) -> 
 
 
 def later(name: str, seconds: float, work: Callable[[], object]) -> threading.Timer:
-    """A thread that does `work` after some time, unless it is cancelled before."""
+    """Start a thread that does `work` after `seconds`, unless it is cancelled before."""
     timer = threading.Timer(seconds, _logged, (name, work))
     _started(timer)
     return timer
@@ -52,7 +52,7 @@ def _started(thread: threading.Thread) -> threading.Thread:
 
 
 def _logged(name: str, work: Callable[[], object]) -> bool:
-    """Whether it ended well."""
+    """Do `work`; True if it raised nothing, else the log has the traceback."""
     try:
         work()
     except Exception:

@@ -1,6 +1,6 @@
-"""Waking those who wait for rows to change: each has a socket of its own, and the loop sends an empty datagram to all.
+"""Wake-ups for code that waits until rows change: each waiter has a socket, and the loop sends an empty datagram to all.
 
-Losing one is harmless: a waiter looks at the rows once a second anyway. The sockets lie in a folder that only the
+A lost one is harmless: a waiter reads the rows once a second anyway. The sockets lie in a folder that only the
 control plane's user can enter.
 """
 
@@ -19,13 +19,13 @@ from types import TracebackType
 from runtime.home import Layout
 
 LOOK_S = 1.0
-"""A waiter looks this often even if nothing wakes it."""
+"""A waiter reads the rows this often even if nothing wakes it."""
 CANCEL_LOOK_S = 0.1
-"""A waiter asks this often whether it has been cancelled, and waits this long where it cannot be woken."""
+"""How often a waiter checks whether it is cancelled; without a socket, how long it sleeps."""
 
 
 class Waiter:
-    """One that waits for rows to change; a context manager, whose socket goes when it ends."""
+    """Waits until rows change. A context manager: its socket is removed at the end."""
 
     def __init__(self, layout: Layout) -> None:
         self._path = _folder(layout) / secrets.token_hex(8)
@@ -36,7 +36,7 @@ class Waiter:
         try:
             sock.bind(str(self._path))
             self._sock = sock
-        except OSError:  # no loop has run yet, or the disk is full: look more often instead
+        except OSError:  # no loop has run yet, or the disk is full: read the rows more often instead
             sock.close()
         return self
 
@@ -48,7 +48,7 @@ class Waiter:
             self._sock.close()
 
     def wait(self, cancelled: Callable[[], bool]) -> None:
-        """Until the loop has done something, or `cancelled` has turned true, at most `LOOK_S`."""
+        """Return after the loop's next action, when `cancelled` changes, or after `LOOK_S`."""
         if self._sock is None:
             time.sleep(CANCEL_LOOK_S)
             return
@@ -64,7 +64,7 @@ class Waiter:
 
 
 class Waker:
-    """The loop's side: `wake` reaches every waiter of this platform, in whatever process it is."""
+    """The loop's side: `wake` reaches every waiter of this platform, in all processes."""
 
     def __init__(self, layout: Layout) -> None:
         self._folder = _folder(layout)
@@ -78,7 +78,7 @@ class Waker:
                 self._sock.sendto(b"", str(path))
             except ConnectionRefusedError:  # its process was killed
                 path.unlink(missing_ok=True)
-            except OSError:  # it has gone meanwhile, or has unread ones already
+            except OSError:  # the waiter has gone meanwhile, or has not read the last wake-up yet
                 continue
 
     def close(self) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from paas.host import accounts
 from paas.nouns.errors import PaasError
-from paas.nouns.settings import Address, Settings
+from paas.nouns.settings import Settings
+from paas.nouns.values import Address
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 LEAST_DISK_BYTES = 2 << 30

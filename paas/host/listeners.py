@@ -6,7 +6,8 @@ import errno
 import socket
 
 from paas.nouns.errors import Conflict, Unavailable
-from paas.nouns.settings import Address, Settings
+from paas.nouns.settings import Settings
+from paas.nouns.values import Address
 
 BACKLOG = 4096
 

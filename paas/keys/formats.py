@@ -1,4 +1,4 @@
-"""Recognise keys in other forms than OpenSSH's public one, and say how to convert them. Pure; the client imports it."""
+"""Recognise keys that are not OpenSSH public keys, and say how to convert them. Pure; the client imports it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 MAX_BYTES = 16 * 1024
-"""Of the text of a public key; no key of OpenSSH is longer."""
+"""Maximum length of a public key's text; no key of OpenSSH is longer."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ _FORMATS = (
 
 
 def foreign(text: str) -> ForeignKey | None:
-    """The other form that a key is in; None if no known form matches."""
+    """The format that the text is in, if it is a known one."""
     text = text.lstrip("\ufeff \t\r\n")
     for pattern, found in _FORMATS:
         if re.search(pattern, text, re.DOTALL):

@@ -1,7 +1,7 @@
-"""The proof of a login over SSH: what the client signed, so that the api can check the login itself.
+"""The proof of a login over SSH: the client's signature, which the api verifies itself.
 
-The client's key signs the session id together with the request (RFC 4252, section 7). The process that parses input of
-strangers can pass such a signature on, but cannot make one.
+The client's key signs the session id together with the request (RFC 4252, section 7). The process that parses untrusted
+input can pass such a signature on, but cannot make one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Proof:
     connection: str
 
     def encode(self) -> str:
-        """Words for `decode`, fit for a header."""
+        """The value of the header; `decode` reads it."""
         binary = (base64.b64encode(part).decode() for part in (self.session, self.signature))
         return " ".join((self.login, self.algorithm, self.fingerprint, self.connection, *binary))
 
@@ -61,7 +61,7 @@ class Proof:
         return cls(numbers[0], login, algorithm, fingerprint, numbers[1], connection)
 
     def holds(self, public_key: str) -> bool:
-        """True if this key (`type base64`, as the store has it) made the signature for this session."""
+        """True if this key (`type base64`, as in the store) made the signature for this session."""
         kind, _, blob = public_key.partition(" ")
         if self.login not in LOGINS or not self.session:
             return False
@@ -105,7 +105,7 @@ class Sessions:
         self._lock = threading.Lock()
 
     def is_of(self, proof: Proof) -> bool:
-        """False for a valid proof that was first used by another connection: it has been replayed."""
+        """False if another connection used this session first: the proof has been replayed."""
         with self._lock:
             first = self._connections.setdefault(proof.session, proof.connection)
             self._connections.move_to_end(proof.session)

@@ -71,7 +71,7 @@ def fingerprint(blob: bytes) -> str:
 
 
 def _check(text: str) -> None:
-    """Raises BadInput for a key that is too weak, ValueError for one that is none."""
+    """Raises BadInput if the key is too weak, ValueError if it is no valid key."""
     key = load_ssh_public_key(text.encode())
     if not isinstance(key, rsa.RSAPublicKey):
         return
@@ -85,7 +85,7 @@ def _check(text: str) -> None:
 
 
 def strings(blob: bytes) -> list[bytes]:
-    """The strings that the wire form consists of (RFC 4251, section 5). Raises struct.error, IndexError."""
+    """Split the wire form into its strings (RFC 4251, section 5). Raises struct.error, IndexError."""
     parts, position = [], 0
     while position < len(blob):
         (length,) = struct.unpack_from(">I", blob, position)

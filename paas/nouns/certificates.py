@@ -16,8 +16,8 @@ WARN_S = 14.0 * DAY_S
 
 @dataclass(frozen=True)
 class Certificate:
-    """One in use. `app_id` is None for the platform's, `domain` the host it was given for, `names` what it says itself
-    that it is for, `file` its name in `edge/certificates`, `source` added, generated or acme. Times are unix seconds."""
+    """A certificate in use. `app_id` is None for the platform's own; `domain` is the host it was added for, `names` its
+    subjectAltName, `file` its name in `edge/certificates`, `source` added, generated or acme. Times are unix seconds."""
 
     app_id: str | None
     domain: str
@@ -33,8 +33,8 @@ class Certificate:
 
 @dataclass(frozen=True)
 class AutoCertificate:
-    """A domain whose certificate comes from the ACME directory, and how asking for it went. `failures` counts those
-    in a row, `next_at` is when it may be asked for again, `order_url` an order that was left unfinished."""
+    """A domain whose certificate comes from the ACME directory. `failures` counts the last attempts in a row that
+    failed, `next_at` is the time of the next attempt, `order_url` an order that was left unfinished."""
 
     app_id: str
     domain: str
@@ -85,9 +85,8 @@ def served(
         for name in certificate.names:
             by_name.setdefault((certificate.app_id, name), []).append(certificate)
     # The first claim to a name wins: first the hosts of apps, then domains below an app's wildcard, and last the
-    # platform's certificate, for apps that brought none.
+    # platform's certificate for the own address of each app.
     known = {host for found in hosts.values() for host in found}
-    # claims in order of precedence: hosts that apps have, names below their wildcards, the platform's for own addresses
     claims: list[tuple[str | None, str]] = [
         (app_id, host) for app_id, names in hosts.items() if app_id in by_app for host in names
     ]
@@ -103,7 +102,7 @@ def served(
         above = "*." + host.partition(".")[2]
         # A wildcard in a certificate stands for one label, so only the name one label up can cover the host.
         if found := [*by_name.get((app_id, host), ()), *by_name.get((app_id, above), ())]:
-            # A certificate added for this very host was meant for it; among equals the longest valid one answers.
+            # A certificate that was added for this host comes first; among equals, the one that is valid longest.
             chosen.setdefault(host, max(found, key=lambda c: (c.domain == host, c.not_after)))
     return chosen
 

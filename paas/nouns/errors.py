@@ -1,4 +1,4 @@
-"""The one exception family: every error a user can meet has a message, a cause class and a hint."""
+"""The exception family: every error that a user can see has a message, a cause class and a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State machines as tables: what may happen to a deployment and to an instance. Pure."""
+"""The state machines of deployments and instances, as tables. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FINISHED_DEPLOYMENT = frozenset(state for state, events in DEPLOYMENT.items() if
 
 
 class WrongTransition(ValueError):
-    """No event leads from the state to the one that was wanted; nothing was changed."""
+    """No event leads from this state to the target; nothing was changed."""
 
 
 def check(table: Table, state: str, target: str) -> None:

@@ -148,7 +148,7 @@ class Instance:
 
     @property
     def slot(self) -> tuple[str, int]:
-        """The place that it fills: type and number of its name."""
+        """Type and number, as in its name."""
         return (CANARY if self.canary else self.type, self.number)
 
     @property
@@ -161,13 +161,13 @@ class Instance:
 
     @property
     def crashed(self) -> bool:
-        """It ended of its own, not because the platform or a person stopped it (`why` in its detail)."""
+        """True if it ended by itself; neither the platform nor a person stopped it (`why` in its detail)."""
         return self.ended_at is not None and bool(self.cause) and not self.detail.get("why")
 
 
 @dataclass(frozen=True)
 class LayerKey:
-    """A dependency layer that was made once: what it was made from (`key`), and what came out."""
+    """A dependency layer in the cache: the inputs that it was made from (`key`), and the result."""
 
     key: str
     digest: str

@@ -14,7 +14,7 @@ from paas.nouns.units import MIB, read_size, written_size
 
 MAX_QUANTITY = 100
 CANARY_SHARE = 10
-"""Percent of the requests, when nobody says otherwise."""
+"""Default share of a canary, in percent of the requests."""
 USUAL_BRANCHES = ("main", "master")
 """A new app deploys the first. An app that deploys one of them accepts pushes to the other too."""
 OBJECT_ID = re.compile(r"[0-9a-f]{40}")
@@ -95,7 +95,7 @@ class StackName(Name):
 
 
 class BranchName(Name):
-    """The rules of git-check-ref-format(1) for a branch, without the exotic."""
+    """A branch name by a subset of the rules of git-check-ref-format(1)."""
 
     what = "a branch name"
     pattern = re.compile(r"(?!.*(\.\.|//|/\.|\.lock(/|$)|\.$|/$))[A-Za-z0-9_][A-Za-z0-9_./+-]{0,99}")
@@ -132,7 +132,7 @@ def _encoded(domain: str) -> str:
 
 
 def both_forms(domain: str) -> str:
-    """A domain, perhaps with a path, in the form of the DNS; an internationalised one with its written form behind it."""
+    """A domain, perhaps with a path, in the form of the DNS; an internationalised one is followed by its written form."""
     host, slash, path = domain.partition("/")
     if "xn--" not in host:
         return domain
@@ -306,7 +306,7 @@ def config_value(name: str, value: object) -> str:
 
 
 def check_config(vars: dict[str, str]) -> None:
-    """The whole set must fit. Raises BadInput."""
+    """Check the number and the total size of all config vars. Raises BadInput."""
     size = sum(len(name) + len(value.encode()) + 2 for name, value in vars.items())
     if len(vars) > MAX_CONFIG_VARS or size > MAX_CONFIG_BYTES:
         raise BadInput(

@@ -8,121 +8,16 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from paas.nouns import values
 from paas.nouns.errors import BadInput
-from paas.nouns.units import read_size
+from paas.nouns.values import Address, Network
 from runtime.home import Layout
-
-Network = IPv4Network | IPv6Network
-
-_DOMAIN = re.compile(
-    r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
-)
-
-
-@dataclass(frozen=True)
-class Address:
-    """A TCP address to listen on; `str()` gives `127.0.0.1:8080`."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-def _address(text: str) -> Address:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not re.fullmatch(r"\d{1,5}", port) or not 0 < int(port) < 65536:
-        raise ValueError("is not ADDRESS:PORT, as in 127.0.0.1:8080")
-    if not re.fullmatch(r"(\d{1,3})(\.\d{1,3}){3}", host) or any(int(part) > 255 for part in host.split(".")):
-        raise ValueError("does not begin with an IPv4 address, as in 127.0.0.1:8080")
-    return Address(host, int(port))
-
-
-def _address_or_off(text: str) -> Address | None:
-    if text.lower() in ("off", "false", "no"):
-        return None
-    try:
-        return _address(text)
-    except ValueError as error:
-        raise ValueError(f"{error}, nor off") from None
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ip_network(word) for word in text.replace(",", " ").split())
-    except ValueError:
-        raise ValueError("is not a list of networks, as in 10.0.0.0/8, 192.0.2.7") from None
-
-
-def _url(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", text):
-        raise ValueError("is not an address, as in https://ca.example.com/directory")
-    return text
-
-
-def _email(text: str) -> str:
-    if text and not re.fullmatch(r"[^\s@,]+@[^\s@,]+", text):
-        raise ValueError("is not an email address")
-    return text
-
-
-def _file(text: str) -> Path | None:
-    return _directory(text) if text else None
-
-
-def _directory(text: str) -> Path:
-    if not text or "\0" in text or "\n" in text:
-        raise ValueError("is not a folder's path")
-    return Path(text).expanduser().absolute()
-
-
-def _domain(text: str) -> str:
-    name = text.lower().rstrip(".")
-    if not _DOMAIN.fullmatch(name):
-        raise ValueError("is not a domain name, as in apps.example.com")
-    return name
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text) or float(text) == 0:
-        raise ValueError("is not a number of seconds, as in 30")
-    return float(text)
-
-
-def _size(text: str) -> int:
-    size = read_size(text)
-    if not size:
-        raise ValueError("is not a size, as in 512M")
-    return size
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"\d{1,6}", text) or int(text) == 0:
-        raise ValueError("is not a whole number above 0")
-    return int(text)
-
-
-def _ratio(text: str) -> float:
-    if not re.fullmatch(r"\d{1,3}(\.\d{1,2})?", text) or float(text) == 0:
-        raise ValueError("is not a number above 0, as in 1.5")
-    return float(text)
-
-
-def _switch(text: str) -> bool:
-    lowered = text.lower()
-    if lowered in ("true", "yes", "on", "1"):
-        return True
-    if lowered in ("false", "no", "off", "0"):
-        return False
-    raise ValueError("is neither true nor false")
 
 
 @dataclass(frozen=True)
@@ -145,36 +40,36 @@ class Option:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("home", _directory, "/var/lib/paas", "Everything that must survive a reboot lives here.", "DIR"),
-    Option("stacks", _directory, "/var/cache/paas/stacks", "Base systems, shared by the machine's platforms.", "DIR"),
-    Option("http", _address, "127.0.0.1:8080", "Where the router listens for the apps' visitors.", "ADDR:PORT"),
-    Option("https", _address_or_off, "127.0.0.1:8443", "Where it listens for those who speak TLS, or `off`.", "ADDR:PORT"),
-    Option("ssh", _address, "127.0.0.1:2222", "Where git pushes and SSH commands arrive.", "ADDR:PORT"),
-    Option("api", _address, "127.0.0.1:8081", "Where the API listens for remote clients.", "ADDR:PORT"),
-    Option("domain", _domain, "localhost", "An app's own address is NAME.DOMAIN.", "NAME"),
-    Option("router_workers", _count, "2", "Router processes."),
-    Option("trust", _networks, "", "Proxies whose X-Forwarded-* headers are believed: networks, with commas between."),
-    Option("proxy_protocol", _networks, "", "Networks whose connections begin with a PROXY header."),
-    Option("client_connections", _count, "512", "Connections that one client address may have, per router process."),
-    Option("acme_directory", _url, "https://acme-v02.api.letsencrypt.org/directory", "The authority that issues certificates by itself."),
-    Option("acme_email", _email, "", "Whom that authority may write to."),
-    Option("acme_ca", _file, "", "A file with the root certificate of a private authority's own HTTPS."),
-    Option("drain_timeout_s", _seconds, "30", "How long requests in flight may finish on an instance that leaves."),
-    Option("stop_timeout_s", _seconds, "30", "How long a process may take to end after SIGTERM."),
-    Option("boot_timeout_s", _seconds, "60", "How long an instance may take until it is healthy."),
-    Option("release_timeout_s", _seconds, "600", "How long a release command may run."),
-    Option("memory_overcommit", _ratio, "2", "How much memory the limits of all apps may promise, as a multiple of the machine's."),
-    Option("keep_releases", _count, "10", "Releases of an app whose images are kept for rollback."),
-    Option("log_cap_bytes", _size, "64M", "Log kept per app."),
-    Option("push_limit_bytes", _size, "256M", "Largest push, compressed."),
-    Option("source_limit_bytes", _size, "1G", "Largest source tree."),
-    Option("builds.memory_bytes", _size, "2G", "Memory of a build."),
-    Option("builds.cpu_millis", _count, "2000", "Thousandths of a core a build may use."),
-    Option("builds.pids", _count, "1024", "Processes a build may have."),
-    Option("builds.wall_s", _seconds, "900", "How long a build step may run."),
+    Option("home", values.directory, "/var/lib/paas", "Everything that must survive a reboot lives here.", "DIR"),
+    Option("stacks", values.directory, "/var/cache/paas/stacks", "Base systems, shared by the machine's platforms.", "DIR"),
+    Option("http", values.address, "127.0.0.1:8080", "Where the router listens for the apps' visitors.", "ADDR:PORT"),
+    Option("https", values.address_or_off, "127.0.0.1:8443", "Where it listens for those who speak TLS, or `off`.", "ADDR:PORT"),
+    Option("ssh", values.address, "127.0.0.1:2222", "Where git pushes and SSH commands arrive.", "ADDR:PORT"),
+    Option("api", values.address, "127.0.0.1:8081", "Where the API listens for remote clients.", "ADDR:PORT"),
+    Option("domain", values.domain, "localhost", "An app's own address is NAME.DOMAIN.", "NAME"),
+    Option("router_workers", values.count, "2", "Router processes."),
+    Option("trust", values.networks, "", "Proxies whose X-Forwarded-* headers are believed: networks, with commas between."),
+    Option("proxy_protocol", values.networks, "", "Networks whose connections begin with a PROXY header."),
+    Option("client_connections", values.count, "512", "Connections that one client address may have, per router process."),
+    Option("acme_directory", values.url, "https://acme-v02.api.letsencrypt.org/directory", "The authority that issues certificates by itself."),
+    Option("acme_email", values.email, "", "Whom that authority may write to."),
+    Option("acme_ca", values.file, "", "A file with the root certificate of a private authority's own HTTPS."),
+    Option("drain_timeout_s", values.seconds, "30", "How long requests in flight may finish on an instance that leaves."),
+    Option("stop_timeout_s", values.seconds, "30", "How long a process may take to end after SIGTERM."),
+    Option("boot_timeout_s", values.seconds, "60", "How long an instance may take until it is healthy."),
+    Option("release_timeout_s", values.seconds, "600", "How long a release command may run."),
+    Option("memory_overcommit", values.ratio, "2", "How much memory the limits of all apps may promise, as a multiple of the machine's."),
+    Option("keep_releases", values.count, "10", "Releases of an app whose images are kept for rollback."),
+    Option("log_cap_bytes", values.size, "64M", "Log kept per app."),
+    Option("push_limit_bytes", values.size, "256M", "Largest push, compressed."),
+    Option("source_limit_bytes", values.size, "1G", "Largest source tree."),
+    Option("builds.memory_bytes", values.size, "2G", "Memory of a build."),
+    Option("builds.cpu_millis", values.count, "2000", "Thousandths of a core a build may use."),
+    Option("builds.pids", values.count, "1024", "Processes a build may have."),
+    Option("builds.wall_s", values.seconds, "900", "How long a build step may run."),
     Option(
         "builds.share_registry_credentials",
-        _switch,
+        values.switch,
         "false",
         "Give builds the credentials in the machine's registry settings.",
     ),
@@ -246,14 +141,14 @@ class Settings:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
-        values = dict(data)
+        fields = dict(data)
         for name in ("home", "stacks", "acme_ca"):
-            values[name] = values[name] and Path(values[name])
+            fields[name] = fields[name] and Path(fields[name])
         for name in ("http", "https", "ssh", "api"):
-            values[name] = values[name] and _address(values[name])
+            fields[name] = fields[name] and values.address(fields[name])
         for name in ("trust", "proxy_protocol"):
-            values[name] = tuple(ip_network(text) for text in values[name])
-        return cls(**values)
+            fields[name] = tuple(ip_network(text) for text in fields[name])
+        return cls(**fields)
 
     @classmethod
     def read(cls, path: str | Path) -> Settings:

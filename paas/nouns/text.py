@@ -1,4 +1,4 @@
-"""Text that somebody else chose, fit for a terminal: it neither moves the cursor nor poses as another line. Pure."""
+"""Make untrusted text safe for a terminal: it can neither move the cursor nor pose as another line. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes and durations: how people write them, and how they are shown. Pure.
+"""Sizes, durations and switches: how people write them, and how they are shown. Pure.
 
 Memory counts in powers of 1024 (`512 MiB`), what lies on a disk in powers of ten (`61.2 MB`), as the tools around us do.
 """
@@ -10,10 +10,25 @@ import re
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 YEAR_S = 365 * DAY_S
+_SWITCH = {
+    "on": True,
+    "true": True,
+    "yes": True,
+    "1": True,
+    "off": False,
+    "false": False,
+    "no": False,
+    "0": False,
+}
 _BINARY = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
 _SECONDS = {"s": 1, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S, "y": YEAR_S}
 _SIZE = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?\s?([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d|y)?")
+
+
+def read_switch(text: str) -> bool | None:
+    """`on`, `true`, `yes` or `1`; `off`, `false`, `no` or `0`; in any case of letters. None if `text` is none of them."""
+    return _SWITCH.get(text.lower())
 
 
 def read_size(text: str) -> int | None:

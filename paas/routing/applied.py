@@ -12,7 +12,7 @@ _LOOK_S = 0.01
 
 
 def note(layout: Layout, seq: int) -> None:
-    """Every worker has a table that was made after event `seq`. Raises OSError."""
+    """Record that every worker has a table made after event `seq`. Raises OSError."""
     files.replace(_path(layout), str(seq), durable=False)
 
 

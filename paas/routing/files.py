@@ -15,7 +15,7 @@ from pathlib import Path
 from runtime.kernel import files
 
 YOUNG_S = 3600.0
-"""A file this young stays: its row may be on its way, or a worker may still have an older table."""
+"""A younger file stays: its row may not be written yet, or a worker may still have an older table."""
 
 
 def put(folder: Path, kind: str, suffix: str, data: bytes) -> str:
@@ -23,7 +23,7 @@ def put(folder: Path, kind: str, suffix: str, data: bytes) -> str:
     name = hashlib.sha256(data).hexdigest() + suffix
     place = folder / kind
     with suppress(FileNotFoundError):
-        os.stat(place / name)  # whose error names the file, as that of utime does not
+        os.stat(place / name)  # its error names the file, that of utime does not
         os.utime(place / name)
         return name
     files.replace(place / name, data, mode=0o640)
@@ -31,11 +31,11 @@ def put(folder: Path, kind: str, suffix: str, data: bytes) -> str:
 
 
 def sweep(folder: Path, kind: str, named: Collection[str], *, young_s: float = YOUNG_S) -> int:
-    """Remove files that nothing names any more, and half-written ones; returns how many."""
+    """Remove files that are not in `named`, and half-written ones; returns how many."""
     gone = 0
     with os.scandir(folder / kind) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):  # a file in the making gets its name meanwhile
+            with suppress(FileNotFoundError):  # a file that is being written has got its final name meanwhile
                 age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
                 if entry.name not in named and age_s > young_s:
                     os.unlink(entry.path)

@@ -1,5 +1,5 @@
-"""What people set for the requests of an app, or of one of its domains: one table, which gives the CLI its words and
-help, the checks, and the flags in the router's table. Pure.
+"""Routing settings of an app or of one of its domains. One table gives the CLI's words and help, the checks, and the
+flags in the router's table. Pure.
 
 The values of an app are kept by domain and name; `APP_WIDE` is the domain that stands for all of them. Beside the
 settings of the table there are `AUTH` ({user: hashed password}) and `PAGES` ({code: file}).
@@ -16,7 +16,7 @@ from typing import Any
 
 from paas.nouns.errors import BadInput
 from paas.nouns.names import DomainName, shown, shown_limit
-from paas.nouns.units import DAY_S, YEAR_S, read_duration, read_size, written_duration
+from paas.nouns.units import DAY_S, YEAR_S, read_duration, read_size, read_switch, written_duration
 
 APP_WIDE = ""
 AUTH = "auth"
@@ -25,7 +25,7 @@ PAGE_BYTES = 64 * 1024
 MOST_USERS = 100
 MOST_NETWORKS = 500
 MOST_TABLE_BYTES = 256 * 1024
-"""Of the router's table for the settings of one app: each worker reads the whole table when anything in it changes."""
+"""What the settings of one app may take in the router's table: each worker reads it whole at every change."""
 PAUSE_QUEUE = 10_000
 """Requests of an app that may wait while it is paused."""
 
@@ -37,18 +37,17 @@ _PATH = re.compile(r"/[!-~]{0,199}")
 
 @dataclass(frozen=True)
 class Kind:
-    """How a value is read from text (raises ValueError: «is not …»), and shown so that it can be read again."""
+    """How a value is parsed (ValueError says what the text is not), and how it is written so that it parses again."""
 
     parse: Callable[[str], Any]
     show: Callable[[Any], str]
 
 
 def _switch(text: str) -> bool:
-    if text.lower() in ("on", "true", "yes", "1"):
-        return True
-    if text.lower() in ("off", "false", "no", "0"):
-        return False
-    raise ValueError("is neither on nor off")
+    value = read_switch(text)
+    if value is None:
+        raise ValueError("is neither on nor off")
+    return value
 
 
 def _size(text: str) -> int:
@@ -72,7 +71,7 @@ def _duration(lowest: int, highest: int) -> Kind:
 
 
 def _count(lowest: int, highest: int, nothing: str = "") -> Kind:
-    """A whole number; 0 has the word `nothing`, if there is one."""
+    """A whole number. `nothing`, if given, is the word for 0."""
 
     def parse(text: str) -> int:
         if nothing and text == nothing:
@@ -130,8 +129,8 @@ _NETWORKS = Kind(_networks, lambda value: ",".join(value) or "everybody")
 
 @dataclass(frozen=True)
 class Setting:
-    """One row: `name` is what people type, `flag` the router's word (dots nest), `default` what holds when nothing
-    is set. One that is `whole_app` cannot differ by domain."""
+    """One row. `flag` is the name in the router's table (dots nest). `default` is shown while nothing is set. A setting
+    that is `whole_app` cannot differ by domain."""
 
     name: str
     kind: Kind
@@ -141,7 +140,7 @@ class Setting:
     whole_app: bool = False
 
     def read(self, text: object) -> Any:
-        """The value of what somebody typed. Raises BadInput."""
+        """Parse what was typed. Raises BadInput."""
         if not isinstance(text, str):
             raise BadInput(f"{self.name}: {shown(text)} is not text.", self.sentence)
         try:
@@ -176,7 +175,7 @@ _SHARED = ("max-requests", "queue")
 
 
 def setting(name: object) -> Setting:
-    """The row of this name. Raises BadInput with the nearest ones."""
+    """The setting of this name. Raises BadInput that suggests the nearest one."""
     import difflib
 
     if isinstance(name, str) and name in BY_NAME:
@@ -187,7 +186,7 @@ def setting(name: object) -> Setting:
 
 
 def shown_values(values: Values) -> dict[str, str]:
-    """What is set, as it could be typed again, in the order of the table; secrets are not among it."""
+    """The values that are set, as one would type them, in the order of the table. Secrets are left out."""
     return {
         name: setting.kind.show(values[name])
         for name, setting in BY_NAME.items()
@@ -196,7 +195,7 @@ def shown_values(values: Values) -> dict[str, str]:
 
 
 def leads_to(host: str, hosts: Collection[str]) -> bool:
-    """Whether one of these names, wildcards included, matches the host."""
+    """True if one of `hosts` is this host or a wildcard over it."""
     labels = host.split(".")
     return host in hosts or any(f"*.{'.'.join(labels[at:])}" in hosts for at in range(1, len(labels)))
 

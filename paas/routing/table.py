@@ -16,8 +16,8 @@ from paas.runs.specs import WEB, WEB_PORT
 
 @dataclass(frozen=True)
 class AppRoutes(Desired):
-    """What the table needs to know of one app: what should run and what does. `hosts` may have a path,
-    `example.com/api`; `live` are instances that have not ended; `routing` is what people set, by domain."""
+    """One app, as the table needs it: what should run and what runs. `hosts` may have a path, `example.com/api`;
+    `live` are the instances that have not ended; `routing` holds the settings by domain."""
 
     hosts: tuple[str, ...] = ()
     deployment: Deployment | None = None
@@ -33,9 +33,12 @@ def target_release(app: App, deployment: Deployment | None) -> int | None:
 
 
 def route_table(apps: Iterable[AppRoutes], generation: int, *, workers: int = 1) -> dict[str, Any]:
-    """The whole table, for so many router workers. An app that is being destroyed has no route; one without a
-    backend that takes requests has the H-code to answer in its route's flags. Where both the serving release and the
-    canary have one they get their shares of the requests, else whoever has one gets all."""
+    """The whole table. `workers` divide the app-wide limits.
+
+    An app that is being destroyed has no route. Without a backend that takes requests, the route's flags have the
+    H-code to answer. If the serving release and the canary both have a backend, each gets its share of the requests;
+    if one of them has, it gets all.
+    """
     routes: list[dict[str, Any]] = []
     pools: dict[str, list[dict[str, Any]]] = {}
     for view in apps:
@@ -66,7 +69,7 @@ def route_table(apps: Iterable[AppRoutes], generation: int, *, workers: int = 1)
 
 
 def _flags(view: AppRoutes, workers: int) -> dict[str, dict[str, Any]]:
-    """By domain: those of the whole app, or its own where something is set for it."""
+    """Domain → flags. Without settings of its own a domain has those of the whole app."""
     made = partial(routing_flags, view.routing.get(APP_WIDE, {}), hosts=view.hosts, workers=workers)
     plain = made({})
     return {name: made(view.routing[name]) if name in view.routing else plain for name in view.hosts}
@@ -78,7 +81,7 @@ def _shares(view: AppRoutes, own: str, canary: str) -> dict[str, Any]:
 
 
 def _backends(view: AppRoutes) -> list[dict[str, Any]]:
-    """Instances of the serving release, and of everything that drains."""
+    """Instances of the serving release, and all that drain."""
     target = target_release(view.app, view.deployment)
     waiting = view.deployment.release_number if view.deployment else None
     backends = []
@@ -93,7 +96,7 @@ def _backends(view: AppRoutes) -> list[dict[str, Any]]:
 
 
 def _canary_backends(view: AppRoutes) -> list[dict[str, Any]]:
-    """Instances of the canary while it gets its share: until a deployment switches."""
+    """Instances of the canary. It gets its share until a deployment switches."""
     return [_backend(i, draining=False) for i in view.live if _reachable(i) and _takes_share(view, i)]
 
 

@@ -1,5 +1,5 @@
-"""Questions to the router's workers over their control sockets, one a connection. Workers face the internet, so the
-length of an answer is bounded and its shape is not trusted."""
+"""Requests to the router's workers over their control sockets, one per connection. Workers face the internet, so the
+length of an answer is bounded and its shape is checked."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 def sockets(folder: Path) -> list[Path]:
-    """The control sockets there, of workers dead or alive."""
+    """The control sockets in this folder; a worker may have died and left its own."""
     return sorted(folder.glob("worker-*.sock"))
 
 
 def ask(path: Path, op: str) -> dict[str, Any] | None:
-    """A worker's answer, or None when it does not give one in time."""
+    """A worker's answer; None if there is none in time."""
     decoder = JsonDecoder()
     with contextlib.suppress(OSError, FrameError):
         for piece in _answer(path, encode_json({"op": op})):
@@ -32,7 +32,7 @@ def ask(path: Path, op: str) -> dict[str, Any] | None:
 
 
 def metrics(path: Path) -> str | None:
-    """A worker's metrics as Prometheus text, or None when it does not answer in time."""
+    """A worker's metrics as Prometheus text; None if there is no answer in time."""
     try:
         data = b"".join(_answer(path, b"GET /metrics HTTP/1.1\r\nHost: router\r\n\r\n"))
     except OSError:
@@ -42,7 +42,7 @@ def metrics(path: Path) -> str | None:
 
 
 def up_to_date(folder: Path, pid: int) -> bool:
-    """Whether this worker serves, with a table as new as that of every other one."""
+    """True if this worker answers and no other has a newer table."""
     found = {path: (ask(path, "subscribe") or {}).get("generation") for path in sockets(folder)}
     generations = [number for number in found.values() if isinstance(number, int)]
     own = found.get(folder / f"worker-{pid}.sock")
@@ -64,7 +64,7 @@ def answering(folder: Path) -> list[Path]:
 
 
 def _answer(path: Path, question: bytes) -> Iterator[bytes]:
-    """What a worker says, piece by piece, until it hangs up. Raises OSError when that takes too long, or is too much."""
+    """The answer, piece by piece, until the worker closes. Raises OSError if it takes too long or is too long."""
     deadline = time.monotonic() + TIMEOUT_S
     size = 0
     with _connected(path) as sock:

@@ -20,7 +20,7 @@ FILES = [
     path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")) if "_compiled" not in path.parts
 ]
 PURE = [
-    "paas/nouns/model.py", "paas/nouns/names.py", "paas/nouns/errors.py", "paas/nouns/lifecycle.py", "paas/manifest/procfile.py", "paas/manifest/appjson.py", "paas/manifest/jsonvalues.py",
+    "paas/nouns/model.py", "paas/nouns/names.py", "paas/nouns/values.py", "paas/nouns/errors.py", "paas/nouns/lifecycle.py", "paas/manifest/procfile.py", "paas/manifest/appjson.py", "paas/manifest/jsonvalues.py",
     "paas/nouns/certificates.py", "paas/routing/table.py", "paas/routing/settings.py", "paas/converge/plan.py", "buildpacks/plan.py", "runtime/fields.py", "runtime/spec.py", "runtime/protocol.py", "runtime/home.py",
 ]  # fmt: skip
 FLOORS = {

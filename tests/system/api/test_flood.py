@@ -11,7 +11,7 @@ import pytest
 from harness.api import NOBODY, Api, As
 
 from paas.api.gunicorn_worker import MOST_CONNECTIONS
-from paas.api.seats import LOCAL_THREADS
+from paas.api.limiter import LOCAL_THREADS
 
 HALF_A_HEAD = b"GET /v1/whoami HTTP/1.1\r\nX-Slow: "
 

@@ -49,7 +49,7 @@ def test_the_lock_is_held_until_the_end_and_names_its_holder(tmp_path: Path, que
         holder = other.holder()
         assert holder is not None and holder.user == "ann"
     assert other.acquire("bob")
-    with contextlib.ExitStack() as held, pytest.raises(Conflict, match="A push by bob since .* on hello"):
+    with contextlib.ExitStack() as held, pytest.raises(Conflict, match=r"A push by bob since .* on hello"):
         queue.lock_app(APP, held, wait=False)
     other.release()
 

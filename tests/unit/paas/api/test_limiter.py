@@ -8,7 +8,7 @@ import time
 import pytest
 
 from paas.api.access import Principal
-from paas.api.seats import EACH, LASTING, POOLS, RESERVE, ROOTS, Bounds, Seats
+from paas.api.limiter import EACH, LASTING, POOLS, RESERVE, ROOTS, Bounds, RequestLimiter
 from paas.nouns.errors import Unavailable
 from paas.nouns.model import User
 
@@ -19,73 +19,73 @@ def member(name: str, via: str = "git") -> Principal:
     return Principal(name, User(1, name, "member"), False, via)
 
 
-def seats(most: int = 5, patience_s: float = 0.0) -> Seats:
-    return Seats(Bounds({"git": most, "token": most}, each=3, lasting=2, few=1, patience_s=patience_s))
+def limiter(most: int = 5, wait_s: float = 0.0) -> RequestLimiter:
+    return RequestLimiter(Bounds({"git": most, "token": most}, each=3, lasting=2, few=1, wait_s=wait_s))
 
 
 def test_one_user_gets_some_over_all_ways_together() -> None:
-    made = seats(most=9)
-    leave = [made.enter(member("eve", via)) for via in ("git", "token", "git")]
+    made = limiter(most=9)
+    leave = [made.acquire(member("eve", via)) for via in ("git", "token", "git")]
     for via in ("git", "token"):
         with pytest.raises(Unavailable, match="3 requests of yours"):
-            made.enter(member("eve", via))
-    made.enter(member("ann"))
+            made.acquire(member("eve", via))
+    made.acquire(member("ann"))
     leave[0]()
-    made.enter(member("eve"))
+    made.acquire(member("eve"))
 
 
 def test_leaving_twice_frees_one_place() -> None:
-    made = seats(most=9)
-    leave = made.enter(member("eve"))
+    made = limiter(most=9)
+    leave = made.acquire(member("eve"))
     for _ in range(2):
-        made.enter(member("eve"))
+        made.acquire(member("eve"))
     leave()
     leave()
-    made.enter(member("eve"))
+    made.acquire(member("eve"))
     with pytest.raises(Unavailable):
-        made.enter(member("eve"))
+        made.acquire(member("eve"))
 
 
 def test_in_a_crowd_those_who_have_few_get_a_place() -> None:
-    made = seats(most=5)
+    made = limiter(most=5)
     for name in ("eve", "eve", "eve", "mallory", "mallory"):
-        made.enter(member(name))
+        made.acquire(member(name))
     with pytest.raises(Unavailable, match="busy with others"):
-        made.enter(member("mallory"))
-    leave = made.enter(member("ann"))
+        made.acquire(member("mallory"))
+    leave = made.acquire(member("ann"))
     with pytest.raises(Unavailable, match="busy with others"):
-        made.enter(member("ann"))
+        made.acquire(member("ann"))
     leave()
-    made.enter(member("ann"))
+    made.acquire(member("ann"))
 
 
 def test_a_burst_waits_for_its_turn() -> None:
-    made = seats(most=9, patience_s=30)
-    leave = [made.enter(member("eve")) for _ in range(3)]
+    made = limiter(most=9, wait_s=30)
+    leave = [made.acquire(member("eve")) for _ in range(3)]
     threading.Timer(0.05, leave[0]).start()
     began = time.monotonic()
-    made.enter(member("eve"))
+    made.acquire(member("eve"))
     assert time.monotonic() - began < 30
 
 
 def test_what_lasts_leaves_room_for_ones_own_short_requests() -> None:
-    made = seats()
-    end = [made.stay(member("eve")) for _ in range(2)]
+    made = limiter()
+    end = [made.acquire_lasting(member("eve")) for _ in range(2)]
     with pytest.raises(Unavailable, match="2 requests of yours"):
-        made.stay(member("eve"))
-    made.stay(member("ann"))
+        made.acquire_lasting(member("eve"))
+    made.acquire_lasting(member("ann"))
     end[0]()
-    made.stay(member("eve"))
+    made.acquire_lasting(member("eve"))
 
 
 def test_root_is_bound_in_what_lasts_alone() -> None:
-    made = seats()
+    made = limiter()
     for _ in range(100):
-        made.enter(ROOT)
+        made.acquire(ROOT)
     for _ in range(ROOTS):
-        made.stay(ROOT)
+        made.acquire_lasting(ROOT)
     with pytest.raises(Unavailable):
-        made.stay(ROOT)
+        made.acquire_lasting(ROOT)
 
 
 def test_no_two_users_can_hold_every_thread() -> None:

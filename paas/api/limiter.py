@@ -1,4 +1,4 @@
-"""How many requests a user may have at once. Each holds a thread of the api, so nobody may occupy them all.
+"""Limit the requests that a user has at once: each holds a thread of the api, and no user may occupy them all.
 
 There is one count per user over the network and the git server together. A part of each pool of threads is reserved for
 users with few requests.
@@ -27,37 +27,37 @@ FEW = 2
 ROOTS = 40
 """Lasting requests of root, which has a pool of its own."""
 
-_PATIENCE_S = 2.0
+_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """`most`: requests per pool; above that, only users with fewer than `few` get a place."""
+    """`most`: requests per pool; above that, only users with fewer than `few` may begin one more."""
 
     most: Mapping[str, int]
     each: int = EACH
     lasting: int = LASTING
     few: int = FEW
-    patience_s: float = _PATIENCE_S
+    wait_s: float = _WAIT_S
 
 
 POOLS = {"token": REMOTE_THREADS - RESERVE, "git": LOCAL_THREADS - RESERVE}
-"""`Principal.via` → threads of its pool that every user may take."""
+"""`Principal.via` → threads of its pool that are open to every user."""
 
 
-class Seats:
+class RequestLimiter:
     """Counts the requests of each user. For root and the git server itself only lasting ones are bounded."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._under_way: Counter[str] = Counter()
         self._pools: Counter[str] = Counter()
-        """Requests per pool, those that wait for a place included."""
+        """Requests per pool, the waiting ones included."""
         self._lasting: Counter[str] = Counter()
         self._changed = threading.Condition()
 
-    def enter(self, who: Principal) -> Callable[[], None]:
-        """Take a place, waiting a moment if necessary; call the result to leave it. Raises Unavailable."""
+    def acquire(self, who: Principal) -> Callable[[], None]:
+        """Count a request, after a moment if the user has too many; call the result at its end. Raises Unavailable."""
         if who.user is None:
             return lambda: None
         bounds, name = self._bounds, who.name
@@ -66,25 +66,25 @@ class Seats:
             if self._under_way[name] >= (bounds.few if crowded else bounds.each):
                 if crowded:
                     raise Unavailable("The platform is busy with others.", "Try again in a moment.")
-                self._wait(who)
+                self._await_room(who)
             self._under_way[name] += 1
             self._pools[who.via] += 1
         return _once(lambda: self._leave(who))
 
-    def stay(self, who: Principal) -> Callable[[], None]:
+    def acquire_lasting(self, who: Principal) -> Callable[[], None]:
         """Count a request as lasting; call the result at its end. Raises Unavailable."""
         name, most = who.name, ROOTS if who.user is None else self._bounds.lasting
         with self._changed:
             if self._lasting[name] >= most:
                 raise _too_many(most)
             self._lasting[name] += 1
-        return _once(lambda: self._end(name))
+        return _once(lambda: self._leave_lasting(name))
 
-    def _wait(self, who: Principal) -> None:
+    def _await_room(self, who: Principal) -> None:
         self._pools[who.via] += 1
         try:
             below = lambda: self._under_way[who.name] < self._bounds.each  # noqa: E731
-            if not self._changed.wait_for(below, self._bounds.patience_s):
+            if not self._changed.wait_for(below, self._bounds.wait_s):
                 raise _too_many(self._bounds.each)
         finally:
             self._pools[who.via] -= 1
@@ -95,13 +95,13 @@ class Seats:
             self._pools[who.via] -= 1
             self._changed.notify_all()
 
-    def _end(self, name: str) -> None:
+    def _leave_lasting(self, name: str) -> None:
         with self._changed:
             self._lasting[name] -= 1
 
 
-places = Seats(Bounds(POOLS))
-"""The api is one process, so these are all."""
+limiter = RequestLimiter(Bounds(POOLS))
+"""The api is one process, so one limiter counts everything."""
 
 
 def _too_many(most: int) -> Unavailable:
