@@ -74,3 +74,9 @@ def ended(pid: int) -> int:
 def descriptors() -> set[str]:
     """What this process has open."""
     return set(os.listdir("/proc/self/fd"))
+
+
+def children() -> set[str]:
+    """The pids of this process's children, those that have ended and were not waited for too."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {pid for one in lists for pid in one.read_text().split()}

@@ -13,6 +13,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from harness.router import Rig
 
+from router.rules.own_answers import ANSWERS
+from router.rules.paths import by_path
+from router.rules.route import Route
 from router.rules.table import RouteTable
 from router.rules.tablefile import parse
 
@@ -100,6 +103,41 @@ def meant(path: str) -> str:
 )  # fmt: skip
 def test_what_a_url_parser_reads_as_a_guarded_path_leads_nowhere(target: str) -> None:
     assert found(table(OPEN, GUARDED), target) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        # plain targets lead to the longest prefix that ends between names
+        (b"/", b"/"), (b"/x", b"/"), (b"/admin", b"/admin"), (b"/admin/", b"/admin"), (b"/administer", b"/"),
+        (b"/admin/in", b"/admin/in"), (b"/admin/inner", b"/admin"), (b"/x/admin", b"/"), (b"", b"/"), (b"*", b"/"),
+        # a query is no part of the path, however odd
+        (b"/x?/admin", b"/"), (b"/admin?//h/../x", b"/admin"), (b"/?%61dmin", b"/"),
+        # odd, but every reading leads to the same route
+        (b"/x%20y", b"/"), (b"/x;a=b/y", b"/"), (b"/x//y", b"/"), (b"/./x", b"/"), (b"/x/../y", b"/"),
+        (b"/admin/%78", b"/admin"), (b"/admin/x;y", b"/admin"), (b"/admin//x", b"/admin"), (b"/a%2Fb", b"/"),
+        (b"/.well-known/x", b"/"), (b"/x.y", b"/"), (b"/...", b"/"), (b"/%", b"/"), (b"/%zz", b"/"), (b"/\xff", b"/"),
+        # a reading that leads elsewhere: nowhere
+        (b"/%61dmin", None), (b"/admin%2fin", None), (b"/admin/%2e%2e/x", None), (b"/admin/../x", None),
+        (b"/x/../admin", None), (b"/./admin", None), (b"//admin", None), (b"/admin;x", None), (b"/;/admin", None),
+        (b"/\\admin", None), (b"/admin#", None), (b"/adm%09in", None), (b"/admin//in", None),
+    ],
+)  # fmt: skip
+def test_a_target_leads_to_the_longest_prefix_or_where_readings_differ_nowhere(
+    target: bytes, path: bytes | None
+) -> None:
+    routes = tuple(
+        Route(prefix, prefix.decode(), "a0", None, ANSWERS["blank"])
+        for prefix in (b"/admin/in", b"/admin", b"/")
+    )
+    route = by_path(routes, target)
+    assert (route.path if route is not None else None) == path
+
+
+def test_without_a_route_for_the_rest_other_paths_lead_nowhere() -> None:
+    only = (Route(b"/admin", "admin", "a0", None, ANSWERS["blank"]),)
+    assert by_path(only, b"/admin/x") is only[0]
+    assert by_path(only, b"/x") is None and by_path(only, b"/%61dmin") is None and by_path((), b"/") is None
 
 
 def test_no_reader_gets_round_a_path() -> None:
