@@ -1,4 +1,4 @@
-"""What a failed step's output says: expressions that name the cause, and what to do about it. Pure."""
+"""Explains a failed step: expressions that find the cause in its output, and a hint for each. Pure."""
 
 from __future__ import annotations
 

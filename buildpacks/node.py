@@ -111,7 +111,7 @@ def _read(tree: Tree) -> tuple[_Package, tuple[str, ...]]:
 
 
 def _check_folders(tree: Tree, wanted: dict[str, str]) -> None:
-    """npm links a folder that is missing without a word, and the app fails when it starts."""
+    """npm links a missing folder without a warning, and the app fails when it starts."""
     for name, spec in wanted.items():
         path = posixpath.normpath(spec.removeprefix("file:").removeprefix("link:"))
         if spec.startswith(("file:", "link:")) and not (
@@ -189,7 +189,7 @@ def _build(scripts: list[str], onto: tuple[str, ...]) -> Step:
 
 
 def _web(tree: Tree, package: _Package) -> tuple[dict[str, str], tuple[Step, ...]]:
-    """`npm start`; for a site that is only built, a static server over what the build made."""
+    """`npm start`; for a site that is only built, a static server over the build's output."""
     if "start" in package.scripts or tree.exists("server.js"):
         return {"web": "npm start"}, ()
     if "build" in package.scripts:

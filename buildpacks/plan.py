@@ -33,7 +33,7 @@ def quoted(text: str, most: int = 60) -> str:
 
 
 class BuildRefused(Exception):
-    """The tree cannot be built as it is: what is wrong, and what to do about it."""
+    """The tree cannot be built as it is: the reason, and a hint."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

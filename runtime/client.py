@@ -79,7 +79,7 @@ class Spawner:
         return self.call("stats", id=id)
 
     def snapshot(self, id: str, paths: Sequence[str]) -> Layer:
-        """Make a layer of what an ended container wrote at these absolute paths."""
+        """Make a layer of an ended container's files at these absolute paths."""
         return read(Layer, self.call("snapshot", timeout_s=SLOW_S, id=id, paths=[*paths]))
 
     def unpack(self, tar: str) -> Layer:

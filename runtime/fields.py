@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 Check = Callable[[str, object], Any]
-"""Takes the name and the value of a field; returns what becomes of it or raises SpecError."""
+"""Takes the name and the value of a field; returns the checked value or raises SpecError."""
 
 T = TypeVar("T")
 

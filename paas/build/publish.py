@@ -49,7 +49,7 @@ def host_binds(settings: Settings, *, group_id: int) -> list[str]:
 
 
 def publish(settings: Settings, *, group_id: int) -> Registry:
-    """Write what builds may know to `RUN/registry.json`, readable by the group (0640)."""
+    """Write the settings that builds may use to `RUN/registry.json`, readable by the group (0640)."""
     found = shareable(package_settings.read(os.environ), settings.builds_share_registry_credentials)
     uv = _uv_binary()
     registry = replace(
@@ -74,7 +74,7 @@ def has_credentials(url: str) -> bool:
 
 
 def shareable(registry: Registry, share_credentials: bool) -> Registry:
-    """The settings without what carries credentials, unless the operator shares them. Pure."""
+    """The settings without credentials, unless the operator shares them. Pure."""
     if share_credentials:
         return registry
     withheld: list[str] = []

@@ -17,7 +17,7 @@ from runtime.frames import EXIT, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, FrameDec
 
 _PIECE = 32 * 1024
 _WAITING_BYTES = 256 * 1024
-"""Input is read only while less than this waits to be sent, so that a slow command slows what feeds it."""
+"""Input is read only while less than this waits to be sent, so that a slow command slows its input."""
 
 
 def terminal_size() -> tuple[int, int]:

@@ -20,7 +20,7 @@ _PIECE = 64 * 1024
 _HEAD_BYTES = 64 * 1024
 _LINE_BYTES = 8 * 1024 * 1024
 _BODY_BYTES = 64 * 1024 * 1024
-"""Far more than a platform sends; what answers at an address that somebody typed may be anything."""
+"""Far more than a platform sends; a mistyped address may lead to any server."""
 
 
 class Client:
@@ -73,7 +73,7 @@ class Client:
                     yield message
 
     def upgrade(self, path: str) -> tuple[socket.socket, bytes]:
-        """Become an attached stream: the connection, and what came after the head already."""
+        """Become an attached stream: returns the connection, and the bytes that followed the head."""
         exchange = _Exchange(self.target, "GET", _path(path, {}), None, upgrade="paas-attach")
         if exchange.status != 101:
             with exchange:

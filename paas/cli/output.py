@@ -191,5 +191,5 @@ def size(count: int | None) -> str:
 
 
 def finish_quietly() -> None:
-    """Avoid the interpreter's complaint at its end about a stdout that nobody reads."""
+    """Avoid the interpreter's complaint at exit about a stdout whose reader has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -21,7 +21,7 @@ _SILENCE_S = 120.0
 
 
 class NoAnswer(Unavailable):
-    """The API did not answer, or its answer broke off: what was asked of it may be done all the same."""
+    """The API did not answer, or its answer broke off: the request may have taken effect all the same."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Target:
     silence_s: float = _SILENCE_S
     """How long the API may send nothing."""
     pause: Callable[[float], None] = time.sleep
-    """Waits between attempts to connect to a socket that nobody listens on yet."""
+    """Waits between attempts to connect to a socket without a listener."""
 
     def connect(self) -> socket.socket:
         """Raises NoAnswer with what to do about it."""

@@ -56,7 +56,7 @@ FOREIGN = {
     "regions": "A platform is one machine: paas server:status",
     "auth:login": "See: paas login URL", "backup": "Stop the server and copy its home; see docs/operating.md.",
 }  # fmt: skip
-"""A word, or the topic before its colon → what to do instead."""
+"""An unknown command, or the topic before its colon → the command to use."""
 
 READING = frozenset(
     (
@@ -70,7 +70,7 @@ READING = frozenset(
 
 
 def advice(word: str, commands: Collection[str]) -> str:
-    """What to do instead of typing `word`; empty without a guess."""
+    """The suggestion for an unknown command; empty without a guess."""
     topic = word.partition(":")[0]
     near = nearest(word, commands)
     if word in FOREIGN or (topic in FOREIGN and not (near and near.startswith(f"{topic}s:"))):

@@ -1,4 +1,4 @@
-"""Performing what the plan says: rows first, then the spawner, then a line in the app's log."""
+"""Perform the actions of a plan: first the rows, then the spawner, then a line in the app's log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from paas import logs
-from paas.converge import diagnosis
+from paas.converge import app_lines, diagnosis
 from paas.converge.diagnosis import Subject
 from paas.converge.link import Link
 from paas.converge.plan import (
@@ -27,7 +27,6 @@ from paas.converge.plan import (
 from paas.nouns.errors import DeployFailed
 from paas.nouns.lifecycle import WrongTransition
 from paas.nouns.model import Instance, Release
-from paas.nouns.text import WARNING
 from paas.runs.specs import RELEASE_TYPE, WEB, WEB_PORT, Origin, limits_of, process_spec, release_spec
 from paas.store import Store, Tx, apps, canaries, configs, deployments, events, images, instances, releases
 from runtime.client import SpawnerError
@@ -40,7 +39,7 @@ SHOWN_LINE_CHARACTERS = 500
 
 
 class Actions:
-    """Performs the actions of a plan. Every method may be repeated: rows say what has been done already."""
+    """Performs the actions of a plan. Every method may be repeated, because the rows record what is done."""
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class Actions:
         self._signalled: set[int] = set()
 
     def perform(self, action: Action) -> None:
-        """Raises SpawnerDown when the spawner is away: the rows then say what is left to do."""
+        """Raises SpawnerDown when the spawner is away; the rows then record what is left to do."""
         log.info("action=%s", described(action))
         try:
             match action:
@@ -167,7 +166,7 @@ class Actions:
             if instance.deployment_id is not None and instance.kind == "process":
                 deployment = deployments.get(tx, instance.deployment_id)
                 if deployment.finished_at is None:
-                    for line in _up_lines(instance, action.note):
+                    for line in app_lines.up(instance, action.note):
                         deployments.add_line(tx, deployment.id, line)
         self.say(instance, "State changed from starting to up")
         if action.note:
@@ -229,13 +228,14 @@ class Actions:
                 )
         self._killed.discard(instance.id)
         self._signalled.discard(instance.id)
-        self._say_ended(instance, exit, error)
+        for text in app_lines.ended(instance, exit, error):
+            self.say(instance, text)
         self._delete(instance)
 
     def _why_ended(
         self, instance: Instance, release: Release | None, exit: dict[str, Any] | None, *, lost: bool
     ) -> DeployFailed | None:
-        """The diagnosis of an end; None for one that was as it should be."""
+        """The diagnosis of an end; None if the end was expected."""
         if lost:
             return diagnosis.lost(self._subject(instance, release))
         status = (exit or {}).get("status")
@@ -246,24 +246,6 @@ class Actions:
         during = "during boot" if instance.state == "starting" and instance.kind == "process" else ""
         subject = self._subject(instance, release, self.last_lines(instance))
         return diagnosis.exited(subject, exit or {}, during=during)
-
-    def _say_ended(self, instance: Instance, exit: dict[str, Any] | None, error: DeployFailed | None) -> None:
-        if exit is not None and exit.get("signal"):
-            self.say(instance, f"Process ended by signal {exit['signal']}")
-        elif exit is not None:
-            self.say(instance, f"Process exited with status {exit.get('status')}")
-        if error is not None and error.cause == "out of memory":
-            self.say(instance, f"Error R15 (Killed for memory): {error.message}")
-        if (
-            error is not None
-            and instance.kind == "process"
-            and instance.state in ("starting", "up", "draining")
-        ):
-            self.say(instance, f"State changed from {instance.state} to crashed ({error.cause})")
-        elif (
-            instance.state == "stopping" and instance.kind == "process" and "diagnosis" not in instance.detail
-        ):
-            self.say(instance, "State changed from stopping to stopped")
 
     def _advance(self, action: Advance) -> None:
         with self._store.write() as tx:
@@ -279,13 +261,7 @@ class Actions:
                     "cause": (action.error or {}).get("cause", ""),
                 }
                 events.add(tx, deployment.app_id, "paas", f"release.{verb}", detail)
-        if action.state in ("draining", "failed", "cancelled"):
-            what = {"draining": "serves", "failed": "failed", "cancelled": "was cancelled"}[action.state]
-            cause = f": {(action.error or {}).get('message', '')}" if action.state == "failed" else ""
-            text = f"Release v{deployment.release_number} {what}{cause}"
-            logs.platform_line(self._layout, deployment.app_id, "deploy", text)
-        if canary is not None and action.state == "draining":
-            text = f"Canary v{canary.release_number} ended"
+        for text in app_lines.advanced(action, deployment, canary):
             logs.platform_line(self._layout, deployment.app_id, "deploy", text)
         self._advanced(action)
 
@@ -299,7 +275,7 @@ class Actions:
         )
 
     def _command(self, instance: Instance, release: Release | None) -> str:
-        """What it was started with; empty when that is not known any more."""
+        """The command that it was started with; empty if it is no longer known."""
         if "argv" in instance.detail:
             return " ".join(instance.detail["argv"])
         with self._store.read() as tx:
@@ -312,7 +288,7 @@ class Actions:
         self._link.deleted(instance.runtime_id)
 
     def take_addresses(self, addresses: Mapping[int, str]) -> int:
-        """Write what the spawner knows of adopted containers on their rows; how many."""
+        """Write the addresses of adopted containers on their rows; returns how many."""
         if addresses:
             with self._store.write() as tx:
                 for id, address in addresses.items():
@@ -321,7 +297,7 @@ class Actions:
         return len(addresses)
 
     def remove_orphan(self, runtime_id: str) -> None:
-        """A container that no row speaks of. Raises SpawnerDown."""
+        """Delete a container that no row names. Raises SpawnerDown."""
         log.warning("orphan container=%s removed", runtime_id)
         try:
             with self._link.calling():
@@ -333,7 +309,7 @@ class Actions:
 
 
 def described(action: Action) -> str:
-    """For the operator's log: never what an app printed."""
+    """The action for the operator's log, which never repeats an app's output."""
     values = vars(action)
     words = [f"{name}={values[name]}" for name in values if name not in ("lines", "error", "note")]
     if isinstance(action, Fail):
@@ -351,13 +327,3 @@ def _cause(instance: Instance, error: DeployFailed | None) -> str:
     if why:
         return str(why)
     return error.cause if error is not None else ""
-
-
-def _up_lines(instance: Instance, note: str) -> list[str]:
-    took = max(0.0, (instance.healthy_at or instance.created_at) - instance.created_at)
-    lines = [
-        f"       {instance.name} up" + (f" (healthy after {took:.2f} s)" if instance.type == WEB else "")
-    ]
-    if note:
-        lines.append(f"{WARNING}{instance.name}: {note}; the release goes on, as any answer counts")
-    return lines

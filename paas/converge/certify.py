@@ -61,7 +61,7 @@ class Certifier:
         }
 
     def act(self) -> float:
-        """Start the child when something is due, and warn of what expires; seconds until the next is due."""
+        """Start the child when a certificate is due, and warn before one expires; returns the seconds until the next is due."""
         if self._child is not None and (status := self._child.poll()) is not None:
             self._child = None
             if status:

@@ -136,7 +136,7 @@ def out_of_memory(subject: Subject, peak_bytes: int, during: str = "") -> Deploy
 
 
 def lost(subject: Subject) -> DeployFailed:
-    """The container is gone and nobody saw it end."""
+    """The container is gone and no exit was recorded."""
     return _error(subject, "host restart", f"{subject.name} vanished: the host was restarted.", "Push again.")
 
 

@@ -37,7 +37,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: `healthy`, the status of an HTTP answer, and what a person should know about it."""
+    """The result of a check: `healthy`, the HTTP status, and a note for the user."""
 
     healthy: bool
     status: int | None = None

@@ -1,4 +1,4 @@
-"""The connection to the spawner: what runs, kept current by its event stream, and calls that notice its absence."""
+"""The connection to the spawner: the containers, kept current by its event stream, and calls that notice its absence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("converge.link")
 
 RETRY_S = 0.2
 RELIST_S = 60.0
-"""Events say what ended; a list once a minute repairs what an event lost."""
+"""Events report ends; one list a minute repairs a lost event."""
 
 
 class SpawnerDown(Exception):

@@ -23,9 +23,9 @@ HEALTHY_S = 60.0
 """An instance that was up for so long had not crashed in boot: its end starts the back-off anew."""
 JITTER = 0.2
 START_GRACE_S = 30.0
-"""How long a row of somebody else's instance (run, build) may wait for its container."""
+"""How long a row that another process made (run, build) may wait for its container."""
 LISTED_S = 3.0
-"""How long one that is to end may be missing: the list of containers may be older than somebody else's."""
+"""How long a container that should end may be missing from the list, which may be older than its row."""
 RUN_LINGER_S = 10.0
 """How long an ended run's container stays, for a client to read its last output."""
 DESTROY_STOP_S = 5.0
@@ -77,14 +77,14 @@ class Stop:
 
 @dataclass(frozen=True)
 class Terminate:
-    """SIGTERM to all processes of what is stopping."""
+    """SIGTERM to all processes of a stopping instance."""
 
     id: int
 
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL to what did not stop in time."""
+    """SIGKILL to an instance that did not stop in time."""
 
     id: int
 
@@ -109,7 +109,7 @@ class Advance:
 
 @dataclass(frozen=True)
 class RemoveApp:
-    """Nothing of the app runs any more: remove what it has, then its row."""
+    """Nothing of the app runs any more: remove its files, then its row."""
 
     app_id: str
 

@@ -24,7 +24,7 @@ KEEP_INSTANCES = 200
 KEEP_DEPLOYMENTS = 50
 KEEP_RELEASES = 500
 KEEP_EVENTS = 2000
-"""Of each app; and of what is no app's, or that of one that is gone."""
+"""The newest of each app stay. Events that belong to no app, or to a destroyed one, count as those of one app."""
 
 IMAGE_AGE_S = 3600.0
 """A built image without a release is a push that waits for its turn, or one that failed."""

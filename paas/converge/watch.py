@@ -21,7 +21,7 @@ SAMPLE_S = 0.5
 
 
 class Sampler(Protocol):
-    """What the kernel says of a container. Both raise SpawnerDown or SpawnerError when it cannot be asked."""
+    """Kernel facts about a container. Both raise SpawnerDown or SpawnerError without an answer."""
 
     def sockets(self, runtime_id: str) -> tuple[tuple[str, int], ...]: ...
 

@@ -42,7 +42,7 @@ class AppState(AppRoutes):
     ended: Mapping[Slot, tuple[Instance, ...]] = field(default_factory=dict)
     tried: tuple[Instance, ...] = ()
     began_at: float = 0.0
-    """When what led to the unfinished deployment began: a push begins with its build."""
+    """When the operation that opened the unfinished deployment began: a push begins with its build."""
 
     def release_of(self, instance: Instance) -> tuple[Release, Image] | None:
         """What the instance runs, if it is among these rows."""

@@ -41,7 +41,7 @@ def account(name: str) -> Account:
 
 
 def ensure_accounts() -> None:
-    """Make the system users that are missing. Raises Unavailable with what useradd said."""
+    """Make the system users that are missing. Raises Unavailable with useradd's message."""
     for name in USERS:
         try:
             pwd.getpwnam(name)

@@ -22,7 +22,7 @@ from runtime.client import Spawner, SpawnerError
 from runtime.home import Layout
 
 READY_ANSWER_S = 1.0
-"""How long a daemon that is asked whether it is ready may take to answer."""
+"""How long a daemon may take to answer a readiness check."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Wiring:
     listeners: Listeners
 
     def view(self, writable: Sequence[Path], read_only: Sequence[Path] = ()) -> launch.View:
-        """Of the home, only these paths."""
+        """The paths of the home that the daemon sees."""
         shown = (*launch.code_paths(), *read_only)
         return launch.View(hidden=(self.layout.home,), read_only=shown, writable=tuple(writable))
 
@@ -156,7 +156,7 @@ ENVIRON = {
 
 
 def _listens(path: Path) -> bool:
-    """True if somebody listens for datagrams there: a dead daemon's socket refuses."""
+    """True if a process listens for datagrams there: a dead daemon's socket refuses."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         try:
             sock.connect(str(path))

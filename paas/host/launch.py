@@ -62,7 +62,7 @@ def _may_enter(path: Path, uid: int, gid: int) -> bool:
 
 
 def enter_view(view: View, account: Account) -> None:
-    """Replace what this process sees. Call in a forked child, as root, before the ids are dropped."""
+    """Replace this process's view of the file system. Call in a forked child, as root, before the ids are dropped."""
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     wanted = {path.resolve(): True for path in view.read_only} | {

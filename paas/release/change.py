@@ -29,7 +29,7 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Change(ABC):
-    """One operation: who does it, and what the list of releases says of it."""
+    """One operation: its actor, and its description in the list of releases."""
 
     actor: str
     description: str
@@ -41,7 +41,7 @@ class Change(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Push(Change):
-    """A new image. `beside`: the release is a canary's, so what runs now is left alone."""
+    """A new image. `beside`: the release is a canary's, so the running processes are left alone."""
 
     image_digest: str
     commit: str | None = None

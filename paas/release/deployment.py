@@ -24,7 +24,7 @@ Cancel = Callable[[], bool]
 
 
 def never() -> bool:
-    """A `Cancel` of someone who does not give up."""
+    """A `Cancel` that never cancels."""
     return False
 
 
@@ -88,7 +88,7 @@ def _open(tx: Tx, app_id: str, change: Change) -> tuple[Release, Deployment | No
 
 
 def holder_sentence(tx: Tx, busy: Deployment) -> str:
-    """Who is deploying what since when."""
+    """Describe the deployment under way: actor, release and start."""
     release = releases.get(tx, busy.app_id, busy.release_number)
     who = release.actor if release else "somebody"
     what = release.description if release else "a release"

@@ -1,4 +1,4 @@
-"""From apps, releases and images to containers: the translation into what the runtime takes. Pure."""
+"""From apps, releases and images to containers: the translation into Order and Box. Pure."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Origin:
 
 
 def environment(origin: Origin, instance: Instance, limits: Limits) -> dict[str, str]:
-    """All a process finds in its environment: base, image, config vars, and what only the platform says."""
+    """The whole environment of a process: base, image, config vars, and the platform's own variables."""
     release = origin.release
     env = {
         "PATH": BASE_PATH,

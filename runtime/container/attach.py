@@ -93,7 +93,7 @@ class Attach:
         return None
 
     def send(self) -> bool:
-        """Write what fits; False when that showed that the client has gone."""
+        """Write as much as the socket takes; False if the client has gone."""
         if self._client is None or not self._out:
             return True
         try:

@@ -29,7 +29,7 @@ from runtime.net.network import Endpoint, Network
 from runtime.spec import Box, Order
 
 HANDSHAKE_S = shim.HANDSHAKE_S + 5.0
-"""Longer than the shim waits for its child, so that the shim says what went wrong before it is given up."""
+"""Longer than the shim waits for its child, so that the shim can report the error first."""
 
 _START_MILLIS = 1000
 """The spawner waits for a start, so a container with less processor time gets its share only afterwards."""

@@ -20,7 +20,7 @@ REPORT_FD = 3
 
 _MFD_EXEC = 0x10
 _EXECUTE_ONLY = 0o111
-"""Unreadable, so that the kernel lets nobody inside look into pid 1 or at its descriptors."""
+"""Unreadable, so that the kernel lets no process inside look into pid 1 or at its descriptors."""
 
 _ADDRESS, _ALIGN = 0x400000, 0x10000
 _EXECUTABLE, _LOAD, _READ_EXECUTE = 2, 1, 5
@@ -164,7 +164,7 @@ def program(name: str, machine: str | None = None) -> bytes:
 
 
 def open_program(name: str) -> int:
-    """A program as a descriptor to execute, in memory and sealed: nobody can change it or see it."""
+    """A program as a descriptor to execute, in memory and sealed: no process can change or see it."""
     try:
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_EXEC)
     except OSError as error:

@@ -76,7 +76,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Link:
+class Symlink:
     target: str
     points_to: str
 
@@ -87,7 +87,7 @@ class Folder:
     mode: int = 0o755
 
 
-Operation = Filesystem | Bind | Mask | ReadOnly | ReadOnlyMount | Device | Link | Folder
+Operation = Filesystem | Bind | Mask | ReadOnly | ReadOnlyMount | Device | Symlink | Folder
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Root:
             yield fd, name
 
     def ensure(self, path: str, *, folder: bool, strict: bool) -> int:
-        """Open a path, making what is missing of it."""
+        """Open a path; make the folders that are missing."""
         words = path.split("/")
         here = self.open(".")
         for depth in range(len(words)):
@@ -171,7 +171,7 @@ def _perform(operation: Operation, root: Root) -> None:
                 sc.mount("none", f"/proc/self/fd/{fd}", None, remount)
         case Device():
             _device(operation, root)
-        case Link(target, points_to):
+        case Symlink(target, points_to):
             with root.parent(target) as (parent, name):
                 os.symlink(points_to, name, dir_fd=parent)
         case Folder(target, mode):

@@ -17,12 +17,12 @@ from runtime.container.mounts import (
     Device,
     Filesystem,
     Folder,
-    Link,
     Mask,
     Operation,
     ReadOnly,
     ReadOnlyMount,
     RootfsError,
+    Symlink,
 )
 from runtime.kernel import syscalls as sc
 from runtime.spec import APP_USER, MIB
@@ -132,7 +132,7 @@ def plan(wanted: Plan) -> list[Operation]:
         Filesystem("sysfs", "sys", _QUIET | sc.MS_RDONLY),
         Filesystem("tmpfs", "dev", sc.MS_NOSUID | sc.MS_NOEXEC, f"mode=755,size=64k,nr_inodes=64,{owner}"),
         *(Device(f"dev/{name}", *number) for name, number in _DEVICES.items()),
-        *(Link(f"dev/{name}", target) for name, target in _LINKS.items()),
+        *(Symlink(f"dev/{name}", target) for name, target in _LINKS.items()),
         Folder("dev/pts"),
         Filesystem(
             "devpts",

@@ -35,7 +35,7 @@ def open_folder(path: Path, shim_fds: ExitStack) -> int:
 
 
 def _detached(fd: int, shim_fds: ExitStack) -> int:
-    """A detached mount of what `fd`, which is closed, is open on."""
+    """A detached mount of the file or folder that `fd` is open on; closes `fd`."""
     try:
         tree = sc.open_tree(fd, "", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH)
     finally:

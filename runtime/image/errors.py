@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ImageError(Exception):
-    """Base class. The message is a sentence for people, `code` a stable word for programs."""
+    """Base class. The message is a sentence for people, `code` a stable identifier for programs."""
 
     code = "image"
 
@@ -34,6 +34,6 @@ class NotFound(ImageError):
 
 
 class Damaged(ImageError):
-    """Stored bytes are not what their digest says."""
+    """Stored bytes do not match their digest."""
 
     code = "damaged"

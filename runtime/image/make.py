@@ -170,7 +170,7 @@ def _make_layer(
     keep: Collection[int] = (),
     read: Mapping[str, int] | None = None,
 ) -> Layer | None:
-    """Run `make` in a confined child and publish what it made."""
+    """Run `make` in a confined child and publish its layer."""
     limits = limits or Limits()
     store = layer_store(layout)
     with ExitStack() as stack:

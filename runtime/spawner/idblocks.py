@@ -31,7 +31,7 @@ _NETWORK_PREFIX = 20
 
 
 class BlockError(Exception):
-    """No block is free, or the register is damaged; the message says what to do."""
+    """No block is free, or the register is damaged; the message has the remedy."""
 
 
 class CopiedHome(BlockError):

@@ -88,7 +88,7 @@ class Instances:
         return sorted(known)
 
     def add(self, instance: Instance) -> None:
-        """Watch a container that runs, or that has ended while nobody watched."""
+        """Watch a container that runs, or that ended while no spawner ran."""
         self._all[instance.id] = instance
         if instance.shim_pidfd is not None:
             self._loop.watch(instance.shim_pidfd, lambda _: self._shim_ended(instance))
@@ -142,7 +142,7 @@ class Instances:
             self._event("oom", instance_id)
 
     def _shim_ended(self, instance: Instance) -> None:
-        """Reap it if it is our child; after a restart it is somebody else's."""
+        """Reap it if it is our child; after a restart of the spawner it is not."""
         assert instance.shim_pidfd is not None
         self._loop.forget(instance.shim_pidfd)
         with suppress(ChildProcessError):

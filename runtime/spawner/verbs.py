@@ -60,7 +60,7 @@ class Verbs:
         self._sync_planned = False
 
     def handle(self, request: object, reply: Reply) -> None:
-        """Raises ContainerError, SpecError or OSError for what cannot be done."""
+        """Raises ContainerError, SpecError or OSError if it cannot be done."""
         if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
             raise BadRequest("a request is an object with a verb")
         method = getattr(self, f"_do_{request['verb']}", None)
