@@ -10,11 +10,12 @@ from flask import Blueprint
 
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, text
-from paas.api.context import Context, context, spawner_errors
+from paas.api.context import Context, context
 from paas.api.domains import host_names
 from paas.api.edit import edit
 from paas.api.people import first_administrator
 from paas.api.shapes import app_json
+from paas.build.platform import spawner_errors
 from paas.nouns.errors import BadInput, Conflict, PaasError
 from paas.nouns.model import App
 from paas.nouns.names import AppName, BranchName

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from flask import current_app
 
 from paas import logs
+from paas.build.platform import spawner_errors
 from paas.daemon import presence
-from paas.nouns.errors import PaasError, Unavailable, from_json
 from paas.nouns.settings import Settings
 from paas.routing import applied as routed
 from paas.store import Store, poke
-from runtime.client import Spawner, SpawnerError
+from runtime.client import Spawner
 from runtime.home import Layout
 
 APPLIED_S = 3.0
@@ -56,22 +54,6 @@ class Context:
                 with spawner_errors():
                     self._block_base = int(self.spawner.info()["block"]["id_base"])
             return self._block_base
-
-
-@contextmanager
-def spawner_errors() -> Iterator[None]:
-    """The spawner's errors as the platform's."""
-    try:
-        yield
-    except SpawnerError as error:
-        raise translated(error) from error
-    except OSError as error:
-        raise Unavailable("The spawner does not answer.", "See: paas server:status") from error
-
-
-def translated(error: SpawnerError) -> PaasError:
-    """A spawner's error as one a person may see."""
-    return from_json({"code": error.code, "message": error.message, "hint": error.hint}, 503)
 
 
 def context() -> Context:

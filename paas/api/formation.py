@@ -11,11 +11,12 @@ from flask import Blueprint, Response
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body as json_body
 from paas.api.bodies import dict_of, fields, raw_body, text, whole
-from paas.api.context import Context, context, spawner_errors
+from paas.api.context import Context, context
 from paas.api.edit import edit
 from paas.api.releasing import deploy
 from paas.api.shapes import formation_json, limits_json
 from paas.api.streams import Cancelled, Emit, stream
+from paas.build.platform import spawner_errors
 from paas.nouns.errors import BadInput, Conflict, DeployFailed, NotFound
 from paas.nouns.model import App, Image
 from paas.nouns.names import (

@@ -5,24 +5,23 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response
 
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean, dict_of, fields, list_of, text, whole
-from paas.api.context import Context, context, spawner_errors
+from paas.api.context import Context, context
 from paas.api.limiter import limiter
 from paas.api.relay import connect, relay, wants_upgrade
 from paas.daemon import threads
-from paas.nouns.errors import BadInput, Conflict, NotFound, PaasError
+from paas.nouns.errors import BadInput, Conflict, NotFound
 from paas.nouns.lifecycle import WrongTransition
 from paas.nouns.model import App, Instance
 from paas.nouns.names import ConfigName, config_value, shown
-from paas.runs.specs import Origin, run_spec
-from paas.store import Tx, configs, events, images, instances, releases
-from runtime.spec import Box, Order, Terminal
+from paas.release.one_off import Command, OneOff, add_row, start
+from paas.store import Tx, desired, events, instances, releases
+from runtime.spec import Terminal
 
 routes = Blueprint("runs", __name__)
 
@@ -40,25 +39,19 @@ _waiting: dict[int, threading.Timer] = {}
 def create(app_name: str) -> tuple[dict[str, Any], int]:
     """Start a command of the serving release; without `detach` its client must attach soon."""
     ctx, app, actor = context(), the_app(), principal().name
-    command = _command()
-    instance = _start(ctx, app, command, actor)
+    command = _command(actor)
+    block_base = ctx.block_base()
+    with ctx.store.write() as tx:
+        one_off = _add_row(tx, app, command, block_base)
+    start(ctx, one_off)
+    instance = one_off.instance
     ctx.log(app.id, f"Starting process with command `{' '.join(command.words)}` by {actor}")
     if not command.detach:
         _expect_client(ctx, instance)
     return {"instance": instance.runtime_id, "name": instance.name}, 201
 
 
-@dataclass(frozen=True)
-class _Command:
-    """What is to run; `terminal` is the size of the client's, if it has one."""
-
-    words: list[str]
-    terminal: Terminal | None
-    detach: bool
-    env: dict[str, str]
-
-
-def _command() -> _Command:
+def _command(actor: str) -> Command:
     """The command of the request. Raises BadInput."""
     data = body(
         required={"command": list_of(lambda value: text(value, 128 * 1024), 1000)},
@@ -76,49 +69,22 @@ def _command() -> _Command:
     if detach and terminal:
         raise BadInput("A detached command has no terminal.")
     env = dict(data["env"] or {}) | ({"TERM": terminal["term"]} if terminal else {})
-    return _Command(words, Terminal(terminal["rows"], terminal["columns"]) if terminal else None, detach, env)
+    size = Terminal(terminal["rows"], terminal["columns"]) if terminal else None
+    return Command(words, actor, detach, size, env)
 
 
-def _start(ctx: Context, app: App, command: _Command, actor: str) -> Instance:
-    """Row first, then the container; a start that fails ends the row."""
-    base = ctx.block_base()
-    with ctx.store.write() as tx:
-        instance, order, box = _open(tx, app, command, actor, base)
-    try:
-        with spawner_errors():
-            started = ctx.spawner.create(order, box)
-    except PaasError as error:
-        with ctx.store.write() as tx:
-            instances.ended(tx, instance.id, cause=error.message)
-        ctx.poke()
-        raise
-    with ctx.store.write() as tx:
-        instances.started(tx, instance.id, address=started.address, detail={"pid": started.pid})
-    ctx.poke()
-    return instance
-
-
-def _open(tx: Tx, app: App, command: _Command, actor: str, block_base: int) -> tuple[Instance, Order, Box]:
-    """The row of a run of the serving release, and the container it asks for. Raises Conflict."""
-    release = releases.serving(tx, app)
-    image = images.of(tx, release)
-    if release is None or image is None:
+def _add_row(tx: Tx, app: App, command: Command, block_base: int) -> OneOff:
+    """The row of a run of the serving release, and its event. Raises Conflict."""
+    origin = desired.origin(tx, app, releases.serving(tx, app))
+    if origin is None:
         raise Conflict(f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main")
     if sum(one.kind == "run" for one in instances.live_of(tx, app.id)) >= MAX_RUNS:
         hint = "Stop one first: paas ps shows them, paas ps:stop ends them."
         raise Conflict(f"{MAX_RUNS} commands of {app.name} run already.", hint)
-    detail = {"argv": command.words, "actor": actor, "detach": command.detach}
-    instance = instances.create(
-        tx, app.id, kind="run", type="run", release_number=release.number, detail=detail
-    )
-    event = {"instance": instance.runtime_id, "command": command.words[:_EVENT_WORDS]}
-    events.add(tx, app.id, actor, "run.start", event)
-    origin = Origin(app, release, image, configs.get(tx, app.id, release.config_number))
-    order, box = run_spec(
-        origin, instance, block_base=block_base, command=command.words,
-        terminal=command.terminal, attach=not command.detach, env=command.env,
-    )  # fmt: skip
-    return instance, order, box
+    one_off = add_row(tx, origin, command, block_base=block_base)
+    event = {"instance": one_off.instance.runtime_id, "command": command.words[:_EVENT_WORDS]}
+    events.add(tx, app.id, command.actor, "run.start", event)
+    return one_off
 
 
 @routes.get("/v1/apps/<app_name>/runs/<runtime_id>/attach")

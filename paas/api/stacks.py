@@ -9,8 +9,9 @@ from flask import Blueprint, Response
 
 from paas.api.access import Access, needs
 from paas.api.bodies import body
-from paas.api.context import Context, context, spawner_errors
+from paas.api.context import Context, context
 from paas.api.streams import Cancelled, Emit, stream
+from paas.build.platform import spawner_errors
 from paas.build.stack import make_stack
 from paas.nouns.names import StackName
 

@@ -28,7 +28,7 @@ from paas.nouns.errors import DeployFailed
 from paas.nouns.lifecycle import WrongTransition
 from paas.nouns.model import Instance, Release
 from paas.runs.specs import RELEASE_TYPE, WEB, WEB_PORT, Origin, limits_of, process_spec, release_spec
-from paas.store import Store, Tx, apps, canaries, configs, deployments, events, images, instances, releases
+from paas.store import Store, Tx, apps, canaries, deployments, desired, events, images, instances, releases
 from runtime.client import SpawnerError
 from runtime.home import Layout
 from runtime.spec import Box, Order
@@ -140,12 +140,8 @@ class Actions:
         """Read in the transaction that makes the instance; None if the rows are gone."""
         app = apps.by_id(tx, action.app_id)
         release = releases.get(tx, app.id, action.release_number) if app else None
-        if app is None or release is None:
-            return None
-        image = images.of(tx, release)
-        if image is None or action.type not in image.processes:
-            return None
-        return Origin(app, release, image, configs.get(tx, app.id, release.config_number))
+        origin = desired.origin(tx, app, release) if app else None
+        return origin if origin is not None and action.type in origin.image.processes else None
 
     def _spec(self, origin: Origin, instance: Instance) -> tuple[Order, Box]:
         base = self._link.block_base

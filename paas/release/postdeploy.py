@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from paas.build.platform import Platform
 from paas.logs import Follower, Query, message_of
 from paas.nouns.errors import PaasError
-from paas.nouns.model import App, Instance
+from paas.nouns.model import App
 from paas.nouns.text import WARNING
-from paas.runs.specs import Origin, run_spec, with_wall_limit
-from paas.store import Tx, configs, images, instances, releases
+from paas.release.one_off import Command, add_row, start
+from paas.store import desired, instances, releases
 from runtime.client import SpawnerError
-from runtime.spec import Box, Order
 
 POLL_S = 0.1
 
@@ -40,23 +39,16 @@ def run_script(
 def _run(
     platform: Platform, app: App, number: int, script: str, actor: str, line: Callable[[str], None]
 ) -> str:
+    command = Command([script], actor, wall_s=platform.settings.release_timeout_s)
     block_base = platform.block_base()
     with platform.store.write() as tx:
-        detail = {"argv": [script], "actor": actor, "detach": True}
-        row = instances.create(tx, app.id, kind="run", type="run", release_number=number, detail=detail)
+        origin = desired.origin(tx, app, releases.get(tx, app.id, number))
+        if origin is None:
+            raise PaasError(f"Release v{number} is gone.")
+        one_off = add_row(tx, origin, command, block_base=block_base)
+    row = one_off.instance
     output = Follower(platform.layout, app.id, Query(source="app", instances=frozenset([row.runtime_id])))
-    try:
-        with platform.store.read() as tx:
-            order, box = _spec(tx, app, row, number, script, block_base)
-        box = with_wall_limit(box, platform.settings.release_timeout_s)
-        started = platform.spawner.create(order, box)
-    except (PaasError, SpawnerError, OSError):
-        with platform.store.write() as tx:
-            instances.ended(tx, row.id, cause="did not start")
-        raise
-    with platform.store.write() as tx:
-        instances.started(tx, row.id, address=started.address, detail={"pid": started.pid})
-    platform.poke()
+    start(platform, one_off)
     while True:
         with platform.store.read() as tx:
             seen = instances.get(tx, row.id)
@@ -65,12 +57,3 @@ def _run(
         if seen.ended_at is not None:
             return seen.cause
         time.sleep(POLL_S)
-
-
-def _spec(tx: Tx, app: App, row: Instance, number: int, script: str, block_base: int) -> tuple[Order, Box]:
-    release = releases.get(tx, app.id, number)
-    image = images.of(tx, release)
-    if release is None or image is None:
-        raise PaasError(f"Release v{number} is gone.")
-    origin = Origin(app, release, image, configs.get(tx, app.id, release.config_number))
-    return run_spec(origin, row, block_base=block_base, command=[script], attach=False)
