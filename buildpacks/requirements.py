@@ -33,10 +33,10 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def read_requirements(tree: Tree, path: str = "requirements.txt") -> Requirements:
-    """Follow `path` and what it includes. Raises BuildRefused naming file and line."""
+def read_requirements(tree: Tree) -> Requirements:
+    """Follow requirements.txt and what it includes. Raises BuildRefused naming file and line."""
     found = Requirements()
-    _read(tree, path, found)
+    _read(tree, "requirements.txt", found)
     found.hashed = found.hashed and bool(found.names)
     return found
 

@@ -39,13 +39,11 @@ def _check_domain(app: str, domain: str | None, routing: dict[str, Any]) -> None
             raise NotFound(f"{app} has no domain {quoted(domain)}.", "See: paas domains")
 
 
-def change_routing(
-    doing: str, app: str, domain: str | None, body: dict[str, Any], done: str = "done"
-) -> Layer:
+def change_routing(doing: str, app: str, domain: str | None, body: dict[str, Any]) -> Layer:
     """Change something and say when the router has it; what is set afterwards."""
     with output.Progress(doing + (f" for {quoted(domain)}" if domain else "")) as progress:
         answer = client().patch(app_path(app, "routing"), {**body, **({"domain": domain} if domain else {})})
-        progress.applied(answer, done)
+        progress.applied(answer, "done")
     return _layer(answer, domain)
 
 

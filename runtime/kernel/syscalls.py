@@ -231,13 +231,13 @@ def seccomp(program: bytes) -> None:
     )
 
 
-def close_range(first: int, last: int, flags: int = 0) -> None:
+def close_range(first: int, last: int) -> None:
     _call(
         "close_range",
         _CLOSE_RANGE,
         ctypes.c_uint(first),
         ctypes.c_uint(last & 0xFFFFFFFF),
-        ctypes.c_uint(flags),
+        ctypes.c_uint(0),
     )
 
 

@@ -33,13 +33,13 @@ class Endpoint:
         return b"\x02\x00" + self.address.packed
 
 
-def configure(endpoint: Endpoint | None, proc: Path = Path("/proc")) -> None:
+def configure(endpoint: Endpoint | None) -> None:
     """Set up the network namespace of the caller: loopback; with an endpoint also the guard, the link and its routes.
 
-    Call it as root in the new namespace, after the host has attached the link, while `proc` is still a writable procfs.
+    Call it as root in the new namespace, after the host has attached the link, while /proc is still a writable procfs.
     Raises NetlinkError.
     """
-    net = proc / "sys/net"
+    net = Path("/proc/sys/net")
     for path in (net / "ipv6/conf/all/disable_ipv6", net / "ipv6/conf/default/disable_ipv6"):
         set_sysctl(path, 1)
     set_sysctl(net / "ipv4/ip_unprivileged_port_start", 0)

@@ -62,14 +62,14 @@ def messages(guard: Guard) -> tuple[Message, ...]:
 
 
 def _rules(guard: Guard) -> Iterable[list[bytes]]:
-    yield [*_output_is_loopback(), _verdict(_ACCEPT)]
-    yield [*_is_answer(), _verdict(_ACCEPT)]
+    yield [*_output_is_loopback(), _accept()]
+    yield [*_is_answer(), _accept()]
     yield [_expression("connlimit", be32(1, MOST_CONNECTIONS) + be32(2, _OVER)), _reject()]
     for server in guard.nameservers:
         for protocol in (_UDP, _TCP):
-            yield [*_goes_to(IPv4Network(server)), *_port(protocol, _DNS), _verdict(_ACCEPT)]
+            yield [*_goes_to(IPv4Network(server)), *_port(protocol, _DNS), _accept()]
     for address, port in guard.allowed:
-        yield [*_goes_to(IPv4Network(address)), *_port(_TCP, port), _verdict(_ACCEPT)]
+        yield [*_goes_to(IPv4Network(address)), *_port(_TCP, port), _accept()]
     for network in guard.refused:
         yield [*_goes_to(network), _reject()]
 
@@ -112,8 +112,8 @@ def _reject() -> bytes:
     return _expression("reject", be32(1, 0) + attribute(2, bytes([_ADMIN_PROHIBITED])))
 
 
-def _verdict(code: int) -> bytes:
-    return _expression("immediate", be32(1, 0) + nested(2, nested(2, be32(1, code))))
+def _accept() -> bytes:
+    return _expression("immediate", be32(1, 0) + nested(2, nested(2, be32(1, _ACCEPT))))
 
 
 def _goes_to(network: IPv4Network) -> list[bytes]:
