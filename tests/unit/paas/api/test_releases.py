@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from harness.api import Api
 from harness.flask_api import FlaskApi
 from harness.rows import deployed
 
@@ -13,7 +12,7 @@ from harness.rows import deployed
 @pytest.fixture
 def path(api: FlaskApi, name: str) -> str:
     """The address of an app that serves its first release."""
-    deployed(cast(Api, api), name, web="run", worker="work", release="migrate")
+    deployed(api, name, web="run", worker="work", release="migrate")
     return f"/v1/apps/{name}"
 
 

@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from harness.flask_api import serve_worker
+
 from paas.api.router import _OF_ALL, _shown
 from paas.routing import workers
 from runtime.frames import encode_json
@@ -42,31 +44,13 @@ def test_nonsense_of_a_worker_is_left_out() -> None:
     assert _shown(SAID, _OF_ALL, {"other"})["backends"]["i2"]["up"] is False
 
 
-def serve(path: Path, answer: bytes) -> None:
-    """One connection gets these bytes, then nothing."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-
-    def once() -> None:
-        peer, _ = listener.accept()
-        with listener, peer:
-            peer.sendall(answer)
-            peer.recv(1)
-            peer.settimeout(5)
-            while peer.recv(4096):
-                pass
-
-    threading.Thread(target=once, daemon=True).start()
-
-
 def test_who_says_nothing_drips_or_talks_nonsense_costs_a_moment_and_is_no_answer(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(workers, "TIMEOUT_S", 0.2)
     for number, answer in enumerate((b"", b"\0\0\0\x09{", b"\0\0\0\x02[]", b"\xff\xff\xff\xffxxxx")):
         path = tmp_path / f"worker-{number}.sock"
-        serve(path, answer)
+        serve_worker(path, answer)
         assert workers.ask(path, "stats") is None
     (tmp_path / "worker-9.sock").touch()
     assert workers.ask(tmp_path / "worker-9.sock", "stats") is None
@@ -76,7 +60,7 @@ def test_who_says_nothing_drips_or_talks_nonsense_costs_a_moment_and_is_no_answe
 def test_only_a_worker_with_a_table_as_new_as_any_is_up_to_date(tmp_path: Path) -> None:
     answers = {1: {"generation": 5}, 2: {"generation": 4}, 3: {"generation": "x"}, 4: {}}
     for pid, said in answers.items():
-        serve(tmp_path / f"worker-{pid}.sock", encode_json(said))
+        serve_worker(tmp_path / f"worker-{pid}.sock", encode_json(said))
     assert workers.up_to_date(tmp_path, 1)
     assert not workers.up_to_date(tmp_path, 77)
 
