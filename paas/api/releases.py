@@ -35,11 +35,11 @@ def list_releases(app_name: str) -> dict[str, Any]:
 @routes.get("/v1/apps/<app_name>/releases/<number>")
 @needs(Access.APP)
 def show(app_name: str, number: str) -> dict[str, Any]:
-    app = the_app()
+    app, wanted = the_app(), release_number(number)
     with context().store.read() as tx:
-        release = releases.get(tx, app.id, release_number(number))
+        release = releases.get(tx, app.id, wanted)
         if release is None:
-            raise NotFound(f"{app.name} has no release {number}.", "See: paas releases")
+            raise NotFound(f"{app.name} has no release v{wanted}.", "See: paas releases")
         image = images.of(tx, release)
         names = sorted(configs.get(tx, app.id, release.config_number))
     return {

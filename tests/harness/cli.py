@@ -1,12 +1,35 @@
-"""A platform that only remembers: what the command line asks of the API, and answers that a test has given it."""
+"""The command line in this process: against the api itself, or against a platform that only remembers what it is asked."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import pytest
+
+from paas.cli import main
 from paas.nouns.errors import DeployFailed, PaasError
+
+
+class Said(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Commands as somebody types them."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._capsys, self._monkeypatch = capsys, monkeypatch
+
+    def __call__(self, *words: str, stdin: str = "") -> Said:
+        self._monkeypatch.setattr("sys.stdin", typed(stdin))
+        self._capsys.readouterr()
+        return Said(main.main(words), *self._capsys.readouterr())
 
 
 class Platform:

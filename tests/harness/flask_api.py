@@ -72,6 +72,7 @@ class FlaskApi:
             self.layout.converge_socket.parent,
         ):
             folder.mkdir(parents=True)
+        self.socket_path = home / "api.sock"
         self.store = Store.open(self.layout.database)
         self.context = Context(self.settings, self.store, git_uid=None)
         self.context.layout = self.layout
@@ -87,18 +88,19 @@ class FlaskApi:
         self._other.close()
 
     @contextlib.contextmanager
-    def served(self) -> Iterator[Path]:
-        """The socket at which the application answers, root's as the test is root's."""
-        path = self.settings.home / "api.sock"
+    def served(self) -> Iterator[None]:
+        """Meanwhile the application answers at `socket_path`, whose peers are its own user."""
 
         def answering(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
             return self.application({**environ, "gunicorn.socket": environ["werkzeug.socket"]}, start)
 
-        server = make_server(f"unix://{path}", 0, answering, threaded=True, request_handler=Handler)
+        server = make_server(
+            f"unix://{self.socket_path}", 0, answering, threaded=True, request_handler=Handler
+        )
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield path
+            yield
         finally:
             server.shutdown()
             thread.join()
@@ -124,7 +126,8 @@ class FlaskApi:
     def asked(application: Flask, method: str, path: str, *, environ: dict[str, Any], **more: Any) -> Reply:
         """The answer of any application to a request with this WSGI environment."""
         reply = application.test_client().open(path, method=method, environ_overrides=environ, **more)
-        return Reply(reply.status_code, dict(reply.headers), reply.get_data())
+        with contextlib.closing(reply):  # a stream holds a seat of its caller's until then
+            return Reply(reply.status_code, dict(reply.headers), reply.get_data())
 
 
 def serve_worker(path: Path, answer: bytes) -> None:

@@ -77,6 +77,9 @@ def loop_at_work(api: Api, *, failing: str = "") -> Iterator[None]:
 
     def turn() -> None:
         while not stop.wait(0.01):
+            with api.store.read() as tx:
+                if not any(waiting.iterdir()) and not deployments.unfinished(tx):
+                    continue
             with api.store.write() as tx:
                 for app in apps.all(tx):
                     _move_app(tx, app.id, failing, followed=any(waiting.iterdir()))
