@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,6 @@ from harness.platform import wait_for
 from harness.rows import app_of, converge, deployed
 
 from paas.store import apps, deployments, instances
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[Api]:
-    running = Api().start()
-    try:
-        running.user("ann")
-        yield running
-        assert "Traceback" not in running.log.read_text()
-    finally:
-        running.close()
-
-
-@pytest.fixture
-def name(api: Api) -> str:
-    """A new app's name."""
-    made: str = api.ask("POST", "/v1/apps", {}).json["name"]
-    return made
 
 
 def events_of(api: Api, app_id: str) -> list[str]:

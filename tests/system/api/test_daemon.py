@@ -11,10 +11,8 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from harness.api import Api, As
 from harness.platform import wait_for
 from harness.rows import app_of, deployed
@@ -22,25 +20,6 @@ from harness.rows import app_of, deployed
 from paas import logs
 from paas.store import instances, people
 from runtime import frames
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[Api]:
-    running = Api().start()
-    try:
-        running.user("ann")
-        yield running
-        assert "Traceback" not in running.log.read_text()
-    finally:
-        running.close()
-
-
-@pytest.fixture
-def name(api: Api) -> str:
-    """A new app's name."""
-    made: str = api.ask("POST", "/v1/apps", {}).json["name"]
-    return made
-
 
 # runs
 
