@@ -7,7 +7,7 @@ from harness.nouns import make_formation, make_image, make_release
 
 from paas.api import shapes
 from paas.nouns.model import Build, FormationEntry, Key, Token, User
-from paas.store import apps, domains, users
+from paas.store import apps, domains, people
 
 
 def test_the_formation_has_web_first_and_no_release_command() -> None:
@@ -45,7 +45,7 @@ def test_only_the_release_that_serves_is_current() -> None:
 
 def test_an_app_is_shown_with_its_addresses_and_its_owners_name(api: FlaskApi) -> None:
     with api.store.write() as tx:
-        owner = users.add(tx, "ann", "admin")
+        owner = people.add_user(tx, "ann", "admin")
         app = apps.create(tx, "hello", owner.id)
         domains.add(tx, app.id, "www.example.com")
         shown = shapes.app_json(tx, app, api.settings)

@@ -8,18 +8,18 @@ from collections.abc import Callable
 
 from paas.ssh import control
 from paas.ssh.control import CommandRequest, SignedLogin
-from paas.ssh.link import Link
+from paas.ssh.monitor_client import MonitorClient
 from runtime.kernel import forked
 
 
-def speaker(work: Callable[[Link], bool]) -> tuple[socket.socket, int]:
-    """A process that does `work` over a link and ends with 0 if that was true; the monitor's end, and its id."""
+def speaker(work: Callable[[MonitorClient], bool]) -> tuple[socket.socket, int]:
+    """A process that does `work` as a client of its monitor and ends with 0 if that was true; the monitor's end, and its id."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     near.settimeout(20)
 
     def child() -> int:
         near.close()
-        return 0 if work(Link(far)) else 3
+        return 0 if work(MonitorClient(far)) else 3
 
     pid = forked.fork("speaker", child)
     far.close()
@@ -37,8 +37,8 @@ def asked(monitor: socket.socket) -> tuple[bytes, int, bytes]:
 def test_each_question_has_its_verb_and_gets_its_own_answer() -> None:
     login = SignedLogin("paas", "ssh-ed25519", b"key", b"signature")
 
-    def work(link: Link) -> bool:
-        return (link.sign(b"hash"), link.offer(b"key"), link.offer(b"other"), link.prove(login)) == (
+    def work(client: MonitorClient) -> bool:
+        return (client.sign(b"hash"), client.offer(b"key"), client.offer(b"other"), client.prove(login)) == (
             b"signed",
             True,
             False,
@@ -64,11 +64,11 @@ def test_each_question_has_its_verb_and_gets_its_own_answer() -> None:
 def test_a_command_brings_its_streams_and_ends_with_its_status() -> None:
     request = CommandRequest(b"ps")
 
-    def work(link: Link) -> bool:
-        number, streams = link.start(request)
+    def work(client: MonitorClient) -> bool:
+        number, streams = client.start(request)
         os.write(streams[0], b"to the command")
-        link.hangup(number)
-        return len(streams) == 1 and link.wait(number) == 7
+        client.hangup(number)
+        return len(streams) == 1 and client.wait(number) == 7
 
     monitor, pid = speaker(work)
     with monitor:
@@ -85,9 +85,9 @@ def test_a_command_brings_its_streams_and_ends_with_its_status() -> None:
 
 
 def test_an_exit_that_comes_before_the_wait_is_kept() -> None:
-    def work(link: Link) -> bool:
-        first, second = link.start(CommandRequest(b"a"))[0], link.start(CommandRequest(b"b"))[0]
-        return (link.wait(second), link.wait(first)) == (2, 1)
+    def work(client: MonitorClient) -> bool:
+        first, second = client.start(CommandRequest(b"a"))[0], client.start(CommandRequest(b"b"))[0]
+        return (client.wait(second), client.wait(first)) == (2, 1)
 
     monitor, pid = speaker(work)
     with monitor:
@@ -99,7 +99,7 @@ def test_an_exit_that_comes_before_the_wait_is_kept() -> None:
 
 
 def test_it_does_not_outlive_its_monitor() -> None:
-    monitor, pid = speaker(lambda link: bool(link.sign(b"hash")))
+    monitor, pid = speaker(lambda client: bool(client.sign(b"hash")))
     assert asked(monitor)[0] == b"sign"
     monitor.close()
     assert status_of(pid) == 1
