@@ -74,6 +74,7 @@ def test_a_quantity_that_somebody_changed_meanwhile_is_not_taken_back(
     assert answer.hint == "Scaled back to worker=0. See: paas logs"
     assert quantities(api, path) == {"web": 5, "worker": 0}
     assert _scale_back(api.context, app, "root", {"web": 1}, {"web": 2}, error) is error
+    assert _scale_back(api.context, app, "root", {"worker": 3}, {"worker": 0}, error) is error, "scaled down"
 
 
 @pytest.mark.parametrize(

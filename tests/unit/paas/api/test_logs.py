@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -95,6 +96,17 @@ def test_a_duration_is_counted_back_from_now(text: str, seconds: int) -> None:
     assert before - seconds <= at + 1e-3 and at <= time.time() - seconds
 
 
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server that is elsewhere."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
 def test_a_time_is_utc_unless_it_has_a_zone() -> None:
     assert (
         since("2026-08-04T21:53:15")
