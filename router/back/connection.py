@@ -44,7 +44,10 @@ class BackendConnection(PooledConnection):
 
     def readable(self) -> None:
         exchange, body = self.exchange, self.body
-        if body is not None and exchange is not None and self._is_large(body):
+        if (
+            body is not None and exchange is not None
+            and (body.left > READ_BYTES or self.pipe is not None) and not body.inspected
+        ):  # fmt: skip
             relay(self, exchange, body)
             return
         try:
@@ -66,9 +69,6 @@ class BackendConnection(PooledConnection):
         else:
             exchange.active = self.loop.now
             self._more(exchange, body, data)
-
-    def _is_large(self, body: Body) -> bool:
-        return (body.left > READ_BYTES or self.pipe is not None) and not body.inspected
 
     def _bad(self, exchange: Exchange, reason: object) -> None:
         """The answer is not proper HTTP."""

@@ -36,7 +36,7 @@ class ClientConnection(Visitor):
         self.port = port
         self.secure = secure
         self.protocol = b"http" if secure is None else b"https"
-        self.forward_lines = rewrite.client_lines(address, port, self.scheme)
+        self.forward_lines = rewrite.forward_lines(self.scheme, port)
         self.trusted = shared.trusts(address)
         self.heads = HeadMemory(shared.trusted_requests if self.trusted else shared.requests)
         self.active = shared.loop.now

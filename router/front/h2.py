@@ -36,7 +36,7 @@ class Http2Connection(Carrier):
     ) -> None:
         super().__init__(shared, fd, address, port, secure)
         self.protocol = b"h2"
-        self.forward_lines = rewrite.client_lines(address, port, self.scheme)
+        self.forward_lines = rewrite.forward_lines(self.scheme, port)
         self.frames = ClientFrames(shared.loop.now)
         self.writer = self.frames.writer
         self.streams = {}

@@ -118,7 +118,7 @@ class Http2Stream(Visitor):
         end = len(head) - len(CRLF)
         if end - len(CRLF) > MAX_HEAD_BYTES:
             check_partial(head)
-        exchange, head, _ = begin(self, self.carrier.heads, head, end, HTTP2)
+        exchange, head = begin(self, self.carrier.heads, head, end, HTTP2)
         self.exchange = exchange
         self.left = exchange.meaning.length
         if exchange.open(head):

@@ -33,17 +33,16 @@ PIPELINED_BYTES: Final = 64 * 1024
 
 
 class Http1Connection(AnswerWriter):
-    """`buffer` holds bytes after the current request, or an incomplete head, of which `checked` have been found in
-    order; `body` is that of the current request. `serving` guards against requests that begin within each other."""
+    """`buffer` holds bytes after the current request, or an incomplete head that is in order so far; `body` is that of
+    the current request. `serving` guards against requests that begin within each other."""
 
-    __slots__ = ("body", "buffer", "checked", "serving")
+    __slots__ = ("body", "buffer", "serving")
 
     def __init__(
         self, shared: Shared, fd: int, address: bytes, port: int, secure: Secure | None = None
     ) -> None:
         super().__init__(shared, fd, address, port, secure)
         self.buffer = b""
-        self.checked = 0
         self.body: Body | None = None
         self.serving = False
 
@@ -69,7 +68,10 @@ class Http1Connection(AnswerWriter):
         self.active = self.loop.now
         exchange = self.exchange
         if exchange is None and data and not self.lingering:
-            self.serve(self.buffer + data if self.buffer else data)
+            if self.buffer:
+                self.serve(self.buffer + data, len(self.buffer))
+            else:
+                self.serve(data)
         elif not data:
             self._end_of_input()
         elif exchange is None:
@@ -111,8 +113,9 @@ class Http1Connection(AnswerWriter):
 
     # the beginning of a request
 
-    def serve(self, data: bytes) -> None:
-        """Begin the requests in `data`, one after the other, until one is in progress or more bytes are needed."""
+    def serve(self, data: bytes, checked: int = 0) -> None:
+        """Begin the requests in `data`, one after the other, until one is in progress or more bytes are needed. The
+        first `checked` bytes are of an incomplete head that was found valid so far."""
         self.buffer = b""
         line = fast_path_line(data)
         if line is not None and data.endswith(HEAD_END) and self._fast_path(data, line):
@@ -120,7 +123,8 @@ class Http1Connection(AnswerWriter):
         self.serving = True
         try:
             while data:
-                data = self._request(data)
+                data = self._request(data, checked)
+                checked = 0
         except BadHead as error:
             self._refuse(error)
         self.serving = False
@@ -147,12 +151,11 @@ class Http1Connection(AnswerWriter):
                 meaning.route, meaning.table = route, table.number
         if route is None or route.needs_admission:
             return False
-        if self.since:
-            self.since, self.checked = 0.0, 0
+        self.since = 0.0
         request_id = meaning.request_id or shared.new_id()
         exchange = self.exchange = Exchange(self, method, target, HTTP11, meaning, request_id, route)
         exchange.replay = rewrite.request_head(
-            data[:end], meaning, self.forward_lines, shared.wall_ms(), request_id
+            data[:end], meaning, self.address, self.forward_lines, shared.wall_ms(), request_id
         )
         exchange.dispatch()
         return True
@@ -164,34 +167,33 @@ class Http1Connection(AnswerWriter):
         data, self.buffer = self.buffer, b""
         return data
 
-    def _request(self, data: bytes) -> bytes:
+    def _request(self, data: bytes, checked: int) -> bytes:
         """Begin the exchange of the request at the start of `data`; returns the bytes of the next one, if it may
         begin."""
         received = data
         if data.startswith(CRLF):  # one empty line before a request is forgiven, RFC 9112 2.2
             data = data[2:]
+            checked -= len(CRLF)
         end = data.find(HEAD_END)
         if 0 <= end <= MAX_HEAD_BYTES:
             return self._begin(data, end)
-        check_partial(data, self.checked)
+        check_partial(data, checked)
         if not self.since and data:
             self.since = self.loop.now
         self.buffer = received
-        self.checked = len(data)
         return b""
 
     def _begin(self, data: bytes, end: int) -> bytes:
         """As `_request`, with the head ending at `end`: make the exchange, ask the policy, send the request on with
         what has come of its body."""
-        exchange, head, authority = begin(self, self.heads, data, end + 2, HTTP11)
-        if self.since:
-            self.since, self.checked = 0.0, 0
+        exchange, head = begin(self, self.heads, data, end + 2, HTTP11)
+        self.since = 0.0
         self.exchange = exchange
         leftover = data[end + 4 :]
         self.received = len(leftover)
         if exchange.meaning.length == 0:
             self.buffer = leftover
-        if exchange.open(head, authority):
+        if exchange.open(head):
             self._start(exchange, leftover)
         return self._next_bytes()
 

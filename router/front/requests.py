@@ -17,6 +17,7 @@ from router.wire.request import (
     fast_path_line,
     parse_host,
     parse_request_line,
+    replace_host,
     split_target,
 )
 
@@ -26,10 +27,10 @@ _NOTHING = RequestMeaning()
 
 def begin(
     visitor: Visitor, heads: HeadMemory[RequestMeaning], data: bytes, end: int, version: int
-) -> tuple[Exchange, bytes, bytes | None]:
+) -> tuple[Exchange, bytes]:
     """The exchange of the request whose head is `data[:end]`, the request line and header lines up to the last CRLF.
     A request line may say HTTP/1.0 instead of `version`. Returns with it what `Exchange.open` needs: the head in the
-    form of HTTP/1.1, and the authority that replaces Host. Raises BadHead."""
+    form of HTTP/1.1. Raises BadHead."""
     line = fast_path_line(data)
     if line is not None:
         method, target = line.groups()
@@ -40,23 +41,22 @@ def begin(
         version = version if minor else HTTP10
     meaning = heads.read(data, start, end)
     head = data[:end]
-    authority: bytes | None = None
     if meaning.host is None and version != HTTP10:
         raise BadHead("no Host")
     if target[0] != _SLASH or version == HTTP10:
-        target, head, authority, meaning = _unusual(method, target, version, head, meaning)
+        target, head, meaning = _unusual(method, target, version, head, meaning)
     shared = visitor.shared
     route = shared.table.lookup(meaning.host or b"", target)
     request_id = meaning.request_id or shared.new_id()
     exchange = Exchange(visitor, method, target, version, meaning, request_id, route)
     if line is None:
         exchange.shown = quote(target)
-    return exchange, head, authority
+    return exchange, head
 
 
 def _unusual(
     method: bytes, target: bytes, version: int, head: bytes, meaning: RequestMeaning
-) -> tuple[bytes, bytes, bytes | None, RequestMeaning]:
+) -> tuple[bytes, bytes, RequestMeaning]:
     """Absolute and asterisk forms, and HTTP/1.0: rewrite the request line, let an absolute target name the host."""
     authority: bytes | None = None
     if target[0] != _SLASH:
@@ -76,7 +76,9 @@ def _unusual(
         if meaning.host is None:
             authority = b""
     head = b"%b %b HTTP/1.1\r\n%b" % (method, target, head[head.find(CRLF) + 2 :])
-    return target, head, authority, meaning
+    if authority is not None:
+        head = replace_host(head, authority)
+    return target, head, meaning
 
 
 def refused(visitor: Visitor, version: int) -> Exchange:

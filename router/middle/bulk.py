@@ -48,7 +48,7 @@ def relay(upstream: Upstream, exchange: Exchange, body: Body) -> None:
         return
     exchange.active = upstream.loop.now
     exchange.body_bytes += count
-    body.skip(count)
+    body.left -= count  # the tail is still to come: never done here
     pipe.held += count
     pour(visitor, exchange, upstream, pipe, body)
 

@@ -53,9 +53,9 @@ class Exchange(Answering):
 
     # the request
 
-    def open(self, head: bytes, authority: bytes | None = None) -> bool:
+    def open(self, head: bytes) -> bool:
         """Rewrite the head and ask the policy; False if the request has been answered already. `head` is the request
-        line and header lines, in the form of HTTP/1.1; `authority` replaces Host."""
+        line and header lines, in the form of HTTP/1.1."""
         visitor, meaning, route = self.visitor, self.meaning, self.route
         self.uploading = meaning.length != 0
         if route is None:
@@ -64,9 +64,10 @@ class Exchange(Answering):
         lines = visitor.forward_lines
         if meaning.scheme or meaning.port:
             port = meaning.port or (443 if meaning.scheme == b"https" else visitor.port)
-            lines = rewrite.client_lines(visitor.address, port, self.scheme)
-        head = rewrite.request_head(head, meaning, lines, self.shared.wall_ms(), self.request_id, authority)
-        self.replay = head
+            lines = rewrite.forward_lines(self.scheme, port)
+        self.replay = head = rewrite.request_head(
+            head, meaning, visitor.address, lines, self.shared.wall_ms(), self.request_id
+        )
         return route.policy is None or self._admit(route.policy, head)
 
     def _admit(self, policy: Policy, head: bytes) -> bool:

@@ -17,7 +17,7 @@ class Visitor(Stream):
     """The client's side: a connection of HTTP/1, or a stream of HTTP/2 (whose descriptor is -1).
 
     `protocol` is as in the access log, `trusted` says that the client is a proxy that is believed, `forward_lines` tell
-    the backend who asks (`rewrite.client_lines`), `received` counts the bytes that have come of the request's body,
+    the backend how it asks (`rewrite.forward_lines`), `received` counts the bytes that have come of the request's body,
     `active` is when the client was last heard of. The answer comes as events; those that return a number return SENT,
     PENDING or BROKEN, as `Stream.send` does.
     """
