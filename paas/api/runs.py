@@ -26,7 +26,7 @@ from runtime.spec import Terminal
 routes = Blueprint("runs", __name__)
 
 MAX_RUNS = 20
-"""Live ones of an app: each has an address, of which the platform has some thousands."""
+"""Live runs of one app. Each needs an address, and the platform has some thousands."""
 
 _COMMAND_BYTES = 100_000
 _EVENT_WORDS = 20

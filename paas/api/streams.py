@@ -67,7 +67,7 @@ class _Running:
 
     def __init__(self, work: Work) -> None:
         self.gone = threading.Event()
-        """Nobody reads any longer."""
+        """Set when the client no longer reads."""
         self._work = work
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_WAITING_LINES)
         threads.start("stream", self._do)

@@ -18,7 +18,7 @@ from paas.receive.verdicts import export_answer, incomplete, unpack_error
 from paas.receive.wire import Wire
 
 _LENIENT = ("zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "missingSpaceBeforeEmail")
-"""What git's fsck finds in old histories that harms nobody."""
+"""Findings of git fsck in old histories that are harmless."""
 
 _STRICT = "--strict=" + ",".join([*(f"{name}=ignore" for name in _LENIENT), "badFilemode=error"])
 _PACK_HEADER_BYTES = 12

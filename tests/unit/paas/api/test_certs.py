@@ -6,7 +6,7 @@ import pytest
 from harness.flask_api import FlaskApi
 
 from paas.api.certs import _reachability
-from paas.nouns.settings import Address
+from paas.nouns.values import Address
 
 
 def test_one_for_development_is_made_listed_and_removed(api: FlaskApi, name: str) -> None:
