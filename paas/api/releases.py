@@ -38,6 +38,8 @@ def show(app_name: str, number: str) -> dict[str, Any]:
     app, wanted = the_app(), release_number(number)
     with context().store.read() as tx:
         release = releases.get(tx, app.id, wanted)
+        if release is None and not releases.of_app(tx, app.id, 1):
+            raise NotFound(f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main")
         if release is None:
             raise NotFound(f"{app.name} has no release v{wanted}.", "See: paas releases")
         image = images.of(tx, release)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,13 @@ def test_an_idea_has_one_place(idea: str) -> None:
     found = {str(path.relative_to(ROOT)) for path in FILES if re.search(idea, path.read_text())}
     assert found <= ONE_PLACE[idea], sorted(found - ONE_PLACE[idea])
     assert found, "nothing is left to keep in one place"
+
+
+def test_every_file_of_tests_is_collected(pytestconfig: pytest.Config) -> None:
+    skipped = pytestconfig.getini("norecursedirs")
+    tests = ROOT / "tests"
+    for path in tests.rglob("*.py"):
+        folders = path.relative_to(tests).parts[:-1]
+        assert not [name for name in folders if any(fnmatch(name, pattern) for pattern in skipped)], path
+        if re.search(r"^def test_", path.read_text(), re.M):
+            assert path.name.startswith("test_"), f"{path} has tests that pytest does not look for"
