@@ -44,13 +44,21 @@ def choose(tree: Tree, processes: Mapping[str, str] | None = None, wanted: Seque
     if next(iter(tree.names()), None) is None:
         raise BuildRefused("The commit contains no files.", "Commit the app, then push again.")
     if wanted:
-        return _named(wanted).plan(tree)
+        return _only_needed(_named(wanted).plan(tree), processes or {})
     matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
     if not matching:
         raise _no_match(tree)
     chosen, reason = _prefer(tree, matching, processes or {})
-    plan = chosen.plan(tree)
+    plan = _only_needed(chosen.plan(tree), processes or {})
     return replace(plan, notes=(reason, *plan.notes)) if reason else plan
+
+
+def _only_needed(plan: Plan, processes: Mapping[str, str]) -> Plan:
+    """The plan without the steps, and their default commands, that a Procfile makes needless."""
+    needless = {step.serves for step in plan.steps if step.serves} if set(processes) - {"release"} else set()
+    steps = tuple(step for step in plan.steps if step.serves not in needless)
+    defaults = {name: text for name, text in plan.default_processes.items() if name not in needless}
+    return replace(plan, steps=steps, default_processes=defaults)
 
 
 def _prefer(tree: Tree, matching: list[Buildpack], processes: Mapping[str, str]) -> tuple[Buildpack, str]:

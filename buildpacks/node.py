@@ -10,8 +10,9 @@ import posixpath
 from dataclasses import dataclass
 from typing import Any
 
-from buildpacks import noderuntime, static
+from buildpacks import noderuntime
 from buildpacks.nodefailures import BUILD_HINTS, FAILURE_HINTS
+from buildpacks.nodeweb import choose_web
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
 
 RECIPE = "node-1"
@@ -44,6 +45,7 @@ class _Package:
     lock: str | None
     pinned: bool
     compiles: bool
+    main: str
 
 
 def detect(tree: Tree) -> str | None:
@@ -66,16 +68,17 @@ def plan(tree: Tree) -> Plan:
             steps.append(_install(tree, package, tools, dev=True))
             base = (*tools, "all-dependencies")
         steps.append(_build(builds, base))
-    default, static_steps = _web(tree, package)
+    onto = ("node", "dependencies", *(("build",) if builds else ()))
+    web = choose_web(tree, package.scripts, package.main, onto, run="node", npm="npm")
     return Plan(
         language="Node",
         detected=package.lock or "package.json",
-        notes=(note,),
+        notes=(note, *web.notes),
         warnings=warnings,
-        steps=(*steps, *static_steps),
+        steps=(*steps, *web.steps),
         env=dict(RUN_ENV),
         path=("/app/.node/bin", "/app/node_modules/.bin"),
-        default_processes=default,
+        default_processes=web.processes,
     )
 
 
@@ -105,9 +108,9 @@ def _read(tree: Tree) -> tuple[_Package, tuple[str, ...]]:
     if lock is None and wanted:
         warnings.append("no package-lock.json: commit it, so that each build installs the same versions")
     pinned, compiles = _lock_facts(tree, lock) if lock else (False, bool(wanted))
-    return _Package(scripts, data.get("engines"), bool(_dev(data)), local, lock, pinned, compiles), tuple(
-        warnings
-    )
+    return _Package(
+        scripts, data.get("engines"), bool(_dev(data)), local, lock, pinned, compiles, _main(data)
+    ), tuple(warnings)
 
 
 def _check_folders(tree: Tree, wanted: dict[str, str]) -> None:
@@ -188,16 +191,6 @@ def _build(scripts: list[str], onto: tuple[str, ...]) -> Step:
     )
 
 
-def _web(tree: Tree, package: _Package) -> tuple[dict[str, str], tuple[Step, ...]]:
-    """`npm start`; for a site that is only built, a static server over the build's output."""
-    if "start" in package.scripts or tree.exists("server.js"):
-        return {"web": "npm start"}, ()
-    if "build" in package.scripts:
-        command = static.serve_command("dist", "build", "out", "public", pushstate=True)
-        return {"web": command}, (static.serve_step(),)
-    return {}, ()
-
-
 def _json(tree: Tree, path: str) -> dict[str, Any]:
     text = read_text(tree, path, 32 << 20)
     try:
@@ -210,6 +203,12 @@ def _json(tree: Tree, path: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise BuildRefused(f"{path} is not a JSON object.")
     return data
+
+
+def _main(data: dict[str, Any]) -> str:
+    """The file that the package begins with, if it names one."""
+    main = data.get("main") or data.get("module")
+    return main if isinstance(main, str) and main.isprintable() else ""
 
 
 def _texts(value: object, key: str) -> dict[str, str]:

@@ -70,6 +70,10 @@ class Step:
     """Only digest-pinned inputs decide the result: the layer is shared by all apps, and made without the app's
     cache, which another build could have written."""
     in_image: bool = True
+    serves: str = ""
+    """The process type whose default command needs this step. A Procfile that says what runs leaves it out."""
+    notices: tuple[FailureHint, ...] = ()
+    """What its output may say though it succeeded: the push warns of the first that matches."""
     reused: str = ""
     """What the push says when the layer was there already; nothing when empty."""
 

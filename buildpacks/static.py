@@ -11,16 +11,17 @@ import re
 from buildpacks.mediatypes import nginx
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, quoted, read_text
 
-RECIPE = "static-2"
+RECIPE = "static-3"
 LOOKS_FOR = ("Staticfile", "index.html", "public/index.html")
 _TRUE = ("true", "yes", "on", "enabled", "1")
 _ROOT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 _SERVE = r"""#!/bin/bash
-# Serves a folder over HTTP on $PORT: serve FALLBACK FOLDER [FOLDER…]; the first folder that exists counts.
+# Serves a folder over HTTP on $PORT: serve FALLBACK FOLDER [FOLDER…]; the first folder that has an index.html counts.
 set -eu
 fallback=$1; shift
-for folder in "$@"; do [ -d "/app/$folder" ] && break; done
+for folder in "$@"; do [ ! -f "/app/$folder/index.html" ] || break; done
+[ -d "/app/$folder" ] || { echo "There is no folder $folder to serve." >&2; exit 1; }
 root=$(realpath "/app/$folder")
 tag=${SOURCE_VERSION:-${PAAS_RELEASE:-}}; tag=${tag//[^A-Za-z0-9.-]/}
 validators=
@@ -49,7 +50,7 @@ http {
     index index.html index.htm;
     add_header Last-Modified "";
     $validators
-    location / { try_files \$uri \$uri/ $fallback; }
+    location / { try_files \$uri \$uri.html \$uri/ $fallback; }
     location ~ /\.(?!well-known/) { return 404; }
     location ~ ^/(Procfile|app\.json|Staticfile)\$ { return 404; }
     $not_found
@@ -85,6 +86,20 @@ def plan(tree: Tree) -> Plan:
         steps=(serve_step(),),
         default_processes={"web": serve_command(root, pushstate=pushstate)},
     )
+
+
+def site_folder(tree: Tree) -> str | None:
+    """The folder of the source that has an index.html to serve, as a Staticfile or the usual places say."""
+    folders = [folder for folder in (staticfile_root(tree), ".", "public") if folder]
+    return next(
+        (folder for folder in folders if tree.exists(f"{folder}/index.html".removeprefix("./"))), None
+    )
+
+
+def staticfile_root(tree: Tree) -> str:
+    """The root that a Staticfile names, as far as it is a folder; else empty."""
+    root = _staticfile(tree)[0].get("root", "").strip("/").removeprefix("./")
+    return root if _ROOT.fullmatch(root) else ""
 
 
 def serve_step() -> Step:

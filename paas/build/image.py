@@ -56,6 +56,8 @@ class Layers:
 
     by_step: dict[str, MadeLayer] = field(default_factory=dict)
     fresh: set[str] = field(default_factory=set)
+    after_source: set[str] = field(default_factory=set)
+    """Names of the steps whose layers lie above the source."""
 
 
 def describe(tree: SourceTree) -> Described:
@@ -126,6 +128,7 @@ class _Builder:
 
     def run(self, plan: Plan) -> None:
         self.source = self._source_layer()
+        self.layers.after_source.update(step.name for step in _after(plan))
         announced = False
         for step in [*_before(plan), *_after(plan)]:
             key = self._key(step)
@@ -212,10 +215,12 @@ class _Builder:
             layer_keys.put(tx, key, made.digest, made.size_bytes)
 
     def _below(self, step: Step) -> tuple[str, ...]:
-        """Layers of the steps it builds on and, if it asks for it, the source."""
-        below = [self.layers.by_step[name].digest for name in step.onto]
+        """Layers of the steps it builds on and, if it asks for it, the source, which lies where it does in the image."""
+        made = self.layers.by_step
+        below = [made[name].digest for name in step.onto if name not in self.layers.after_source]
         if step.source:
             below.append(self.source.digest)
+        below += [made[name].digest for name in step.onto if name in self.layers.after_source]
         return tuple(dict.fromkeys(digest for digest in below if digest))
 
     def _key(self, step: Step) -> str:
@@ -253,6 +258,7 @@ class _Builder:
             stdin=self.tree.pack(() if step.source else step.inputs),
             outputs=step.outputs,
             failure_hints=step.failure_hints,
+            notices=step.notices,
         )
 
 

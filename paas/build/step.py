@@ -17,6 +17,7 @@ from paas.build.platform import Platform
 from paas.build.turns import build_turn
 from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
 from paas.nouns.model import App
+from paas.nouns.text import WARNING
 from paas.runs.specs import id_base
 from paas.store import instances
 from runtime import frames
@@ -59,6 +60,7 @@ class StepSpec:
     stdin: bytes
     outputs: tuple[str, ...]
     failure_hints: tuple[FailureHint, ...] = ()
+    notices: tuple[FailureHint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def _run(platform: Platform, app: App, build_number: int, spec: StepSpec, output
         cause = _cause(exit_record)
         if cause:
             raise _failure(platform, spec, cause, exit_record, output)
+        for sentence in named_cause(spec.notices, output.recent) or ():
+            output.line(WARNING + sentence)
         made = platform.spawner.snapshot(row.runtime_id, list(spec.outputs))
         return MadeLayer(made.digest or "", made.size_bytes, made.files)
     except (SpawnerError, OSError) as error:

@@ -189,7 +189,8 @@ def test_development_packages_serve_the_build_script_and_stay_out_of_the_image(
     assert found["dist/index.html"].read_text() == "built\n"
     assert "node_modules/ms/package.json" in found
     assert "node_modules/is-ci/package.json" not in found
-    assert image.processes["web"].startswith(".paas/serve /index.html dist")
+    assert image.processes["web"] == ".paas/web"
+    assert found[".paas/web"].read_text() == "#!/bin/bash\nexec .paas/serve /index.html dist\n"
 
 
 def test_credentials_of_the_registries_reach_builds_only_when_they_are_shared(

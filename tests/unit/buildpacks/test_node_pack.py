@@ -122,12 +122,6 @@ def test_a_folder_that_is_not_in_the_repository_is_refused(spec: str) -> None:
         planned({"scripts": START, "dependencies": {"ms": spec}})
 
 
-def test_a_site_that_is_only_built_is_served() -> None:
-    result = planned({"scripts": {"build": "vite build"}, "devDependencies": {"vite": "5"}})
-    assert result.default_processes["web"].startswith(".paas/serve /index.html dist build out")
-    assert "static-server" in names(result)
-
-
 def test_committed_packages_are_a_warning() -> None:
     tree = DictTree({"package.json": json.dumps({"scripts": START}), "node_modules/ms/index.js": ""})
     assert any("git rm -r --cached node_modules" in text for text in plan(tree).warnings)
