@@ -39,7 +39,9 @@ def show(app_name: str, number: str) -> dict[str, Any]:
     with context().store.read() as tx:
         release = releases.get(tx, app.id, wanted)
         if release is None and not releases.of_app(tx, app.id, 1):
-            raise NotFound(f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main")
+            raise NotFound(
+                f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main"
+            )
         if release is None:
             raise NotFound(f"{app.name} has no release v{wanted}.", "See: paas releases")
         image = images.of(tx, release)
