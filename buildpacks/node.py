@@ -208,7 +208,8 @@ def _json(tree: Tree, path: str) -> dict[str, Any]:
 def _main(data: dict[str, Any]) -> str:
     """The file that the package begins with, if it names one."""
     main = data.get("main") or data.get("module")
-    return main if isinstance(main, str) and main.isprintable() else ""
+    safe = isinstance(main, str) and main.isprintable()
+    return str(main) if safe else ""
 
 
 def _texts(value: object, key: str) -> dict[str, str]:
