@@ -7,6 +7,7 @@ from flask import Flask, Response, g, request
 from paas.api import (
     access,
     apps,
+    builds,
     canary,
     certs,
     config,
@@ -30,7 +31,7 @@ from paas.api.context import Context, install
 from paas.api.limiter import limiter
 
 _NOUNS = (
-    apps, canary, certs, config, domains, events, formation, git, instances, logs, people, releases, router, routing,
+    apps, builds, canary, certs, config, domains, events, formation, git, instances, logs, people, releases, router, routing,
     runs, server, stacks,
 )  # fmt: skip
 

@@ -66,6 +66,7 @@ def _repository(ctx: Context, app: App) -> dict[str, Any]:
         "name": app.name,
         "branches": list(dict.fromkeys(branches)),
         "live_commit": live,
+        "root": app.build_settings.get("root", ""),
         "last_deployment": newest.deployment,
         "last_release": newest.release,
     }

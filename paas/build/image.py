@@ -68,6 +68,11 @@ def describe(tree: SourceTree) -> Described:
     for path in FIXED_FILES:
         if tree.kind(path) == "link":
             raise BadInput(f"{path} is a symbolic link.", "Commit the file itself.")
+    if tree.procfile != "Procfile" and not tree.exists("Procfile"):
+        raise BadInput(
+            f"{tree.procfile} is not in the commit; the app is set to have its Procfile there.",
+            "Commit it, or choose another: paas builds:set procfile=PATH",
+        )
     procfile = parse_procfile(_read(tree, "Procfile", PROCFILE_BYTES)) if tree.exists("Procfile") else {}
     manifest = parse_app_json(_read(tree, "app.json", 1 << 20)) if tree.exists("app.json") else AppManifest()
     try:

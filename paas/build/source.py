@@ -46,16 +46,20 @@ def _parse_record(record: bytes) -> _File:
 
 
 class SourceTree:
-    """A `buildpacks.plan.Tree` over an exported source. Symbolic links are no files here."""
+    """A `buildpacks.plan.Tree` over an exported source. Symbolic links are no files here.
 
-    def __init__(self, tree: str, tar: Path, index: mmap.mmap) -> None:
+    `procfile` is the path of the file that is read as `Procfile`.
+    """
+
+    def __init__(self, tree: str, tar: Path, index: mmap.mmap, procfile: str = "Procfile") -> None:
         self.tree = tree
         self.tar_name = tar.name
         self._tar = tar
         self._index = index
+        self.procfile = procfile
 
     @classmethod
-    def open(cls, sources: Path, tree: str) -> SourceTree:
+    def open(cls, sources: Path, tree: str, procfile: str = "Procfile") -> SourceTree:
         """Raises BadInput if `tree` is no tree id, NotFound if it was not exported, Unavailable if it is damaged."""
         if not OBJECT_ID.fullmatch(tree):
             raise BadInput("The tree id of a push is 40 hexadecimal digits.")
@@ -69,7 +73,7 @@ class SourceTree:
             raise _damaged(tree) from error
         if not tar.is_file():
             raise NotFound(f"The source {tree[:10]} is not here.", "Push the commit again.")
-        return cls(tree, tar, index)
+        return cls(tree, tar, index, procfile)
 
     def names(self) -> Iterator[str]:
         start = 0
@@ -90,7 +94,7 @@ class SourceTree:
     def _find(self, path: str) -> _File | None:
         """Binary search: `low` and `high` are offsets at which records begin."""
         try:
-            wanted = os.fsencode(path)
+            wanted = os.fsencode(self.procfile if path == "Procfile" else path)
         except UnicodeEncodeError:  # no file has such a name
             return None
         low, high = 0, len(self._index)

@@ -1,4 +1,4 @@
-"""Builds: list, show, and what they printed."""
+"""Builds: list, show, what they printed, and their settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import click
 
 from paas.cli import output
 from paas.cli.base import Answer, about_app, app_option, app_path, client, command
-from paas.nouns.errors import NotFound
+from paas.nouns.buildsettings import DEFAULTS, SETTINGS
+from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.text import quoted
 
 
 @command("builds")
@@ -69,6 +71,46 @@ def builds_output(number: int | None, app: str) -> Answer:
     text = api.text(app_path(app, "builds", number, "output"))
     yield {"number": number, "output": text}
     output.result(text.rstrip("\n"))
+
+
+@command("builds:get")
+@about_app
+def builds_get(app: str) -> Answer:
+    """Show the settings of an app's builds, unset ones with their defaults."""
+    answer = client().get(app_path(app, "builds", "settings"))
+    yield answer["settings"]
+    output.heading(f"{app} Builds")
+    _show_settings(answer)
+
+
+@command(
+    "builds:set",
+    help="Set how an app is built, from its next build on; an empty value takes a setting back.\n\n"
+    + "\n\n".join(f"- {row.name} (else {row.default}): {row.sentence}" for row in SETTINGS),
+)
+@click.argument("words", metavar="KEY=VALUE...", nargs=-1, required=True)
+@app_option
+def builds_set(words: tuple[str, ...], app: str) -> Answer:
+    values: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name not in DEFAULTS:
+            raise BadInput(
+                f"{quoted(word)} sets nothing.", f"Write KEY=VALUE; the keys are {', '.join(DEFAULTS)}."
+            )
+        values[name] = value
+    with output.Progress(f"Setting {', '.join(values)} for builds of {app}") as progress:
+        answer = client().patch(app_path(app, "builds", "settings"), values)
+        progress.done("done, the next build takes it")
+    yield answer["settings"]
+    _show_settings(answer)
+
+
+def _show_settings(answer: dict[str, Any]) -> None:
+    settings = answer["settings"]
+    output.pairs(
+        {name: settings.get(name, f"{value} (default)") for name, value in answer["defaults"].items()}
+    )
 
 
 def _newest(api: Any, app: str) -> int:

@@ -29,6 +29,8 @@ class App:
     restart_token: int
     destroying: bool
     created_at: float
+    build_settings: dict[str, str] = field(default_factory=dict)
+    """What differs from the defaults in `paas.nouns.buildsettings`."""
 
 
 @dataclass(frozen=True)

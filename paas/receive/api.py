@@ -35,6 +35,8 @@ class AppRepository:
     name: str
     branches: tuple[str, ...]
     live_commit: str | None
+    root: str = ""
+    """The folder of the repository that is the app."""
     last_deployment: int = 0
     last_release: int = 0
 
@@ -45,6 +47,7 @@ class AppRepository:
             name=str(data["name"]),
             branches=tuple(str(branch) for branch in data["branches"]),
             live_commit=data["live_commit"],
+            root=str(data.get("root", "")),
             last_deployment=int(data.get("last_deployment", 0)),
             last_release=int(data.get("last_release", 0)),
         )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,9 @@ from paas.nouns.names import OBJECT_ID
 from paas.receive import git
 from paas.receive.limits import Limits
 from paas.receive.listing import FILE_MODES, FOLDER, LINK, MAX_PATH_BYTES, Entry, Listing
+from paas.receive.objects import MAX_CONTENT_BYTES, folder_names, read_objects
+from paas.receive.slugignore import NAME as SLUGIGNORE
+from paas.receive.slugignore import SlugIgnore
 from runtime.image.tarwriter import TarWriter
 
 PREFIX = b"app/"
@@ -31,7 +35,7 @@ LFS_POINTER_BYTES = 1024
 """A pointer of Git LFS begins with that line and has fewer bytes than this."""
 
 _CHUNK = 1 << 20
-_MAX_COMMIT_BYTES = 64 * 1024
+_FOLDERS_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -48,26 +52,21 @@ class Sample:
 
 @dataclass(frozen=True)
 class Exported:
-    """A source: its tree, the links that point out of it (`outside`), the files that are pointers of Git LFS."""
+    """A source: its tree, the links that point out of it (`outside`), the files that are pointers of Git LFS, and how
+    many files `.slugignore` left out."""
 
     tree: str
     outside: Sample
     pointers: Sample
+    ignored: int = 0
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Exported:
         """Raises ValueError, KeyError, TypeError."""
         if not OBJECT_ID.fullmatch(data["tree"]):  # it becomes part of a path
             raise ValueError("not a tree id")
-        return cls(data["tree"], Sample.from_json(data["outside"]), Sample.from_json(data["pointers"]))
-
-
-def tree_of(commit: bytes) -> str:
-    """The tree that a commit object names. Raises BadInput."""
-    tree = re.match(rb"tree ([0-9a-f]{40})\n", commit)
-    if tree is None:
-        raise BadInput("The commit names no tree.")
-    return tree[1].decode()
+        outside, pointers = Sample.from_json(data["outside"]), Sample.from_json(data["pointers"])
+        return cls(data["tree"], outside, pointers, int(data["ignored"]))
 
 
 def leaves_tree(path: bytes, target: bytes) -> bool:
@@ -82,13 +81,23 @@ def leaves_tree(path: bytes, target: bytes) -> bool:
     return False
 
 
-def export(repository: Path, commit: str, scratch: Path, limits: Limits) -> dict[str, Any]:
+def export(repository: Path, commit: str, scratch: Path, limits: Limits, root: str = "") -> dict[str, Any]:
     """Write `TREE.tar`, `TREE.index` and `TREE.json` beside the folder `scratch` unless they exist; the last one's content.
 
-    Raises BadInput.
+    TREE is the tree of the commit's folder `root`. Raises BadInput.
     """
-    tree = tree_of(_commit(repository, commit))
-    listing = Listing(repository, tree, scratch, limits)
+    inside = f"{root}/" if root else ""
+    names = [commit, f"{commit}:{root}", f"{commit}:{inside}{SLUGIGNORE}"]
+    pushed, folder, ignore = read_objects(repository, names)
+    if pushed is None or pushed.kind != "commit":  # a tag that points to a commit is none
+        raise BadInput("What was pushed is not a commit.", cause="no commit")
+    if folder is None or folder.kind != "tree":
+        raise _no_folder(repository, commit, root)
+    patterns = ignore.content if ignore is not None and ignore.kind == "blob" else b""
+    if ignore is not None and ignore.size > MAX_CONTENT_BYTES:
+        raise BadInput(f"{SLUGIGNORE} is larger than {MAX_CONTENT_BYTES >> 10} KiB.")
+    tree = folder.oid
+    listing = Listing(repository, tree, scratch, limits, SlugIgnore(patterns))
     files = [scratch.parent / f"{tree}{ending}" for ending in ENDINGS]
     if not all(path.exists() for path in files):
         _write_source(repository, tree, listing, scratch)
@@ -96,12 +105,33 @@ def export(repository: Path, commit: str, scratch: Path, limits: Limits) -> dict
     return facts
 
 
+def _no_folder(repository: Path, commit: str, root: str) -> BadInput:
+    """The sentence for a root that is no folder, with the folders that are where it begins to be wrong."""
+    parts = root.split("/")
+    parents = ["/".join(parts[:length]) for length in range(len(parts))]
+    found = read_objects(repository, [f"{commit}:{parent}" for parent in parents])
+    there = [
+        (parent, tree) for parent, tree in zip(parents, found, strict=True) if tree and tree.kind == "tree"
+    ]
+    if not there:
+        return BadInput("The commit names no tree.")
+    parent, tree = there[-1]
+    with closing(folder_names(repository, tree.oid)) as folders:
+        names = list(islice(folders, _FOLDERS_NAMED + 1))
+    listed = ", ".join([*names[:_FOLDERS_NAMED], *(["…"] if len(names) > _FOLDERS_NAMED else [])])
+    return BadInput(
+        f"The commit has no folder {root}, which is the app's root; folders in {parent or 'it'}: {listed or 'none'}.",
+        "Choose another: paas builds:set root=FOLDER",
+        cause="cannot be built",
+    )
+
+
 def _write_source(repository: Path, tree: str, listing: Listing, scratch: Path) -> None:
     tar, index, facts = (scratch / f"{tree}{ending}" for ending in ENDINGS)
     with open(_new(tar), "wb") as out, open(_new(index), "wb") as records:
         source = _Source(out, records)
         source.write(_contents(repository, listing))
-    known = {"tree": tree, "files": listing.files, "bytes": listing.bytes}
+    known = {"tree": tree, "files": listing.files, "bytes": listing.bytes, "ignored": listing.ignored}
     with open(_new(facts), "w") as text:
         json.dump({**known, "outside": source.outside.to_json(), "pointers": source.pointers.to_json()}, text)
     for path in (tar, index, facts):
@@ -110,24 +140,6 @@ def _write_source(repository: Path, tree: str, listing: Listing, scratch: Path) 
 
 def _new(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-
-
-def _commit(repository: Path, oid: str) -> bytes:
-    """The beginning of a commit object. Raises BadInput for anything else, a tag that points to a commit among it."""
-    process = subprocess.Popen(
-        git.command(repository, "cat-file", "--batch"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=git.ENVIRONMENT,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    with process:
-        process.stdin.write(oid.encode() + b"\n")
-        process.stdin.close()
-        words = process.stdout.readline().split()
-        if words[1:2] != [b"commit"]:
-            raise BadInput("What was pushed is not a commit.", cause="no commit")
-        return process.stdout.read(min(int(words[2]), _MAX_COMMIT_BYTES))
 
 
 class _Names:
@@ -229,10 +241,10 @@ def _contents(repository: Path, listing: Listing) -> Iterator[tuple[Entry, IO[by
             process.stdout.read(1)
 
 
-def export_in_child(repository: Path, commit: str, scratch: Path, limits: Limits) -> None:
+def export_in_child(repository: Path, commit: str, scratch: Path, limits: Limits, root: str = "") -> None:
     """`export` as the work of a confined child: its answer, or the pusher's `{"error": …}`, as JSON on stdout."""
     try:
-        answer = export(repository, commit, scratch, limits)
+        answer = export(repository, commit, scratch, limits, root)
     except BadInput as error:
         answer = {"error": error.to_json()}
     except OSError as error:

@@ -16,6 +16,7 @@ from paas.nouns.errors import BadInput
 from paas.nouns.units import shown_memory
 from paas.receive import git
 from paas.receive.limits import Limits
+from paas.receive.slugignore import NAME, SlugIgnore
 
 MAX_PATH_BYTES = 3800
 LINK, FOLDER, MODULE = "120000", "040000", "160000"
@@ -76,13 +77,15 @@ class Checks:
         self._prefixes: list[bytes] = []
         """Files whose names later folders may repeat: each path begins with the one before it."""
 
-    def check(self, entry: Entry) -> None:
-        """Raises BadInput with one sentence."""
+    def check(self, entry: Entry, *, kept: bool = True) -> None:
+        """What is not `kept` in the source costs time all the same, so it counts as an entry. Raises BadInput with one sentence."""
         self._check_path(entry)
         self._check_order(entry)
         self._entries += 1
         self._path_bytes += len(entry.path)
-        if entry.mode == MODULE:
+        if not kept:
+            pass
+        elif entry.mode == MODULE:
             self._modules.append(entry.shown)
         elif entry.mode != FOLDER:
             self.files += 1
@@ -142,9 +145,9 @@ class Checks:
 
 
 class Listing:
-    """The checked entries of a tree, in an unnamed file below the folder `path`."""
+    """The checked entries of a tree but those that `.slugignore` names, in an unnamed file below the folder `path`."""
 
-    def __init__(self, repository: Path, tree: str, path: Path, limits: Limits) -> None:
+    def __init__(self, repository: Path, tree: str, path: Path, limits: Limits, ignore: SlugIgnore) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_TMPFILE, 0o600)
         checks = Checks(limits)
@@ -159,12 +162,16 @@ class Listing:
         with process, open(self._descriptor, "wb", closefd=False) as kept:
             for record in records(process.stdout):
                 entry = parse_entry(record)
-                checks.check(entry)
-                kept.write(entry.record())
+                keep = not ignore.leaves_out(entry.path, folder=entry.mode == FOLDER)
+                checks.check(entry, kept=keep)
+                if keep:
+                    kept.write(entry.record())
         if process.returncode != 0:
             raise BadInput("The commit cannot be read.", "`git fsck` tells more.")
+        if ignore.count and not checks.files:
+            raise BadInput(f"{NAME} leaves out every file of the app.", "Remove patterns from it.")
         checks.finish()
-        self.files, self.bytes = checks.files, checks.bytes
+        self.files, self.bytes, self.ignored = checks.files, checks.bytes, ignore.count
 
     def __iter__(self) -> Iterator[Entry]:
         """In the order of the paths' bytes, a folder before its content."""

@@ -97,7 +97,8 @@ class PushHandler(ReceivePack):
             quarantine.receive(self.wire)
             self.progress.begin("checking the commit")
             quarantine.check_complete(commit)
-            return quarantine, quarantine.export(commit, self._ctx.sources, held)
+            root = "" if self._app is None else self._app.root
+            return quarantine, quarantine.export(commit, self._ctx.sources, held, root)
         finally:
             os.close(slot)
 
@@ -127,7 +128,10 @@ class PushHandler(ReceivePack):
         )
 
     def _warn(self, exported: Exported) -> None:
-        """Say what of the tree will not work as the pusher may expect."""
+        """Say what of the tree is left out, or will not work as the pusher may expect."""
+        if exported.ignored:
+            files = "1 file" if exported.ignored == 1 else f"{exported.ignored} files"
+            self.progress.say(f"-----> Leaving out {files} that .slugignore names")
         for link in exported.outside.first:
             self.progress.say(*progress.warning(f"The link {link} points out of the app's folder."))
         pointers = exported.pointers

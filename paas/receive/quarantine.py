@@ -80,19 +80,19 @@ class Quarantine:
         if not finished.ok:
             raise Refused(incomplete(finished))
 
-    def export(self, commit: str, sources: Sources, held: contextlib.ExitStack) -> Exported:
-        """Make the commit's source and keep it until `held` is closed. Raises PaasError."""
+    def export(self, commit: str, sources: Sources, held: contextlib.ExitStack, root: str = "") -> Exported:
+        """Make the source of the commit's folder `root` and keep it until `held` is closed. Raises PaasError."""
         for _ in range(_EXPORT_TRIES):  # another push of the same tree may remove its source meanwhile
             with sources.scratch() as scratch:
-                exported = self._export(commit, scratch)
+                exported = self._export(commit, scratch, root)
             if sources.hold(exported.tree, held):
                 return exported
         raise Unavailable("The source vanished while it was being made.", "Push again.")
 
-    def _export(self, commit: str, scratch: Path) -> Exported:
+    def _export(self, commit: str, scratch: Path, root: str) -> Exported:
         limits = self._limits
         finished = children.run(
-            lambda: export.export_in_child(self.path, commit, scratch, limits),
+            lambda: export.export_in_child(self.path, commit, scratch, limits, root),
             bounds=git.bounds(
                 read=self._readable, write=(scratch.parent,), file_bytes=2 * limits.source_bytes
             ),

@@ -143,7 +143,8 @@ class _RunningPush:
         output.line(f"-----> Building {app.name} from {self._request.commit[:7]} on stack {app.stack}")
         steps = Output(output.line, self._cancelled)
         stack = load_or_make(self._platform, app.stack, steps)
-        tree = SourceTree.open(self._platform.layout.sources, self._request.tree)
+        procfile = app.build_settings.get("procfile", "Procfile")
+        tree = SourceTree.open(self._platform.layout.sources, self._request.tree, procfile)
         described = describe(tree)
         self._announce(described)
         with self._platform.store.read() as tx:

@@ -69,7 +69,7 @@ def resume_push(
     for line in lines:
         out(line)
     if isinstance(found, Deployment):
-        _tell_of_scripts(platform, request, out)
+        _tell_of_scripts(platform, app, request, out)
     return PushResult(found.release_number, 0, "")
 
 
@@ -85,10 +85,11 @@ def _begun(tx: Tx, app: App, request: PushRequest, since: Mark) -> Deployment | 
     return newest if release is not None and release.commit == request.commit else None
 
 
-def _tell_of_scripts(platform: Platform, request: PushRequest, out: Callable[[str], None]) -> None:
+def _tell_of_scripts(platform: Platform, app: App, request: PushRequest, out: Callable[[str], None]) -> None:
     """Warn about scripts that may not have finished; running one twice could do harm, so none is repeated."""
+    procfile = app.build_settings.get("procfile", "Procfile")
     try:
-        scripts = describe(SourceTree.open(platform.layout.sources, request.tree)).manifest.scripts
+        scripts = describe(SourceTree.open(platform.layout.sources, request.tree, procfile)).manifest.scripts
     except NotFound:
         return
     if any(name.endswith("postdeploy") for name in scripts):

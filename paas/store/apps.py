@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 
 from paas.nouns.errors import Conflict, NotFound
@@ -16,7 +17,7 @@ FORMER_NAMES = 10
 FORMER_NAME_S = 30 * DAY_S
 """How long someone who uses an app's old name is told the new one."""
 
-APPS = Table("app", App, flags=("destroying",))
+APPS = Table("app", App, json=("build_settings",), flags=("destroying",))
 
 
 def create(tx: Tx, name: str, owner_id: int | None, *, stack: str = "debian-12") -> App:
@@ -97,6 +98,10 @@ def set_release(tx: Tx, app_id: str, number: int) -> None:
 
 def set_branch(tx: Tx, app_id: str, branch: str) -> None:
     tx.execute("UPDATE app SET deploy_branch = ? WHERE id = ?", (branch, app_id))
+
+
+def set_build_settings(tx: Tx, app_id: str, settings: dict[str, str]) -> None:
+    tx.execute("UPDATE app SET build_settings = ? WHERE id = ?", (json.dumps(settings), app_id))
 
 
 def bump_restart(tx: Tx, app_id: str) -> int:

@@ -95,3 +95,9 @@ def test_a_tar_that_ends_early_is_damaged(tmp_path: Path) -> None:
     tar.write_bytes(tar.read_bytes()[:2048])
     with pytest.raises(Unavailable):
         SourceTree.open(tmp_path, name).read("a")
+
+
+def test_the_procfile_may_lie_elsewhere(tmp_path: Path) -> None:
+    name = export({"Procfile": "web: a", "deploy/Procfile": "web: b"}, tmp_path)
+    assert SourceTree.open(tmp_path, name, "deploy/Procfile").read("Procfile") == b"web: b"
+    assert not SourceTree.open(tmp_path, name, "deploy/other").exists("Procfile")

@@ -89,3 +89,14 @@ def test_what_cannot_become_a_source(entries: list[Entry], sentence: str) -> Non
 def test_what_can() -> None:
     checks = check([entry(b"a"), entry(b"a.b", "100755"), folder(b"a0"), entry(b"a0/x", "120000", 5)])
     assert (checks.files, checks.bytes) == (3, 7)
+
+
+def test_what_is_left_out_counts_as_an_entry_only() -> None:
+    checks = Checks(LIMITS)
+    for each in (entry(b"a", size=900), entry(b"lib", "160000"), entry(b"z", size=900)):
+        checks.check(each, kept=each.path == b"z")
+    checks.finish()
+    assert (checks.files, checks.bytes) == (1, 900)
+    with pytest.raises(BadInput, match="more than 4 files"):
+        for number in range(4):
+            checks.check(entry(b"zz%d" % number), kept=False)

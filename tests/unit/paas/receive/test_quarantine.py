@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness.packs import Pack, commit_of
 
+from paas.build.source import SourceTree
 from paas.nouns.errors import BadInput
 from paas.receive.dulwich_protocol import Refused
 from paas.receive.limits import Limits
@@ -143,3 +145,57 @@ def test_what_is_not_a_commit_is_not_exported(incoming: Incoming) -> None:
     incoming.receive(quarantine, pack.bytes())
     with contextlib.ExitStack() as held, pytest.raises(BadInput, match="is not a commit"):
         quarantine.export(blob, incoming.sources, held)
+
+
+def monorepo(incoming: Incoming, *, ignore: bytes) -> tuple[Quarantine, str, str]:
+    """A commit with the app in services/api; the quarantine, the commit's id, the id of the app's folder."""
+    pack = Pack()
+    blob, patterns = pack.blob(), pack.blob(ignore)
+    art = pack.tree(("100644", b"a.psd", blob), ("160000", b"module", "1" * 40))
+    app = pack.tree(("100644", b".slugignore", patterns), ("100644", b"app.py", blob), ("40000", b"art", art))
+    services = pack.tree(("40000", b"api", app), ("120000", b"link", blob), ("40000", b"web", art))
+    commit = pack.commit(pack.tree(("100644", b"README", blob), ("40000", b"services", services)))
+    quarantine = incoming.open()
+    incoming.receive(quarantine, pack.bytes())
+    return quarantine, commit, app
+
+
+def test_the_root_of_an_app_is_its_source_without_what_slugignore_names(incoming: Incoming) -> None:
+    quarantine, commit, app = monorepo(incoming, ignore=b"art/\n")
+    with contextlib.ExitStack() as held:
+        exported = quarantine.export(commit, incoming.sources, held, "services/api")
+        source = SourceTree.open(incoming.sources.path, exported.tree)
+        assert (exported.tree, exported.ignored) == (app, 2)
+        assert list(source.names()) == [".slugignore", "app.py"]
+        with tarfile.open(incoming.sources.path / source.tar_name) as tar:
+            assert tar.getnames() == ["app", "app/.slugignore", "app/app.py"]
+
+
+@pytest.mark.parametrize(
+    ("root", "sentence"),
+    [
+        ("services/ap", "no folder services/ap, which is the app's root; folders in services: api, web."),
+        ("README/x", "no folder README/x, which is the app's root; folders in it: services."),
+        ("services/link", "folders in services: api, web."),
+        ("services/api/app.py", "folders in services/api: art."),
+        ("services/web/module", "folders in services/web: none."),
+    ],
+)
+def test_a_root_that_is_no_folder_is_refused_with_what_is_there(
+    incoming: Incoming, root: str, sentence: str
+) -> None:
+    quarantine, commit, _ = monorepo(incoming, ignore=b"")
+    with contextlib.ExitStack() as held, pytest.raises(BadInput) as refusal:
+        quarantine.export(commit, incoming.sources, held, root)
+    assert sentence in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("ignore", "sentence"), [(b"*\n", "leaves out every file"), (b"x\n" * 40_000, "larger than 64 KiB")]
+)
+def test_a_slugignore_that_makes_no_sense_is_refused(
+    incoming: Incoming, ignore: bytes, sentence: str
+) -> None:
+    quarantine, commit, _ = monorepo(incoming, ignore=ignore)
+    with contextlib.ExitStack() as held, pytest.raises(BadInput, match=sentence):
+        quarantine.export(commit, incoming.sources, held, "services/api")

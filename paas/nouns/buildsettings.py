@@ -1,0 +1,49 @@
+"""What people set for the builds of an app: where in the repository it lies, and its Procfile. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paas.nouns.errors import BadInput
+from paas.nouns.names import shown
+
+_PATH_CHARACTERS = 1000
+
+
+@dataclass(frozen=True)
+class BuildSetting:
+    name: str
+    default: str
+    sentence: str
+
+
+SETTINGS = (
+    BuildSetting(
+        "root", ".", "the folder of the repository that is the app; nothing outside of it is built."
+    ),
+    BuildSetting("procfile", "Procfile", "the path of the Procfile in that folder."),
+)
+DEFAULTS = {row.name: row.default for row in SETTINGS}
+
+
+def changed(settings: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """The settings after a change; an empty value takes one back to its default. Raises BadInput."""
+    found = dict(settings)
+    for name, text in changes.items():
+        found[name] = tree_path(text)
+        if found[name] in ("", DEFAULTS[name]):
+            del found[name]
+    return found
+
+
+def tree_path(text: str) -> str:
+    """A path inside a git tree, without `.` and doubled or outer slashes; empty for the tree itself. Raises BadInput."""
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    odd = [part for part in parts if part == ".." or part.lower() == ".git"]
+    if odd or text.startswith("/") or not text.isprintable() or len(text) > _PATH_CHARACTERS:
+        raise BadInput(
+            f"{shown(text)} is not a path in the repository.",
+            "It must be relative to the top of the repository and stay in it, like services/api.",
+        )
+    return "/".join(parts)
