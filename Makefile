@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables mmdebstrap debian-archive-keyring
-TEST_PACKAGES := skopeo umoci wrk chromium slowhttptest nghttp2-client pebble openssl gcc python3-dev
+TEST_PACKAGES := skopeo umoci docker-registry wrk chromium slowhttptest nghttp2-client pebble openssl gcc python3-dev
 BENCH_PACKAGES := nginx-light haproxy caddy nghttp2-client openssl gcc libc6-dev
 LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs gcc python3-dev
 
@@ -57,7 +57,7 @@ setup: $(VENV)/.made
 	$(compile_core)
 
 setup-dev: setup $(VENV)/.made-dev
-	$(call install,$(TEST_PACKAGES))
+	$(call install,$(TEST_PACKAGES),sh tests/bench/without_services.sh)
 
 demo: setup
 	@$(BIN)/python -P examples/demo.py --stacks $(STACKS) $(if $(ONCE),--once)

@@ -37,3 +37,19 @@ class Damaged(ImageError):
     """Stored bytes do not match their digest."""
 
     code = "damaged"
+
+
+class BadReference(ImageError):
+    """The reference of an image breaks a rule."""
+
+    code = "bad_reference"
+
+
+class RegistryError(ImageError):
+    """A registry refused, did not answer, or answered what no registry may. `status` is HTTP's, 0 without an answer."""
+
+    code = "registry"
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status

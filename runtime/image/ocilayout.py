@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from runtime.image.errors import Damaged, NotFound
 from runtime.image.names import digest_hex
@@ -67,15 +67,16 @@ class ImageStore:
         env: Mapping[str, str] | None = None,
         processes: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        made_by: Mapping[str, str] | None = None,
     ) -> str:
         """Write config and manifest of an image of `layers` (digests, lowest first); returns the manifest's digest.
 
         The same arguments give the same digest. `processes` (type → command) become labels, and the one called
-        `web` the command. Raises NotFound when a layer's blob is missing.
+        `web` the command. `made_by` says of layers (digests) what made them. Raises NotFound when a layer's blob is missing.
         """
         self.prepare()
-        described = [{"mediaType": LAYER, "digest": digest, "size": self._size(digest)} for digest in layers]
-        config = self._put(_config(layers, env or {}, processes or {}, labels or {}))
+        described = [{"mediaType": LAYER, "digest": digest, "size": self.size(digest)} for digest in layers]
+        config = self._put(_config(layers, env or {}, processes or {}, labels or {}, made_by or {}))
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -97,7 +98,7 @@ class ImageStore:
 
     def tag(self, name: str, digest: str) -> None:
         """Name an image, `hello:v7`; a name given again moves."""
-        size = self._size(digest)
+        size = self.size(digest)
         with self._locked():
             entries = [entry for entry in self._entries() if _name(entry) != name]
             annotations = {REF_NAME: name}
@@ -167,7 +168,7 @@ class ImageStore:
         return {"digest": f"sha256:{name}", "size": len(data)}
 
     def _json(self, digest: str) -> dict[str, Any]:
-        with self._open(digest) as file:
+        with self.open(digest) as file:
             data = file.read(_MAX_JSON)
         if hashlib.sha256(data).hexdigest() != digest_hex(digest):
             raise Damaged(f"blob {digest} is damaged")
@@ -176,14 +177,19 @@ class ImageStore:
             raise Damaged(f"blob {digest} is no JSON object")
         return value
 
-    def _open(self, digest: str) -> Any:
+    def open(self, digest: str) -> BinaryIO:
+        """A blob, to be read. Raises NotFound."""
         try:
             return (self._blobs / digest_hex(digest)).open("rb")
         except FileNotFoundError:
             raise NotFound(f"blob {digest} is not in {self.folder}") from None
 
-    def _size(self, digest: str) -> int:
-        """Size of a blob, which is linked from the stacks when it is not here yet."""
+    def holds(self, name: str) -> bool:
+        """Whether there is a blob of that name, the hex digits of its digest."""
+        return (self._blobs / name).exists()
+
+    def size(self, digest: str) -> int:
+        """Size of a blob in bytes; it is linked from the stacks when it is not here yet. Raises NotFound."""
         name = digest_hex(digest)
         path = self._blobs / name
         with suppress(FileNotFoundError):
@@ -223,7 +229,11 @@ class ImageStore:
 
 
 def _config(
-    layers: Collection[str], env: Mapping[str, str], processes: Mapping[str, str], labels: Mapping[str, str]
+    layers: Collection[str],
+    env: Mapping[str, str],
+    processes: Mapping[str, str],
+    labels: Mapping[str, str],
+    made_by: Mapping[str, str],
 ) -> dict[str, Any]:
     """An image configuration (image-spec, config.md) that depends on nothing but its arguments."""
     settings: dict[str, Any] = {
@@ -240,7 +250,7 @@ def _config(
         "os": "linux",
         "config": settings,
         "rootfs": {"type": "layers", "diff_ids": list(layers)},
-        "history": [{"created": _EPOCH, "created_by": "paas"} for _ in layers],
+        "history": [{"created": _EPOCH, "created_by": made_by.get(digest, "paas")} for digest in layers],
     }
 
 

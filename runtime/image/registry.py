@@ -1,0 +1,351 @@
+"""A client of OCI registries (distribution-spec 1.1): manifests and blobs, read and written.
+
+One connection a request. Every answer is bounded and every wait ends; a blob is hashed as it comes. Credentials go to the
+registry and to the token server that it names, never to where an answer redirects. The standard library only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
+
+from runtime.image.distribution import (
+    ACCEPTED,
+    Blob,
+    Manifest,
+    Reference,
+    parse_challenges,
+    parse_errors,
+    parse_manifest,
+)
+from runtime.image.errors import Damaged, RegistryError
+from runtime.image.names import digest_hex
+from runtime.image.ocilayout import MANIFEST
+from runtime.image.reach import Patience, Reach, connect
+
+MAX_JSON = 4 * 1024 * 1024
+_ERROR_BYTES = 64 * 1024
+_REDIRECTS = 5
+_PIECE = 1024 * 1024
+CHUNK = 64 * 1024 * 1024
+"""A larger blob is sent in pieces of this size: some registries and proxies refuse longer bodies."""
+_MOVED = (301, 302, 303, 307, 308)
+_TOKEN = re.compile(r"[!-~]{1,16384}")
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user name and its password or token; neither is ever printed."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    def basic(self) -> str:
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+    url: str
+
+
+class Registry:
+    """One repository of a registry. Methods raise RegistryError, Damaged for bytes that are not what their digest says."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        *,
+        reach: Reach,
+        patience: Patience,
+        login: Login | None = None,
+        chunk_bytes: int = CHUNK,
+    ) -> None:
+        self._reference, self._reach, self._patience = reference, reach, patience
+        self._login, self._chunk = login, chunk_bytes
+        self._origin = f"{'http' if reference.plain else 'https'}://{reference.registry}"
+        self._base = f"{self._origin}/v2/{reference.repository}"
+        self._authorization = ""
+
+    def read_manifest(self, name: str, architecture: str) -> tuple[str, Manifest]:
+        """The manifest of a tag or digest, of an index the one for `architecture`; with its own digest."""
+        for _ in range(2):
+            answer = self._ask("GET", f"{self._base}/manifests/{name}", {"Accept": ACCEPTED}, ok=(200,))
+            digest = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+            if name.startswith("sha256:") and name != digest:
+                raise Damaged(f"{self._reference.registry} sent another manifest than {name}")
+            found = parse_manifest(answer.body, architecture)
+            if isinstance(found, Manifest):
+                return digest, found
+            name = found
+        raise RegistryError("an index of images leads to another index")
+
+    def write_manifest(self, name: str, data: bytes) -> str:
+        """Store a manifest under a tag or digest; its digest."""
+        headers = {"Content-Type": MANIFEST}
+        self._ask("PUT", f"{self._base}/manifests/{name}", headers, data, ok=(201,), push=True)
+        return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+    def has(self, blob: Blob) -> bool:
+        """Whether the repository has the blob."""
+        answer = self._ask("HEAD", f"{self._base}/blobs/{blob.digest}", ok=(200, 404), push=True)
+        return answer.status == 200
+
+    def read_blob(self, blob: Blob, write: Callable[[bytes], object]) -> None:
+        """Pass the bytes of a blob on as they come. What was passed on counts only if this returns."""
+        digest, left = hashlib.sha256(), blob.size
+
+        def take(piece: bytes) -> None:
+            nonlocal left
+            left -= len(piece)
+            if left < 0:
+                raise Damaged(f"blob {blob.digest} is longer than its manifest says")
+            digest.update(piece)
+            write(piece)
+
+        self._ask("GET", f"{self._base}/blobs/{blob.digest}", ok=(200,), take=take)
+        if left or digest.hexdigest() != digest_hex(blob.digest):
+            raise Damaged(f"{self._reference.registry} sent other bytes than blob {blob.digest}")
+
+    def mount(self, blob: Blob, repository: str) -> bool:
+        """Take the blob over from another repository of the registry, if it is there and may be read."""
+        words = urlencode({"mount": blob.digest, "from": repository})
+        url = f"{self._base}/blobs/uploads/?{words}"
+        scope = f"repository:{repository}:pull"
+        answer = self._ask("POST", url, ok=(201, 202, 401, 403, 404), push=True, scope=scope)
+        if answer.status == 202:
+            self._ask("DELETE", self._location(answer), ok=range(200, 500), push=True)
+        return answer.status == 201
+
+    def upload(self, blob: Blob, file: BinaryIO) -> None:
+        """Send the blob, which `file` holds from its beginning."""
+        answer = self._ask("POST", f"{self._base}/blobs/uploads/", ok=(202,), push=True)
+        location, sent = self._location(answer), 0
+        chunk = max(self._chunk, _number(answer.headers.get("OCI-Chunk-Min-Length", "")))
+        file.seek(0)
+        while blob.size - sent > chunk:
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Content-Range": f"{sent}-{sent + chunk - 1}",
+            }
+            answer = self._ask("PATCH", location, headers, _Body(file, sent, chunk), ok=(202,), push=True)
+            location, sent = self._location(answer), sent + chunk
+        last = f"{location}{'&' if _split(location).query else '?'}{urlencode({'digest': blob.digest})}"
+        headers = {"Content-Type": "application/octet-stream"}
+        if sent:
+            headers["Content-Range"] = f"{sent}-{blob.size - 1}"
+        self._ask("PUT", last, headers, _Body(file, sent, blob.size - sent), ok=(201,), push=True)
+
+    def _location(self, answer: _Answer) -> str:
+        location = answer.headers.get("Location", "")
+        if not location:
+            raise RegistryError("the registry does not say where an upload goes", answer.status)
+        try:
+            return urljoin(answer.url, location)
+        except ValueError:
+            raise RegistryError("the registry leads to an address that is none", answer.status) from None
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | _Body = b"",
+        *,
+        ok: tuple[int, ...] | range,
+        take: Callable[[bytes], None] | None = None,
+        push: bool = False,
+        scope: str = "",
+    ) -> _Answer:
+        """One request with all that it takes: a login when asked for, redirects of reads. `take` gets a good answer's body."""
+        asked = False
+        for _ in range(_REDIRECTS):
+            answer = self._exchange(method, url, headers or {}, body, ok, take)
+            if answer.status == 401 and not asked and self._is_registry(url):
+                asked = True
+                if self._log_in(answer, push=push, scope=scope):
+                    continue
+            if answer.status in _MOVED and method in ("GET", "HEAD"):
+                url = self._location(answer)
+                continue
+            if answer.status in ok:
+                return answer
+            raise _refusal(self._reference, answer, logged_in=self._login is not None)
+        raise RegistryError(f"{self._reference.registry} redirects more than {_REDIRECTS} times")
+
+    def _is_registry(self, url: str) -> bool:
+        """Whether an address is the registry's own; nothing else learns an authorization."""
+        return _origin(_split(url)) == _origin(_split(self._origin))
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | _Body,
+        ok: tuple[int, ...] | range,
+        take: Callable[[bytes], None] | None,
+    ) -> _Answer:
+        sent = {"User-Agent": "paas", **headers}
+        if self._authorization and self._is_registry(url):
+            sent["Authorization"] = self._authorization
+        return request(self._reach, self._patience, method, url, sent, body, ok=ok, take=take)
+
+    def _log_in(self, answer: _Answer, *, push: bool, scope: str) -> bool:
+        """Answer a challenge; False if there is no answer to it."""
+        challenges = parse_challenges(", ".join(answer.headers.get_all("WWW-Authenticate") or []))
+        if "bearer" in challenges:
+            self._authorization = f"Bearer {self._token(challenges['bearer'], push=push, scope=scope)}"
+            return True
+        if "basic" in challenges and self._login is not None:
+            self._authorization = self._login.basic()
+            return True
+        return False
+
+    def _token(self, challenge: Mapping[str, str], *, push: bool, scope: str) -> str:
+        """A token from the server that a challenge names (distribution's token authentication)."""
+        realm = challenge.get("realm", "")
+        if _split(realm).scheme not in ("https", "http" if self._reference.plain else "https"):
+            raise RegistryError("the registry names a token server without TLS")
+        actions = "pull,push" if push else "pull"
+        scopes = [f"repository:{self._reference.repository}:{actions}", *([scope] if scope else [])]
+        words: list[tuple[str, str]] = [("scope", text) for text in scopes]
+        words += [("service", challenge["service"])] if "service" in challenge else []
+        url = f"{realm}{'&' if _split(realm).query else '?'}{urlencode(words)}"
+        headers = {"User-Agent": "paas"} | ({"Authorization": self._login.basic()} if self._login else {})
+        answer = request(self._reach, self._patience, "GET", url, headers)
+        if answer.status != 200:
+            raise _refusal(self._reference, answer, logged_in=self._login is not None)
+        try:
+            value: Any = json.loads(answer.body)
+            token = value.get("token") or value.get("access_token")
+        except (ValueError, AttributeError, RecursionError):
+            token = None
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise RegistryError("the token server answers without a token")
+        return token
+
+
+@dataclass(frozen=True)
+class _Body:
+    """A part of a file that is sent, once more if need be."""
+
+    file: BinaryIO
+    start: int
+    size: int
+
+
+def request(
+    reach: Reach,
+    patience: Patience,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | _Body = b"",
+    *,
+    ok: tuple[int, ...] | range = (),
+    take: Callable[[bytes], None] | None = None,
+) -> _Answer:
+    """One HTTP exchange on a connection of its own. Raises RegistryError."""
+    parts = _split(url)
+    scheme, host, port = _origin(parts)
+    if scheme not in ("http", "https") or not host:
+        raise RegistryError("the registry leads to an address that is not of the web")
+    connection = http.client.HTTPConnection(host, port)
+    connection.auto_open = 0
+    with connect(reach, patience, host, port, plain=scheme == "http") as stream:
+        connection.sock = stream
+        try:
+            _send(connection, method, parts, headers, body)
+            with connection.getresponse() as response:
+                data = _read(response, take if response.status in ok else None)
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            why = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+            raise RegistryError(f"the connection to {host} broke: {why}") from None
+    return _Answer(response.status, response.headers, data, url)
+
+
+def _send(
+    connection: http.client.HTTPConnection,
+    method: str,
+    parts: SplitResult,
+    headers: Mapping[str, str],
+    body: bytes | _Body,
+) -> None:
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    connection.putrequest(method, path, skip_accept_encoding=True)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.putheader("Connection", "close")
+    size = body.size if isinstance(body, _Body) else len(body)
+    if size or method in ("POST", "PUT", "PATCH"):
+        connection.putheader("Content-Length", str(size))
+    connection.endheaders()
+    if isinstance(body, bytes):
+        if body:
+            connection.send(body)
+        return
+    body.file.seek(body.start)
+    while size:
+        piece = body.file.read(min(size, _PIECE))
+        if not piece:
+            raise RegistryError("a layer became shorter while it was sent")
+        connection.send(piece)
+        size -= len(piece)
+
+
+def _read(response: http.client.HTTPResponse, take: Callable[[bytes], None] | None) -> bytes:
+    if take is not None:
+        while piece := response.read(_PIECE):
+            take(piece)
+        return b""
+    most = MAX_JSON if response.status < 400 else _ERROR_BYTES
+    data = response.read(most + 1)
+    if len(data) > most and response.status < 400:
+        raise RegistryError(f"the registry's answer is larger than {most >> 20} MiB")
+    return data
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise RegistryError("the registry leads to an address that is none") from None
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int]:
+    try:
+        port = parts.port
+    except ValueError:
+        raise RegistryError("the registry leads to a port that is none") from None
+    return parts.scheme, parts.hostname or "", port or (80 if parts.scheme == "http" else 443)
+
+
+def _number(text: str) -> int:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
+
+
+def _refusal(reference: Reference, answer: _Answer, *, logged_in: bool) -> RegistryError:
+    """The error for an answer that is not the hoped-for one, with the registry's own words."""
+    said = parse_errors(answer.body)
+    status = answer.status
+    if status in (401, 403):
+        what = "does not take this login" if logged_in else "wants a login"
+        message = f"{reference.registry} {what} for {reference.repository}"
+    elif status == 404:
+        message = f"{reference.registry} has no {reference}"
+    elif status == 429:
+        message = f"{reference.registry} takes no more requests for now"
+    else:
+        message = f"{reference.registry} answers {status}"
+    return RegistryError(f"{message} ({said})" if said else message, status)
