@@ -16,6 +16,7 @@ from paas.api import (
     events,
     formation,
     git,
+    images,
     instances,
     logs,
     people,
@@ -31,8 +32,8 @@ from paas.api.context import Context, install
 from paas.api.limiter import limiter
 
 _NOUNS = (
-    apps, builds, canary, certs, config, domains, events, formation, git, instances, logs, people, releases, router, routing,
-    runs, server, stacks,
+    apps, builds, canary, certs, config, domains, events, formation, git, images, instances, logs, people, releases, router,
+    routing, runs, server, stacks,
 )  # fmt: skip
 
 

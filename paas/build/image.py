@@ -159,6 +159,8 @@ class _Builder:
         made += [self.source, *(steps[step.name] for step in _after(plan) if step.in_image)]
         app_layers = [layer for layer in made if layer.digest]
         digests = (*self.stack.run, *dict.fromkeys(layer.digest for layer in app_layers))
+        titles = {steps[step.name].digest: step.title for step in plan.steps} | {self.source.digest: "Source"}
+        made_by = dict.fromkeys(self.stack.run, f"Stack {self.stack.name}") | titles
         env = {"PATH": ":".join((*plan.path, BASE_ENV["PATH"])), "HOME": "/app", **plan.env}
         manifest = described.manifest.to_json()
         digest = self.store.write(
@@ -166,6 +168,7 @@ class _Builder:
             env=env,
             processes=described.processes,
             labels={"paas.language": plan.language},
+            made_by=made_by,
         )
         size = self.store.read(digest).size_bytes
         image = Image(self.app.id, digest, digests, env, described.processes, manifest, self.stack.name, size)

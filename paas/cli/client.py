@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -38,6 +38,16 @@ class Client:
         with _Exchange(self.target, "GET", _path(path, {}), None) as exchange:
             exchange.check()
             return exchange.body().decode("utf-8", "replace")
+
+    def download(self, path: str, write: Callable[[bytes], object], **query: object) -> int:
+        """Pass an answer of any size on as it comes; how many bytes it had."""
+        size = 0
+        with _Exchange(self.target, "GET", _path(path, query), None) as exchange:
+            exchange.check()
+            for piece in exchange.pieces():
+                size += len(piece)
+                write(piece)
+        return size
 
     def post(self, path: str, body: Any = None) -> Any:
         return self._call("POST", path, body, {})
@@ -142,7 +152,7 @@ class _Exchange:
 
     def body(self) -> bytes:
         data = bytearray()
-        for piece in self._pieces():
+        for piece in self.pieces():
             data += piece
             if len(data) > _BODY_BYTES:
                 raise self._nonsense(f"a body of more than {_BODY_BYTES >> 20} MiB")
@@ -150,7 +160,7 @@ class _Exchange:
 
     def lines(self) -> Iterator[bytes]:
         rest = bytearray()
-        for piece in self._pieces():
+        for piece in self.pieces():
             first, *more = piece.split(b"\n")
             rest += first
             if len(rest) > _LINE_BYTES:
@@ -193,7 +203,7 @@ class _Exchange:
         pairs = (line.partition(":") for line in rest)
         return int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
 
-    def _pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[bytes]:
         if self._headers.get("transfer-encoding", "").lower() == "chunked":
             yield from self._chunks()
         elif "content-length" in self._headers:

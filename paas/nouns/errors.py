@@ -97,6 +97,13 @@ class Unavailable(PaasError):
     http_status = 503
 
 
+class RegistryRefused(PaasError):
+    """A registry of images refuses, or does not answer."""
+
+    code = "registry_refused"
+    http_status = 502
+
+
 _DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
 _FILES = _DISK | {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EMFILE, errno.ENFILE}
 

@@ -1,0 +1,146 @@
+"""Images of releases: pushed to a registry, exported, and told of.
+
+The registry is one that the caller names, so the api speaks to the internet only, and to the networks that the operator
+names (`private_registries`). Credentials live as long as the request; they are in no row, no event and no log line.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Blueprint, Response
+
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.bodies import body, query, text
+from paas.api.context import context
+from paas.api.limiter import limiter
+from paas.api.streams import Cancelled, Emit, stream
+from paas.nouns import errors
+from paas.nouns.names import release_number
+from paas.release.portable import image_errors, labelled, released_image
+from runtime.image.distribution import parse_reference
+from runtime.image.portable import archive, push
+from runtime.image.reach import Patience, Reach
+from runtime.image.registry import Login, Registry
+
+routes = Blueprint("images", __name__)
+
+PUSH_S = 3600.0
+_OF_AN_OWNER, _AT_ONCE = 2, 8
+
+
+class Transfers:
+    """How many pushes are under way: counted until the work ends, even if its client has hung up."""
+
+    def __init__(self, of_an_owner: int = _OF_AN_OWNER, at_once: int = _AT_ONCE) -> None:
+        self._of_an_owner, self._at_once = of_an_owner, at_once
+        self._running: Counter[int | None] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, owner: int | None) -> Iterator[None]:
+        """Raises TooMany."""
+        with self._lock:
+            if self._running[owner] >= self._of_an_owner or self._running.total() >= self._at_once:
+                raise errors.TooMany(
+                    f"{self._running.total()} images are being pushed already.",
+                    "Try again when one of them is there.",
+                )
+            self._running[owner] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running[owner] -= 1
+
+
+_transfers = Transfers()
+
+
+@routes.post("/v1/apps/<app_name>/image/push")
+@needs(Access.APP)
+def push_image(app_name: str) -> Response:
+    """Push the image of a release. Hanging up ends it; what the registry has by then it keeps."""
+    ctx, app, who = context(), the_app(), principal().name
+    given = body(
+        required={"reference": text},
+        optional={"release": release_number, "username": text, "password": text, "mount_from": text},
+    )
+    login = Login(given["username"] or "", given["password"] or "") if given["username"] else None
+    with image_errors():
+        reference = parse_reference(given["reference"])
+        mount_from = (
+            given["mount_from"] and parse_reference(f"{reference.registry}/{given['mount_from']}").repository
+        )
+    if reference.digest:
+        raise errors.BadInput("An image is pushed under a tag, not a digest.", "For example: :v7 at the end.")
+    found = released_image(ctx, app, given["release"])
+
+    def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
+        with _transfers.one(app.owner_id), image_errors():
+            registry = Registry(
+                reference,
+                reach=Reach(ctx.settings.private_registries),
+                patience=Patience(time.monotonic() + PUSH_S, cancelled),
+                login=login,
+            )
+            done = push(
+                labelled(ctx, found),
+                registry,
+                reference.tag,
+                mount_from=mount_from or "",
+                say=emit,
+                cancelled=cancelled,
+            )
+        ctx.log(app.id, f"Image of v{found.release.number} pushed to {reference} by {who}")
+        return {
+            "reference": str(reference),
+            "digest": done.digest,
+            "release": f"v{found.release.number}",
+            "layers": {"sent": done.sent, "there": done.there, "mounted": done.mounted},
+            "sent_bytes": done.sent_bytes,
+        }
+
+    return stream(work)
+
+
+@routes.get("/v1/apps/<app_name>/image/history")
+@needs(Access.APP)
+def history(app_name: str) -> dict[str, Any]:
+    app = the_app()
+    found = released_image(context(), app, query({"release": release_number})["release"])
+    with image_errors():
+        stored = found.store.read(found.image.digest)
+        sizes = [found.store.size(digest) for digest in stored.layers]
+    made = [str(item.get("created_by", "")) for item in stored.config.get("history", [])]
+    made += [""] * (len(stored.layers) - len(made))
+    layers = zip(stored.layers, sizes, made, strict=False)
+    return {
+        "release": f"v{found.release.number}",
+        "digest": stored.digest,
+        "size_bytes": stored.size_bytes,
+        "layers": [{"digest": digest, "size_bytes": size, "made_by": by} for digest, size, by in layers],
+    }
+
+
+@routes.get("/v1/apps/<app_name>/image/export")
+@needs(Access.APP)
+def export(app_name: str) -> Response:
+    """The image as a tar that skopeo, podman and docker read. Its length is known before the first byte."""
+    ctx, app = context(), the_app()
+    found = released_image(ctx, app, query({"release": release_number})["release"])
+    leave = limiter.acquire_lasting(principal())
+    try:
+        with image_errors():
+            size, pieces = archive(labelled(ctx, found), found.name)
+    except BaseException:
+        leave()
+        raise
+    response = Response(pieces, mimetype="application/x-tar", headers={"Content-Length": str(size)})
+    response.call_on_close(leave)
+    return response

@@ -1,0 +1,154 @@
+"""An app's image leaves the platform: into a registry that wants a login, and into a file. No secret goes with it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.platform import Platform, commit, git
+from harness.registry import PASSWORD, USER, RunningRegistry, running
+
+APP = "image"
+SECRET = "canary-config-5e7a"
+
+
+@pytest.fixture(scope="module")
+def platform(stacks: str) -> Iterator[Platform]:
+    """One whose operator allows registries on loopback."""
+    made = Platform(private_registries="127.0.0.0/8")
+    try:
+        made.start()
+        made.make_key()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def repository(platform: Platform) -> Path:
+    platform.paas("create", APP)
+    platform.paas("config:set", f"SECRET_KEY={SECRET}", "-a", APP)
+    return platform.deploy("examples/hello", APP)
+
+
+@pytest.fixture(scope="module")
+def registry(repository: Path) -> Iterator[RunningRegistry]:
+    with running("token") as made:
+        yield made
+
+
+def push(platform: Platform, reference: str, *words: str, check: bool = True) -> Any:
+    login = ("--username", USER, "--password-stdin")
+    command = ("image:push", reference, "-a", APP, *login, *words)
+    return platform.paas(*command, check=check, input=f"{PASSWORD}\n")
+
+
+def skopeo(*words: str) -> Any:
+    done = subprocess.run(["skopeo", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def contents(path: Path) -> bytes:
+    data = path.read_bytes()
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
+def test_a_push_sends_what_is_missing_and_no_secret_with_it(
+    platform: Platform, repository: Path, registry: RunningRegistry
+) -> None:
+    done = push(platform, registry.reference("team/hello:v1"))
+    assert re.search(
+        rf"Pushing {APP} to http://\S+\.\.\. done, 3 layers sent \(\S+ \S+\), 0 there", done.stderr
+    )
+    assert re.fullmatch(rf"http://{registry.host}/team/hello:v1@sha256:[0-9a-f]{{64}}\n", done.stdout)
+    commit(repository, "Say more", **{"more.py": "x = 1\n"})
+    assert platform.push(repository, APP).returncode == 0
+    body = json.loads(push(platform, registry.reference("team/hello:v2"), "--json").stdout)
+    assert body["layers"] == {"sent": 1, "there": 2, "mounted": 0}
+    body = json.loads(
+        push(platform, registry.reference("team/other"), "--mount-from", "team/hello", "--json").stdout
+    )
+    assert body["layers"] == {"sent": 0, "there": 0, "mounted": 3}
+    assert body["reference"].endswith("/team/other:latest")
+
+    assert PASSWORD not in done.stdout + done.stderr + platform.paas("logs", "-a", APP, "-n", "500").stdout
+    logs = [path for folder in ("logs", "builds") for path in (platform.home / folder).rglob("*")]
+    for path in [*registry.blobs, *(platform.home / "images").rglob("*"), *logs, platform.log_path]:
+        if path.is_file():
+            found = contents(path)
+            assert SECRET.encode() not in found and PASSWORD.encode() not in found, path
+    assert any(b"app.py" in contents(path) for path in registry.blobs)
+    for path in platform.home.rglob("*"):
+        if path.is_file() and not path.is_relative_to(platform.home / "layers"):
+            assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+def test_other_tools_read_what_was_pushed_and_where_it_comes_from(
+    platform: Platform, repository: Path, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    push(platform, registry.reference("team/read:v9"))
+    release = platform.json("apps:info", "-a", APP)["release"]
+    image, login = f"docker://{registry.host}/team/read:v9", f"{USER}:{PASSWORD}"
+    config = json.loads(skopeo("inspect", "--config", "--tls-verify=false", "--creds", login, image))
+    labels = config["config"]["Labels"]
+    assert labels["org.opencontainers.image.title"] == APP
+    assert labels["org.opencontainers.image.version"] == f"v{release}"
+    assert labels["org.opencontainers.image.revision"] == git(repository, "rev-parse", "HEAD")
+    assert labels["org.opencontainers.image.created"] == config["created"]
+    assert labels["paas.process.web"] == "gunicorn app:app"
+    assert not any(SECRET in item for item in config["config"]["Env"])
+    skopeo("copy", "-q", "--src-tls-verify=false", "--src-creds", login, image, f"oci:{tmp_path}/copy:read")
+    command = ["umoci", "unpack", "--image", f"{tmp_path}/copy:read", str(tmp_path / "bundle")]
+    subprocess.run(command, check=True, capture_output=True)
+    app = tmp_path / "bundle/rootfs/app"
+    assert (app / "app.py").read_bytes() == (repository / "app.py").read_bytes()
+    assert (app / "app.py").stat().st_uid == 1000
+
+
+def test_the_history_says_what_made_each_layer(platform: Platform, repository: Path) -> None:
+    layers = platform.json("image:history", "-a", APP)["layers"]
+    assert [layer["made_by"].split(" (")[0] for layer in layers] == [
+        "Stack debian-12", "Installing dependencies with uv", "Source",
+    ]  # fmt: skip
+    shown = platform.paas("image:history", APP, "--release", "v2").stdout.splitlines()
+    assert shown[0].startswith(f"=== {APP} v2 Image sha256:")
+    assert shown[1].split() == ["LAYER", "SIZE", "MADE", "BY"]
+    assert shown[2].split()[0] == layers[0]["digest"][:19]
+
+
+def test_an_exported_image_is_read_as_an_oci_and_as_a_docker_archive(
+    platform: Platform, repository: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "image.tar"
+    done = platform.paas("image:export", str(file), "-a", APP)
+    assert re.search(rf"Exporting {APP} to \S+\.\.\. done, \S+ MB", done.stderr)
+    layers = [layer["digest"] for layer in platform.json("image:history", "-a", APP)["layers"]]
+    for kind in ("oci-archive", "docker-archive"):
+        read = json.loads(skopeo("inspect", "--config", f"{kind}:{file}"))
+        assert read["rootfs"]["diff_ids"] == layers
+        skopeo("copy", "-q", f"{kind}:{file}", f"dir:{tmp_path}/{kind}")
+    with (tmp_path / "piped.tar").open("wb") as piped:
+        command = [str(platform.program), "image:export", "-", "-a", APP]
+        subprocess.run(command, stdout=piped, env=platform.environ(), check=True)
+    assert (tmp_path / "piped.tar").read_bytes() == file.read_bytes()
+
+
+def test_a_refusal_of_the_registry_is_told_with_what_to_do(
+    platform: Platform, repository: Path, registry: RunningRegistry
+) -> None:
+    refused = platform.paas("image:push", registry.reference("team/hello"), "-a", APP, check=False)
+    assert refused.returncode == 1
+    assert f" !     {registry.host} wants a login for team/hello" in refused.stderr
+    assert "--username NAME --password-stdin" in refused.stderr
+    missing = push(platform, "http://127.0.0.1:1/x", check=False)
+    assert "127.0.0.1:1 cannot be reached: Connection refused." in missing.stderr
+    private = push(platform, "10.0.0.1/x", check=False)
+    assert "private network" in private.stderr and "private_registries" in private.stderr
+    assert push(platform, "Not A Reference", check=False).returncode == 1

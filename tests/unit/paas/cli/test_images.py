@@ -1,0 +1,49 @@
+"""Image commands: how a login is read, what is printed, what a broken export leaves."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from harness.cli import Platform, Shell, lines
+
+from paas.cli import main
+
+Captured = pytest.CaptureFixture[str]
+DONE = {
+    "reference": "r.example/a:v1",
+    "digest": "sha256:ab",
+    "release": "v1",
+    "layers": {"sent": 1, "there": 2, "mounted": 1},
+    "sent_bytes": 2048,
+}
+
+
+def test_a_login_is_a_name_and_a_line_of_standard_input(
+    platform: Platform, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.answers["POST /apps/hello/image/push"] = lines("sha256:ab… sent (2048 bytes)", **DONE)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("se cret\nrest\n"))
+    assert main.main(["image:push", "r.example/a:v1", "--username", "ann", "--password-stdin"]) == 0
+    (asked,) = platform.asked
+    assert asked[2] == {"reference": "r.example/a:v1", "username": "ann", "password": "se cret"}
+    told = capsys.readouterr()
+    assert told.out == "r.example/a:v1@sha256:ab\n"
+    assert "Pushing hello to r.example/a:v1... done, 1 layers sent (2.0 kB), 3 there already" in told.err
+    assert "se cret" not in told.out + told.err
+
+
+@pytest.mark.parametrize("words", [["--username", "ann"], ["--password-stdin"]])
+def test_half_a_login_is_wrong_usage(platform: Platform, capsys: Captured, words: list[str]) -> None:
+    assert main.main(["image:push", "r.example/a", *words]) == 2
+    assert "go together" in capsys.readouterr().err and not platform.asked
+
+
+def test_an_export_that_fails_leaves_no_file(paas: Shell, app: str, tmp_path: Path) -> None:
+    told = paas("image:export", str(tmp_path / "image.tar"))
+    assert told.status == 1 and "has no release that serves" in told.err
+    assert list(tmp_path.iterdir()) == []
+    told = paas("image:export", str(tmp_path / "missing" / "image.tar"))
+    assert told.status == 1 and "cannot be written" in told.err
