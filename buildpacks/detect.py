@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from buildpacks import node, procfile_only, python, static
+from buildpacks import go, node, procfile_only, python, static
 from buildpacks.plan import BuildRefused, Plan, Tree, quoted
 
 
@@ -23,13 +23,20 @@ class Buildpack:
 
 
 BUILDPACKS = (
+    Buildpack("go", go.LOOKS_FOR, go.detect, go.plan),
     Buildpack("python", python.LOOKS_FOR, python.detect, python.plan),
     Buildpack("node", node.LOOKS_FOR, node.detect, node.plan),
     Buildpack("static", static.LOOKS_FOR, static.detect, static.plan),
     Buildpack("procfile", procfile_only.LOOKS_FOR, procfile_only.detect, procfile_only.plan),
 )
 _MOST_COMPARED = 1000
-_ALIASES = {"nodejs": "node", "html": "static", "staticfile": "static", "procfile-only": "procfile"}
+_ALIASES = {
+    "nodejs": "node",
+    "golang": "go",
+    "html": "static",
+    "staticfile": "static",
+    "procfile-only": "procfile",
+}
 _NODE_COMMANDS = re.compile(r"\b(node|npm|npx|yarn|pnpm|next|nuxt|ts-node|tsx)\b")
 _PYTHON_COMMANDS = re.compile(
     r"\b(python3?|gunicorn|uvicorn|hypercorn|daphne|celery|flask|django-admin|uwsgi|waitress-serve|uv)\b"
@@ -63,12 +70,17 @@ def _only_needed(plan: Plan, processes: Mapping[str, str]) -> Plan:
 
 def _prefer(tree: Tree, matching: list[Buildpack], processes: Mapping[str, str]) -> tuple[Buildpack, str]:
     by_name = {pack.name: pack for pack in matching}
-    if not {"python", "node"} <= set(by_name):
+    languages = [name for name in ("go", "python", "node") if name in by_name]
+    if len(languages) < 2:
         return matching[0], ""
+    other = "go.mod" if "go" in by_name else "package.json"
     web = processes.get("web") or " ".join(processes.values())
     for name, commands in (("python", _PYTHON_COMMANDS), ("node", _NODE_COMMANDS)):
-        if commands.search(web):
-            return by_name[name], f"package.json is there, too; the Procfile's command decides for {name}"
+        if name in by_name and commands.search(web):
+            return by_name[name], f"{other} is there, too; the Procfile's command decides for {name}"
+    if "go" in by_name:
+        more = " and ".join(name.capitalize() for name in languages[1:])
+        return by_name["go"], f'{more} files are there, too: taking go ("buildpacks" in app.json decides)'
     name = "node" if _starts_with_node(tree) and not tree.exists("manage.py") else "python"
     return by_name[
         name

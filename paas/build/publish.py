@@ -50,7 +50,9 @@ def host_binds(settings: Settings, *, group_id: int) -> list[str]:
 
 def publish(settings: Settings, *, group_id: int) -> Registry:
     """Write the settings that builds may use to `RUN/registry.json`, readable by the group (0640)."""
-    found = shareable(package_settings.read(os.environ), settings.builds_share_registry_credentials)
+    go_proxy = settings.builds_go_proxy or os.environ.get("GOPROXY", "")
+    found = replace(package_settings.read(os.environ), go_proxy=go_proxy)
+    found = shareable(found, settings.builds_share_registry_credentials)
     uv = _uv_binary()
     registry = replace(
         found, folders=_folders(found), uv=uv, uv_version=metadata.version("uv") if uv else "",
@@ -100,6 +102,7 @@ def shareable(registry: Registry, share_credentials: bool) -> Registry:
             scope: url for scope, url in registry.npm_scopes.items() if kept(f"npm's {scope}", [url])
         },
         npm_auth={},
+        go_proxy="".join(kept("Go's proxy", [registry.go_proxy])),
         proxies={name: url for name, url in registry.proxies.items() if kept(name, [url])},
         withheld=tuple(withheld),
     )
@@ -120,6 +123,7 @@ def _uv_binary() -> str:
 def _folders(registry: Registry) -> tuple[str, ...]:
     """The local folders that addresses and find-links name, existing ones, none inside another."""
     urls = (registry.index_url, *registry.extra_index_urls, *registry.find_links)
+    urls += tuple(re.split(r"[,|]", registry.go_proxy))
     paths = {_reach(path) for path in map(_local_path, urls) if path and os.path.isdir(path)}
     allowed = sorted(path for path in paths if path not in _NEVER_BOUND)
     return tuple(

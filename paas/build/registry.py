@@ -40,6 +40,8 @@ class Registry:
     npm_auth: dict[str, str] = field(default_factory=dict)
     npm_settings: dict[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
+    go_proxy: str = ""
+    """As in GOPROXY: addresses, `direct` or `off`, with commas or bars between."""
     uv: str = ""
     uv_version: str = ""
     withheld: tuple[str, ...] = ()
@@ -85,6 +87,7 @@ def build_env(registry: Registry) -> dict[str, str]:
         "UV_INSECURE_HOST": " ".join(registry.trusted_hosts),
         "UV_HTTP_TIMEOUT": str(registry.timeout_s or ""),
         "npm_config_registry": registry.npm_registry,
+        "GOPROXY": registry.go_proxy,
         "PAAS_UV_TOML": "no-index = true\n" if registry.no_index else "",
         "PAAS_NPMRC": _npmrc(registry),
         "PAAS_NPM_TOKEN": _npm_token(registry),

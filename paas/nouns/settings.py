@@ -68,6 +68,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("builds.cpu_millis", values.count, "2000", "Thousandths of a core a build may use."),
     Option("builds.pids", values.count, "1024", "Processes a build may have."),
     Option("builds.wall_s", values.seconds, "900", "How long a build step may run."),
+    Option("builds.go_proxy", values.go_proxy, "", "Where builds get Go modules, as GOPROXY has it; else the server's GOPROXY, else Go's own."),
     Option(
         "builds.share_registry_credentials",
         values.switch,
@@ -111,6 +112,7 @@ class Settings:
     builds_cpu_millis: int
     builds_pids: int
     builds_wall_s: float
+    builds_go_proxy: str
     builds_share_registry_credentials: bool
     id: str = ""
 

@@ -58,6 +58,14 @@ def url(text: str) -> str:
     return text
 
 
+def go_proxy(text: str) -> str:
+    """A list as in GOPROXY: addresses, `direct` or `off`, with commas or bars between; perhaps none."""
+    for word in re.split(r"[,|]", text) if text else ():
+        if word not in ("direct", "off") and not re.fullmatch(r"https?://[^\s/]+(/\S*)?|file:///\S+", word):
+            raise ValueError("is not a list like https://proxy.example.com,direct")
+    return text
+
+
 def email(text: str) -> str:
     if text and not re.fullmatch(r"[^\s@,]+@[^\s@,]+", text):
         raise ValueError("is not an email address")

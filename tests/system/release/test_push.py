@@ -153,7 +153,7 @@ def _instances(platform: Platform) -> set[str]:
     return {path.name for path in (platform.run_folder / "instances").iterdir()}
 
 
-@pytest.mark.parametrize("example", ["node", "static", "worker"])
+@pytest.mark.parametrize("example", ["node", "static", "worker", pytest.param("go", marks=pytest.mark.long)])
 def test_every_example_goes_live(platform: Platform, example: str) -> None:
     platform.deploy(f"examples/{example}", f"ex-{example}")
     assert platform.get(f"ex-{example}").status == 200

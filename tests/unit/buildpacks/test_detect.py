@@ -49,7 +49,7 @@ def test_app_json_names_the_buildpack() -> None:
     tree = DictTree({"requirements.txt": "", "package.json": PACKAGE})
     assert choose(tree, {}, ["heroku/nodejs"]).language == "Node"
     assert choose(tree, {}, ["python"]).language == "Python"
-    with pytest.raises(BuildRefused, match="there are python, node, static, procfile"):
+    with pytest.raises(BuildRefused, match="there are go, python, node, static, procfile"):
         choose(tree, {}, ["https://example.com/pack.git"])
     with pytest.raises(BuildRefused, match="2 buildpacks"):
         choose(tree, {}, ["python", "node"])

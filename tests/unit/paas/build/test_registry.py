@@ -160,6 +160,14 @@ def test_local_folders_are_bound_read_only_where_they_are(tmp_path: Path) -> Non
     assert all(mount.read_only and mount.source == mount.destination for mount in mounts)
 
 
+def test_gos_proxy_is_bound_when_it_is_a_folder_and_withheld_when_it_has_a_password(tmp_path: Path) -> None:
+    registry = Registry(go_proxy=f"file://{tmp_path},direct")
+    assert build_env(registry)["GOPROXY"] == f"file://{tmp_path},direct"
+    assert _folders(registry) == (str(tmp_path),)
+    secret = shareable(Registry(go_proxy="https://me:pw@proxy.example"), False)
+    assert (secret.go_proxy, len(secret.withheld)) == ("", 1) and "pw" not in secret.withheld[0]
+
+
 def test_folder_inside_another_is_bound_once(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     registry = Registry(find_links=(str(tmp_path / "a"), str(tmp_path / "a" / "b")))
