@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from buildpacks import go, node, procfile_only, python, static
+from buildpacks.advice import unmatched
 from buildpacks.plan import BuildRefused, Plan, Tree, quoted
 
 
@@ -29,7 +29,6 @@ BUILDPACKS = (
     Buildpack("static", static.LOOKS_FOR, static.detect, static.plan),
     Buildpack("procfile", procfile_only.LOOKS_FOR, procfile_only.detect, procfile_only.plan),
 )
-_MOST_COMPARED = 1000
 _ALIASES = {
     "nodejs": "node",
     "golang": "go",
@@ -37,6 +36,11 @@ _ALIASES = {
     "staticfile": "static",
     "procfile-only": "procfile",
 }
+_FOREIGN = re.compile(
+    r"^(?:https?://github\.com/|git@github\.com:|https?://buildpack-registry\.s3\.amazonaws\.com/buildpacks/|urn:buildpack:)?"
+    r"(?:heroku|heroku-community|paas)/(?:heroku-)?(?:buildpack-)?|^heroku-(?:buildpack-)?|^paas-"
+)
+"""What stands before a language in the names and addresses of Heroku's own buildpacks."""
 _NODE_COMMANDS = re.compile(r"\b(node|npm|npx|yarn|pnpm|next|nuxt|ts-node|tsx)\b")
 _PYTHON_COMMANDS = re.compile(
     r"\b(python3?|gunicorn|uvicorn|hypercorn|daphne|celery|flask|django-admin|uwsgi|waitress-serve|uv)\b"
@@ -54,7 +58,7 @@ def choose(tree: Tree, processes: Mapping[str, str] | None = None, wanted: Seque
         return _only_needed(_named(wanted).plan(tree), processes or {})
     matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
     if not matching:
-        raise _no_match(tree)
+        raise unmatched(tree, [path for pack in BUILDPACKS for path in pack.looks_for])
     chosen, reason = _prefer(tree, matching, processes or {})
     plan = _only_needed(chosen.plan(tree), processes or {})
     return replace(plan, notes=(reason, *plan.notes)) if reason else plan
@@ -101,36 +105,10 @@ def _named(wanted: Sequence[str]) -> Buildpack:
         raise BuildRefused(
             f"app.json asks for {len(wanted)} buildpacks; one builds an app.", "Keep the one that serves it."
         )
-    name = re.sub(r"^(?:heroku|paas|heroku-buildpack)[/-]", "", wanted[0].rstrip("/")).lower()
+    name = _FOREIGN.sub("", wanted[0].rstrip("/").lower())
+    name = re.sub(r"(?:\.git|\.tgz)?(?:#.*)?$", "", name)
     for pack in BUILDPACKS:
         if pack.name == _ALIASES.get(name, name):
             return pack
     known = ", ".join(pack.name for pack in BUILDPACKS)
     raise BuildRefused(f"app.json asks for the buildpack {quoted(wanted[0])}; there are {known}.")
-
-
-def _no_match(tree: Tree) -> BuildRefused:
-    looked = [path for pack in BUILDPACKS for path in pack.looks_for]
-    top = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in tree.names()})
-    seen = ", ".join(quoted(name) for name in top[:12]) + (
-        f" and {len(top) - 12} more" if len(top) > 12 else ""
-    )
-    return BuildRefused(
-        f"No buildpack matched: saw {seen}; looked for {', '.join(looked)}.", _advice(tree, top, looked)
-    )
-
-
-def _advice(tree: Tree, top: Sequence[str], looked: Sequence[str]) -> str:
-    def below(name: str) -> bool:
-        folder, slash, base = name.rpartition("/")
-        return bool(slash) and base in looked and base != "index.html" and folder.count("/") < 2
-
-    misplaced = min(filter(below, tree.names()), default=None)
-    if misplaced is not None:
-        return f"{quoted(misplaced)} is there, but the app must lie at the root of the repository."
-    for name in [name for name in top if not name.endswith("/")][:_MOST_COMPARED]:
-        near = difflib.get_close_matches(name.lower(), [path.lower() for path in looked], 1, 0.85)
-        if near:
-            right = next(path for path in looked if path.lower() == near[0])
-            return f"Is {quoted(name)} meant to be {right}?"
-    return 'Add one of these files; a Procfile such as "web: ./serve" is enough.'

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from buildpacks import detect
+from buildpacks.advice import not_read, nothing_to_run
 from buildpacks.plan import BuildRefused, Plan, Step
 from paas.build import registry as registries
 from paas.build.output import Output
@@ -26,7 +27,6 @@ from paas.manifest.procfile import doubts, parse_procfile
 from paas.nouns.errors import BadInput, BuildFailed
 from paas.nouns.model import App, Image, LayerKey
 from paas.nouns.names import own_config
-from paas.nouns.text import WARNING
 from paas.nouns.units import DAY_S, shown_size
 from paas.store import images, layer_keys
 from runtime.client import SpawnerError
@@ -38,6 +38,9 @@ RECIPE = "build-1"
 RENEW_S = float(DAY_S)
 """How old the note of a layer's last use may become before a use is noted again."""
 FIXED_FILES = ("Procfile", "app.json")
+WARNED = "warned"
+"""The key of an image's manifest with the warnings of the push that made it: the next push repeats none of them."""
+MOST_WARNINGS = 100
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,16 @@ class Described:
     processes: dict[str, str]
     declared: tuple[str, ...]
     manifest: AppManifest
+    warnings: tuple[str, ...] = ()
+
+    def require_processes(self, tree: SourceTree) -> None:
+        """Raises BuildFailed when nothing says what to run."""
+        if not self.processes:
+            raise BuildFailed(
+                f"The {self.plan.language} app says nothing about what to run.",
+                nothing_to_run(tree, self.plan.language),
+                cause="no process types",
+            )
 
 
 @dataclass
@@ -60,11 +73,8 @@ class Layers:
     """Names of the steps whose layers lie above the source."""
 
 
-def describe(tree: SourceTree) -> Described:
-    """Read Procfile and app.json and choose the buildpack. Pure but for reading the source.
-
-    Raises BadInput naming the line, BuildFailed («no buildpack matched» …).
-    """
+def read_manifest(tree: SourceTree) -> AppManifest:
+    """What app.json says. Raises BadInput naming the line."""
     for path in FIXED_FILES:
         if tree.kind(path) == "link":
             raise BadInput(f"{path} is a symbolic link.", "Commit the file itself.")
@@ -73,24 +83,38 @@ def describe(tree: SourceTree) -> Described:
             f"{tree.procfile} is not in the commit; the app is set to have its Procfile there.",
             "Commit it, or choose another: paas builds:set procfile=PATH",
         )
+    return parse_app_json(_read(tree, "app.json", 1 << 20)) if tree.exists("app.json") else AppManifest()
+
+
+def describe(tree: SourceTree, manifest: AppManifest | None = None) -> Described:
+    """Read the Procfile (and app.json, if `manifest` is not given) and choose the buildpack. Pure but for reading the source.
+
+    Raises BadInput naming the line, BuildFailed («no buildpack matched» …).
+    """
+    manifest = read_manifest(tree) if manifest is None else manifest
     procfile = parse_procfile(_read(tree, "Procfile", PROCFILE_BYTES)) if tree.exists("Procfile") else {}
-    manifest = parse_app_json(_read(tree, "app.json", 1 << 20)) if tree.exists("app.json") else AppManifest()
     try:
         plan = detect.choose(tree, procfile, manifest.buildpacks)
     except BuildRefused as error:
         cause = "no buildpack matched" if error.message.startswith("No buildpack") else "cannot be built"
         raise BuildFailed(error.message, error.hint, cause=cause) from None
     processes = {**plan.default_processes, **procfile}
-    if not processes:
-        raise BuildFailed(
-            f"The {plan.language} app says nothing about what to run.",
-            'Add a Procfile, for example "web: gunicorn app:app", and commit it.',
-            cause="no process types",
-        )
     predeploy = manifest.scripts.get("paas.predeploy")
-    if predeploy:
+    if predeploy and processes:
         processes["release"] = _both(predeploy, processes.get("release"))
-    return Described(plan, processes, tuple(procfile), manifest)
+    warnings = [
+        *plan.warnings,
+        *not_read(tree, plan.language),
+        *doubts(procfile),
+        *_strangers(manifest, processes),
+    ]
+    if processes and "web" not in processes:
+        warnings.append("No web process: the app gets no HTTP requests")
+    return Described(plan, processes, tuple(procfile), manifest, tuple(warnings))
+
+
+def _all_warnings(described: Described) -> tuple[str, ...]:
+    return (*described.manifest.warnings, *described.warnings)[:MOST_WARNINGS]
 
 
 def _both(predeploy: str, release: str | None) -> str:
@@ -162,7 +186,7 @@ class _Builder:
         titles = {steps[step.name].digest: step.title for step in plan.steps} | {self.source.digest: "Source"}
         made_by = dict.fromkeys(self.stack.run, f"Stack {self.stack.name}") | titles
         env = {"PATH": ":".join((*plan.path, BASE_ENV["PATH"])), "HOME": "/app", **plan.env}
-        manifest = described.manifest.to_json()
+        manifest = {**described.manifest.to_json(), WARNED: list(_all_warnings(described))}
         digest = self.store.write(
             digests,
             env=env,
@@ -277,21 +301,18 @@ def _say_processes(described: Described, output: Output) -> None:
     defaults = [name for name in described.plan.default_processes if name not in described.declared]
     if defaults:
         output.line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
-    for sentence in [*doubts(described.declared), *_strangers(described)]:
-        output.line(WARNING + sentence)
-    if "web" not in described.processes:
-        output.line(f"{WARNING}No web process: the app gets no HTTP requests")
+    for name in defaults:
+        output.line(f"       {name} runs: {described.processes[name]}")
 
 
-def _strangers(described: Described) -> list[str]:
+def _strangers(manifest: AppManifest, processes: Mapping[str, str]) -> list[str]:
     """Warnings about process types that app.json names and the app does not have."""
-    manifest = described.manifest
     named = [("formation", name) for name in manifest.formation]
     named += [("healthchecks", name) for name in manifest.healthchecks]
     return [
         f"app.json: {section}.{name} is ignored, the app has no process type {name}"
         for section, name in named
-        if name not in described.processes
+        if processes and name not in processes
     ]
 
 

@@ -29,6 +29,11 @@ class Output:
     printed: int = 0
     """Characters that the build's steps have printed so far."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether every line has been shown."""
+        return self.printed <= MAX_OUTPUT_BYTES
+
     def begin_step(self) -> None:
         """Forget what earlier steps printed: it does not explain why this one fails."""
         self.recent.clear()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from buildpacks.failurehint import FailureHint, named_cause
+from buildpacks.surroundings import SURROUNDINGS
 from paas.build.output import Output, PrintedLines
 from paas.build.platform import Platform
 from paas.build.turns import build_turn
@@ -229,7 +230,8 @@ def _cause(record: Mapping[str, Any]) -> str:
 def _failure(
     platform: Platform, spec: StepSpec, cause: str, record: Mapping[str, Any], output: Output
 ) -> BuildFailed:
-    settings, lines = platform.settings, tuple(output.recent)[-TAIL_LINES:]
+    settings = platform.settings
+    lines = () if output.whole else tuple(output.recent)[-TAIL_LINES:]
     status, signal = record.get("status"), record.get("signal")
     how = f"was killed by signal {signal}" if signal else f"exited with status {status}"
     if cause == "out of memory":
@@ -240,7 +242,7 @@ def _failure(
         how = f"did not end within {settings.builds_wall_s:g} s"
         hint = "Make the build faster, or raise builds.wall_s in paas.yml."
     else:
-        named = named_cause(spec.failure_hints, [*output.errors, *output.recent])
+        named = named_cause([*spec.failure_hints, *SURROUNDINGS], [*output.errors, *output.recent])
         how += f": {named[0]}" if named else ""
-        hint = named[1] if named else "Run the same step on your machine to see it fail there."
+        hint = named[1] if named else "Its own words are above."
     return BuildFailed(f"{spec.title} {how}", hint, cause=cause, lines=lines)

@@ -10,6 +10,7 @@ from typing import Any
 from paas import logs
 from paas.converge import app_lines, diagnosis
 from paas.converge.diagnosis import Subject
+from paas.converge.health import LEADS_TO_HTTPS
 from paas.converge.link import Link
 from paas.converge.plan import (
     Action,
@@ -28,7 +29,7 @@ from paas.nouns.errors import DeployFailed
 from paas.nouns.lifecycle import WrongTransition
 from paas.nouns.model import Instance, Release
 from paas.runs.specs import RELEASE_TYPE, WEB, WEB_PORT, Origin, limits_of, process_spec, release_spec
-from paas.store import Store, Tx, apps, canaries, deployments, desired, events, images, instances, releases
+from paas.store import Store, Tx, apps, canaries, deployments, desired, events, instances, releases
 from runtime.client import SpawnerError
 from runtime.home import Layout
 from runtime.spec import Box, Order
@@ -157,16 +158,19 @@ class Actions:
         self._delete(instance)
 
     def _mark_up(self, action: MarkUp) -> None:
+        note = "" if action.note.endswith(LEADS_TO_HTTPS) else action.note
         with self._store.write() as tx:
             instance = instances.healthy(tx, action.id)
+            if action.note:
+                instances.add_detail(tx, action.id, {"answered": action.note})
             if instance.deployment_id is not None and instance.kind == "process":
                 deployment = deployments.get(tx, instance.deployment_id)
                 if deployment.finished_at is None:
-                    for line in app_lines.up(instance, action.note):
+                    for line in app_lines.up(instance, note):
                         deployments.add_line(tx, deployment.id, line)
         self.say(instance, "State changed from starting to up")
-        if action.note:
-            self.say(instance, f"Warning: {action.note}")
+        if note:
+            self.say(instance, f"Warning: {note}")
 
     def _fail(self, action: Fail) -> None:
         with self._store.write() as tx:
@@ -266,17 +270,8 @@ class Actions:
             name=instance.name if instance.kind != RELEASE_TYPE else "The release command",
             type=instance.type,
             limits=limits_of(release, instance.type),
-            command=self._command(instance, release),
             lines=lines,
         )
-
-    def _command(self, instance: Instance, release: Release | None) -> str:
-        """The command that it was started with; empty if it is no longer known."""
-        if "argv" in instance.detail:
-            return " ".join(instance.detail["argv"])
-        with self._store.read() as tx:
-            image = images.of(tx, release)
-        return image.processes.get(instance.type, "") if image else ""
 
     def _delete(self, instance: Instance) -> None:
         with self._link.calling():

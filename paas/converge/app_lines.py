@@ -19,7 +19,7 @@ def up(instance: Instance, note: str) -> list[str]:
         f"       {instance.name} up" + (f" (healthy after {took:.2f} s)" if instance.type == WEB else "")
     ]
     if note:
-        lines.append(f"{WARNING}{instance.name}: {note}; the release goes on, as any answer counts")
+        lines.append(f"{WARNING}{instance.name}: {note}")
     return lines
 
 

@@ -26,7 +26,9 @@ LOG_LINES = 20
 EVIDENCE_LINES = 400
 """Lines to read for a diagnosis, which shows the last 20 that matter and names exceptions of all."""
 NAMED_EXCEPTIONS = 3
+ANOTHER_PATH = 'If / is meant to answer so, ask for another path in app.json: {"healthchecks": {"web": [{"path": "/PATH"}]}}'
 
+_SHELLS = {126: "cannot be executed", 127: "is not found"}
 _ANY_ADDRESS = ("0.0.0.0", "::", "*")
 _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"(Uncaught )?([A-Za-z_][\w.]*\.)?([A-Z]\w*)?(Error|Exception)( \[\w+\])?: \S")
@@ -37,7 +39,8 @@ class Boot:
     """What was seen of an instance that is still booting. `sockets` are its listening (address, port) pairs,
     None while unknown; `elsewhere_s` is how long it has listened, but not where it should; `accepting_s` how
     long its port has accepted connections; `deaths` counts processes inside that ended, `deaths_accepting` those
-    since the port accepts; `closed` connections hung up on; `note` what was wrong with the last answer."""
+    since the port accepts; `closed` connections hung up on; `note` what was wrong with the last answer, which is `hopeless` when none that
+    follows will differ."""
 
     age_s: float
     sockets: tuple[tuple[str, int], ...] | None = None
@@ -49,16 +52,16 @@ class Boot:
     peak_memory_bytes: int = 0
     closed: int = 0
     note: str = ""
+    hopeless: bool = False
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The instance a diagnosis is about: `web.1`, its type, quotas, command and last log lines (messages only)."""
+    """The instance a diagnosis is about: `web.1`, its type, quotas and last log lines (messages only)."""
 
     name: str
     type: str
     limits: Limits
-    command: str = ""
     lines: tuple[str, ...] = ()
     port: int = WEB_PORT
 
@@ -76,6 +79,8 @@ def conclusive(boot: Boot, subject: Subject, timeout_s: float) -> DeployFailed |
         return _crash_loop(boot, subject)
     if boot.elsewhere_s >= _patience_s(boot, subject):
         return _elsewhere(boot, subject)
+    if boot.hopeless:
+        return _refused(boot, subject)
     if boot.age_s < timeout_s:
         return None
     if boot.oom_kills:
@@ -105,8 +110,8 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
         return _error(subject, "timed out", f"{subject.name} was stopped{limit}: it took too long.", "")
     if exit.get("oom_kills") and (number == signal.SIGKILL or status not in (0, None)):
         return out_of_memory(subject, int(exit.get("peak_memory_bytes") or 0), during)
-    if status in (126, 127):
-        return _not_started_by_shell(subject, int(status))
+    if status in (126, 127) and (found := unstartable.explain(subject.lines)):
+        return _error(subject, found.cause, f"{subject.name}: {found.message}", found.hint)
     if number:
         label = _signal_name(int(number))
         return _error(
@@ -115,6 +120,8 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
     if status is None:
         return lost(subject)
     hint = _reason(subject) or ("Its last output is below." if subject.lines else "It printed nothing.")
+    if status in _SHELLS and subject.lines:
+        hint = f"A shell ends so when a command {_SHELLS[status]}: its name is in the output below."
     if status == 0:
         hint = f"A {subject.type} process must keep running; put one-off work into `paas run` or `release:`."
     return _error(
@@ -175,23 +182,28 @@ def _crash_loop(boot: Boot, subject: Subject) -> DeployFailed:
     )
 
 
+def _refused(boot: Boot, subject: Subject) -> DeployFailed:
+    """The static file server has no page for `/`, and will have none."""
+    cause = "health check answered" + boot.note.rpartition("answered")[2]
+    return _error(
+        subject,
+        cause,
+        f"{subject.name}: {boot.note}: the folder that is served has no index.html.",
+        "Serve the folder that has one: a Staticfile with root: FOLDER. " + ANOTHER_PATH,
+    )
+
+
 def _unhealthy(boot: Boot, subject: Subject, timeout_s: float) -> DeployFailed:
     if boot.note:
         cause = "health check answered" + boot.note.rpartition("answered")[2]
-        return _error(
-            subject, cause, f"{subject.name} never became healthy within {timeout_s:.0f} s: {boot.note}.", ""
-        )
+        message = f"{subject.name} never became healthy within {timeout_s:.0f} s: {boot.note}."
+        return _error(subject, cause, message, _reason(subject) or ANOTHER_PATH)
     return _error(
         subject,
         "never answered",
         f"{subject.name} listens, but answered no request within {timeout_s:.0f} s.",
         "",
     )
-
-
-def _not_started_by_shell(subject: Subject, status: int) -> DeployFailed:
-    found = unstartable.explain(subject.command, status, subject.lines)
-    return _error(subject, found.cause, f"{subject.name}: {found.message}", found.hint)
 
 
 def relevant_lines(lines: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,13 +18,23 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_INTERIM = 8
 """Interim answers (RFC 9110, 1xx) before the one that counts; each is read again with every piece that comes."""
 
+GATEWAY = frozenset({502, 503, 504})
+"""Answers of a process that says itself that it cannot serve (yet)."""
+WITHOUT_PAGES = frozenset({403, 404, 500})
+"""Answers for `/` of the platform's own static file server, when what it serves has no index.html."""
+_STATIC_SERVER = ".paas/serve "
+
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_LOCATION = re.compile(rb"(?i)\nlocation:[ \t]*https://")
+LEADS_TO_HTTPS = "leads to https"
+"""The end of a note about a redirect, which is no fault of the app."""
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One way to ask an instance. `strict`: only 2xx and 3xx count; otherwise any complete head does."""
+    """One way to ask an instance. `strict`: only 2xx and 3xx count; otherwise any complete head does whose status is
+    neither in `not_yet` nor in `never`, which no waiting mends."""
 
     kind: Literal["http", "listening", "running"]
     path: str = "/"
@@ -33,24 +43,35 @@ class Check:
     timeout_s: float = 10.0
     interval_s: float = READY_INTERVAL_S
     attempts: int = 3
+    not_yet: frozenset[int] = frozenset()
+    never: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a check: `healthy`, the HTTP status, and a note for the user."""
+    """The result of a check: `healthy`, the HTTP status, and a note for the user. `hopeless`: no later one will differ."""
 
     healthy: bool
     status: int | None = None
     note: str = ""
+    hopeless: bool = False
 
 
-def boot_check(image: Image, type: str) -> Check:
-    """The check that decides when a new instance gets traffic (or, without a port, counts as up)."""
+def boot_check(image: Image, type: str, *, pushed: bool = False) -> Check:
+    """The check that decides when a new instance gets traffic (or, without a port, counts as up).
+
+    A push has an older release to fall back on: of its own instances more is asked than of those that run already.
+    """
     for kind in ("startup", "readiness"):
         for check in _checks(image, type):
             if check.kind == kind:
                 return _translate(check, READY_INTERVAL_S)
-    return Check("http") if type == WEB else Check("running")
+    if type != WEB:
+        return Check("running")
+    if not pushed:
+        return Check("http")
+    static = image.processes.get(WEB, "").startswith(_STATIC_SERVER)
+    return Check("http", not_yet=GATEWAY, never=WITHOUT_PAGES if static else frozenset())
 
 
 def liveness_check(image: Image, type: str) -> Check | None:
@@ -92,7 +113,15 @@ def judge(check: Check, received: bytes) -> Answer | None:
     note = f"GET {check.path} answered {status}" if status >= 500 or check.strict else ""
     if check.strict:
         return Answer(200 <= status < 400, status, "" if 200 <= status < 400 else note)
-    return Answer(True, status, note)
+    if status in check.not_yet or status in check.never:
+        return Answer(False, status, f"GET {check.path} answered {status}", status in check.never)
+    return Answer(True, status, note or _to_https(received[: end.end()], check.path))
+
+
+def _to_https(head: bytes, path: str) -> str:
+    """A note when the answer leads to https: whether that answers is another question."""
+    leads = _LOCATION.search(head)
+    return f"GET {path} {LEADS_TO_HTTPS}" if leads else ""
 
 
 def _may_be_http(received: bytes) -> bool:

@@ -276,7 +276,10 @@ class Loop:
         runs = state.release_of(instance)
         if runs is None:
             return None
-        return Candidate(state.app, *runs, instance, state.hosts[0], self._ages.of("instance", instance.id))
+        deployment = state.deployment
+        pushed = deployment is not None and deployment.push and deployment.id == instance.deployment_id
+        age_s = self._ages.of("instance", instance.id)
+        return Candidate(state.app, *runs, instance, state.hosts[0], age_s, pushed)
 
     def _report_ooms(self, states: list[AppState]) -> None:
         oomed, self._link.oomed = set(self._link.oomed), []

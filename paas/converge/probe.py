@@ -129,7 +129,7 @@ class _Probe:
 
 
 class BootProbe(_Probe):
-    """Asks every 50 ms until the instance is healthy; `ready` then hears the answer, once.
+    """Asks every 50 ms until the instance is healthy; `ready` then hears the answer, once. A hopeless answer is the last.
 
     `last` and `closed` (connections accepted and hung up without an answer) are evidence for the diagnosis.
     """
@@ -145,11 +145,12 @@ class BootProbe(_Probe):
     def _is_last(self, outcome: Outcome) -> bool:
         self.last = outcome
         self.closed += outcome.kind == "closed"
-        return outcome.healthy
+        return outcome.healthy or (outcome.answer is not None and outcome.answer.hopeless)
 
     def _report(self, outcome: Outcome) -> None:
         assert outcome.answer is not None
-        self._ready(outcome.answer)
+        if outcome.healthy:
+            self._ready(outcome.answer)
 
 
 class LivenessProbe(_Probe):

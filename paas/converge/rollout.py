@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from paas.converge.health import LEADS_TO_HTTPS
 from paas.converge.plan import Advance, Plan, Start
 from paas.converge.world import AppState, Facts
 from paas.nouns.errors import Cancelled, DeployFailed
@@ -134,6 +135,7 @@ def _starting(
     for instance in state.tried:
         error = _diagnosis(instance)
         if instance.kind == "process" and error is not None:
+            error = _with_way_out(error, instance, state.app.name)
             plan.actions.append(Advance(deployment.id, "failed", error=error))
             return
     app_id, candidates = state.app.id, _candidates(state)
@@ -212,8 +214,33 @@ def _draining(
         counted = ""
         if old is not None and traffic is not None:
             counted = f" · {traffic.requests} requests during the switch, {traffic.failed} failed"
-        lines = [change, f"       {url} is live · {took}{counted}"]
+        lines = [change, *_live_lines(state, url, f"{took}{counted}")]
     plan.actions.append(Advance(deployment.id, "succeeded", tuple(lines)))
+
+
+def _live_lines(state: AppState, url: str, measured: str) -> list[str]:
+    """That the app is live, and loudly what its own first answer was if that is no page."""
+    notes = (str(i.detail.get("answered", "")) for i in state.tried if i.type == WEB and i.ended_at is None)
+    note = next((note for note in notes if note), "")
+    if not note or (state.has_certificate and note.endswith(LEADS_TO_HTTPS)):
+        return [f"       {url} is live · {measured}"]
+    if note.endswith(LEADS_TO_HTTPS):
+        return [
+            f"       {url} is live · {measured}",
+            f"{WARNING}{note}, where no certificate of the app answers yet: paas certs:auto:enable DOMAIN -a {state.app.name}",
+        ]
+    return [
+        f"{WARNING}{url} serves v{state.app.release_number or ''}, but {note} · {measured}",
+        f"{WARNING}Find the reason: paas logs -a {state.app.name}",
+    ]
+
+
+def _with_way_out(error: dict[str, object], instance: Instance, app: str) -> dict[str, object]:
+    """The failure of a process beside web, with the command that lets pushes go on without it."""
+    if instance.type == WEB:
+        return error
+    way_out = f"To push without it: paas scale {instance.type}=0 -a {app}"
+    return {**error, "hint": "\n".join(text for text in (str(error.get("hint", "")), way_out) if text)}
 
 
 def _has_web(state: AppState) -> bool:

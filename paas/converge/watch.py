@@ -53,10 +53,10 @@ class _Boot:
             self.timer.cancel()
 
     def evidence(self, now: float) -> diagnosis.Boot:
-        note, closed = "", 0
+        note, closed, hopeless = "", 0, False
         if self.probe is not None and self.probe.last is not None:
-            closed = self.probe.closed
-            note = self.probe.last.answer.note if self.probe.last.answer else ""
+            closed, answer = self.probe.closed, self.probe.last.answer
+            note, hopeless = (answer.note, answer.hopeless) if answer else ("", False)
         return diagnosis.Boot(
             age_s=now - self.began,
             sockets=self.sockets,
@@ -68,6 +68,7 @@ class _Boot:
             peak_memory_bytes=self.stats.peak_memory_bytes if self.stats else 0,
             closed=closed,
             note=note,
+            hopeless=hopeless,
         )
 
 
@@ -81,6 +82,7 @@ class Candidate:
     instance: Instance
     host: str
     age_s: float
+    pushed: bool = False
 
 
 @dataclass
@@ -129,7 +131,7 @@ class Watch:
 
     def _begin(self, candidate: Candidate) -> _Boot:
         instance = candidate.instance
-        check = boot_check(candidate.image, instance.type)
+        check = boot_check(candidate.image, instance.type, pushed=candidate.pushed)
         boot = _Boot(
             instance, self._subject(candidate, check.port), check, time.monotonic() - candidate.age_s
         )
@@ -162,9 +164,8 @@ class Watch:
 
     def _subject(self, candidate: Candidate, port: int, lines: tuple[str, ...] = ()) -> diagnosis.Subject:
         instance = candidate.instance
-        command = candidate.image.processes.get(instance.type, "")
         limits = limits_of(candidate.release, instance.type)
-        return diagnosis.Subject(instance.name, instance.type, limits, command, lines, port)
+        return diagnosis.Subject(instance.name, instance.type, limits, lines, port)
 
     def _is_ready(self, boot: _Boot, answer: Answer) -> None:
         if not boot.done:

@@ -16,6 +16,7 @@ from paas.store import (
     Tx,
     apps,
     builds,
+    certificates,
     deployments,
     desired,
     domains,
@@ -41,6 +42,8 @@ class AppState(AppRoutes):
     new_image: Image | None = None
     ended: Mapping[Slot, tuple[Instance, ...]] = field(default_factory=dict)
     tried: tuple[Instance, ...] = ()
+    has_certificate: bool = False
+    """Whether the app or the platform has a certificate; read while a deployment is unfinished."""
     began_at: float = 0.0
     """When the operation that opened the unfinished deployment began: a push begins with its build."""
 
@@ -154,6 +157,8 @@ def _app_state(
         tried=tuple(instances.of_deployment(tx, deployment.id)) if deployment else (),
         hosts=hosts,
         routing=settings,
+        has_certificate=deployment is not None
+        and bool(certificates.of_app(tx, app.id) or certificates.of_app(tx, None)),
         began_at=_began_at(tx, deployment, new_release),
     )
 

@@ -1,7 +1,8 @@
-"""app.json: what an app says about itself. Pure; an unknown key is a warning, a malformed file a refusal."""
+"""app.json: what an app says about itself. Pure; an unknown key is a warning, so is another tool's file, a malformed one is a refusal."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -37,6 +38,16 @@ _IGNORED = frozenset(
 """Keys of the format that describe the app to people and change nothing here."""
 _LATER = frozenset({"addons", "cron", "environments"})
 """Keys of the format that are checked for their shape and not acted upon."""
+
+
+_OURS = frozenset({"env", "formation", "healthchecks", "scripts", "buildpacks", "stack", "addons"})
+_STRANGERS = {
+    "expo": "Expo",
+    "displayName": "React Native",
+    "pages": "a mini program",
+    "usingComponents": "a mini program",
+}
+"""Keys of files of the same name that other tools read."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +123,11 @@ class AppManifest:
 
 def parse_app_json(data: bytes) -> AppManifest:
     """Read an app.json. Raises BadInput that names the line (syntax) or the key (meaning)."""
-    top = expect_object("app.json", load(data))
     reader = _Reader()
+    top = expect_object("app.json", load(data, reader.warnings.append))
+    stranger = _stranger(top)
+    if stranger:
+        return AppManifest(warnings=(*reader.warnings, f"app.json is that of {stranger} and is not read"))
     buildpacks, stack = reader.buildpacks(top.get("buildpacks", [])), top.get("stack", "")
     if not isinstance(stack, str):
         refuse("stack", stack, "is not text")
@@ -131,6 +145,13 @@ def parse_app_json(data: bytes) -> AppManifest:
         if top[key]:
             reader.warnings.append(f"app.json: {key} is not acted upon")
     return AppManifest(**{**manifest.__dict__, "warnings": tuple(reader.warnings)})
+
+
+def _stranger(top: dict[str, Any]) -> str:
+    """The name of another tool that has a file of this name, if the file is its; empty for ours."""
+    if top.keys() & _OURS:
+        return ""
+    return next((name for key, name in _STRANGERS.items() if key in top), "")
 
 
 class _Reader:
@@ -151,11 +172,27 @@ class _Reader:
         parse: Callable[[_Reader, str, Any], Any],
         named: Callable[[str], str],
     ) -> dict[str, Any]:
-        parsed = {}
+        parsed: dict[str, Any] = {}
+        if isinstance(value, list):
+            self.warnings.append(f"app.json: {place} is a list, as other platforms have it, and is not read")
+            return parsed
         for name, item in expect_object(place, value).items():
             by_rule(place, named, name)
             parsed[name] = parse(self, f"{place}.{name}", item)
         return parsed
+
+    def text(self, place: str, value: Any) -> Any:
+        """A number or a truth value that other platforms take for text, as text."""
+        if not isinstance(value, bool | int | float):
+            return value
+        self.warnings.append(f"app.json: {place} is {json.dumps(value)}, no text; it is taken as one")
+        return json.dumps(value)
+
+    def flag(self, place: str, value: Any) -> bool:
+        if value in ("true", "false"):
+            self.warnings.append(f'app.json: {place} is "{value}", no true or false; it is taken as one')
+            return bool(value == "true")
+        return flag(place, value)
 
     def scripts(self, value: Any) -> dict[str, str]:
         own = expect_object("scripts", value)
@@ -186,11 +223,12 @@ class _Reader:
 
 
 def _env_var(reader: _Reader, place: str, value: Any) -> EnvVar:
+    value = reader.text(place, value)
     if isinstance(value, str):
         return EnvVar(value=by_rule(place, partial(config_value, place), value))
     data = expect_object(place, value, "is neither text nor an object")
     reader.unknown(f"{place}.", data, {"value", "required", "generator", "description"})
-    text, generator = data.get("value"), data.get("generator", "")
+    text, generator = reader.text(f"{place}.value", data.get("value")), data.get("generator", "")
     if text is not None and not isinstance(text, str):
         refuse(f"{place}.value", text, "is not text")
     if text is not None:
@@ -200,7 +238,10 @@ def _env_var(reader: _Reader, place: str, value: Any) -> EnvVar:
     if not isinstance(data.get("description", ""), str):
         refuse(f"{place}.description", data["description"], "is not text")
     return EnvVar(
-        text, flag(f"{place}.required", data.get("required", True)), generator, data.get("description", "")
+        text,
+        reader.flag(f"{place}.required", data.get("required", True)),
+        generator,
+        data.get("description", ""),
     )
 
 

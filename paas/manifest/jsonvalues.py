@@ -14,7 +14,12 @@ MAX_BYTES = 256 * 1024
 T = TypeVar("T")
 
 
-def load(data: bytes) -> Any:
+MAX_DEPTH = 64
+RELAXED = "app.json: comments and commas after the last item are no JSON; they are read, other tools may refuse them"
+
+
+def load(data: bytes, warn: Callable[[str], None] = lambda sentence: None) -> Any:
+    """The value. `warn` hears of a file that is JSON5 (comments, trailing commas …) only. Raises BadInput naming the line."""
     if len(data) > MAX_BYTES:
         raise BadInput(f"app.json is {len(data)} bytes long; at most {MAX_BYTES} are read")
     try:
@@ -25,14 +30,30 @@ def load(data: bytes) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise BadInput(
-            f"app.json line {error.lineno}, column {error.colno}: {error.msg}",
-            "It must be JSON: no comments, no comma after the last item.",
-        ) from None
+        value = _relaxed(text)
+        if value is _UNREADABLE:
+            raise BadInput(
+                f"app.json line {error.lineno}, column {error.colno}: {error.msg}", "It must be JSON."
+            ) from None
+        warn(RELAXED)
+        return value
     except RecursionError:
         raise BadInput("app.json is nested too deeply") from None
     except ValueError as error:  # an integer of more digits than Python converts
         raise BadInput(f"app.json: {error}") from None
+
+
+_UNREADABLE = object()
+
+
+def _relaxed(text: str) -> Any:
+    """The value of JSON5, for which json.loads is too strict; _UNREADABLE if it is not that either."""
+    import pyjson5  # few files need it
+
+    try:
+        return pyjson5.decode(text, maxdepth=MAX_DEPTH)
+    except (pyjson5.Json5DecoderException, ValueError, OverflowError):
+        return _UNREADABLE
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from paas.build.image import Described, ImageJob, build_image, describe
+from paas.build.image import WARNED, Described, ImageJob, build_image, describe, read_manifest
 from paas.build.output import Output
 from paas.build.platform import Platform
 from paas.build.source import SourceTree
@@ -26,7 +26,7 @@ from paas.release.deployment import WAIT_S, Cancel, follow, never, open_deployme
 from paas.release.postdeploy import run_script, scripts_of
 from paas.release.push_output import PushOutput, open_log
 from paas.runs.specs import RELEASE_TYPE
-from paas.store import builds, configs, events, formations, releases
+from paas.store import builds, configs, events, formations, images, releases
 from runtime.image.errors import ImageError
 from runtime.image.ocilayout import ImageStore
 from runtime.kernel.process import this_process
@@ -145,11 +145,11 @@ class _RunningPush:
         stack = load_or_make(self._platform, app.stack, steps)
         procfile = app.build_settings.get("procfile", "Procfile")
         tree = SourceTree.open(self._platform.layout.sources, self._request.tree, procfile)
-        described = describe(tree)
-        self._announce(described)
         with self._platform.store.read() as tx:
             serving = releases.serving(tx, app)
-            config = configs.of(tx, serving)
+            config, image = configs.of(tx, serving), images.of(tx, serving)
+        told = image.manifest.get(WARNED, ()) if image else ()
+        described = self._describe(tree, frozenset(told))
         self._first = serving is None or serving.image_digest is None
         wanted = wanted_vars(described.manifest, config, first=self._first)
         unset = "" if self._first else left_unset(described.manifest, config)
@@ -158,15 +158,28 @@ class _RunningPush:
         job = ImageJob(self._platform, app, self.build.number, tree, {**config, **wanted}, stack, steps)
         return described, wanted, build_image(job, described)
 
-    def _announce(self, described: Described) -> None:
-        plan, manifest, output = described.plan, described.manifest, self._output
+    def _describe(self, tree: SourceTree, told: Collection[str]) -> Described:
+        """Read what the tree says of itself. Each warning is printed before anything can fail for its reason, and not again
+        when the push of the serving release has `told` it."""
+        output = self._output
+
+        def warn(warnings: Iterable[str]) -> None:
+            for warning in warnings:
+                if warning not in told:
+                    output.warning(warning)
+
+        manifest = read_manifest(tree)
+        warn(manifest.warnings)
+        described = describe(tree, manifest)
+        plan = described.plan
         output.line(f"-----> {plan.language} app detected ({plan.detected})")
         for note in plan.notes:
             output.line(f"       {note}")
-        for warning in (*plan.warnings, *manifest.warnings):
-            output.warning(warning)
         if manifest.stack not in ("", self._app.stack):
             output.warning(f"app.json: stack {manifest.stack} is not used; the app is on {self._app.stack}")
+        warn(described.warnings)
+        described.require_processes(tree)
+        return described
 
     def _change(self, described: Described, config: dict[str, str], image: Image) -> Push:
         with self._platform.store.read() as tx:

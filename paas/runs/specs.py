@@ -16,6 +16,16 @@ RELEASE_TYPE = "release"
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _PROFILE = 'for f in /app/.profile.d/*.sh; do if [ -r "$f" ]; then . "$f"; fi; done; unset f\n'
+_NOT_EXECUTED = r"""
+s=$?; f=$(type -P -- @ || printf %s @)
+if [ -f "$f" ]; then
+  l=; IFS= read -r l 2>/dev/null <"$f"; [[ $l != $'\177ELF'* ]] || l=ELF
+  l=${l:0:80}; l=${l//$'\r'/\\r}
+  printf 'bash: %s: mode %s, first line %s\n' "$f" "$(stat -Lc %a -- "$f")" "${l//[![:print:]]/?}" >&2
+fi
+exit $s"""
+"""What a shell that could not execute a simple command says of its file: converge/unstartable.py explains it to people."""
+_FILE = re.compile(r"[\w./+-]+")
 _SHELL_SYNTAX = re.compile(r"[;&|<>(){}`\n\\!]|^[ \t]*[A-Za-z_][A-Za-z0-9_]*=|(^|\s)#")
 _PARAMETER = re.compile(r"\$\{[^{}`]*\}")
 _SHELL_WORD = re.compile(
@@ -51,7 +61,10 @@ def shell_argv(command: str) -> tuple[str, ...]:
     plain = _PARAMETER.sub("x", command.strip())
     words = plain.split()
     simple = bool(words) and not _SHELL_WORD.fullmatch(words[0]) and not _SHELL_SYNTAX.search(plain)
-    return ("bash", "-c", _PROFILE + ("exec " if simple else "") + command)
+    if not simple:
+        return ("bash", "-c", _PROFILE + command)
+    facts = _NOT_EXECUTED.replace("@", words[0]) if _FILE.fullmatch(words[0]) else ""
+    return ("bash", "-c", f"{_PROFILE}{'shopt -s execfail' if facts else ''}\nexec {command}{facts}")
 
 
 def exec_argv(words: Sequence[str]) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ FAILURES: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "a script without the right to be run": (
         {"Procfile": "web: ./app.py\n"},
-        ["web.1: /app/app.py is not executable.", "git update-index --chmod=+x app.py"],
+        ["web.1: /app/app.py is not executable (mode 644).", "git update-index --chmod=+x app.py"],
     ),
     "a Procfile with a bad line": ({"Procfile": "web: gunicorn app:app\nthis is no line\n"}, ["line 2"]),
     "an app.json that is not JSON": ({"app.json": "{oops"}, ["app.json"]),

@@ -49,8 +49,19 @@ def test_app_json_names_the_buildpack() -> None:
     tree = DictTree({"requirements.txt": "", "package.json": PACKAGE})
     assert choose(tree, {}, ["heroku/nodejs"]).language == "Node"
     assert choose(tree, {}, ["python"]).language == "Python"
+    for name in (
+        "https://github.com/heroku/heroku-buildpack-python",
+        "https://github.com/heroku/heroku-buildpack-python.git#v200",
+        "https://buildpack-registry.s3.amazonaws.com/buildpacks/heroku/python.tgz",
+        "urn:buildpack:heroku/python",
+        "heroku-buildpack-python",
+        "git@github.com:heroku/heroku-buildpack-python.git",
+    ):
+        assert choose(tree, {}, [name]).language == "Python"
     with pytest.raises(BuildRefused, match="there are go, python, node, static, procfile"):
         choose(tree, {}, ["https://example.com/pack.git"])
+    with pytest.raises(BuildRefused, match="there are go, python, node, static, procfile"):
+        choose(tree, {}, ["https://github.com/mallory/heroku-buildpack-python"])
     with pytest.raises(BuildRefused, match="2 buildpacks"):
         choose(tree, {}, ["python", "node"])
 

@@ -7,21 +7,21 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from harness.sources import export
 
 from buildpacks.plan import Plan, Step
 from paas.build import image as build
-from paas.build.image import Described, ImageJob, _say_processes, build_image, describe
+from paas.build.image import WARNED, Described, ImageJob, build_image, describe
 from paas.build.output import Output
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
 from paas.build.step import MadeLayer, StepSpec
 from paas.manifest.appjson import AppManifest, EnvVar
 from paas.manifest.wishes import left_unset, wanted_vars
-from paas.nouns.errors import BadInput
+from paas.nouns.errors import BadInput, BuildFailed
 from paas.nouns.model import App, Image
 from paas.nouns.settings import load
 from paas.release.pipeline import PushRequest
@@ -241,15 +241,12 @@ def test_procfile_types_replace_default_ones(tmp_path: Path) -> None:
 def test_types_that_look_like_a_slip_or_that_nobody_has_are_told(tmp_path: Path) -> None:
     wishes = {"formation": {"web": {"quantity": 2}}, "healthchecks": {"Web": [], "worker": []}}
     files = {"Procfile": "Web: run\n", "app.json": json.dumps(wishes), "requirements.txt": ""}
-    said: list[str] = []
-    _say_processes(
-        describe(SourceTree.open(tmp_path, export(files, tmp_path))), Output(said.append, lambda: False)
-    )
-    assert said[-4:] == [
-        " !     Procfile: is Web meant to be web?",
-        " !     app.json: formation.web is ignored, the app has no process type web",
-        " !     app.json: healthchecks.worker is ignored, the app has no process type worker",
-        " !     No web process: the app gets no HTTP requests",
+    described = describe(SourceTree.open(tmp_path, export(files, tmp_path)))
+    assert list(described.warnings) == [
+        "Procfile: is Web meant to be web?",
+        "app.json: formation.web is ignored, the app has no process type web",
+        "app.json: healthchecks.worker is ignored, the app has no process type worker",
+        "No web process: the app gets no HTTP requests",
     ]
 
 
@@ -299,3 +296,42 @@ def test_a_push_is_parsed() -> None:
 
 def test_what_an_image_remembers_of_app_json_is_json() -> None:
     assert json.loads(json.dumps(AppManifest().to_json())) is not None
+
+
+def test_warnings_stay_with_the_image_so_that_the_next_push_can_leave_them_out(
+    platform: FakePlatform,
+) -> None:
+    tree = SourceTree.open(platform.layout.sources, export({"code": "1"}, platform.layout.sources))
+    described = Described(
+        PLAN_WITHOUT_STEPS, {"web": "x"}, ("web",), AppManifest(warnings=("one",)), ("two",)
+    )
+    job = ImageJob(
+        cast(Any, platform), platform.app("told"), 1, tree, {}, STACK, Output(platform.said.append)
+    )
+    image = build_image(job, described)
+    assert image.manifest[WARNED] == ["one", "two"]
+    assert AppManifest.from_json(image.manifest).warnings == ()
+
+
+def test_the_command_of_a_default_process_is_shown(platform: FakePlatform) -> None:
+    tree = SourceTree.open(
+        platform.layout.sources, export({"package.json": PACKAGE}, platform.layout.sources)
+    )
+    job = ImageJob(
+        cast(Any, platform), platform.app("shown"), 1, tree, {}, STACK, Output(platform.said.append)
+    )
+    build_image(job, describe(tree))
+    assert "       web runs: npm start" in platform.said
+
+
+def test_an_app_that_says_nothing_is_described_first_and_refused_then(tmp_path: Path) -> None:
+    files = {"requirements.txt": "", "Dockerfile": "FROM x"}
+    tree = SourceTree.open(tmp_path, export(files, tmp_path))
+    described = describe(tree)
+    assert described.warnings == ("Dockerfile is not read: this is built as a Python app",)
+    with pytest.raises(BuildFailed, match="says nothing about what to run"):
+        described.require_processes(tree)
+
+
+PLAN_WITHOUT_STEPS = Plan("Test", "x")
+PACKAGE = '{"scripts": {"start": "node a.js"}}'

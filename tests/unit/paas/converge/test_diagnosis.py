@@ -10,7 +10,7 @@ from paas.converge.unstartable import NOT_EXECUTABLE, NOT_FOUND
 from paas.nouns.names import limit_word
 from runtime.spec import MIB, Limits
 
-WEB = Subject("web.1", "web", Limits(memory_bytes=64 * MIB), "gunicorn app:app", ("last words",))
+WEB = Subject("web.1", "web", Limits(memory_bytes=64 * MIB), ("last words",))
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,7 @@ WEB = Subject("web.1", "web", Limits(memory_bytes=64 * MIB), "gunicorn app:app",
         ),
         ({"status": 1, "oom_kills": 2, "peak_memory_bytes": 0}, "out of memory", "the limit is 64 MiB."),
         ({"status": 0, "oom_kills": 1}, "exited with status 0", "status 0"),
-        ({"status": 127}, "command not found", "command not found: gunicorn"),
-        ({"status": 126}, "command not executable", "gunicorn cannot be executed"),
+        ({"status": 127}, "exited with status 127", "web.1 exited with status 127 during boot."),
         ({"status": 143, "signal": 15, "wall_exceeded": True}, "timed out", "took too long"),
         ({}, "host restart", "the host was restarted"),
     ],
@@ -39,7 +38,7 @@ def test_the_end_of_a_container_has_a_cause(exit: dict[str, Any], cause: str, me
 
 
 def test_the_missing_command_is_named_as_the_shell_did() -> None:
-    subject = Subject("web.1", "web", Limits(), "gunicorn", ("bash: line 2: exec: unicorn: not found",))
+    subject = Subject("web.1", "web", Limits(), ("bash: line 2: exec: unicorn: not found",))
     assert "command not found: unicorn" in exited(subject, {"status": 127}).message
 
 
@@ -52,25 +51,32 @@ def test_the_missing_command_is_named_as_the_shell_did() -> None:
         ("/app/sh: 2: exec: ./bin/run: Permission denied", NOT_EXECUTABLE, "./bin/run is not executable", "+x bin/run"),
         ("bash: line 2: /app/crlf: cannot execute: required file not found", NOT_FOUND, "first line of /app/crlf", "CR LF"),
         ("/usr/bin/env: ‘python3\\r’: No such file or directory", NOT_FOUND, "«python3» with a line ending", "\\r"),
-        ("/usr/bin/env: ‘ruby’: No such file or directory", NOT_FOUND, "command not found: ruby", "package"),
+        ("/usr/bin/env: ‘ruby’: No such file or directory", NOT_FOUND, "command not found: ruby", "The stack has no ruby"),
         ("bash: line 2: /app/x: cannot execute binary file: Exec format error", NOT_EXECUTABLE, "neither a script", "Build"),
         ("bash: line 2: exec: /app/dir: cannot execute: Is a directory", NOT_EXECUTABLE, "/app/dir is a folder", ""),
-        ("sh: 1: nosuch: not found", NOT_FOUND, "command not found: nosuch", "dependencies"),
+        ("sh: 1: next: not found", NOT_FOUND, "command not found: next", "among the dependencies"),
+        ("bash: line 3: exec: php: not found", NOT_FOUND, "command not found: php", "The stack has no php"),
+        ("/app/run.sh: 2:  : not found", NOT_FOUND, "a line of /app/run.sh ends as in Windows", "sed -i 's/\\r$//' run.sh"),
+        ("/app/run.sh: line 2: $'\\r': command not found", NOT_FOUND, "a line of /app/run.sh", "run.sh"),
+        ("bash: ./x: /usr/bin/python2: bad interpreter: No such file or directory", NOT_FOUND, "the interpreter /usr/bin/python2", "./x"),
+        ("./serve: error while loading shared libraries: libpq.so.5: cannot open shared object file: No such file or directory",
+            "library not found", "needs the library libpq.so.5, which the stack does not have. It is in the Debian package libpq5", ""),
+        ("sh: 1: nosuch: not found", NOT_FOUND, "command not found: nosuch", "spelling"),
     ],
 )  # fmt: skip
 def test_what_a_shell_says_of_a_file_names_it_and_the_reason(
     line: str, cause: str, message: str, hint: str
 ) -> None:
-    subject = Subject(
-        "web.1", "web", Limits(), "", ("earlier", line, "/usr/bin/env: use -[v]S to pass options")
-    )
+    subject = Subject("web.1", "web", Limits(), ("earlier", line, "/usr/bin/env: use -[v]S to pass options"))
     error = exited(subject, {"status": 126 if cause == NOT_EXECUTABLE else 127})
     assert (error.cause, message in error.message, hint in error.hint) == (cause, True, True), error
 
 
-def test_without_a_word_of_the_shell_the_command_is_named() -> None:
-    assert "./start" in exited(Subject("web.1", "web", Limits(), "./start web"), {"status": 127}).message
-    assert "?" not in exited(Subject("web.1", "web", Limits()), {"status": 127}).message
+def test_a_status_that_the_program_itself_chose_is_not_told_as_a_missing_command() -> None:
+    error = exited(WEB, {"status": 126})
+    assert (error.cause, error.message) == ("exited with status 126", "web.1 exited with status 126.")
+    assert "cannot be executed: its name is in the output below" in error.hint
+    assert exited(Subject("web.1", "web", Limits()), {"status": 127}).hint == "It printed nothing."
 
 
 @pytest.mark.parametrize(
@@ -95,6 +101,11 @@ def test_without_a_word_of_the_shell_the_command_is_named() -> None:
             Boot(age_s=60.0, accepting_s=50.0, note="GET /up answered 500"),
             "health check answered 500",
             "GET /up answered 500",
+        ),
+        (
+            Boot(age_s=0.6, accepting_s=0.5, note="GET / answered 403", hopeless=True),
+            "health check answered 403",
+            "web.1: GET / answered 403: the folder that is served has no index.html.",
         ),
         (Boot(age_s=4.0, accepting_s=3.0, deaths=5, deaths_accepting=5), "crash loop in boot", "5 of its"),
         (Boot(age_s=4.0, accepting_s=3.0, deaths=50, deaths_accepting=4), None, ""),

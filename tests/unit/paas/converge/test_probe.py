@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from harness.nouns import make_image
 
-from paas.converge.health import Answer, Check
+from paas.converge.health import Answer, Check, boot_check, judge
 from paas.converge.probe import Attempt, BootProbe, LivenessProbe, Outcome
 from paas.converge.reactor import Reactor
 
@@ -180,4 +181,52 @@ def test_a_stopped_probe_says_nothing_more(serve: Callable[[Serve], Server]) -> 
     for _ in range(5):
         reactor.turn(0.02)
     assert ready == []
+    reactor.close()
+
+
+PUSHED_SITE = boot_check(make_image(processes={"web": ".paas/serve =404 public"}), "web", pushed=True)
+PUSHED_APP = boot_check(make_image(processes={"web": "gunicorn app:app"}), "web", pushed=True)
+RUNNING_APP = boot_check(make_image(processes={"web": "gunicorn app:app"}), "web")
+
+
+@pytest.mark.parametrize(
+    ("check", "status", "healthy", "hopeless"),
+    [
+        (PUSHED_SITE, 403, False, True),
+        (PUSHED_SITE, 404, False, True),
+        (PUSHED_SITE, 500, False, True),
+        (PUSHED_SITE, 200, True, False),
+        (PUSHED_APP, 403, True, False),
+        (PUSHED_APP, 404, True, False),
+        (PUSHED_APP, 500, True, False),
+        (PUSHED_APP, 502, False, False),
+        (PUSHED_APP, 503, False, False),
+        (PUSHED_APP, 504, False, False),
+        (RUNNING_APP, 503, True, False),
+    ],
+)
+def test_what_the_first_answer_must_be_for_a_push(
+    check: Check, status: int, healthy: bool, hopeless: bool
+) -> None:
+    answer = judge(check, b"HTTP/1.1 %d X\r\n\r\n" % status)
+    assert answer is not None
+    assert (answer.healthy, answer.hopeless) == (healthy, hopeless)
+    assert bool(answer.note) == (status >= 500 or not healthy)
+
+
+def test_a_redirect_to_https_is_noted_and_healthy() -> None:
+    answer = judge(PUSHED_APP, b"HTTP/1.1 301 Moved\r\nX: y\r\nLocation: https://x.example/\r\n\r\n")
+    assert answer == Answer(True, 301, "GET / leads to https")
+    assert judge(PUSHED_APP, b"HTTP/1.1 301 Moved\r\nLocation: /login\r\n\r\n") == Answer(True, 301, "")
+
+
+def test_a_hopeless_answer_is_the_last_that_is_asked_for(serve: Callable[[Serve], Server]) -> None:
+    server = serve(says(b"HTTP/1.1 403 Forbidden\r\n\r\n"))
+    reactor, ready = Reactor(), list[Answer]()
+    check = replace(PUSHED_SITE, port=server.port, interval_s=0.01)
+    probe = BootProbe(reactor, "127.0.0.1", check, "hello.localhost", ready.append)
+    for _ in range(5):
+        reactor.turn(0.05)
+    assert (ready, len(server.requests)) == ([], 1)
+    assert probe.last is not None and probe.last.answer == Answer(False, 403, "GET / answered 403", True)
     reactor.close()

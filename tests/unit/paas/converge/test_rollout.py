@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from harness.nouns import make_app, make_deployment, make_image, make_instance, make_release
 
 from paas.converge.plan import Advance, Start
@@ -42,6 +43,7 @@ def step(now_in: str, *tried: Instance, **changes: Any) -> list[Any]:
         live=live,
         tried=tried,
         began_at=changes.pop("began_at", 0.0),
+        has_certificate=changes.pop("has_certificate", False),
     )
     return next_step(
         of, facts, now=101.5, boot_timeout_s=60, url="http://hello.localhost/", traffic=traffic
@@ -181,3 +183,37 @@ def test_an_image_that_is_gone_fails_the_deployment() -> None:
 def test_nothing_moves_while_the_spawner_is_away_or_the_app_is_destroyed() -> None:
     assert step("pending", facts=Facts(containers=None)) == []
     assert step("pending", app=replace(APP, destroying=True)) == []
+
+
+def test_a_push_whose_first_answer_was_an_error_is_not_called_live() -> None:
+    up = [
+        candidate(3, state="up", detail={"answered": "GET / answered 500"}),
+        candidate(4, number=2, state="up"),
+    ]
+    (action,) = step("draining", *up)
+    assert action.lines[1].startswith(" !     http://hello.localhost/ serves v")
+    assert "but GET / answered 500" in action.lines[1]
+    assert action.lines[2] == " !     Find the reason: paas logs -a hello"
+    assert "is live" not in " ".join(action.lines)
+
+
+@pytest.mark.parametrize(("certificate", "warned"), [(False, True), (True, False)])
+def test_a_redirect_to_https_is_mentioned_where_no_certificate_answers(
+    certificate: bool, warned: bool
+) -> None:
+    up = [
+        candidate(3, state="up", detail={"answered": "GET / leads to https"}),
+        candidate(4, number=2, state="up"),
+    ]
+    (action,) = step("draining", *up, has_certificate=certificate)
+    assert "is live" in action.lines[1]
+    assert any("no certificate" in line for line in action.lines) is warned
+
+
+def test_a_worker_that_fails_a_push_is_named_with_the_command_that_leaves_it_out() -> None:
+    for kind, way_out in (("worker", True), ("web", False)):
+        error = {"message": "It broke.", "hint": "Mend it.", "cause": "x"}
+        (action,) = step("starting", candidate(3, type=kind, state="ended", detail={"diagnosis": error}))
+        assert action.error is not None
+        assert ("To push without it: paas scale worker=0 -a hello" in action.error["hint"]) is way_out
+        assert action.error["hint"].startswith("Mend it.")

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from paas.manifest.appjson import AppManifest, EnvVar, FormationDefault, HealthCheck, parse_app_json
+from paas.manifest.jsonvalues import RELAXED
 from paas.nouns.errors import BadInput
 from paas.nouns.names import LIMITS, limit_word, shown_limit
 
@@ -89,8 +91,9 @@ def test_unknown_and_unused_keys_are_warnings_that_name_them() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b'{\n  "env": {},\n}', "app.json line 3, column 1"),
-        (b"{ // comment\n}", "app.json line 1, column 3"),
+        (b'{\n  "env": {},,\n}', "app.json line 2, column 13"),
+        (b"{ # comment\n}", "app.json line 1, column 3"),
+        (b"{ /* comment }", "app.json line 1, column 3"),
         (b"", "line 1, column 1"),
         (b"[]", "app.json: [] is not an object"),
         (b'{"a": 1}\n{"b": 2}', "line 2, column 1: Extra data"),
@@ -112,16 +115,14 @@ def test_malformed_file_is_refused_and_the_place_is_named(data: bytes, said: str
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ({"env": []}, "env: [] is not an object"),
         ({"env": {"A B": "x"}}, "env: 'A B' is not a config var name"),
         ({"env": {"HOME": "/tmp"}}, "env: HOME is set by the platform"),
         ({"env": {"PATH": {"required": False}}}, "env: PATH is set by the platform"),
         ({"env": {"A": "x" * 40_000}}, "env.A has 40000 bytes"),
-        ({"env": {"A": 1}}, "env.A: 1 is neither text nor an object"),
-        ({"env": {"A": {"value": True}}}, "env.A.value: true is not text"),
+        ({"env": {"A": None}}, "env.A: null is neither text nor an object"),
         ({"env": {"A": {"value": "a\0b"}}}, "env.A.value"),
+        ({"env": {"A": {"required": "maybe"}}}, 'env.A.required: "maybe" is not true or false'),
         ({"env": {"A": {"generator": "uuid"}}}, 'env.A.generator: "uuid" is not "secret"'),
-        ({"env": {"A": {"required": "false"}}}, 'env.A.required: "false" is not true or false'),
         ({"formation": {"web": 2}}, "formation.web: 2 is not an object"),
         ({"formation": {"we b": {}}}, "formation: 'we b' is not a process type"),
         ({"formation": {"web": {"quantity": -1}}}, "formation.web.quantity: -1"),
@@ -167,3 +168,57 @@ def test_limits_are_those_that_can_be_typed(key: str, word: str) -> None:
         written = value / 1000 if word == "cpu" else value
         with pytest.raises(BadInput, match=f"app.json: formation.web.{word}: {word} cannot be"):
             parse({"formation": {"web": {word: written}}})
+
+
+def test_comments_and_trailing_commas_are_read_with_a_warning() -> None:
+    text = b'{\n  // for tests\n  "env": {"A": "1",}, /* more */ "formation": {"web": {"quantity": 2,},},\n}'
+    manifest = parse_app_json(text)
+    assert (manifest.env["A"].value, manifest.formation["web"].quantity) == ("1", 2)
+    assert manifest.warnings == (RELAXED,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/" + "[" * 200_000, "/**/" + '{"a":' * 50_000, "/*x*/" * 50_000, "//" + " " * 200_000, "/**/" + "9" * 200_000,
+        '{a: "' + "\\" * 200_000, "/**/[" + "1," * 100_000 + "]", "{" + ",".join(f"k{i}:{{}}" for i in range(20_000)) + "}",
+        "{a: NaN}", "{a: Infinity}", "{formation: {web: {quantity: Infinity}}}", "{env: {A: 0x10}}",
+    ],
+)  # fmt: skip
+def test_hostile_json5_costs_little_and_raises_nothing_else(text: str) -> None:
+    began = time.process_time()
+    try:
+        warnings = parse_app_json(text.encode()).warnings
+        assert warnings
+    except BadInput as error:
+        assert "app.json" in error.message
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ({"expo": {"name": "x"}}, "that of Expo"),
+        ({"name": "x", "displayName": "X"}, "that of React Native"),
+        ({"pages": ["a"], "window": {}}, "that of a mini program"),
+        (
+            {"formation": [{"process": "web", "quantity": 1}]},
+            "formation is a list, as other platforms have it",
+        ),
+        ({"env": ["A", "B"]}, "env is a list"),
+        ({"env": {"A": 3}}, "env.A is 3, no text; it is taken as one"),
+        ({"env": {"A": {"value": True}}}, "env.A.value is true, no text"),
+        (
+            {"env": {"A": {"required": "false"}}},
+            'env.A.required is "false", no true or false; it is taken as one',
+        ),
+    ],
+)
+def test_the_shapes_of_other_platforms_are_named_and_refuse_nothing(data: Any, named: str) -> None:
+    manifest = parse_app_json(json.dumps(data).encode())
+    assert named in " ".join(manifest.warnings)
+
+
+def test_what_another_platform_wrote_as_a_number_or_a_word_counts() -> None:
+    env = parse_app_json(b'{"env": {"A": 3, "B": {"value": true, "required": "false"}}}').env
+    assert (env["A"].value, env["B"].value, env["B"].required) == ("3", "true", False)

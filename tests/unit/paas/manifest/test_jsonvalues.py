@@ -32,7 +32,7 @@ def test_only_true_and_false_are_flags(value: object) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b'{"a": 1,}', "line 1, column"),
+        (b'{"a": 1,,}', "line 1, column"),
         (b'{\n"a": "\xff"}', "line 2: is not UTF-8"),
         (b'{"a": 1, "a": 2}', "appears twice"),
         (b'{"a": NaN}', "NaN is not a JSON value"),

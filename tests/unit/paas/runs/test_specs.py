@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from harness.nouns import make_app, make_image, make_instance, make_release
 
+from paas.converge.unstartable import explain
 from paas.nouns.names import RESERVED_CONFIG
+from paas.nouns.text import harmless
 from paas.runs.specs import (
     Origin,
     environment,
@@ -101,7 +103,7 @@ def test_the_release_command_has_a_time_limit() -> None:
     migrate = replace(WEB, kind="release", type="release", number=7)
     _, box = release_spec(origin(), migrate, block_base=BASE, wall_s=600)
     assert box.resources.wall_s == 600
-    assert box.process.args[-1].endswith("exec migrate")
+    assert box.process.args[-1].count("\nexec migrate\n") == 1
 
 
 def test_a_run_takes_a_type_a_line_or_words() -> None:
@@ -110,7 +112,7 @@ def test_a_run_takes_a_type_a_line_or_words() -> None:
     def argv(*command: str) -> tuple[str, ...]:
         return run_spec(origin(), run, block_base=BASE, command=command)[1].process.args
 
-    assert argv("web")[-1].endswith("exec gunicorn app:app")
+    assert "\nexec gunicorn app:app\n" in argv("web")[-1]
     assert argv("echo $HOME; ls")[-1].endswith("echo $HOME; ls")
     assert argv("ls", "a b", ";")[-4:] == ("bash", "ls", "a b", ";")
 
@@ -139,7 +141,7 @@ def test_a_run_may_have_a_terminal() -> None:
     ],
 )
 def test_a_simple_command_takes_the_shells_place(command: str, takes_the_shells_place: bool) -> None:
-    assert shell_argv(command)[-1].endswith(f"exec {command}") is takes_the_shells_place
+    assert (f"\nexec {command}\n" in shell_argv(command)[-1]) is takes_the_shells_place
 
 
 @pytest.mark.parametrize(
@@ -174,3 +176,31 @@ def test_unknown_limits_of_an_older_release_are_ignored() -> None:
 )
 def test_web_concurrency_follows_the_quota(limits: Limits, count: int) -> None:
     assert web_concurrency(limits) == count
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "status", "told"),
+    [
+        ("#!/bin/sh\nexit 3\n", 0o644, 126, "{file} is not executable (mode 644)"),
+        ("#!/bin/sh\r\nexit 3\r\n", 0o755, 127, "asks for «/bin/sh» with a line ending of Windows"),
+        ("#!/opt/none/python2\n", 0o755, 127, "names the interpreter /opt/none/python2, which does not exist"),
+        ("#!/usr/bin/env none9\n", 0o755, 127, "command not found: none9"),
+        ("\x7fELF garbage", 0o755, 126, "neither a script nor a program for this machine (mode 755)"),
+        ("#!/bin/sh\nexit 3\n", 0o755, 3, ""),
+        ("#!/bin/sh\nexit 127\n", 0o755, 127, ""),
+        ("#!/bin/sh\n\r\n", 0o755, 127, "ends as in Windows (CR LF)"),
+    ],
+)  # fmt: skip
+def test_what_a_real_shell_could_not_execute_is_explained(
+    tmp_path: Path, content: str, mode: int, status: int, told: str
+) -> None:
+    file = tmp_path / "run"
+    file.write_text(content)
+    file.chmod(mode)
+    done = subprocess.run(shell_argv(str(file)), cwd=tmp_path, capture_output=True)
+    assert done.returncode == status
+    found = explain(
+        [harmless(line.replace("\r", " ")) for line in done.stderr.decode(errors="replace").split("\n")]
+    )
+    assert (found.message if found else "").count(told.format(file=file)) >= bool(told), (found, done.stderr)
+    assert bool(found) == bool(told)

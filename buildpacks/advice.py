@@ -1,0 +1,132 @@
+"""What to say about the files of a push: why no buildpack takes it, what it could run, what is there and not read. Pure.
+
+Advice names only files that are there, and commands that work when they are pasted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Sequence
+
+from buildpacks.compose import COMPOSE_FILES, explained
+from buildpacks.plan import BuildRefused, Tree, quoted
+
+_MOST_COMPARED = 1000
+_MOST_READ = 64 * 1024
+_LANGUAGES = {
+    "Cargo.toml": "Rust", "go.mod": "Go", "composer.json": "PHP", "index.php": "PHP", "Gemfile": "Ruby", "config.ru": "Ruby",
+    "pom.xml": "Java", "build.gradle": "Java", "build.gradle.kts": "Java", "mix.exs": "Elixir", "deno.json": "Deno",
+    "project.clj": "Clojure", "build.sbt": "Scala", "Package.swift": "Swift",
+}  # fmt: skip
+_ELSEWHERE = {
+    "render.yaml": "Render", "fly.toml": "Fly.io", "vercel.json": "Vercel", "netlify.toml": "Netlify", "railway.json": "Railway",
+    "railway.toml": "Railway", "heroku.yml": "Heroku's containers", "app.yaml": "Google App Engine", "now.json": "Vercel",
+    ".platform.app.yaml": "Platform.sh", "nixpacks.toml": "Nixpacks", "captain-definition": "CapRover",
+}  # fmt: skip
+"""Files that other platforms read, none of which decides anything here."""
+
+
+def unmatched(tree: Tree, looked: Sequence[str]) -> BuildRefused:
+    """The refusal of a tree that no buildpack takes: what was seen, what was looked for, what to do."""
+    top = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in tree.names()})
+    seen = ", ".join(quoted(name) for name in top[:12]) + (
+        f" and {len(top) - 12} more" if len(top) > 12 else ""
+    )
+    return BuildRefused(
+        f"No buildpack matched: saw {seen}; looked for {', '.join(looked)}.", _way_in(tree, top, looked)
+    )
+
+
+def _way_in(tree: Tree, top: Sequence[str], looked: Sequence[str]) -> str:
+    def below(name: str) -> bool:
+        folder, slash, base = name.rpartition("/")
+        return bool(slash) and base in looked and base != "index.html" and folder.count("/") < 2
+
+    misplaced = min(filter(below, tree.names()), default=None)
+    if misplaced is not None:
+        return f"{quoted(misplaced)} is there, but the app must lie at the root of the repository."
+    for name in [name for name in top if not name.endswith("/")][:_MOST_COMPARED]:
+        near = difflib.get_close_matches(name.lower(), [path.lower() for path in looked], 1, 0.85)
+        if near:
+            right = next(path for path in looked if path.lower() == near[0])
+            return f"Is {quoted(name)} meant to be {right}?"
+    language = next((_LANGUAGES[name] for name in top if name in _LANGUAGES and name not in looked), None)
+    if language is not None:
+        return (
+            f"{language} is not built here. Commit a program that was built for Linux, and a Procfile that"
+            ' names it: "web: ./PROGRAM". It must listen on 0.0.0.0:$PORT.'
+        )
+    scripts = [name for name in top if name.endswith(".py") and "requirements.txt" in looked]
+    if scripts:
+        return f"For a Python app add a requirements.txt; an empty one will do if {quoted(scripts[0])} needs no packages."
+    return (
+        'Add one of these files. A Procfile alone will do for a program that is in the repository: "web: ./PROGRAM",'
+        " which must be executable and listen on 0.0.0.0:$PORT."
+    )
+
+
+def nothing_to_run(tree: Tree, language: str) -> str:
+    """What to write when neither a Procfile nor the code says what the app runs."""
+    say = "Add a Procfile with the command that listens on $PORT, and commit it"
+    if tree.exists("Procfile.dev"):
+        return f"{say}. Procfile.dev is there, but only Procfile is read."
+    if language == "Python":
+        return (
+            f'{say}: "web: gunicorn MODULE:APP" for WSGI (Flask, Django), "web: uvicorn MODULE:APP --host 0.0.0.0'
+            ' --port $PORT" for ASGI (FastAPI, Starlette). The server must be among the dependencies.'
+        )
+    if language == "Node":
+        found = next((name for name in ("index.js", "app.js", "main.js") if tree.exists(name)), "FILE.js")
+        return f'Add a start script to package.json, for example "start": "node {found}", or a Procfile: "web: node {found}".'
+    return f'{say}: "web: COMMAND".'
+
+
+def not_read(tree: Tree, language: str) -> tuple[str, ...]:
+    """Warnings about files from which a reader could expect something, and which decide nothing here."""
+    found = []
+    if tree.exists("Dockerfile"):
+        found.append(f"Dockerfile is not read: this is built as a {language} app")
+    if language != "Static" and tree.exists("Staticfile"):
+        found.append(f"Staticfile is not read: this is built as a {language} app")
+    if tree.exists("Procfile.dev") and not tree.exists("Procfile"):
+        found.append("Procfile.dev is not read: the platform reads Procfile")
+    for name, platform in _ELSEWHERE.items():
+        if tree.exists(name):
+            found.append(f"{name} is for {platform} and is not read" + _commands_of(tree, name))
+    for name in COMPOSE_FILES:
+        if tree.exists(name):
+            found += explained(name, _text(tree, name))
+            break
+    return tuple(found)
+
+
+def _commands_of(tree: Tree, name: str) -> str:
+    """The commands that another platform's file names, as lines for a Procfile; empty when there is one already."""
+    if tree.exists("Procfile"):
+        return ""
+    text = _text(tree, name)
+    if name == "render.yaml":
+        starts = [
+            match[1].strip(" \"'") for match in re.finditer(r"(?m)^[ \t-]*startCommand:[ \t]*(.+)$", text)
+        ]
+        return f'; its start command as a Procfile: "web: {quoted(starts[0])}"' if len(starts) == 1 else ""
+    if name == "fly.toml":
+        try:
+            processes = tomllib.loads(text).get("processes")
+        except (tomllib.TOMLDecodeError, RecursionError):
+            return ""
+        named = processes.items() if isinstance(processes, dict) else ()
+        lines = [
+            f'"{"web" if kind == "app" else quoted(kind)}: {quoted(str(command))}"' for kind, command in named
+        ]
+        return f"; its processes as lines of a Procfile: {', '.join(lines[:5])}" if lines else ""
+    return ""
+
+
+def _text(tree: Tree, name: str) -> str:
+    try:
+        return tree.read(name, _MOST_READ).decode("utf-8", "replace")
+    except (FileNotFoundError, ValueError):
+        return ""

@@ -1,0 +1,89 @@
+"""What is said about files that no buildpack takes or reads. Advice is tested by following it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from harness.sources import DictTree
+
+from buildpacks.advice import not_read, nothing_to_run
+from buildpacks.detect import choose
+from buildpacks.plan import BuildRefused
+from paas.manifest.procfile import parse_procfile
+
+
+def refusal(files: dict[str, str]) -> BuildRefused:
+    with pytest.raises(BuildRefused) as caught:
+        choose(DictTree(files))
+    return caught.value
+
+
+def test_a_language_without_a_buildpack_is_named() -> None:
+    assert "Rust is not built here" in refusal({"Cargo.toml": "", "src/main.rs": ""}).hint
+
+
+@pytest.mark.parametrize("files", [{"main.rs": ""}, {"Cargo.toml": ""}])
+def test_the_procfile_that_is_advised_makes_a_build(files: dict[str, str]) -> None:
+    hint = refusal(files).hint
+    (line,) = re.findall(r'"(web: [^"]*)"', hint)
+    assert (
+        choose(DictTree({**files, "Procfile": line}), parse_procfile(line.encode())).language
+        == "Procfile-only"
+    )
+    assert "must" in hint and "0.0.0.0:$PORT" in hint
+
+
+def test_the_empty_requirements_that_are_advised_make_a_build() -> None:
+    assert "requirements.txt; an empty one will do if bot.py needs" in refusal({"bot.py": ""}).hint
+    assert choose(DictTree({"bot.py": "", "requirements.txt": ""})).language == "Python"
+
+
+@pytest.mark.parametrize(
+    ("language", "files"),
+    [
+        ("Python", {}),
+        ("Node", {"index.js": ""}),
+        ("Node", {}),
+        ("Static", {}),
+        ("Python", {"Procfile.dev": ""}),
+    ],
+)
+def test_what_to_run_is_advised_as_lines_that_a_procfile_may_have(
+    language: str, files: dict[str, str]
+) -> None:
+    hint = nothing_to_run(DictTree(files), language)
+    lines = re.findall(r'"(web: [^"]*)"', hint)
+    assert lines or "Procfile.dev" in hint
+    for line in lines:
+        assert parse_procfile(line.encode())["web"]
+    assert ("index.js" in hint) == ("index.js" in files)
+    assert ("uvicorn MODULE:APP --host 0.0.0.0 --port $PORT" in hint) == (language == "Python" and not files)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"Dockerfile": "FROM x"}, ["Dockerfile is not read: this is built as a Python app"]),
+        ({"Staticfile": ""}, ["Staticfile is not read: this is built as a Python app"]),
+        ({"Procfile.dev": "web: x"}, ["Procfile.dev is not read: the platform reads Procfile"]),
+        ({"Procfile.dev": "web: x", "Procfile": "web: x"}, []),
+        ({"vercel.json": "{}"}, ["vercel.json is for Vercel and is not read"]),
+        (
+            {"render.yaml": "services:\n  - type: web\n    startCommand: gunicorn app:app\n"},
+            ['render.yaml is for Render and is not read; its start command as a Procfile: "web: gunicorn app:app"'],
+        ),
+        ({"render.yaml": "a: [", "Procfile": "web: x"}, ["render.yaml is for Render and is not read"]),
+        (
+            {"fly.toml": "[processes]\napp = 'bin/web'\nworker = 'bin/work'\n"},
+            [
+                'fly.toml is for Fly.io and is not read; its processes as lines of a Procfile: "web: bin/web",'
+                ' "worker: bin/work"'
+            ],
+        ),
+        ({"fly.toml": "[processes"}, ["fly.toml is for Fly.io and is not read"]),
+        ({"fly.toml": "[http_service]\nport=1"}, ["fly.toml is for Fly.io and is not read"]),
+    ],
+)  # fmt: skip
+def test_files_that_decide_nothing_are_named(files: dict[str, str], said: list[str]) -> None:
+    assert list(not_read(DictTree({"requirements.txt": "", **files}), "Python")) == said

@@ -1,0 +1,63 @@
+"""A Compose file is explained as process types and databases, whatever stands in it."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from buildpacks.compose import explained
+from paas.manifest.procfile import parse_procfile
+
+COMPOSE = """
+services:
+  web:
+    build: .
+    ports: ["8000:8000"]
+  worker:
+    build: .
+    command: ["celery", "-A", "app", "worker"]
+  db:
+    image: postgres:16-alpine
+  cache:
+    image: docker.io/library/redis:7
+  mail:
+    image: axllent/mailpit
+"""
+
+
+def test_services_become_process_types_and_databases() -> None:
+    assert explained("compose.yaml", COMPOSE) == [
+        "compose.yaml is not executed; what its services are here:",
+        "  web: a process type (web)",
+        '  worker: a process type; in the Procfile "TYPE: celery -A app worker"',
+        "  db: PostgreSQL, which this platform does not run yet; give the address of one: paas config:set"
+        " DATABASE_URL=ADDRESS",
+        "  cache: Redis, which this platform does not run yet; give the address of one: paas config:set REDIS_URL=ADDRESS",
+        "  mail: the image axllent/mailpit, which this platform does not run",
+    ]
+    (line,) = re.findall(r'"TYPE(: [^"]*)"', "\n".join(explained("compose.yaml", COMPOSE)))
+    assert parse_procfile(f"worker{line}".encode()) == {"worker": "celery -A app worker"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "services", "services: 3", "- a", "services: [", "a: &a [x]\nb: *a", "\x00", "services: {a: !!python/object:x {}}",
+        "[" * 60000, "{a: " * 15000, "- " * 30000, "? " * 30000, "&a " * 20000, "a: " * 20000, "'" * 60000, "#" * 60000,
+        "services:\n" + "".join(" " * (depth + 1) + "a:\n" for depth in range(340)),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_named_at_little_cost(text: str) -> None:
+    began = time.process_time()
+    said = explained("compose.yaml", text[: 64 * 1024])
+    assert time.process_time() - began < 5
+    assert said[0].startswith("compose.yaml is not executed")
+    assert all(line.isprintable() for line in said)
+
+
+def test_many_services_are_not_all_told() -> None:
+    text = "services:\n" + "".join(f"  s{number}: {{build: .}}\n" for number in range(50))
+    said = explained("compose.yaml", text)
+    assert (len(said), said[-1]) == (22, "  and 30 more")
