@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from flask import Blueprint, Response
@@ -20,9 +20,11 @@ from paas.api.bodies import body, query, text
 from paas.api.context import context
 from paas.api.limiter import limiter
 from paas.api.streams import Cancelled, Emit, stream
+from paas.build.cyclonedx import bill
+from paas.build.inventory import read_packages
 from paas.nouns import errors
 from paas.nouns.names import release_number
-from paas.release.portable import image_errors, labelled, released_image
+from paas.release.portable import created_at, image_errors, labelled, released_image
 from runtime.image.distribution import parse_reference
 from runtime.image.portable import archive, push
 from runtime.image.reach import Patience, Reach
@@ -35,7 +37,7 @@ _OF_AN_OWNER, _AT_ONCE = 2, 8
 
 
 class Transfers:
-    """How many pushes are under way: counted until the work ends, even if its client has hung up."""
+    """How many pushes and readings of images are under way: counted until the work ends, even if its client has hung up."""
 
     def __init__(self, of_an_owner: int = _OF_AN_OWNER, at_once: int = _AT_ONCE) -> None:
         self._of_an_owner, self._at_once = of_an_owner, at_once
@@ -48,8 +50,8 @@ class Transfers:
         with self._lock:
             if self._running[owner] >= self._of_an_owner or self._running.total() >= self._at_once:
                 raise errors.TooMany(
-                    f"{self._running.total()} images are being pushed already.",
-                    "Try again when one of them is there.",
+                    f"{self._running.total()} images are being pushed or read already.",
+                    "Try again in a moment.",
                 )
             self._running[owner] += 1
         try:
@@ -116,10 +118,7 @@ def history(app_name: str) -> dict[str, Any]:
     found = released_image(context(), app, query({"release": release_number})["release"])
     with image_errors():
         stored = found.store.read(found.image.digest)
-        sizes = [found.store.size(digest) for digest in stored.layers]
-    made = [str(item.get("created_by", "")) for item in stored.config.get("history", [])]
-    made += [""] * (len(stored.layers) - len(made))
-    layers = zip(stored.layers, sizes, made, strict=False)
+        layers = [(digest, found.store.size(digest), by) for digest, by in stored.made_by().items()]
     return {
         "release": f"v{found.release.number}",
         "digest": stored.digest,
@@ -144,3 +143,23 @@ def export(app_name: str) -> Response:
     response = Response(pieces, mimetype="application/x-tar", headers={"Content-Length": str(size)})
     response.call_on_close(leave)
     return response
+
+
+@routes.get("/v1/apps/<app_name>/image/sbom")
+@needs(Access.APP)
+def sbom(app_name: str) -> dict[str, Any]:
+    """What is installed in the image, as CycloneDX."""
+    app = the_app()
+    found = released_image(context(), app, query({"release": release_number})["release"])
+    with _transfers.one(app.owner_id), image_errors(), ExitStack() as stack:
+        stored = found.store.read(found.image.digest)
+        files = [stack.enter_context(found.store.open(digest)) for digest in stored.layers]
+        packages = read_packages([file.fileno() for file in files])
+    return bill(
+        packages,
+        name=app.name,
+        version=f"v{found.release.number}",
+        digest=found.image.digest,
+        created=created_at(found.release),
+        layers=stored.made_by(),
+    )

@@ -114,3 +114,18 @@ def image_export(file: str, app: str, release: str | None, as_json: bool) -> Non
         progress.done(f"done, {output.size(size)}")
     if as_json:
         output.print_json({"file": file, "size_bytes": size})
+
+
+@command("image:sbom")
+@about_app
+@_release
+def image_sbom(app: str, release: str | None) -> Answer:
+    """List what is installed in an image; with --json as a bill of materials in the CycloneDX format."""
+    found = client().get(app_path(app, "image", "sbom"), release=_number(release))
+    yield found
+    rows = [
+        [item["name"], item["version"], item.get("purl", "pkg:os/").partition(":")[2].partition("/")[0]]
+        for item in found["components"]
+    ]
+    title = f"{app} {found['metadata']['component']['version']} Packages"
+    output.listing(title, rows, ("NAME", "VERSION", "KIND"))

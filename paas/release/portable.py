@@ -46,10 +46,15 @@ def released_image(platform: Platform, app: App, number: int | None) -> Released
     return ReleasedImage(app, release, image, ImageStore(platform.layout.images, platform.layout.stacks))
 
 
+def created_at(release: Release) -> str:
+    """When a release was made, as RFC 3339 writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(release.created_at))
+
+
 def labelled(platform: Platform, found: ReleasedImage) -> Portable:
     """The image with the labels of image-spec, annotations.md, that are known of it."""
     app, release = found.app, found.release
-    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(release.created_at))
+    created = created_at(release)
     words = {"title": app.name, "version": f"v{release.number}", "created": created}
     words |= {"revision": release.commit} if release.commit else {}
     if platform.settings.domain != "localhost":

@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,6 +42,12 @@ class StoredImage:
     layers: tuple[str, ...]
     config: dict[str, Any]
     size_bytes: int
+
+    def made_by(self) -> dict[str, str]:
+        """Each layer with what made it, lowest first."""
+        history = self.config.get("history", [])
+        made = [str(item.get("created_by", "")) for item in history if not item.get("empty_layer")]
+        return dict(zip_longest(self.layers, made[: len(self.layers)], fillvalue=""))
 
 
 class ImageStore:

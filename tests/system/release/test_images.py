@@ -152,3 +152,19 @@ def test_a_refusal_of_the_registry_is_told_with_what_to_do(
     private = push(platform, "10.0.0.1/x", check=False)
     assert "private network" in private.stderr and "private_registries" in private.stderr
     assert push(platform, "Not A Reference", check=False).returncode == 1
+
+
+def test_the_bill_of_materials_names_what_is_installed(platform: Platform, repository: Path) -> None:
+    bill = platform.json("image:sbom", "-a", APP)
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    history = platform.json("image:history", "-a", APP)
+    assert bill["metadata"]["component"]["bom-ref"] == history["digest"]
+    found = {part["name"]: part for part in bill["components"]}
+    assert found["flask"]["purl"].startswith("pkg:pypi/flask@")
+    assert re.fullmatch(
+        r"pkg:deb/debian/python3\.11@3\.11\.\S+\?distro=debian-12", found["python3.11"]["purl"]
+    )
+    assert (found["debian"]["type"], found["debian"]["version"]) == ("operating-system", "12")
+    shown = platform.paas("image:sbom", APP).stdout.splitlines()
+    assert shown[1].split() == ["NAME", "VERSION", "KIND"]
+    assert len(shown) == 2 + len(bill["components"])
