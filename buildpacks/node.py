@@ -1,25 +1,36 @@
-"""Node apps: package.json, npm ci, the build script. Pure: plans, never executes.
+"""Node apps: package.json, a package manager, the build script. Pure: plans, never executes.
 
 The image gets production dependencies only; a build script runs over a second, throw-away layer with all of them.
 """
 
 from __future__ import annotations
 
-import json
-import posixpath
-from dataclasses import dataclass
-from typing import Any
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from buildpacks import noderuntime
 from buildpacks.nodefailures import BUILD_HINTS, FAILURE_HINTS
+from buildpacks.nodemanagers import Manager, choose_manager
+from buildpacks.nodepackage import INSTALL_SCRIPTS, Package, has_dependencies, lock_facts, read_package
 from buildpacks.nodeweb import choose_web
-from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
+from buildpacks.plan import Plan, Step, Tree, read_text
 
-RECIPE = "node-1"
+RECIPE = "node-2"
 LOOKS_FOR = ("package.json",)
-_OTHER_LOCKS = {"yarn.lock": "yarn", "pnpm-lock.yaml": "pnpm", "bun.lock": "bun", "bun.lockb": "bun"}
-_INSTALL_SCRIPTS = ("preinstall", "install", "postinstall", "prepare")
-_BUILD_SCRIPTS = ("heroku-prebuild", *_INSTALL_SCRIPTS)
+_SETTINGS = (".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs", "bunfig.toml")
+"""What managers read besides package files and locks."""
+_CACHES = (
+    "node_modules/.cache",
+    "node_modules/.vite",
+    "node_modules/.astro",
+    ".next/cache",
+    ".parcel-cache",
+    ".angular/cache",
+)
+"""Where builders keep what makes their next run faster; `cacheDirectories` of package.json adds to them."""
+MAX_CACHE_MIB = 512
 
 BUILD_ENV = {
     "npm_config_cache": "/cache/npm",
@@ -33,19 +44,42 @@ BUILD_ENV = {
 }
 RUN_ENV = {"NODE_ENV": "production", "LANG": "C.UTF-8"}
 
+_WITHOUT_OWN_SCRIPTS = """python3 - {files} <<'PYTHON'
+import json, sys
+for path in sys.argv[1:]:
+    package = json.load(open(path, encoding="utf-8-sig"))
+    for name in {names}:
+        package.get("scripts", {{}}).pop(name, None)
+    json.dump(package, open(path, "w"))
+PYTHON
+"""
+_RESTORE = """for folder in {folders}; do
+  kept=/cache/build/${{folder//\\//_}}
+  [ -e "$folder" ] || [ ! -d "$kept" ] || {{ mkdir -p "$(dirname "$folder")"; cp -a "$kept" "$folder"; }}
+done
+"""
+_SAVE = """for folder in {folders}; do
+  kept=/cache/build/${{folder//\\//_}}
+  [ -d "$folder" ] || continue
+  rm -rf "$kept"
+  if [ "$(du -sm "$folder" | cut -f1)" -le {most} ]; then mkdir -p /cache/build; cp -a "$folder" "$kept" || rm -rf "$kept"; fi
+  rm -rf "$folder"
+done
+"""
+
 
 @dataclass(frozen=True)
-class _Package:
-    """What package.json and the lock say that matters here."""
+class Toolchain:
+    """What runs the app (`run FILE`), its scripts (`scripts NAME`) and its installs."""
 
-    scripts: dict[str, str]
-    engines: object
-    dev: bool
-    local: bool
-    lock: str | None
-    pinned: bool
-    compiles: bool
-    main: str
+    language: str
+    run: str
+    scripts: str
+    manager: Manager
+    runtime: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 def detect(tree: Tree) -> str | None:
@@ -53,168 +87,146 @@ def detect(tree: Tree) -> str | None:
 
 
 def plan(tree: Tree) -> Plan:
-    """Raises BuildRefused: an unreadable package.json, another tool's lock alone, a Node that cannot be had."""
-    package, warnings = _read(tree)
-    version, note = noderuntime.choose_release(tree, package.engines)
-    steps = [noderuntime.runtime_step(version)]
-    if package.compiles:
-        steps.append(noderuntime.headers_step(version))
-    tools = tuple(step.name for step in steps)
-    steps.append(_install(tree, package, tools, dev=False))
-    builds = [name for name in (*_BUILD_SCRIPTS, _build_script(package)) if name in package.scripts]
+    """Raises BuildRefused: an unreadable package.json, a Node that cannot be had."""
+    package = read_package(tree)
+    version, note, warning = noderuntime.choose_release(tree, package.data.get("engines"))
+    manager, warnings = choose_manager(tree, package.data, engine_differs=bool(warning))
+    tools = (noderuntime.runtime_step(version), *manager.steps)
+    if lock_facts(tree, manager.lock, package)[1]:
+        tools = (*tools, noderuntime.headers_step(version))
+    said = (warning, *warnings) if warning else warnings
+    note = note if manager.name == "npm" else f"{note}, {manager.name} {manager.version}"
+    return plan_with(tree, package, Toolchain("Node", "node", "npm", manager, tools, (note,), said, RUN_ENV))
+
+
+def plan_with(tree: Tree, package: Package, tools: Toolchain) -> Plan:
+    """The plan of a package.json for these tools."""
+    manager = tools.manager
+    names = tuple(step.name for step in tools.runtime)
+    steps = [*tools.runtime, _install(tree, package, manager, names, dev=False)]
+    builds = _build_lines(package, tools.scripts)
     if builds:
-        base = (*tools, "dependencies")
+        base = (*names, "dependencies")
         if package.dev:
-            steps.append(_install(tree, package, tools, dev=True))
-            base = (*tools, "all-dependencies")
-        steps.append(_build(builds, base))
-    onto = ("node", "dependencies", *(("build",) if builds else ()))
-    web = choose_web(tree, package.scripts, package.main, onto, run="node", npm="npm")
+            steps.append(_install(tree, package, manager, names, dev=True))
+            base = (*names, "all-dependencies")
+        steps.append(_build(package, manager, builds, base))
+    onto = ("dependencies", *(("build",) if builds else ()))
+    web = choose_web(tree, package.scripts, package.main, onto, run=tools.run, npm=tools.scripts)
     return Plan(
-        language="Node",
-        detected=package.lock or "package.json",
-        notes=(note, *web.notes),
-        warnings=warnings,
+        language=tools.language,
+        detected=manager.lock or "package.json",
+        notes=(*tools.notes, *web.notes),
+        warnings=(*tools.warnings, *_warnings(tree, package, manager)),
         steps=(*steps, *web.steps),
-        env=dict(RUN_ENV),
+        env=dict(tools.env),
         path=("/app/.node/bin", "/app/node_modules/.bin"),
         default_processes=web.processes,
     )
 
 
-def _read(tree: Tree) -> tuple[_Package, tuple[str, ...]]:
-    data = _json(tree, "package.json")
-    scripts = _texts(data.get("scripts"), "scripts")
-    warnings: list[str] = []
-    lock = next((name for name in ("npm-shrinkwrap.json", "package-lock.json") if tree.exists(name)), None)
-    for other, tool in _OTHER_LOCKS.items():
-        if not tree.exists(other):
-            continue
-        if lock is None:
-            raise BuildRefused(
-                f"{other} is a lock of {tool}; npm is what installs here.",
-                "Run npm install --package-lock-only and commit package-lock.json.",
-            )
-        warnings.append(f"{other} is not read, because {lock} is there")
-    wanted = {**_texts(data.get("dependencies"), "dependencies"), **_dev(data)}
-    local = "workspaces" in data or any(
-        spec.startswith(("file:", "link:", ".", "/")) for spec in wanted.values()
-    )
-    _check_folders(tree, wanted)
+def _warnings(tree: Tree, package: Package, manager: Manager) -> list[str]:
+    found = []
     if any(name.startswith("node_modules/") for name in tree.names()):
-        warnings.append(
-            "node_modules/ is in the commit and covers what npm installs: git rm -r --cached node_modules"
+        found.append(
+            "node_modules/ is in the commit and covers what is installed: git rm -r --cached node_modules"
         )
-    if lock is None and wanted:
-        warnings.append("no package-lock.json: commit it, so that each build installs the same versions")
-    pinned, compiles = _lock_facts(tree, lock) if lock else (False, bool(wanted))
-    return _Package(
-        scripts, data.get("engines"), bool(_dev(data)), local, lock, pinned, compiles, _main(data)
-    ), tuple(warnings)
+    if manager.lock is None and has_dependencies(package):
+        lock = {"yarn": "yarn.lock", "pnpm": "pnpm-lock.yaml", "bun": "bun.lock"}.get(
+            manager.name, "package-lock.json"
+        )
+        found.append(f"no {lock}: commit it, so that each build installs the same versions")
+    return found
 
 
-def _check_folders(tree: Tree, wanted: dict[str, str]) -> None:
-    """npm links a missing folder without a warning, and the app fails when it starts."""
-    for name, spec in wanted.items():
-        path = posixpath.normpath(spec.removeprefix("file:").removeprefix("link:"))
-        if spec.startswith(("file:", "link:")) and not (
-            tree.exists(path) or path == "." or any(file.startswith(f"{path}/") for file in tree.names())
-        ):
-            raise BuildRefused(
-                f"package.json: {name} is at {spec}, which is not in the repository.",
-                "Commit that folder, or take the line out.",
-            )
-
-
-def _dev(data: dict[str, Any]) -> dict[str, str]:
-    return _texts(data.get("devDependencies"), "devDependencies")
-
-
-def _lock_facts(tree: Tree, lock: str) -> tuple[bool, bool]:
-    """Whether every package is pinned by a digest, and whether one of them runs an install script."""
-    packages = _json(tree, lock).get("packages")
-    if not isinstance(packages, dict):
-        return False, True
-    entries = [entry for path, entry in packages.items() if path and isinstance(entry, dict)]
-    pinned = all("integrity" in entry or entry.get("inBundle") for entry in entries)
-    return pinned, any(entry.get("hasInstallScript") for entry in entries)
-
-
-def _install(tree: Tree, package: _Package, onto: tuple[str, ...], *, dev: bool) -> Step:
+def _install(tree: Tree, package: Package, manager: Manager, onto: tuple[str, ...], *, dev: bool) -> Step:
     """The packages, for the image or with those for development. Their own install scripts run here, the app's
     wait for its source."""
-    verb = "ci" if package.lock else "install"
-    command = f"npm {verb}{'' if dev else ' --omit=dev'}{'' if package.lock else ' --no-package-lock'}"
-    if any(name in package.scripts for name in _INSTALL_SCRIPTS):
-        command += " --ignore-scripts" + ("\nnpm rebuild --foreground-scripts" if package.compiles else "")
-    settings = read_text(tree, ".npmrc", 65536) if tree.exists(".npmrc") else ""
-    secret = "${" in settings
-    inputs = ("package.json", package.lock, ".npmrc" if settings else None)
+    pinned, compiles = lock_facts(tree, manager.lock, package)
+    settings = [name for name in _SETTINGS if tree.exists(name)]
+    secret = any("${" in read_text(tree, name, 65536) for name in settings)
+    whole = package.local or bool(package.members)
+    inputs = ("package.json", *((manager.lock,) if manager.lock else ()), *settings, *package.members)
     title = "Installing development dependencies for the build script"
+    command = (manager.frozen if manager.lock else manager.loose).partition(" --")[0]
     return Step(
         name="all-dependencies" if dev else "dependencies",
-        title=title if dev else f"Installing dependencies with npm {verb}",
-        script=f"{command}\nmkdir -p node_modules\nrm -rf node_modules/.cache node_modules/.package-lock.json\n",
-        outputs=("/app",) if package.local else ("/app/node_modules",),
-        key=(RECIPE,),
-        inputs=tuple(name for name in inputs if name),
+        title=title if dev else f"Installing dependencies with {command}",
+        script=_without_own_scripts(package) + manager.script(dev=dev) + _tidy(manager),
+        outputs=("/app",) if whole else ("/app/node_modules",),
+        key=(RECIPE, manager.version),
+        inputs=() if package.local else tuple(dict.fromkeys(inputs)),
         source=package.local,
         config=secret,
-        env=dict(BUILD_ENV),
+        env={**BUILD_ENV, **manager.env},
         failure_hints=FAILURE_HINTS,
+        notices=manager.notices,
         onto=onto,
-        shared=package.pinned and not package.compiles and not package.local and not secret,
+        shared=pinned and not compiles and not whole and not secret,
         in_image=not dev,
         reused="" if dev else "Restoring cache: dependencies unchanged, layer reused",
     )
 
 
-def _build_script(package: _Package) -> str:
-    return "heroku-postbuild" if "heroku-postbuild" in package.scripts else "build"
+def _without_own_scripts(package: Package) -> str:
+    folders = dict.fromkeys(folder for folder, _ in package.own_scripts if not (package.local and folder))
+    if not folders:
+        return ""
+    files = " ".join(shlex.quote(f"{folder}/package.json".lstrip("/")) for folder in folders)
+    return _WITHOUT_OWN_SCRIPTS.format(files=files, names=INSTALL_SCRIPTS)
 
 
-def _build(scripts: list[str], onto: tuple[str, ...]) -> Step:
-    lines = [f"npm run {name}" for name in scripts]
+def _tidy(manager: Manager) -> str:
+    """Leave nothing of the install that changes from one run to the next."""
+    files = [
+        ".cache",
+        ".package-lock.json",
+        ".yarn-integrity",
+        ".modules.yaml",
+        ".pnpm-workspace-state*.json",
+    ]
+    kept = (".yarn-state.yml",) if manager.name == "yarn" else ()
+    gone = " ".join(f"node_modules/{name}" for name in files if name not in kept)
+    return f"mkdir -p node_modules\nrm -rf {gone}\n"
+
+
+def _build_lines(package: Package, runner: str) -> list[tuple[str, str]]:
+    """The scripts to run over the source, as they are told and as they are run: members' before the root's."""
+    script = "heroku-postbuild" if "heroku-postbuild" in package.scripts else "build"
+    lines = [(name, f"{runner} run {name}") for name in ("heroku-prebuild",) if name in package.scripts]
+    for folder, name in package.own_scripts:
+        if not folder:
+            lines.append((name, f"{runner} run {name}"))
+        elif not package.local:
+            lines.append((f"{name} of {folder}", f"(cd {shlex.quote(folder)} && {runner} run {name})"))
+    return [*lines, (script, f"{runner} run {script}")] if script in package.scripts else lines
+
+
+def _build(package: Package, manager: Manager, builds: list[tuple[str, str]], onto: tuple[str, ...]) -> Step:
+    named = package.data.get("cacheDirectories")
+    wanted = [*_CACHES, *(named if isinstance(named, list) else [])]
+    folders = [
+        str(folder).strip("/") for folder in wanted if re.fullmatch(r"[\w@.-]+(/[\w@.-]+)*/?", str(folder))
+    ]
+    own = [
+        folder for folder in folders if folder not in ("node_modules", ".") and ".." not in folder.split("/")
+    ]
+    words = " ".join(shlex.quote(folder) for folder in dict.fromkeys(own[:20]))
+    script = "\n".join(line for _, line in builds)
     return Step(
         name="build",
-        title=f"Running the scripts of package.json: {', '.join(scripts)}",
-        script="\n".join(lines) + "\nrm -rf node_modules/.cache\n",
+        title=f"Running the scripts of package.json: {', '.join(told for told, _ in builds[:8])}",
+        script=_RESTORE.format(folders=words)
+        + script
+        + "\n"
+        + _SAVE.format(folders=words, most=MAX_CACHE_MIB),
         outputs=("/app",),
         key=(RECIPE,),
         source=True,
         config=True,
         after_source=True,
-        env={**BUILD_ENV, "NODE_ENV": "production"},
+        env={**BUILD_ENV, **manager.env, "NODE_ENV": "production"},
         failure_hints=BUILD_HINTS,
         onto=onto,
         reused="Build script: sources and config unchanged, layer reused",
     )
-
-
-def _json(tree: Tree, path: str) -> dict[str, Any]:
-    text = read_text(tree, path, 32 << 20)
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"{path} line {error.lineno}, column {error.colno}"
-        raise BuildRefused(f"{where}: {error.msg}.", "It must be JSON, without comments.") from None
-    except (RecursionError, ValueError):
-        raise BuildRefused(f"{path} is not JSON that can be read.") from None
-    if not isinstance(data, dict):
-        raise BuildRefused(f"{path} is not a JSON object.")
-    return data
-
-
-def _main(data: dict[str, Any]) -> str:
-    """The file that the package begins with, if it names one."""
-    main = data.get("main") or data.get("module")
-    safe = isinstance(main, str) and main.isprintable()
-    return str(main) if safe else ""
-
-
-def _texts(value: object, key: str) -> dict[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise BuildRefused(f"package.json: {key} is not an object of texts.")
-    return value

