@@ -1,14 +1,17 @@
-"""Settings of an app's builds."""
+"""Settings of an app's builds; builds without a push."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 
-from paas.api.access import Access, needs, the_app
-from paas.api.bodies import body, text
+from paas.api.access import Access, needs, principal, the_app
+from paas.api.bodies import body, boolean, text
+from paas.api.context import context
 from paas.api.edit import edit
+from paas.api.git import Gone
+from paas.api.streams import Cancelled, Emit, stream
 from paas.nouns.buildsettings import DEFAULTS, changed
 from paas.store import apps
 
@@ -33,3 +36,20 @@ def change_settings(app_name: str) -> dict[str, Any]:
         apps.set_build_settings(change.tx, app.id, settings)
         change.record("builds.set", settings, f"Set {', '.join(changes)} for builds")
     return {"settings": settings, "defaults": DEFAULTS}
+
+
+@routes.post("/v1/apps/<app_name>/builds")
+@needs(Access.APP)
+def build_again(app_name: str) -> Response:
+    """Build the source of the serving release once more, and deploy it if asked to. Hanging up cancels."""
+    from paas.release.pipeline import rebuild_request, run_push
+
+    ctx, app, who = context(), the_app(), principal()
+    deploy = body(required={"deploy": boolean})["deploy"]
+    with ctx.store.read() as tx:
+        request = rebuild_request(tx, app, who.name, deploy=deploy)
+
+    def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
+        return run_push(ctx, app, request, emit, Gone(ctx, app, cancelled)).to_json()
+
+    return stream(work)

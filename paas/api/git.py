@@ -90,7 +90,7 @@ def push(app_name: str) -> Response:
         since = Mark(given["last_deployment"], given["last_release"] or 0)
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
-        gone = _Gone(ctx, app, cancelled)
+        gone = Gone(ctx, app, cancelled)
         if since is None:
             result = run_push(ctx, app, request, emit, gone)
         else:
@@ -102,7 +102,7 @@ def push(app_name: str) -> Response:
     return stream(work)
 
 
-class _Gone:
+class Gone:
     """True once the client has hung up or the app is destroyed; the store is read every half second at most."""
 
     def __init__(self, ctx: Context, app: App, cancelled: Cancelled) -> None:

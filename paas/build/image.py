@@ -204,7 +204,7 @@ class _Builder:
         return image
 
     def _source_layer(self) -> MadeLayer:
-        key = _digest([RECIPE, "source", self.app.id, self.tree.tree])
+        key = source_key(self.app.id, self.tree.tree)
         kept = self._kept(key)
         if kept is not None:
             return kept
@@ -292,6 +292,11 @@ class _Builder:
             failure_hints=step.failure_hints,
             notices=step.notices,
         )
+
+
+def source_key(app_id: str, tree: str) -> str:
+    """The key of the layer that a source becomes."""
+    return _digest([RECIPE, "source", app_id, tree])
 
 
 def _say_processes(described: Described, output: Output) -> None:

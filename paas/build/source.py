@@ -17,12 +17,17 @@ from typing import Literal
 
 from paas.nouns.errors import BadInput, NotFound, Unavailable
 from paas.nouns.names import OBJECT_ID
+from runtime.image.errors import BadArchive
+from runtime.image.tarreader import TarReader
 
 EPOCH = 315532800
 """The time of every file in a layer: 1980-01-01, the first that a zip archive can hold."""
 
 ENDINGS = (".tar", ".index", ".json")
 """The files of a source, in the order in which they appear: with the last one it is whole."""
+
+_LAYER_FOLDER = b"app/"
+_MODES = {"file": "100644", "symlink": "120000"}
 
 Kind = Literal["file", "link", "none"]
 
@@ -74,6 +79,33 @@ class SourceTree:
         if not tar.is_file():
             raise NotFound(f"The source {tree[:10]} is not here.", "Push the commit again.")
         return cls(tree, tar, index, procfile)
+
+    @classmethod
+    def of_layer(cls, scratch: Path, tree: str, blob: Path, procfile: str = "Procfile") -> SourceTree:
+        """The source that became this layer. Its index is made again, in an unnamed file below the folder `scratch`.
+
+        Raises FileNotFoundError without the blob, Unavailable if it is no layer of a source.
+        """
+        with open(blob, "rb") as tar, open(os.open(scratch, os.O_RDWR | os.O_TMPFILE, 0o600), "w+b") as index:
+            last = b""
+            try:
+                for entry in (reader := TarReader(tar.read)):
+                    path = entry.path.removeprefix(_LAYER_FOLDER)
+                    if entry.kind not in _MODES:
+                        continue
+                    if path <= last or path == entry.path:
+                        raise _damaged(tree)
+                    mode = "100755" if entry.kind == "file" and entry.mode & 0o100 else _MODES[entry.kind]
+                    index.write(index_record(path, mode, entry.size, tar.tell()))
+                    last = path
+                    tar.seek(reader.skip(), os.SEEK_CUR)
+            except BadArchive as error:
+                raise _damaged(tree) from error
+            index.flush()
+            mapped = mmap.mmap(index.fileno(), 0, access=mmap.ACCESS_READ) if last else None
+        if mapped is None:
+            raise _damaged(tree)
+        return cls(tree, blob, mapped, procfile)
 
     def names(self) -> Iterator[str]:
         start = 0

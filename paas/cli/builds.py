@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from paas.cli import output
-from paas.cli.base import Answer, about_app, app_option, app_path, client, command
+from paas.cli.base import Answer, about_app, app_option, app_path, client, command, run_stream
 from paas.nouns.buildsettings import DEFAULTS, SETTINGS
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.text import quoted
@@ -104,6 +104,31 @@ def builds_set(words: tuple[str, ...], app: str) -> Answer:
         progress.done("done, the next build takes it")
     yield answer["settings"]
     _show_settings(answer)
+
+
+@command("ps:rebuild")
+@about_app
+def ps_rebuild(app: str) -> Answer:
+    """Build the commit that serves again, with the settings and config vars of now, and deploy it."""
+    result = _build_again(f"Rebuilding {app}", app, deploy=True)
+    yield result
+
+
+@command("build")
+@about_app
+def build(app: str) -> Answer:
+    """Build the commit that serves again without deploying it; prints the image's digest."""
+    result = _build_again(f"Building {app}", app, deploy=False)
+    yield result
+    output.result(result["image"])
+
+
+def _build_again(doing: str, app: str, *, deploy: bool) -> dict[str, Any]:
+    with output.Progress(doing) as progress:
+        messages = client().stream("POST", app_path(app, "builds"), {"deploy": deploy})
+        result = run_stream(progress, messages)
+        progress.done(f"done, v{result['release']}" if deploy else f"done, build {result['build']}")
+    return result
 
 
 def _show_settings(answer: dict[str, Any]) -> None:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from paas.build.image import WARNED, Described, ImageJob, build_image, describe, read_manifest
+from paas.build.image import WARNED, Described, ImageJob, build_image, describe, read_manifest, source_key
 from paas.build.output import Output
 from paas.build.platform import Platform
 from paas.build.source import SourceTree
 from paas.build.stack import load_or_make
 from paas.logs import platform_line
 from paas.manifest.wishes import left_unset, wanted_vars
-from paas.nouns.errors import BadInput, BuildFailed, Cancelled, PaasError, Unavailable
+from paas.nouns.errors import BadInput, BuildFailed, Cancelled, Conflict, NotFound, PaasError, Unavailable
 from paas.nouns.model import App, Build, Image, Release
 from paas.nouns.names import OBJECT_ID
 from paas.release.canary import begin_pushed, check_beside, come_up
@@ -26,7 +26,7 @@ from paas.release.deployment import WAIT_S, Cancel, follow, never, open_deployme
 from paas.release.postdeploy import run_script, scripts_of
 from paas.release.push_output import PushOutput, open_log
 from paas.runs.specs import RELEASE_TYPE
-from paas.store import builds, configs, events, formations, images, releases
+from paas.store import Tx, apps, builds, configs, events, formations, images, layer_keys, releases
 from runtime.image.errors import ImageError
 from runtime.image.ocilayout import ImageStore
 from runtime.kernel.process import this_process
@@ -42,6 +42,10 @@ class PushRequest:
     wait: bool = True
     canary: int | None = None
     """Percent of the requests that the release gets beside the serving one, instead of serving itself."""
+    again: int | None = None
+    """Build the source of this release, which serves, once more; nothing is deployed if another serves by then."""
+    deploy: bool = True
+    """Otherwise the image is built, and nothing else happens."""
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], actor: str) -> PushRequest:
@@ -55,8 +59,28 @@ class PushRequest:
         return cls(str(commit), str(tree), actor, wait=data.get("wait", True) is not False, canary=canary)
 
 
+def rebuild_request(tx: Tx, app: App, actor: str, *, deploy: bool) -> PushRequest:
+    """What builds the serving release's source once more. Raises NotFound if there is none, or its build is forgotten."""
+    serving = releases.serving(tx, app)
+    if serving is None or serving.image_digest is None or serving.commit is None:
+        raise NotFound(f"{app.name} serves nothing that could be built again.", "Push it: git push paas main")
+    build = builds.of_image(tx, app.id, serving.image_digest)
+    if build is None:
+        raise _forgotten(serving.number)
+    return PushRequest(serving.commit, build.tree, actor, wait=False, again=serving.number, deploy=deploy)
+
+
+def _forgotten(release: int) -> NotFound:
+    return NotFound(
+        f"The source of v{release} is no longer kept.",
+        "Push it again: git commit --allow-empty -m Rebuild && git push paas main",
+    )
+
+
 @dataclass(frozen=True)
 class PushResult:
+    """`release` is 0 if the image was not deployed."""
+
     release: int
     build: int
     image_digest: str
@@ -123,7 +147,10 @@ class _RunningPush:
         self.finish_build("succeeded", image=image)
         if self._cancelled():
             raise Cancelled("The push was cancelled.", cause="cancelled")
+        if not self._request.deploy:
+            return PushResult(0, self.build.number, image.digest)
         change = self._change(described, config, image)
+        self._check_serving()
         if self._request.canary is None:
             number = self._deploy(change)
             self._run_scripts(described, number)
@@ -143,8 +170,7 @@ class _RunningPush:
         output.line(f"-----> Building {app.name} from {self._request.commit[:7]} on stack {app.stack}")
         steps = Output(output.line, self._cancelled)
         stack = load_or_make(self._platform, app.stack, steps)
-        procfile = app.build_settings.get("procfile", "Procfile")
-        tree = SourceTree.open(self._platform.layout.sources, self._request.tree, procfile)
+        tree = self._open_tree(app.build_settings.get("procfile", "Procfile"))
         with self._platform.store.read() as tx:
             serving = releases.serving(tx, app)
             config, image = configs.of(tx, serving), images.of(tx, serving)
@@ -157,6 +183,33 @@ class _RunningPush:
             output.warning(unset)
         job = ImageJob(self._platform, app, self.build.number, tree, {**config, **wanted}, stack, steps)
         return described, wanted, build_image(job, described)
+
+    def _open_tree(self, procfile: str) -> SourceTree:
+        """The source that a push brought, or that of the release which is built again: from its layer."""
+        layout, request = self._platform.layout, self._request
+        if request.again is None:
+            return SourceTree.open(layout.sources, request.tree, procfile)
+        with self._platform.store.read() as tx:
+            layer = layer_keys.get(tx, source_key(self._app.id, request.tree))
+        if layer is None:
+            raise _forgotten(request.again)
+        blob = layout.images / "blobs" / "sha256" / layer.digest.removeprefix("sha256:")
+        try:
+            return SourceTree.of_layer(layout.sources, request.tree, blob, procfile)
+        except FileNotFoundError:
+            raise _forgotten(request.again) from None
+
+    def _check_serving(self) -> None:
+        """Raises Conflict if what is built again no longer serves."""
+        again = self._request.again
+        with self._platform.store.read() as tx:
+            now = apps.get(tx, self._app.id).release_number
+        if again not in (None, now):
+            raise Conflict(
+                f"Another release than v{again} serves meanwhile; nothing was deployed.",
+                "Build that one again: paas ps:rebuild",
+                cause="busy",
+            )
 
     def _describe(self, tree: SourceTree, told: Collection[str]) -> Described:
         """Read what the tree says of itself. Each warning is printed before anything can fail for its reason, and not again
@@ -191,7 +244,7 @@ class _RunningPush:
         }
         return Push(
             actor=self._request.actor,
-            description=f"Deploy {self._request.commit[:7]}",
+            description=f"{'Deploy' if self._request.again is None else 'Rebuild'} {self._request.commit[:7]}",
             image_digest=image.digest,
             commit=self._request.commit,
             set_vars=config,

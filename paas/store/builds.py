@@ -39,6 +39,13 @@ def of_app(tx: Tx, app_id: str, limit: int = 50) -> list[Build]:
     return BUILDS.select(tx, "WHERE app_id = ? ORDER BY number DESC LIMIT ?", (app_id, limit))
 
 
+def of_image(tx: Tx, app_id: str, image_digest: str) -> Build | None:
+    """The newest build that made this image."""
+    return BUILDS.first(
+        tx, "WHERE app_id = ? AND image_digest = ? ORDER BY number DESC LIMIT 1", (app_id, image_digest)
+    )
+
+
 def began_at(tx: Tx, app_id: str, image_digest: str) -> float | None:
     """When the newest build that made this image began."""
     sql = "SELECT max(started_at) FROM build WHERE app_id = ? AND image_digest = ?"

@@ -78,6 +78,11 @@ class TarReader:
             self._left -= len(chunk)
             yield chunk
 
+    def skip(self) -> int:
+        """Leave the content of the entry that was yielded last to a reader that can seek: how many bytes it must pass over."""
+        length, self._left, self._padding = self._left + self._padding, 0, 0
+        return length
+
     def _extension(self, kind: bytes, size: int, extra: dict[bytes, bytes]) -> None:
         if size > MAX_EXTENSION:
             raise BadArchive(f"an extension header of {size} bytes, more than {MAX_EXTENSION}")

@@ -33,6 +33,17 @@ def test_two_apps_live_in_one_repository(platform: Platform) -> None:
     assert platform.push(repository, "blog").returncode == 0
     assert "blog" in platform.get("blog").text
 
+    # a change of the settings, without a push
+    platform.paas("builds:set", "procfile=", "-a", "shop")
+    built = platform.paas("build", "-a", "shop")
+    assert platform.json("builds", "-a", "shop")[0]["image"] == built.stdout.strip()
+    assert platform.json("apps:info", "-a", "shop")["release"] == 1
+    rebuilt = platform.paas("ps:rebuild", "-a", "shop")
+    assert "done, v2" in rebuilt.stderr and "Release v2" in rebuilt.stderr, rebuilt.stderr
+    assert [item["type"] for item in platform.json("apps:info", "-a", "shop")["processes"]] == ["web"]
+    assert platform.json("releases", "-a", "shop")[0]["description"].startswith("Rebuild ")
+    assert "shop" in platform.get("shop").text
+
     commit(repository, "Change the other app", **{"shop/index.html": "<p>sale</p>"})
     unchanged = platform.push(repository, "blog")
     assert unchanged.returncode == 0, unchanged.stdout

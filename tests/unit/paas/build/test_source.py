@@ -101,3 +101,27 @@ def test_the_procfile_may_lie_elsewhere(tmp_path: Path) -> None:
     name = export({"Procfile": "web: a", "deploy/Procfile": "web: b"}, tmp_path)
     assert SourceTree.open(tmp_path, name, "deploy/Procfile").read("Procfile") == b"web: b"
     assert not SourceTree.open(tmp_path, name, "deploy/other").exists("Procfile")
+
+
+def test_a_source_is_read_again_from_its_layer(tmp_path: Path) -> None:
+    """Of real layers a system test: here the tar of the source stands in for one, with names that need pax headers."""
+    files = {**FILES, "d/" * 120 + "deep": "x" * 1000, "z": "last"}
+    name = export(files, tmp_path, {"link": "/etc/passwd"})
+    first = SourceTree.open(tmp_path, name)
+    again = SourceTree.of_layer(tmp_path, name, tmp_path / f"{name}.tar", "z")
+    assert list(again.names()) == list(first.names())
+    assert {path: again.read(path) for path in files if path != "Procfile"} == {
+        path: first.read(path) for path in files if path != "Procfile"
+    }
+    assert (again.read("Procfile"), again.kind("link")) == (b"last", "link")
+    assert again.pack(("run.sh",)) == first.pack(("run.sh",))
+
+
+def test_what_is_no_layer_of_a_source_is_not_read(tmp_path: Path) -> None:
+    tar = tmp_path / "x"
+    for content in (b"", b"x" * 512, bytes(1024)):
+        tar.write_bytes(content)
+        with pytest.raises(Unavailable, match="damaged"):
+            SourceTree.of_layer(tmp_path, "0" * 40, tar)
+    with pytest.raises(FileNotFoundError):
+        SourceTree.of_layer(tmp_path, "0" * 40, tmp_path / "none")
