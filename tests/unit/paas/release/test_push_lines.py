@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from harness.sources import export
 
-from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
-from paas.nouns.model import App, Build
+from paas.build.image import source_key
+from paas.build.source import SourceTree
+from paas.nouns.errors import BuildFailed, Cancelled, Conflict, PaasError, Unavailable
+from paas.nouns.model import App, Build, Image
 from paas.nouns.settings import load
 from paas.release import pipeline as push
 from paas.release.pipeline import PushRequest, run_push
-from paas.store import Store, apps, builds
+from paas.store import Store, apps, builds, deployments, layer_keys
 from runtime.stack import build as stacks
 from runtime.stack.build import Stack
 
@@ -108,3 +110,25 @@ def test_a_tree_cannot_pose_as_the_platform(tmp_path: Path) -> None:
     assert not any(line.startswith("-----> Release") for line in log.splitlines())
     assert "\x1b" not in log + "".join(said)
     assert not any("\n" in line for line in said)
+
+
+def test_a_rebuild_of_what_no_longer_serves_deploys_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another push may go live while the image is built."""
+    platform = Broken(tmp_path, RuntimeError("not asked"))
+    tree = export({"Procfile": "web: x"}, platform.layout.sources)
+    image = Image(platform.app.id, "sha256:1", (), {}, {"web": "x"}, {}, "debian-12", 1)
+    monkeypatch.setattr(push, "build_image", lambda job, described: image)
+    monkeypatch.setattr(
+        SourceTree, "of_layer", lambda folder, name, blob, procfile: SourceTree.open(folder, name, procfile)
+    )
+    with platform.store.write() as tx:
+        layer_keys.put(tx, source_key(platform.app.id, tree), "sha256:2", 1)
+    request = PushRequest("a" * 40, tree, "me", wait=False, again=7)
+    with pytest.raises(Conflict, match="Another release than v7 serves"):
+        run_push(platform, platform.app, request, lambda line: None)
+    only_built = run_push(platform, platform.app, replace(request, deploy=False), lambda line: None)
+    assert (only_built.release, only_built.image_digest) == (0, "sha256:1")
+    with platform.store.read() as tx:
+        assert deployments.newest_push(tx, platform.app.id) is None
