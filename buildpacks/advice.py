@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from buildpacks.compose import COMPOSE_FILES, explained
 from buildpacks.plan import BuildRefused, Tree, quoted
+from buildpacks.pyweb import procfile_line
 
 _MOST_COMPARED = 1000
 _MOST_READ = 64 * 1024
@@ -73,9 +74,12 @@ def nothing_to_run(tree: Tree, language: str) -> str:
     if tree.exists("Procfile.dev"):
         return f"{say}. Procfile.dev is there, but only Procfile is read."
     if language == "Python":
+        line = procfile_line(tree)
+        if line:
+            return f'Write "{line}" into a file named Procfile, if that program listens on 0.0.0.0:$PORT, and commit it.'
         return (
             f'{say}: "web: gunicorn MODULE:APP" for WSGI (Flask, Django), "web: uvicorn MODULE:APP --host 0.0.0.0'
-            ' --port $PORT" for ASGI (FastAPI, Starlette). The server must be among the dependencies.'
+            ' --port $PORT" for ASGI (FastAPI, Starlette).'
         )
     if language == "Node":
         found = next((name for name in ("index.js", "app.js", "main.js") if tree.exists(name)), "FILE.js")

@@ -12,6 +12,7 @@ from typing import Any
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
 from buildpacks.pyfailures import DJANGO_HINTS, FAILURE_HINTS
 from buildpacks.pyversion import check_requires_python, python_version
+from buildpacks.pyweb import WebCommand, web_command
 from buildpacks.requirements import normalised, read_requirements
 
 RECIPE = "python-1"
@@ -23,7 +24,6 @@ _OTHER_FILES = {
     "pdm.lock": "pdm export -o requirements.txt",
     "setup.py": "echo . > requirements.txt",
 }
-_APP_FILES = ("app.py", "main.py", "wsgi.py", "asgi.py", "server.py", "application.py")
 
 BUILD_ENV = {
     "VIRTUAL_ENV": "/app/.venv",
@@ -77,16 +77,17 @@ def plan(tree: Tree) -> Plan:
     steps = list(dependencies.steps)
     if tree.exists("manage.py") and "django" in dependencies.names:
         steps.append(_collectstatic(tuple(step.name for step in steps)))
-    default, advice = _default_processes(tree, dependencies.names)
+    web = web_command(tree, dependencies.names)
+    steps.extend(_server(web) if web else ())
     return Plan(
         language="Python",
         detected=dependencies.file,
         notes=(note, *dependencies.notes),
-        warnings=(*warnings, *dependencies.warnings, *advice),
+        warnings=(*warnings, *dependencies.warnings),
         steps=tuple(steps),
-        env=dict(RUN_ENV),
+        env={**RUN_ENV, **({"PYTHONPATH": f"/app:{web.path}"} if web and web.path else {})},
         path=("/app/.venv/bin",),
-        default_processes=default,
+        default_processes={"web": web.command} if web else {},
     )
 
 
@@ -292,47 +293,21 @@ fi
     )
 
 
-def _default_processes(tree: Tree, names: frozenset[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """A web command for an app without Procfile, found by reading its entry point; advice when one thing lacks."""
-    found = _entry_point(tree)
-    if found is None:
-        return {}, ()
-    target, wants_asgi = found
-    if wants_asgi and "uvicorn" in names:
-        return {"web": f"uvicorn {target} --host 0.0.0.0 --port $PORT"}, ()
-    if not wants_asgi and "gunicorn" in names:
-        return {"web": f"gunicorn '{target}'" if "(" in target else f"gunicorn {target}"}, ()
-    server = "uvicorn" if wants_asgi else "gunicorn"
-    return {}, (f"{server} is not among the dependencies: add {server} to serve {target} without a Procfile",)
-
-
-def _entry_point(tree: Tree) -> tuple[str, bool] | None:
-    """`module:object` and whether it is an ASGI app."""
-    if tree.exists("manage.py"):
-        settings = re.search(
-            r"DJANGO_SETTINGS_MODULE['\"],\s*['\"]([\w.]+)\.settings", _source(tree, "manage.py")
-        )
-        if settings:
-            return f"{settings[1]}.wsgi", False
-    for path in _APP_FILES:
-        if not tree.exists(path):
-            continue
-        text = _source(tree, path)
-        asgi = bool(
-            re.search(r"^[ \t]*(?:from|import) (?:fastapi|starlette|quart|litestar)\b", text, re.MULTILINE)
-        )
-        module = path.removesuffix(".py")
-        named = re.search(r"^(app|application)\s*(?::[^=\n]+)?=", text, re.MULTILINE)
-        if named:
-            return f"{module}:{named[1]}", asgi
-        if re.search(r"^def create_app\(", text, re.MULTILINE):
-            return f"{module}:create_app()", asgi
-    return None
-
-
-def _source(tree: Tree, path: str) -> str:
-    """Source code for a guess: unreadable text is no guess, and no error."""
-    try:
-        return tree.read(path).decode("utf-8", "replace")
-    except (FileNotFoundError, ValueError):
-        return ""
+def _server(web: WebCommand) -> tuple[Step, ...]:
+    """The server that the app does not name, in a layer of its own; a Procfile leaves it out."""
+    if not web.server:
+        return ()
+    step = Step(
+        name="server",
+        title=f"Adding {web.server}, which the dependencies do not name, to serve {web.target}",
+        script=f"{_INSTALL} {web.server}\n",
+        outputs=("/app/.venv",),
+        key=(RECIPE,),
+        env=dict(BUILD_ENV),
+        tools=("uv",),
+        failure_hints=FAILURE_HINTS,
+        onto=("dependencies",),
+        serves="web",
+        reused=f"Restoring cache: {web.server}, which the dependencies do not name, serves {web.target}",
+    )
+    return (step,)

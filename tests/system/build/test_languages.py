@@ -137,6 +137,50 @@ def test_djangos_static_files_are_collected_with_the_config_vars(platform: Build
     assert any("nothing collected" in line for line in platform.lines)
 
 
+STARLETTE = (
+    "from starlette.applications import Starlette\nfrom starlette.responses import PlainTextResponse\n"
+    "from starlette.routing import Route\nfrom words import said\n"
+    "async def home(request):\n    return PlainTextResponse(said)\n"
+    "service = Starlette(routes=[Route('/', home)])\n"
+)
+
+
+def test_a_python_app_without_procfile_and_server_is_served(platform: BuildPlatform) -> None:
+    app = platform.app("asgi")
+    files: dict[str, str | bytes] = {
+        "requirements.txt": "starlette==0.46.2\n",
+        "src/main.py": STARLETTE,
+        "src/words.py": "said = 'from starlette'\n",
+    }
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/").read() == b"from starlette"
+    assert "       web runs: uvicorn main:service --host 0.0.0.0 --port $PORT" in platform.lines
+    assert (
+        "-----> Adding uvicorn, which the dependencies do not name, to serve main:service" in platform.lines
+    )
+    app = platform.app("wsgi")
+    code = "def create_app():\n    return lambda environ, start: (start('200 OK', []), [b'made'])[1]\n"
+    made = "from shop import create_app\napplication = create_app()\n"
+    files = {"requirements.txt": "", "shop/__init__.py": code, "wsgi.py": made}
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/").read() == b"made"
+
+
+def test_the_line_to_write_when_no_web_command_is_found_works(platform: BuildPlatform) -> None:
+    app = platform.app("program")
+    files: dict[str, str | bytes] = {
+        "requirements.txt": "",
+        "hello.txt": "hello",
+        "serve.py": "import http.server, os, sys\nport = os.environ['POR' + 'T']\n"
+        "http.server.test(http.server.SimpleHTTPRequestHandler, port=int(port))\n",
+    }
+    with pytest.raises(BuildFailed) as caught:
+        platform.build(app, files)
+    line = caught.value.hint.split('"')[1]
+    with serving(platform, app, platform.build(app, {**files, "Procfile": line + "\n"})) as get:
+        assert get("/hello.txt").read() == b"hello"
+
+
 def test_install_scripts_and_compiling_packages_work(platform: BuildPlatform) -> None:
     package = {
         "name": "native",

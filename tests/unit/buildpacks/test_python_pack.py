@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 from harness.sources import DictTree
 
+from buildpacks.advice import nothing_to_run
+from buildpacks.detect import choose
 from buildpacks.plan import BuildRefused, Plan
 from buildpacks.python import plan
 from buildpacks.pyversion import check_requires_python
@@ -199,7 +201,7 @@ def test_django_collects_its_static_files_over_the_source_with_the_config() -> N
     [
         ({"requirements.txt": "gunicorn==1", "app.py": "from flask import Flask\napp = Flask(__name__)\n"}, "gunicorn app:app"),
         ({"requirements.txt": "gunicorn==1", "wsgi.py": "application: X = make()\n"}, "gunicorn wsgi:application"),
-        ({"requirements.txt": "gunicorn==1", "main.py": "def create_app():\n  pass\n"}, "gunicorn 'main:create_app()'"),
+        ({"requirements.txt": "gunicorn==1\nflask==3", "main.py": "def create_app():\n  pass\n"}, "gunicorn 'main:create_app()'"),
         ({"requirements.txt": "uvicorn==1", "main.py": "from fastapi import FastAPI\napp = FastAPI()\n"},
          "uvicorn main:app --host 0.0.0.0 --port $PORT"),
         ({"requirements.txt": "gunicorn==1\ndjango==5",
@@ -212,10 +214,26 @@ def test_web_command_is_found_in_the_code(files: dict[str, str | bytes], web: st
     assert planned(files).default_processes.get("web") == web
 
 
-def test_missing_server_is_named() -> None:
-    result = planned({"requirements.txt": "flask==3", "app.py": "app = 1\n"})
-    assert result.default_processes == {}
-    assert "add gunicorn to serve app:app" in result.warnings[-1]
+def test_a_server_that_is_missing_is_added_in_a_layer_of_its_own() -> None:
+    result = planned(
+        {"requirements.txt": "flask==3", "app.py": "import flask\napp = flask.Flask(__name__)\n"}
+    )
+    assert result.default_processes == {"web": "gunicorn app:app"}
+    server = result.steps[-1]
+    assert (server.name, server.serves, server.onto) == ("server", "web", ("dependencies",))
+    assert server.title == "Adding gunicorn, which the dependencies do not name, to serve app:app"
+
+
+def test_a_procfile_needs_no_added_server() -> None:
+    files = {"requirements.txt": "flask==3", "app.py": "import flask\napp = flask.Flask(__name__)\n"}
+    result = choose(DictTree(files), {"web": "python app.py"})
+    assert steps(result) == ["dependencies"]
+
+
+def test_without_a_web_command_the_advice_names_the_program_that_is_there() -> None:
+    files = {"requirements.txt": "", "serve.py": "print(1)\n", "test_x.py": ""}
+    assert planned({**files}).default_processes == {}
+    assert '"web: python serve.py"' in nothing_to_run(DictTree(files), "Python")
 
 
 def test_an_entry_point_of_nothing_but_newlines_is_read_at_once() -> None:
