@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from buildpacks import go, node, procfile_only, python, static
+from buildpacks import bun, deno, go, node, procfile_only, python, static
 from buildpacks.advice import unmatched
 from buildpacks.plan import BuildRefused, Plan, Tree, quoted
 
@@ -25,6 +25,8 @@ class Buildpack:
 BUILDPACKS = (
     Buildpack("go", go.LOOKS_FOR, go.detect, go.plan),
     Buildpack("python", python.LOOKS_FOR, python.detect, python.plan),
+    Buildpack("bun", bun.LOOKS_FOR, bun.detect, bun.plan),
+    Buildpack("deno", deno.LOOKS_FOR, deno.detect, deno.plan),
     Buildpack("node", node.LOOKS_FOR, node.detect, node.plan),
     Buildpack("static", static.LOOKS_FOR, static.detect, static.plan),
     Buildpack("procfile", procfile_only.LOOKS_FOR, procfile_only.detect, procfile_only.plan),
@@ -41,7 +43,7 @@ _FOREIGN = re.compile(
     r"(?:heroku|heroku-community|paas)/(?:heroku-)?(?:buildpack-)?|^heroku-(?:buildpack-)?|^paas-"
 )
 """What stands before a language in the names and addresses of Heroku's own buildpacks."""
-_NODE_COMMANDS = re.compile(r"\b(node|npm|npx|yarn|pnpm|next|nuxt|ts-node|tsx)\b")
+_NODE_COMMANDS = re.compile(r"\b(node|npm|npx|yarn|pnpm|next|nuxt|ts-node|tsx|bunx?|deno)\b")
 _PYTHON_COMMANDS = re.compile(
     r"\b(python3?|gunicorn|uvicorn|hypercorn|daphne|celery|flask|django-admin|uwsgi|waitress-serve|uv)\b"
 )
@@ -74,6 +76,9 @@ def _only_needed(plan: Plan, processes: Mapping[str, str]) -> Plan:
 
 def _prefer(tree: Tree, matching: list[Buildpack], processes: Mapping[str, str]) -> tuple[Buildpack, str]:
     by_name = {pack.name: pack for pack in matching}
+    for runtime in ("deno", "bun"):
+        if runtime in by_name:
+            by_name["node"] = by_name[runtime]
     languages = [name for name in ("go", "python", "node") if name in by_name]
     if len(languages) < 2:
         return matching[0], ""
@@ -88,7 +93,7 @@ def _prefer(tree: Tree, matching: list[Buildpack], processes: Mapping[str, str])
     name = "node" if _starts_with_node(tree) and not tree.exists("manage.py") else "python"
     return by_name[
         name
-    ], f'Both Python and Node files are there: taking {name} ("buildpacks" in app.json decides)'
+    ], f'Both Python and Node files are there: taking {by_name[name].name} ("buildpacks" in app.json decides)'
 
 
 def _starts_with_node(tree: Tree) -> bool:

@@ -96,7 +96,9 @@ def plan(tree: Tree) -> Plan:
         tools = (*tools, noderuntime.headers_step(version))
     said = (warning, *warnings) if warning else warnings
     note = note if manager.name == "npm" else f"{note}, {manager.name} {manager.version}"
-    return plan_with(tree, package, Toolchain("Node", "node", "npm", manager, tools, (note,), said, RUN_ENV))
+    return plan_with(
+        tree, package, Toolchain("Node", "node", "npm run", manager, tools, (note,), said, RUN_ENV)
+    )
 
 
 def plan_with(tree: Tree, package: Package, tools: Toolchain) -> Plan:
@@ -112,7 +114,7 @@ def plan_with(tree: Tree, package: Package, tools: Toolchain) -> Plan:
             base = (*names, "all-dependencies")
         steps.append(_build(package, manager, builds, base))
     onto = ("dependencies", *(("build",) if builds else ()))
-    web = choose_web(tree, package.scripts, package.main, onto, run=tools.run, npm=tools.scripts)
+    web = choose_web(tree, package.scripts, package.main, onto, run=tools.run, scripts_run=tools.scripts)
     return Plan(
         language=tools.language,
         detected=manager.lock or "package.json",
@@ -193,13 +195,13 @@ def _tidy(manager: Manager) -> str:
 def _build_lines(package: Package, runner: str) -> list[tuple[str, str]]:
     """The scripts to run over the source, as they are told and as they are run: members' before the root's."""
     script = "heroku-postbuild" if "heroku-postbuild" in package.scripts else "build"
-    lines = [(name, f"{runner} run {name}") for name in ("heroku-prebuild",) if name in package.scripts]
+    lines = [(name, f"{runner} {name}") for name in ("heroku-prebuild",) if name in package.scripts]
     for folder, name in package.own_scripts:
         if not folder:
-            lines.append((name, f"{runner} run {name}"))
+            lines.append((name, f"{runner} {name}"))
         elif not package.local:
-            lines.append((f"{name} of {folder}", f"(cd {shlex.quote(folder)} && {runner} run {name})"))
-    return [*lines, (script, f"{runner} run {script}")] if script in package.scripts else lines
+            lines.append((f"{name} of {folder}", f"(cd {shlex.quote(folder)} && {runner} {name})"))
+    return [*lines, (script, f"{runner} {script}")] if script in package.scripts else lines
 
 
 def _build(package: Package, manager: Manager, builds: list[tuple[str, str]], onto: tuple[str, ...]) -> Step:

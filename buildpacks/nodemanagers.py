@@ -77,6 +77,12 @@ class Manager:
         )
 
 
+def exact_version(data: Mapping[str, object], manager: str) -> str:
+    """The version of this manager that `packageManager` of package.json names; empty if it names none."""
+    match = _NAMED.fullmatch(str(data.get("packageManager") or ""))
+    return match[2] if match and match[1] == manager else ""
+
+
 def choose_manager(
     tree: Tree, data: Mapping[str, object], *, engine_differs: bool
 ) -> tuple[Manager, tuple[str, ...]]:

@@ -24,7 +24,7 @@ SITE_FOLDERS = (
 """Where builders put a site, after the folders that the app's own files name."""
 _SERVER_FILES = (
     "index.js", "app.js", "server.mjs", "index.mjs", "app.mjs", "server.cjs", "index.cjs", "app.cjs", "server.ts", "index.ts",
-    "src/server.js", "src/index.js", "src/app.js", "server/index.js",
+    "src/index.ts", "src/server.ts", "src/server.js", "src/index.js", "src/app.js", "server/index.js",
 )  # fmt: skip
 _BUILT_SERVERS = (
     "server.js", "dist/server.js", "dist/main.js", "dist/index.js", "dist/src/main.js", "build/server.js", "build/index.js",
@@ -56,11 +56,11 @@ brings() { [ -e "node_modules/.bin/$1" ]; }
 [ ! -f build/handler.js ] || [ ! -f build/index.js ] || run '@RUN@ build/index.js'
 if [ -f .next/BUILD_ID ]; then
   [ ! -f out/index.html ] || serve out
-  ! brings next || run 'next start --port ${PORT:-3000}'
+  ! brings next || run '@VIA@next start --port ${PORT:-3000}'
 fi
 if [ -f build/server/index.js ]; then
-  ! brings react-router-serve || run 'react-router-serve build/server/index.js'
-  ! brings remix-serve || run 'remix-serve build/server/index.js'
+  ! brings react-router-serve || run '@VIA@react-router-serve build/server/index.js'
+  ! brings remix-serve || run '@VIA@remix-serve build/server/index.js'
 fi
 for file in dist/*/server/server.mjs; do [ ! -f "$file" ] || run "@RUN@ $(printf %q "$file")"; done
 for file in @SERVERS@; do
@@ -103,15 +103,18 @@ class Web:
 
 
 def choose_web(
-    tree: Tree, scripts: Mapping[str, str], main: str, onto: tuple[str, ...], *, run: str, npm: str
+    tree: Tree, scripts: Mapping[str, str], main: str, onto: tuple[str, ...], *, run: str, scripts_run: str
 ) -> Web:
-    """`onto` are the steps of the image that the build's result is looked at on; `run` starts a file (`node`), `npm`
-    a script (`npm`)."""
+    """`onto` are the steps of the image that the build's result is looked at on; `run` starts a file (`node`), `scripts_run`
+    a script (`npm run`)."""
     start = scripts.get("start", "").strip()
     builds = "build" in scripts or "heroku-postbuild" in scripts
     why = _not_for_serving(tree, start) if builds else ""
-    if (start and not why) or (not start and tree.exists("server.js")):
-        return Web({"web": f"{npm} start"})
+    npm = scripts_run == "npm run"
+    if start and not why:
+        return Web({"web": "npm start" if npm else f"{scripts_run} start"})
+    if not start and tree.exists("server.js"):
+        return Web({"web": "npm start" if npm else f"{run} server.js"})
     if builds:
         server = replace(static.serve_step(), serves="web")
         steps = (server, _look(tree, main, (*onto, server.name), run))
@@ -147,6 +150,7 @@ def _look(tree: Tree, main: str, onto: tuple[str, ...], run: str) -> Step:
     mains = [path, f"{path}.js", f"{path}/index.js"] if path and not path.startswith(("/", "..")) else []
     words = {
         "@RUN@": run,
+        "@VIA@": "" if run == "node" else f"{run} --{run} run ",
         "@SERVERS@": " ".join(map(shlex.quote, [*mains, *_BUILT_SERVERS])),
         "@FOLDERS@": " ".join(map(shlex.quote, dict.fromkeys(folders))),
         "@MAIN@": " ".join(map(shlex.quote, mains)),

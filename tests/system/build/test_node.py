@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from harness.builder import BuildPlatform
@@ -167,3 +168,53 @@ def test_an_old_node_runs_on_the_oldest_that_is_offered(platform: BuildPlatform)
     }
     with serving(platform, app, platform.build(app, files)) as get:
         assert get("/").read() == b"1m"
+
+
+def test_bun_installs_and_serves(platform: BuildPlatform) -> None:
+    app = platform.app("bun")
+    code = (
+        'import ms from "ms";\nBun.serve({ port: process.env.PORT, fetch: () => new Response(ms(60000)) });\n'
+    )
+    lock = {
+        "lockfileVersion": 1,
+        "workspaces": {"": {"name": "x", "dependencies": {"ms": "2.1.3"}}},
+        "packages": {"ms": ["ms@2.1.3", "", {}, MS]},
+    }
+    files: dict[str, str | bytes] = {
+        "package.json": app_of({}, module="index.ts", dependencies={"ms": "2.1.3"}),
+        "bun.lock": json.dumps(lock),
+        "index.ts": code,
+    }
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/").read() == b"1m"
+    assert not any(UNFIT in line for line in platform.lines)
+    lock["packages"] = {}
+    lock["workspaces"] = {"": {"name": "x"}}
+    with serving(platform, app, platform.build(app, {**files, "bun.lock": json.dumps(lock)})) as get:
+        assert get("/").read() == b"1m"
+    assert [line[:7] for line in platform.lines if UNFIT in line] == [" !     "]
+
+
+def test_deno_installs_and_serves_without_the_network(platform: BuildPlatform) -> None:
+    app = platform.app("deno")
+    code = 'import ms from "ms";\nDeno.serve(() => new Response(ms(60000)));\n'
+    files: dict[str, str | bytes] = {
+        "deno.json": '{"imports": {"ms": "npm:ms@2.1.3"}}',
+        "main.ts": code,
+    }
+    lock = {
+        "version": "5",
+        "specifiers": {"npm:ms@2.1.3": "2.1.3"},
+        "npm": {"ms@2.1.3": {"integrity": MS}},
+        "workspace": {"dependencies": ["npm:ms@2.1.3"]},
+    }
+    files["deno.lock"] = json.dumps(lock)
+    image = platform.build(app, files)
+    assert not any(UNFIT in line for line in platform.lines)
+    image = replace(
+        image, processes={"web": image.processes["web"].replace("deno run", "deno run --cached-only")}
+    )
+    with serving(platform, app, image) as get:
+        assert get("/").read() == b"1m"
+    platform.build(app, {**files, "main.ts": code + "// changed\n"})
+    assert "-----> Restoring cache: dependencies unchanged, layer reused" in platform.lines
