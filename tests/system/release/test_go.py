@@ -35,7 +35,7 @@ func main() {
 	}
 }
 """
-"""Without net/http, which alone takes half a minute of compiling."""
+"""Without net/http, so that the program is small."""
 
 FILES = {
     "go.mod": "module example.test/shop/v2\n\ngo 1.22\n\nrequire example.test/greet v1.0.0\n",
@@ -64,6 +64,7 @@ def proxy(lonely: Platform) -> Iterator[Platform]:
     yield lonely
 
 
+@pytest.mark.long
 def test_a_module_is_fetched_compiled_and_served(proxy: Platform) -> None:
     repository = proxy.repository(FILES)
     refused = proxy.push(repository, "shop")
