@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ from runtime.spec import MIB
 MATCHED_LINES = 400
 """The last lines of a step that are searched for a known cause when it fails."""
 KEPT_ERRORS = 10
+SHOWN_ALIKE = 5
+"""Lines of one list that are shown: the rest of it is counted."""
+_LISTED = re.compile(r"npm (?:warn|WARN)\b|warning\b| ?WARN\b| ?\+ (?=\S+(?:==|@| v?\d))")
+"""How the lines of the installers' long lists begin: warnings of npm, yarn and pnpm, packages of uv and pnpm."""
 MAX_LINE = 2000
 MAX_OUTPUT_BYTES = 8 * MIB
 
@@ -31,8 +36,11 @@ class Output:
 
     @property
     def whole(self) -> bool:
-        """Whether every line has been shown."""
+        """Whether every line has been shown, but for long lists."""
         return self.printed <= MAX_OUTPUT_BYTES
+
+    _list: str = ""
+    _listed: int = 0
 
     def begin_step(self) -> None:
         """Forget what earlier steps printed: it does not explain why this one fails."""
@@ -45,10 +53,27 @@ class Output:
         if text.startswith("error:") and len(self.errors) < KEPT_ERRORS:
             self.errors.append(text)
         before, self.printed = self.printed, self.printed + len(text) + 1
+        if self._in_long_list(text):
+            return
         if self.printed <= MAX_OUTPUT_BYTES:
             self.line(("       " + text).rstrip())
         elif before <= MAX_OUTPUT_BYTES:
             self.line(f"{WARNING}More than {MAX_OUTPUT_BYTES // MIB} MiB of output: the rest is not shown")
+
+    def _in_long_list(self, text: str) -> bool:
+        match = _LISTED.match(text)
+        if match is None or match[0] != self._list:
+            self.end_list()
+            self._list = match[0] if match else ""
+        self._listed += 1 if match else 0
+        return self._listed > SHOWN_ALIKE
+
+    def end_list(self) -> None:
+        """Say how many lines of a list were left out, if any; a step ends with it."""
+        left_out, begins = self._listed - SHOWN_ALIKE, self._list.strip()
+        self._list, self._listed = "", 0
+        if left_out > 0 and self.whole:
+            self.line(f"       … and {left_out} more such lines ({begins})")
 
 
 class PrintedLines:

@@ -164,6 +164,7 @@ def _stream(platform: Platform, runtime_id: str, spec: StepSpec, output: Output)
                 elif channel == frames.EXIT:
                     for line in lines.finish():
                         output.from_instance(line)
+                    output.end_list()
                     return
             if not data:
                 return

@@ -62,3 +62,30 @@ def test_a_tool_s_own_sentence_is_kept_above_a_long_log_but_not_from_step_to_ste
     output.begin_step()
     assert not output.errors
     assert not output.recent
+
+
+def test_long_lists_of_installers_are_counted_after_their_first_lines() -> None:
+    heard: list[str] = []
+    output = Output(heard.append)
+    printed = [f"npm warn deprecated p{number}" for number in range(40)] + ["added 9 packages"]
+    printed += [f" + flask{number}==1.0" for number in range(5)] + [" + last==1.0"]
+    for text in printed:
+        output.from_instance(text)
+    output.end_list()
+    assert heard == [
+        *(f"       {text}" for text in printed[:5]),
+        "       … and 35 more such lines (npm warn)",
+        "       added 9 packages",
+        *(f"       {text}" for text in printed[41:46]),
+        "       … and 1 more such lines (+)",
+    ]
+    assert list(output.recent) == printed
+
+
+@pytest.mark.parametrize("line", ["    + 1 + 2", "+++ b/file", "npm error code E404", "warnings"])
+def test_other_lines_are_no_list(line: str) -> None:
+    heard: list[str] = []
+    output = Output(heard.append)
+    for _ in range(20):
+        output.from_instance(line)
+    assert len(heard) == 20
