@@ -1,13 +1,10 @@
-"""In which Debian 12 package a header, a pkg-config module or a shared library is that builds and programs ask for. Pure.
-
-Each name was looked up in the package that is named here; what many packages have in common is left out.
-"""
+"""In which Debian 12 package a header, a pkg-config module, a program or a shared library is that builds and programs ask for. Pure."""
 
 from __future__ import annotations
 
 HEADERS = {
     "libpq-fe.h": "libpq-dev", "pg_config.h": "libpq-dev", "mysql.h": "default-libmysqlclient-dev", "my_config.h": "default-libmysqlclient-dev",
-    "mysql/mysql.h": "default-libmysqlclient-dev", "sqlite3.h": "libsqlite3-dev", "sql.h": "unixodbc-dev", "sqlext.h": "unixodbc-dev", "sybdb.h": "freetds-dev",
+    "mysql/mysql.h": "default-libmysqlclient-dev", "sqlite3.h": "libsqlite3-dev", "sql.h": "unixodbc-dev", "sqlext.h": "unixodbc-dev", "sybdb.h": "freetds-dev", "sqlfront.h": "freetds-dev",
     "jpeglib.h": "libjpeg62-turbo-dev", "png.h": "libpng-dev", "tiff.h": "libtiff-dev", "tiffio.h": "libtiff-dev", "zlib.h": "zlib1g-dev",
     "webp/decode.h": "libwebp-dev", "ft2build.h": "libfreetype-dev", "lcms2.h": "liblcms2-dev", "openjpeg.h": "libopenjp2-7-dev", "gif_lib.h": "libgif-dev",
     "libxml/xmlversion.h": "libxml2-dev", "libxml/tree.h": "libxml2-dev", "libxml/parser.h": "libxml2-dev", "libxslt/xslt.h": "libxslt1-dev", "libxslt/xsltconfig.h": "libxslt1-dev",
@@ -32,8 +29,13 @@ MODULES = {
     "libzmq": "libzmq3-dev", "libsodium": "libsodium-dev", "vips": "libvips-dev", "vips-cpp": "libvips-dev", "poppler-cpp": "libpoppler-cpp-dev", "gdal": "libgdal-dev", "geos": "libgeos-dev", "libavformat": "libavformat-dev", "libavdevice": "libavdevice-dev", "libavcodec": "libavcodec-dev", "pixman-1": "libpixman-1-dev",
     "libpng": "libpng-dev", "freetype2": "libfreetype-dev", "librsvg-2.0": "librsvg2-dev", "rdkafka": "librdkafka-dev", "sqlite3": "libsqlite3-dev", "icu-i18n": "libicu-dev", "hdf5": "libhdf5-dev", "x11": "libx11-dev", "libcurl": "libcurl4-openssl-dev", "gpgme": "libgpgme-dev", "python3": "python3-dev", "openblas": "libopenblas-dev", "tesseract": "libtesseract-dev", "lept": "libleptonica-dev", "libseccomp": "libseccomp-dev", "libcap": "libcap-dev", "libcgraph": "libgraphviz-dev", "libgit2": "libgit2-dev",
 }  # fmt: skip
+PROGRAMS = {
+    "pg_config": "libpq-dev", "mysql_config": "default-libmysqlclient-dev", "mariadb_config": "libmariadb-dev", "curl-config": "libcurl4-openssl-dev", "krb5-config": "libkrb5-dev",
+    "xml2-config": "libxml2-dev", "xslt-config": "libxslt1-dev", "gdal-config": "libgdal-dev", "geos-config": "libgeos-dev", "llvm-config": "llvm-dev", "dot": "graphviz", "cmake": "cmake",
+    "swig": "swig", "gfortran": "gfortran", "nasm": "nasm", "ffmpeg": "ffmpeg", "protoc": "protobuf-compiler", "cargo": "cargo", "flex": "flex", "bison": "bison", "autoreconf": "dh-autoreconf", "libtoolize": "libtool",
+}  # fmt: skip
 LIBRARIES = {
-    "libpq.so.5": "libpq5", "libmariadb.so.3": "libmariadb3", "libmysqlclient.so.21": "libmysqlclient21", "libpython3.11.so.1.0": "libpython3.11", "libpython3.13.so.1.0": "libpython3.13", "libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0", "libgthread-2.0.so.0": "libglib2.0-0", "libgobject-2.0.so.0": "libglib2.0-0", "libgomp.so.1": "libgomp1",
+    "libpq.so.5": "libpq5", "libmariadb.so.3": "libmariadb3", "libpython3.11.so.1.0": "libpython3.11", "libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0", "libgthread-2.0.so.0": "libglib2.0-0", "libgobject-2.0.so.0": "libglib2.0-0", "libgomp.so.1": "libgomp1",
     "libcairo.so.2": "libcairo2", "libpango-1.0.so.0": "libpango-1.0-0", "libpangocairo-1.0.so.0": "libpangocairo-1.0-0", "libpangoft2-1.0.so.0": "libpangoft2-1.0-0", "libgdk_pixbuf-2.0.so.0": "libgdk-pixbuf-2.0-0", "libxml2.so.2": "libxml2", "libxslt.so.1": "libxslt1.1", "libexslt.so.0": "libxslt1.1", "libxmlsec1.so.1": "libxmlsec1", "libjpeg.so.62": "libjpeg62-turbo",
     "libpng16.so.16": "libpng16-16", "libtiff.so.6": "libtiff6", "libwebp.so.7": "libwebp7", "libopenjp2.so.7": "libopenjp2-7", "libfreetype.so.6": "libfreetype6", "libfontconfig.so.1": "libfontconfig1", "libvips.so.42": "libvips42", "libmagic.so.1": "libmagic1", "libodbc.so.2": "libodbc2", "libsybdb.so.5": "libsybdb5",
     "libgdal.so.32": "libgdal32", "libgeos_c.so.1": "libgeos-c1v5", "libproj.so.25": "libproj25", "libsndfile.so.1": "libsndfile1", "libportaudio.so.2": "libportaudio2", "libasound.so.2": "libasound2", "libnss3.so": "libnss3", "libnspr4.so": "libnspr4", "libatk-1.0.so.0": "libatk1.0-0", "libatk-bridge-2.0.so.0": "libatk-bridge2.0-0",

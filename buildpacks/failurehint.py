@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 MAX_LINE = 500
@@ -12,11 +12,13 @@ MAX_LINE = 500
 @dataclass(frozen=True)
 class FailureHint:
     """`says` are regular expressions that must be found one after the other, each within one line, so that the
-    output of a hostile build costs linear time. `cause` and `advice` may use their named groups as in `{name}`."""
+    output of a hostile build costs linear time. `cause` and `advice` may use their named groups as in `{name}`, and
+    `{package}` if `packages` are given: what the group `name` is there; without an entry the output says something else."""
 
     says: str | tuple[str, ...]
     cause: str
     advice: str
+    packages: Mapping[str, str] | None = None
 
     def read(self, text: str) -> tuple[str, str] | None:
         """The cause and the advice for this output; None when it says something else."""
@@ -28,6 +30,11 @@ class FailureHint:
                 return None
             groups |= {name: value or "" for name, value in match.groupdict().items()}
             position = match.end()
+        if self.packages is not None:
+            package = self.packages.get(groups["name"])
+            if package is None:
+                return None
+            groups["package"] = package
         return self.cause.format(**groups), self.advice.format(**groups)
 
 

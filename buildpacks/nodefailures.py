@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from buildpacks.aptnames import HEADERS, MODULES
 from buildpacks.failurehint import FailureHint as Hint
+from buildpacks.surroundings import NETWORK
 
 _NPM = "npm (?:error|ERR!)"
 _LOCK = "Run npm install and commit package-lock.json."
@@ -93,7 +95,21 @@ _FETCHING = (
         "Install less, or free disk on the server: paas doctor",
     ),
 )
+_LACKS = "compiling a native package needs {name} (Debian package {package}), which the stack does not have"
+_PREBUILT = "Use a version with prebuilt binaries."
 _SCRIPTS = (
+    Hint(
+        ("gyp ERR!|node-gyp rebuild", r"fatal error: (?P<name>\S+\.h(?:pp)?): No such file"),
+        _LACKS,
+        _PREBUILT,
+        HEADERS,
+    ),
+    Hint(
+        ("gyp ERR!|node-gyp rebuild", r"No package '(?P<name>[A-Za-z0-9_.+-]+)' found"),
+        _LACKS,
+        _PREBUILT,
+        MODULES,
+    ),
     Hint(
         ("gyp ERR!|node-gyp rebuild", r"fatal error: (?P<header>\S+\.h(?:pp)?): No such file"),
         "compiling a native package needs {header}, which the stack does not have",
@@ -117,10 +133,10 @@ _SCRIPTS = (
     Hint(
         (f"{_NPM} command failed", f"{_NPM} command sh -c (?P<command>.+)"),
         "the script '{command}' of package.json failed",
-        "Run it on your machine to see it fail there.",
+        "Its own words are above.",
     ),
 )
-FAILURE_HINTS = (*_NAMES, *_FETCHING, *_SCRIPTS)
+FAILURE_HINTS = (*_NAMES, *_FETCHING, *_SCRIPTS[:-1], *NETWORK, _SCRIPTS[-1])
 
 BUILD_HINTS = (
     Hint(

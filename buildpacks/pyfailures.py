@@ -6,6 +6,7 @@ sentences, because a compiler's output may contain any word.
 
 from __future__ import annotations
 
+from buildpacks.aptnames import HEADERS, MODULES, PROGRAMS
 from buildpacks.failurehint import FailureHint as Hint
 
 _NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)"
@@ -92,6 +93,15 @@ _INDEX = (
     ),
 )
 _VERSIONS = (
+    Hint(
+        (
+            "has no wheels with a matching platform tag",
+            r"Wheels are available for `(?P<name>[^`]+)` \(v(?P<version>[^)]+)\) on the following platforms?: "
+            r"`manylinux_2_(?P<glibc>3[7-9]|[4-9]\d)_\w+`",
+        ),
+        "{name} {version} needs a newer C library: its wheels are for glibc 2.{glibc}, the stack is older",
+        "Take an older version of it, whose wheels are for manylinux_2_28 or manylinux2014.",
+    ),
     Hint(
         (
             "has no wheels with a matching platform tag",
@@ -187,7 +197,30 @@ _FILES = (
         "Build the file again and commit it whole.",
     ),
 )
+_LACKS = "building needs {name} (Debian package {package}), which the stack does not have"
+_DRIVERS = (
+    Hint(
+        r"pg_config executable not found|fatal error: libpq-fe\.h: No such file",
+        "psycopg2 is compiled against libpq-dev, which the stack does not have",
+        "Write psycopg2-binary in the place of psycopg2: it comes as a wheel.",
+    ),
+    Hint(
+        r"pkg-config --exists (?:mysqlclient|mariadb|libmariadb)\b|mysql_config: not found|fatal error: mysql\.h: No such file",
+        "mysqlclient is compiled against default-libmysqlclient-dev, which the stack does not have",
+        "Write PyMySQL in its place, and in the app: import pymysql; pymysql.install_as_MySQLdb()",
+    ),
+)
+_PACKAGES = (
+    *_DRIVERS,
+    Hint(r"fatal error: (?P<name>\S+\.h(?:pp)?): No such file", _LACKS, _WHEEL, HEADERS),
+    Hint(r"'pkg-config --(?:exists|libs|cflags)\S* (?P<name>[A-Za-z0-9_.+-]+)", _LACKS, _WHEEL, MODULES),
+    Hint(r"Run-time dependency (?P<name>[A-Za-z0-9_.+-]+) found: NO", _LACKS, _WHEEL, MODULES),
+    Hint(r"No package '(?P<name>[A-Za-z0-9_.+-]+)' found", _LACKS, _WHEEL, MODULES),
+    Hint(r"(?:^|[\s/])sh: (?:\d+: )?(?P<name>[\w-]+): (?:command )?not found", _LACKS, _WHEEL, PROGRAMS),
+    Hint(r"No such file or directory: '(?P<name>[\w-]+)'", _LACKS, _WHEEL, PROGRAMS),
+)
 _COMPILING = (
+    *_PACKAGES,
     Hint(
         r"fatal error: (?P<header>\S+\.h(?:pp)?): No such file",
         "compiling needs {header}, which the stack does not have",

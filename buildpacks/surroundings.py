@@ -9,7 +9,7 @@ _REACH = (
     " request out of the build."
 )
 
-SURROUNDINGS = (
+NETWORK = (
     Hint(
         r"getaddrinfo (?:ENOTFOUND|EAI_AGAIN|ETIMEOUT) (?P<host>[\w.-]+)",
         "the host {host} was not found",
@@ -40,6 +40,9 @@ SURROUNDINGS = (
         "a host was not found",
         _REACH,
     ),
+)
+SURROUNDINGS = (
+    *NETWORK,
     Hint(
         r"No space left on device|ENOSPC|Disk quota exceeded",
         "the build ran out of disk",

@@ -119,7 +119,8 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
         )
     if status is None:
         return lost(subject)
-    hint = _reason(subject) or ("Its last output is below." if subject.lines else "It printed nothing.")
+    hint = "\n".join(filter(None, (_reason(subject), unstartable.missing_library(subject.lines))))
+    hint = hint or ("Its last output is below." if subject.lines else "It printed nothing.")
     if status in _SHELLS and subject.lines:
         hint = f"A shell ends so when a command {_SHELLS[status]}: its name is in the output below."
     if status == 0:

@@ -133,6 +133,20 @@ def _library(file: str, name: str) -> Unstartable:
     return Unstartable(name, "library not found", message + where, _WITHOUT_LIBRARY)
 
 
+_LOADING = re.compile(r"(?P<what>lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
+_GLIBC = re.compile(r"version `(?P<what>GLIBC(?:XX)?_[\d.]+)' not found \(required by (?P<file>[^)]+)\)")
+
+
+def missing_library(lines: Iterable[str]) -> str:
+    """What to say of a program that ended because it could not load a library; empty if it said no such thing."""
+    for line in reversed(list(lines)):
+        if match := _LOADING.search(line):
+            return _library("The app", match["what"]).message
+        if match := _GLIBC.search(line):
+            return f"{match['file']} was built for a newer system: it needs {match['what']}. Take an older version of it."
+    return ""
+
+
 def _missing(name: str) -> Unstartable:
     base = name.rpartition("/")[2]
     if base in _OF_PYTHON or base in _OF_NODE:

@@ -33,7 +33,9 @@ def test_a_staged_failure_is_told_by_its_cause(case: list[str]) -> None:
 @pytest.mark.parametrize("hint", [hint for table in TABLES.values() for hint in table])
 def test_every_hint_ends_in_advice_that_can_be_shown(hint: FailureHint) -> None:
     says = (hint.says,) if isinstance(hint.says, str) else hint.says
-    groups = {name: "x" for expression in says for name in re.compile(expression).groupindex}
+    groups = {name: "x" for expression in says for name in re.compile(expression).groupindex} | {
+        "package": "x"
+    }
     assert hint.cause.format(**groups)
     assert hint.advice.format(**groups)
 
@@ -44,7 +46,10 @@ def test_every_hint_ends_in_advice_that_can_be_shown(hint: FailureHint) -> None:
         ("uv", "Because flask was not found in the provided package locations and you require", "no package named flask"),
         ("uv", "error: Failed to fetch: `https://x/`\n  Caused by: dns error", "x cannot be reached"),
         ("uv", "error: x\n  Caused by: dns error", "a package could not be downloaded"),
-        ("uv", "psycopg/x.c:1:10: fatal error: libpq-fe.h: No such file or directory", "compiling needs libpq-fe.h"),
+        ("uv", "psycopg/x.c:1:10: fatal error: libpq-fe.h: No such file or directory", "psycopg2 is compiled against libpq-dev"),
+        ("uv", "a.c:1:10: fatal error: nobody/knows.h: No such file or directory", "compiling needs nobody/knows.h"),
+        ("uv", "Error: pg_config executable not found.", "psycopg2 is compiled against libpq-dev"),
+        ("npm", "gyp ERR! build error\n../a.cc:1:10: fatal error: cairo.h: No such file or directory", "compiling a native package needs cairo.h (Debian package libcairo2-dev)"),
         ("npm", "npm ERR! code EBADENGINE\n", "a package wants another version of Node"),
         ("npm", "npm error code ENOTFOUND\n", "the npm registry could not be reached"),
         ("npm", "gyp ERR! build error\n", "compiling a native package failed"),
@@ -90,3 +95,9 @@ def test_hostile_output_costs_linear_time(tool: str) -> None:
 
     seconds(10)
     assert seconds(400) < 40 * seconds(40) + 0.05
+
+
+def test_a_name_that_is_in_no_package_leaves_the_output_to_the_next_hint() -> None:
+    hint = FailureHint(r"needs (?P<name>\S+)", "{name} is in {package}", "", {"a.h": "liba-dev"})
+    assert hint.read("needs a.h") == ("a.h is in liba-dev", "")
+    assert hint.read("needs b.h") is None

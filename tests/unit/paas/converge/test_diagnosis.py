@@ -173,3 +173,15 @@ def test_the_memory_that_is_advised_can_be_set(mebibytes: int) -> None:
     key, size = limit_word(hint.rpartition(" ")[2])
     assert key == "memory_bytes"
     assert size > mebibytes * MIB or mebibytes == 16 << 20
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("ImportError: libGL.so.1: cannot open shared object file: No such file or directory", "in the Debian package libgl1"),
+        ("ImportError: libnobody.so.7: cannot open shared object file: No such file", "needs the library libnobody.so.7"),
+        ("ImportError: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found (required by /app/a.so)", "/app/a.so was built for a newer system: it needs GLIBC_2.38"),
+    ],
+)  # fmt: skip
+def test_a_library_that_cannot_be_loaded_is_named_with_its_package(line: str, hint: str) -> None:
+    assert hint in exited(replace(WEB, lines=("Traceback", line, "worker failed")), {"status": 3}).hint
