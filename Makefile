@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables mmdebstrap debian-archive-keyring
 TEST_PACKAGES := skopeo umoci docker-registry wrk chromium slowhttptest nghttp2-client pebble openssl gcc python3-dev
 BENCH_PACKAGES := nginx-light haproxy caddy nghttp2-client openssl gcc libc6-dev
-LONG_PACKAGES := qemu-system-x86 busybox-static cpio kmod e2fsprogs gcc python3-dev
+LONG_PACKAGES := podman qemu-system-x86 busybox-static cpio kmod e2fsprogs gcc python3-dev
 
 .PHONY: help setup setup-dev demo test test-long bench lint format docs clean
 
@@ -70,7 +70,7 @@ test: setup-dev
 	ROUTER_CORE=compiled PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m "not long and alone" tests/system
 
 test-long: setup-dev
-	$(call install,$(LONG_PACKAGES))
+	$(call install,$(LONG_PACKAGES),sh tests/bench/without_services.sh)
 	$(BIN)/python -m pytest -q -n auto -m long tests/unit
 	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m long tests/system
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,7 @@ def test_a_push_sends_what_is_missing_and_no_secret_with_it(
 
 
 def test_other_tools_read_what_was_pushed_and_where_it_comes_from(
-    platform: Platform, repository: Path, registry: RunningRegistry, tmp_path: Path
+    platform: Platform, repository: Path, registry: RunningRegistry
 ) -> None:
     push(platform, registry.reference("team/read:v9"))
     release = platform.json("apps:info", "-a", APP)["release"]
@@ -104,12 +106,42 @@ def test_other_tools_read_what_was_pushed_and_where_it_comes_from(
     assert labels["org.opencontainers.image.created"] == config["created"]
     assert labels["paas.process.web"] == "gunicorn app:app"
     assert not any(SECRET in item for item in config["config"]["Env"])
-    skopeo("copy", "-q", "--src-tls-verify=false", "--src-creds", login, image, f"oci:{tmp_path}/copy:read")
+
+
+@pytest.mark.long
+def test_umoci_and_podman_make_the_app_of_what_they_are_given(
+    platform: Platform, repository: Path, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    push(platform, registry.reference("team/run:v9"))
+    image, login = f"{registry.host}/team/run:v9", f"{USER}:{PASSWORD}"
+    source = ("--src-tls-verify=false", "--src-creds", login, f"docker://{image}")
+    skopeo("copy", "-q", *source, f"oci:{tmp_path}/copy:read")
     command = ["umoci", "unpack", "--image", f"{tmp_path}/copy:read", str(tmp_path / "bundle")]
     subprocess.run(command, check=True, capture_output=True)
     app = tmp_path / "bundle/rootfs/app"
     assert (app / "app.py").read_bytes() == (repository / "app.py").read_bytes()
     assert (app / "app.py").stat().st_uid == 1000
+
+    file = tmp_path / "image.tar"
+    platform.paas("image:export", str(file), "-a", APP)
+    runroot = tempfile.mkdtemp(prefix="paas-podman-")  # podman takes at most 50 characters
+    folders = ("--root", f"{tmp_path}/root", "--runroot", runroot, "--storage-driver", "vfs")
+
+    def podman(*words: str) -> str:
+        done = subprocess.run(["podman", *folders, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    podman("pull", "-q", "--tls-verify=false", "--creds", login, image)
+    release = platform.json("apps:info", "-a", APP)["release"]
+    for source_of in (("pull", "-q", f"docker-archive:{file}"), ("load", "-q", "-i", str(file))):
+        podman(*source_of)
+        (read,) = json.loads(podman("inspect", f"{APP}:v{release}"))
+        assert read["Labels"]["org.opencontainers.image.title"] == APP
+    folder = Path(podman("image", "mount", f"{APP}:v{release}").strip())
+    assert (folder / "app/app.py").read_bytes() == (repository / "app.py").read_bytes()
+    podman("image", "unmount", "-a")
+    shutil.rmtree(runroot)
 
 
 def test_the_history_says_what_made_each_layer(platform: Platform, repository: Path) -> None:
@@ -138,6 +170,23 @@ def test_an_exported_image_is_read_as_an_oci_and_as_a_docker_archive(
         command = [str(platform.program), "image:export", "-", "-a", APP]
         subprocess.run(command, stdout=piped, env=platform.environ(), check=True)
     assert (tmp_path / "piped.tar").read_bytes() == file.read_bytes()
+
+
+def test_over_ssh_an_image_is_pushed_and_exported_with_no_client(
+    platform: Platform, repository: Path, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    words = ("image:push", registry.reference("team/ssh"), "-a", APP, "--username", USER, "--password-stdin")
+    done = platform.over_ssh(*words, input=f"{PASSWORD}\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"http://{registry.host}/team/ssh:latest@sha256:")
+    file = tmp_path / "image.tar"
+    ssh = [*platform.ssh_words(), "-p", str(platform.ssh), "paas@127.0.0.1", "image:export", "-", "-a", APP]
+    with file.open("wb") as piped:
+        subprocess.run(ssh, stdout=piped, check=True)
+    assert (
+        json.loads(skopeo("inspect", f"oci-archive:{file}"))["Labels"]["org.opencontainers.image.title"]
+        == APP
+    )
 
 
 def test_a_refusal_of_the_registry_is_told_with_what_to_do(
