@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.platform import Platform, commit, git
+from harness.platform import Platform, commit, git, wait_for
 from harness.registry import PASSWORD, USER, RunningRegistry, running
 
 APP = "image"
@@ -142,6 +143,54 @@ def test_umoci_and_podman_make_the_app_of_what_they_are_given(
     assert (folder / "app/app.py").read_bytes() == (repository / "app.py").read_bytes()
     podman("image", "unmount", "-a")
     shutil.rmtree(runroot)
+
+
+@contextlib.contextmanager
+def docker() -> Iterator[list[str]]:
+    """A Docker daemon without a network, in namespaces of its own; the words that begin a command to it."""
+    folder = tempfile.mkdtemp(prefix="paas-docker-")
+    daemon = [
+        "dockerd",
+        "--iptables=false",
+        "--ip6tables=false",
+        "--ip-forward=false",
+        "--bridge=none",
+        "--storage-driver=vfs",
+    ]
+    daemon += [
+        f"--data-root={folder}/data",
+        f"--exec-root={folder}/exec",
+        f"--pidfile={folder}/pid",
+        f"-Hunix://{folder}/sock",
+    ]
+    with open(f"{folder}/log", "wb") as log:
+        process = subprocess.Popen(["unshare", "-mnpf", "--kill-child", *daemon], stdout=log, stderr=log)
+    words = ["docker", "-H", f"unix://{folder}/sock"]
+    try:
+        wait_for(
+            lambda: subprocess.run([*words, "info"], capture_output=True, check=False).returncode == 0, 60
+        )
+        yield words
+    finally:
+        process.kill()  # everything else in its namespace dies with it
+        process.wait(30)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.long
+def test_docker_loads_an_exported_image(platform: Platform, repository: Path, tmp_path: Path) -> None:
+    file, release = tmp_path / "image.tar", platform.json("apps:info", "-a", APP)["release"]
+    platform.paas("image:export", str(file), "-a", APP)
+    with docker() as words:
+        loaded = subprocess.run(
+            [*words, "load", "-q", "-i", str(file)], capture_output=True, text=True, check=True
+        )
+        assert loaded.stdout == f"Loaded image: {APP}:v{release}\n"
+        (read,) = json.loads(subprocess.check_output([*words, "inspect", f"{APP}:v{release}"]))
+    assert read["RootFS"]["Layers"] == [
+        layer["digest"] for layer in platform.json("image:history", "-a", APP)["layers"]
+    ]
+    assert (read["Config"]["User"], read["Config"]["WorkingDir"]) == ("1000:1000", "/app")
 
 
 def test_the_history_says_what_made_each_layer(platform: Platform, repository: Path) -> None:
