@@ -57,6 +57,8 @@ class Step:
     outputs: tuple[str, ...]
     key: tuple[str, ...]
     inputs: tuple[str, ...] = ()
+    written: tuple[tuple[str, str], ...] = ()
+    """Files that the plan itself gives the step, as path and text."""
     source: bool = False
     config: bool = False
     after_source: bool = False

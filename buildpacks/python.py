@@ -11,19 +11,16 @@ from typing import Any
 
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
 from buildpacks.pyfailures import DJANGO_HINTS, FAILURE_HINTS
+from buildpacks.pylocks import RELOCK, read_lock
 from buildpacks.pyversion import check_requires_python, python_version
 from buildpacks.pyweb import WebCommand, web_command
 from buildpacks.requirements import normalised, read_requirements
 
 RECIPE = "python-1"
-LOOKS_FOR = ("requirements.txt", "uv.lock", "pyproject.toml")
-_OTHER_FILES = {
-    "poetry.lock": "poetry export -f requirements.txt -o requirements.txt",
-    "Pipfile.lock": "pipenv requirements > requirements.txt",
-    "Pipfile": "pipenv requirements > requirements.txt",
-    "pdm.lock": "pdm export -o requirements.txt",
-    "setup.py": "echo . > requirements.txt",
-}
+LOOKS_FOR = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "pyproject.toml")
+_LOCKS = ("uv.lock", *RELOCK)
+_OTHER_FILES = {"Pipfile": "pipenv lock, and commit Pipfile.lock", "setup.py": "echo . > requirements.txt"}
+_LOCKED = ".paas-requirements.txt"
 
 BUILD_ENV = {
     "VIRTUAL_ENV": "/app/.venv",
@@ -92,32 +89,59 @@ def plan(tree: Tree) -> Plan:
 
 
 def _dependencies(tree: Tree) -> _Dependencies:
-    requirements, lock = tree.exists("requirements.txt"), tree.exists("uv.lock")
-    if requirements and lock:
+    there = [path for path in ("requirements.txt", *_LOCKS) if tree.exists(path)]
+    if len(there) > 1:
         raise BuildRefused(
-            "requirements.txt and uv.lock both say what to install.",
-            "Keep one of them: git rm requirements.txt, or git rm uv.lock",
+            f"{there[0]} and {there[1]} both say what to install.",
+            f"Keep one of them: git rm {there[0]}, or git rm {there[1]}",
         )
-    warnings = tuple(
-        f"{path} is not read, because requirements.txt is there"
-        for path in ("poetry.lock", "Pipfile.lock", "pdm.lock")
-        if requirements and tree.exists(path)
-    )
-    if requirements:
-        return _from_requirements(tree, warnings)
-    if lock:
+    if there == ["requirements.txt"]:
+        return _from_requirements(tree)
+    if there == ["uv.lock"]:
         return _from_lock(tree)
-    for path, command in _OTHER_FILES.items():
-        if tree.exists(path) and not (path == "setup.py" and tree.exists("pyproject.toml")):
-            raise BuildRefused(
-                f"{path} alone cannot be installed here.", f"Add a requirements.txt: {command}"
-            )
+    if there:
+        return _from_other_lock(tree, there[0])
+    for path, remedy in _OTHER_FILES.items():
+        if tree.exists(path) and not tree.exists("pyproject.toml"):
+            raise BuildRefused(f"{path} alone cannot be installed here.", f"Run {remedy}")
     if tree.exists("pyproject.toml"):
         return _from_pyproject(tree)
     raise BuildRefused(
         f"This looks like a Python app ({detect(tree)}), but no file says what to install.",
         "Add a requirements.txt (an empty one will do) or a pyproject.toml.",
     )
+
+
+def _from_other_lock(tree: Tree, path: str) -> _Dependencies:
+    """The lock of Poetry, Pipenv or PDM, as a requirements file that the plan writes."""
+    locked = read_lock(tree, path)
+    step = _install_step(
+        f"{_INSTALL} --no-deps --require-hashes -r {_LOCKED}\n",
+        _with_settings(tree),
+        written=((_LOCKED, locked.text),),
+        config=locked.variables,
+        shared=not locked.variables,
+    )
+    data = locked.declared
+    project, poetry = _table(data.get("project")), _table(_table(data.get("tool")).get("poetry"))
+    required = locked.python
+    if required:
+        check_requires_python(required, "Pipfile" if path == "Pipfile.lock" else "pyproject.toml")
+    own = path != "Pipfile.lock" and _is_package(tree, data, {**poetry, **project})
+    steps = (step, *_own_package(data, {**poetry, **project})) if own else (step,)
+    return _Dependencies(path, locked.names, steps, locked.warnings)
+
+
+def _is_package(tree: Tree, data: dict[str, Any], project: dict[str, Any]) -> bool:
+    """Whether the project itself is to be installed: declared, and its code is where its name says."""
+    tool = _table(data.get("tool"))
+    if _table(tool.get("poetry")).get("package-mode") is False:
+        return False
+    if _table(tool.get("pdm")).get("distribution") is False:
+        return False
+    name = normalised(str(project.get("name", ""))).replace("-", "_")
+    places = (f"{name}/__init__.py", f"src/{name}/__init__.py", f"{name}.py")
+    return bool(project.get("packages")) or any(tree.exists(place) for place in places)
 
 
 def _install_step(script: str, inputs: Iterable[str], **more: Any) -> Step:
@@ -141,7 +165,8 @@ def _with_settings(tree: Tree, *inputs: str) -> tuple[str, ...]:
     return (*inputs, "uv.toml") if tree.exists("uv.toml") else inputs
 
 
-def _from_requirements(tree: Tree, warnings: tuple[str, ...]) -> _Dependencies:
+def _from_requirements(tree: Tree) -> _Dependencies:
+    warnings: tuple[str, ...] = ()
     found = read_requirements(tree)
     hashes = " --require-hashes" if found.hashed else ""
     secret = any("${" in read_text(tree, path) for path in found.files)

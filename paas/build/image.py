@@ -260,6 +260,8 @@ class _Builder:
         parts += [step.script, list(step.outputs), sorted(step.env.items())]
         parts += [self.registry.uv_version if "uv" in step.tools else ""]
         parts += [[path, hashlib.sha256(self.tree.read(path, 64 << 20)).hexdigest()] for path in step.inputs]
+        if step.written:
+            parts.append(step.written)
         if step.config:
             parts.append(sorted(self.config.items()))
         if not step.shared:
@@ -287,7 +289,7 @@ class _Builder:
             layers=(*self.stack.build, *self._below(step)),
             env=env,
             mounts=tuple(mounts),
-            stdin=self.tree.pack(() if step.source else step.inputs),
+            stdin=self.tree.pack(() if step.source else step.inputs, step.written),
             outputs=step.outputs,
             failure_hints=step.failure_hints,
             notices=step.notices,

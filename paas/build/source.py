@@ -160,9 +160,9 @@ class SourceTree:
         finally:
             os.close(descriptor)
 
-    def pack(self, paths: Iterable[str]) -> bytes:
-        """A small tar of these files, for the standard input of a build step. The same files give the same
-        bytes."""
+    def pack(self, paths: Iterable[str], written: Iterable[tuple[str, str]] = ()) -> bytes:
+        """A small tar of these files, and of `written` ones as path and text, for the standard input of a build
+        step. The same files give the same bytes."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for path in sorted(set(paths)):
@@ -170,6 +170,10 @@ class SourceTree:
                 entry, known = tarfile.TarInfo(path), self._find(path)
                 entry.size, entry.mtime = len(data), EPOCH
                 entry.mode = 0o755 if known and known.mode == b"100755" else 0o644
+                tar.addfile(entry, io.BytesIO(data))
+            for path, text in written:
+                entry, data = tarfile.TarInfo(path), text.encode()
+                entry.size, entry.mtime = len(data), EPOCH
                 tar.addfile(entry, io.BytesIO(data))
         return buffer.getvalue()
 

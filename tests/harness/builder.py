@@ -62,6 +62,7 @@ class BuildPlatform:
         tree = SourceTree.open(self.layout.sources, export(files, self.layout.sources))
         self.lines.clear()
         described: Described = describe(tree)
+        described.require_processes(tree)
         stack = stacks.load(self.layout.stacks, app.stack)
         assert stack is not None
         with self.store.write() as tx:

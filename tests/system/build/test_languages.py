@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from harness import pylocks
 from harness.builder import BuildPlatform
 from harness.platform import ROOT
 from harness.serving import serving
@@ -179,6 +180,34 @@ def test_the_line_to_write_when_no_web_command_is_found_works(platform: BuildPla
     line = caught.value.hint.split('"')[1]
     with serving(platform, app, platform.build(app, {**files, "Procfile": line + "\n"})) as get:
         assert get("/hello.txt").read() == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("lock", "files"),
+    [
+        ("poetry", {"poetry.lock": pylocks.POETRY, "pyproject.toml": pylocks.POETRY_PROJECT}),
+        ("pdm", {"pdm.lock": pylocks.PDM, "pyproject.toml": pylocks.PDM_PROJECT}),
+        ("pipenv", {"Pipfile.lock": pylocks.PIPFILE_LOCK, "Pipfile": pylocks.PIPFILE}),
+    ],
+)
+def test_a_lock_of_another_tool_is_installed_with_its_digests(
+    platform: BuildPlatform, lock: str, files: dict[str, str | bytes]
+) -> None:
+    app = platform.app(f"lock-{lock}")
+    code = (
+        "import importlib.metadata, itsdangerous\ndef app(environ, start):\n    start('200 OK', [])\n"
+        "    return [importlib.metadata.version('itsdangerous').encode()]\n"
+    )
+    with serving(platform, app, platform.build(app, {**files, "app.py": code})) as get:
+        assert get("/").read() == b"2.2.0"
+    assert not any("iniconfig" in line for line in platform.lines)
+    wrong = {
+        path: str(text).replace("sha256:c6", "sha256:c7").replace("sha256:e0", "sha256:e1")
+        for path, text in files.items()
+    }
+    with pytest.raises(BuildFailed) as caught:
+        platform.build(app, {**wrong, "app.py": code})
+    assert "Hash mismatch" in f"{caught.value.message} {caught.value.lines} {platform.lines}"
 
 
 def test_install_scripts_and_compiling_packages_work(platform: BuildPlatform) -> None:
