@@ -66,14 +66,14 @@ def test_a_push_that_answers_503_fails_and_one_that_answers_500_is_not_called_li
 def test_a_warning_is_told_with_a_failure_and_then_once(platform: Platform) -> None:
     relaxed = '{\n  // for people\n  "colour": "red",\n}'
     repository = platform.repository(
-        {"requirements.txt": "", "app.py": APP, "app.json": relaxed, "Procfile.dev": "web: x"}
+        {"requirements.txt": "", "tools/answer.py": APP, "app.json": relaxed, "Procfile.dev": "web: x"}
     )
     refused = platform.push(repository, "warned")
     assert refused.returncode == 1
     assert "says nothing about what to run" in refused.stdout
     for words in ("colour is not a known key", "Procfile.dev is not read"):
         assert words in refused.stdout
-    commit(repository, "Say what to run", Procfile="web: python app.py\n")
+    commit(repository, "Say what to run", Procfile="web: python tools/answer.py\n")
     assert "colour is not a known key" in platform.push(repository, "warned").stdout
     commit(repository, "Change something else", **{"note.txt": "1"})
     done = platform.push(repository, "warned")
