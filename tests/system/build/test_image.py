@@ -152,7 +152,7 @@ def test_a_failing_step_names_its_cause_and_leaves_nothing(platform: BuildPlatfo
     assert "no package named no-such-package-anywhere-1f3c" in error.message
     assert "exited with status 1" in error.message
     assert "spelling" in error.hint
-    assert any("no-such-package-anywhere-1f3c" in line for line in error.lines)
+    assert any("no-such-package-anywhere-1f3c" in line for line in platform.lines)
     assert platform.spawner.list() == []
     with platform.store.read() as tx:
         assert instances.live_of(tx, app.id) == []
