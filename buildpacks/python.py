@@ -19,7 +19,8 @@ from buildpacks.requirements import normalised, read_requirements
 RECIPE = "python-1"
 LOOKS_FOR = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "pyproject.toml")
 _LOCKS = ("uv.lock", *RELOCK)
-_OTHER_FILES = {"Pipfile": "pipenv lock, and commit Pipfile.lock", "setup.py": "echo . > requirements.txt"}
+_OTHER_FILES = ("Pipfile", "setup.py")
+_HOOK = "bin/post_compile"
 _LOCKED = ".paas-requirements.txt"
 
 BUILD_ENV = {
@@ -76,6 +77,8 @@ def plan(tree: Tree) -> Plan:
         steps.append(_collectstatic(tuple(step.name for step in steps)))
     web = web_command(tree, dependencies.names)
     steps.extend(_server(web) if web else ())
+    if tree.exists(_HOOK):
+        steps.append(_post_compile(tuple(step.name for step in steps)))
     return Plan(
         language="Python",
         detected=dependencies.file,
@@ -101,11 +104,15 @@ def _dependencies(tree: Tree) -> _Dependencies:
         return _from_lock(tree)
     if there:
         return _from_other_lock(tree, there[0])
-    for path, remedy in _OTHER_FILES.items():
-        if tree.exists(path) and not tree.exists("pyproject.toml"):
-            raise BuildRefused(f"{path} alone cannot be installed here.", f"Run {remedy}")
     if tree.exists("pyproject.toml"):
         return _from_pyproject(tree)
+    if tree.exists("Pipfile"):
+        raise BuildRefused(
+            "Pipfile alone cannot be installed here.", "Run pipenv lock and commit Pipfile.lock."
+        )
+    if tree.exists("setup.py"):
+        step = _install_step(f"{_INSTALL} .\n", _with_settings(tree), source=True)
+        return _Dependencies("setup.py", frozenset(), (step,))
     raise BuildRefused(
         f"This looks like a Python app ({detect(tree)}), but no file says what to install.",
         "Add a requirements.txt (an empty one will do) or a pyproject.toml.",
@@ -336,3 +343,20 @@ def _server(web: WebCommand) -> tuple[Step, ...]:
         reused=f"Restoring cache: {web.server}, which the dependencies do not name, serves {web.target}",
     )
     return (step,)
+
+
+def _post_compile(onto: tuple[str, ...]) -> Step:
+    """The app's own hook, over everything that was installed and collected."""
+    return Step(
+        name="post_compile",
+        title=f"Running {_HOOK}",
+        script=f"if [ -x {_HOOK} ]; then {_HOOK}; else bash -e {_HOOK}; fi\n",
+        outputs=("/app",),
+        key=(RECIPE,),
+        source=True,
+        config=True,
+        after_source=True,
+        env={**RUN_ENV, "PYTHONDONTWRITEBYTECODE": "1"},
+        onto=onto,
+        reused=f"{_HOOK}: sources and config unchanged, layer reused",
+    )

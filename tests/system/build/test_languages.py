@@ -210,6 +210,18 @@ def test_a_lock_of_another_tool_is_installed_with_its_digests(
     assert "Hash mismatch" in f"{caught.value.message} {caught.value.lines} {platform.lines}"
 
 
+def test_setup_py_and_a_post_compile_hook_make_an_app(platform: BuildPlatform) -> None:
+    app = platform.app("setup")
+    files: dict[str, str | bytes] = {
+        "setup.py": "from setuptools import setup\nsetup(name='made', py_modules=['made'], install_requires=['itsdangerous'])\n",
+        "made.py": "import itsdangerous\nprint(itsdangerous.__name__)\n",
+        "bin/post_compile": "python -m made > made.txt\n",
+        "Procfile": "web: python -m http.server $PORT\n",
+    }
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/made.txt").read() == b"itsdangerous\n"
+
+
 def test_install_scripts_and_compiling_packages_work(platform: BuildPlatform) -> None:
     package = {
         "name": "native",

@@ -110,7 +110,6 @@ def test_variables_in_requirements_bring_the_config_vars_in() -> None:
         ({"requirements.txt": "", "poetry.lock": ""}, "requirements.txt and poetry.lock both say"),
         ({"pdm.lock": "", "Pipfile.lock": ""}, "Pipfile.lock and pdm.lock both say"),
         ({"Pipfile": ""}, "Pipfile alone"),
-        ({"setup.py": ""}, "setup.py alone"),
         ({"manage.py": ""}, "no file says what to install"),
         ({"uv.lock": LOCK}, "without pyproject.toml"),
         ({"pyproject.toml": "[project\n"}, "pyproject.toml: "),
@@ -223,6 +222,19 @@ def test_a_server_that_is_missing_is_added_in_a_layer_of_its_own() -> None:
     server = result.steps[-1]
     assert (server.name, server.serves, server.onto) == ("server", "web", ("dependencies",))
     assert server.title == "Adding gunicorn, which the dependencies do not name, to serve app:app"
+
+
+def test_post_compile_runs_last_over_everything() -> None:
+    files = {"requirements.txt": "django==5\n", "manage.py": "", "bin/post_compile": "", "setup.py": ""}
+    hook = planned({**files}).steps[-1]
+    assert (hook.name, hook.onto) == ("post_compile", ("dependencies", "collectstatic"))
+    assert hook.after_source and hook.source and hook.config
+
+
+def test_setup_py_alone_is_installed_from_its_source() -> None:
+    result = planned({"setup.py": ""})
+    assert result.detected == "setup.py"
+    assert result.steps[0].source and not result.steps[0].shared
 
 
 def test_a_procfile_needs_no_added_server() -> None:
