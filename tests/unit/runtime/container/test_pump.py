@@ -39,7 +39,7 @@ class Shim:
             os.setsid()
             for number, fd in enumerate(inside):
                 os.dup2(fd, number)
-            os.closerange(3, 100)
+            os.closerange(3, 1 << 20)  # the write end of its own input among them
             program()
 
         pid = forked(child)
