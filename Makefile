@@ -23,7 +23,7 @@ help:
 # The Python sources run as well, only slower: so this may fail.
 define compile_core
 	@if $(BIN)/python -P -m router.core --due; then \
-	    echo "Compiling the router's core"; \
+	    echo "Compiling the router's core (a minute or two)"; \
 	    { $(BIN)/pip install -q -e '.[compiled]' && nice $(BIN)/python -P -m router.core; } >/dev/null 2>&1 \
 	        || echo "The router's core could not be compiled, it runs slower; $(BIN)/python -m router.core tells why."; \
 	fi
