@@ -320,11 +320,12 @@ def test_a_server_says_that_the_file_of_a_private_authority_is_missing(tmp_path:
 JSON = """
 apps:create --no-remote jsoned
 apps | apps:info | apps:branch | apps:branch main | apps:rename {app} cli2 | apps:rename cli2 {app} | open
-builds | builds:info | builds:output
+builds | builds:info | builds:output | builds:set procfile=Procfile | builds:get | builds:set procfile= | build
+image:history | image:sbom | image:export {archive}
 config:set A=1 B=2 | config | config:get A | config:unset A
 ps | ps {app} | scale | scale worker=1 | ps:scale worker=0 | ps:restart web.1 | restart worker | ps:stop worker
 limits | limits:set worker pids=99
-releases | releases:info | rollback | releases:rollback v2
+ps:rebuild | releases | releases:info | rollback | releases:rollback v2
 canary v2 | canary | canary:share 20 | canary:stop | canary v2 | canary:promote
 logs | run -d -- true
 domains:add json.example.test | domains | domains:list
@@ -344,6 +345,7 @@ apps:destroy jsoned --confirm jsoned | create --no-remote jsoned | destroy jsone
 """Every command, in an order that works; the app is `{app}` unless a command says otherwise."""
 
 NOT_WALKED = {
+    "image:push": "needs a registry; in release/test_images",
     "server": "runs until it is stopped",
     "server:uninstall": "takes the platform away; in test_removal",
     "certs:add": "needs a certificate; its answer is certs:generate's",
@@ -366,6 +368,7 @@ def test_every_command_answers_in_json(
         "key": str(tmp_path / "key.pub"),
         "fingerprint": shown.stdout.split()[1],
         "page": str(tmp_path / "page.html"),
+        "archive": str(tmp_path / "image.tar"),
         "url": f"http://127.0.0.1:{platform.api}",
         "token": platform.json("tokens:create", "walker")["token"],
     }
