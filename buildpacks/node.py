@@ -193,7 +193,7 @@ def _tidy(manager: Manager) -> str:
 
 
 def _build_lines(package: Package, runner: str) -> list[tuple[str, str]]:
-    """The scripts to run over the source, as they are told and as they are run: members' before the root's."""
+    """Pairs (name shown, command) of the build scripts to run: those of workspace members, then the root's."""
     script = "heroku-postbuild" if "heroku-postbuild" in package.scripts else "build"
     lines = [(name, f"{runner} {name}") for name in ("heroku-prebuild",) if name in package.scripts]
     for folder, name in package.own_scripts:

@@ -214,7 +214,7 @@ def _berry(lock: str | None, version: str) -> Manager:
 
 
 def _yarn_version(tree: Tree, lock: str | None) -> str:
-    """The release that the repository carries, else the one whose lock format this is."""
+    """The yarn release in `.yarn/releases`, else the version that writes this lock format."""
     for path in (path for path in tree.names() if path.startswith(".yarn/releases/")):
         match = re.fullmatch(r"\.yarn/releases/yarn-(\d+\.\d+\.\d+)\.c?js", path)
         if match:

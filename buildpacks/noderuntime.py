@@ -162,9 +162,8 @@ def package_step(
     `commands` is a Python dictionary of names and paths in the package, where its package.json names none.
     """
     folder = f"/app/.node/lib/node_modules/{name}"
-    script = f"""python3 - <<'PYTHON'{_FETCH}
-import shutil
-shutil.rmtree("{folder}", ignore_errors=True)
+    script = f"""rm -rf {folder}
+python3 - <<'PYTHON'{_FETCH}
 keep(fetch("{name}", "{version}", "{integrity}"), "", "{folder}")
 link("{folder}", {commands})
 PYTHON

@@ -73,7 +73,7 @@ class Step:
     cache, which another build could have written."""
     in_image: bool = True
     serves: str = ""
-    """The process type whose default command needs this step. A Procfile that says what runs leaves it out."""
+    """The process type whose default command needs this step; a Procfile that declares the type drops the step."""
     notices: tuple[FailureHint, ...] = ()
     """What its output may say though it succeeded: the push warns of the first that matches."""
     reused: str = ""

@@ -152,17 +152,27 @@ def _is_package(tree: Tree, data: dict[str, Any], project: dict[str, Any]) -> bo
 
 
 def _install_step(script: str, inputs: Iterable[str], **more: Any) -> Step:
+    return _venv_step(
+        "dependencies",
+        "Installing dependencies with uv",
+        _VENV + script,
+        inputs=tuple(inputs),
+        reused="Restoring cache: dependencies unchanged, layer reused",
+        **more,
+    )
+
+
+def _venv_step(name: str, title: str, script: str, **more: Any) -> Step:
+    """A step that installs with uv into the app's virtual environment."""
     return Step(
-        name="dependencies",
-        title="Installing dependencies with uv",
-        script=_VENV + script,
+        name=name,
+        title=title,
+        script=script,
         outputs=("/app/.venv",),
         key=(RECIPE,),
-        inputs=tuple(inputs),
         env=dict(BUILD_ENV),
         tools=("uv",),
         failure_hints=FAILURE_HINTS,
-        reused="Restoring cache: dependencies unchanged, layer reused",
         **more,
     )
 
@@ -226,17 +236,12 @@ def _own_package(data: dict[str, Any], project: dict[str, Any]) -> tuple[Step, .
     uv = _table(_table(data.get("tool")).get("uv"))
     if "build-system" not in data or not project.get("name") or uv.get("package") is False:
         return ()
-    step = Step(
-        name="project",
-        title=f"Installing the project {str(project['name'])[:60]}",
-        script=f"{_INSTALL} --no-deps .\n",
-        outputs=("/app/.venv",),
-        key=(RECIPE,),
+    step = _venv_step(
+        "project",
+        f"Installing the project {str(project['name'])[:60]}",
+        f"{_INSTALL} --no-deps .\n",
         source=True,
         after_source=True,
-        env=dict(BUILD_ENV),
-        tools=("uv",),
-        failure_hints=FAILURE_HINTS,
         onto=("dependencies",),
     )
     return (step,)
@@ -329,15 +334,10 @@ def _server(web: WebCommand) -> tuple[Step, ...]:
     """The server that the app does not name, in a layer of its own; a Procfile leaves it out."""
     if not web.server:
         return ()
-    step = Step(
-        name="server",
-        title=f"Adding {web.server}, which the dependencies do not name, to serve {web.target}",
-        script=f"{_INSTALL} {web.server}\n",
-        outputs=("/app/.venv",),
-        key=(RECIPE,),
-        env=dict(BUILD_ENV),
-        tools=("uv",),
-        failure_hints=FAILURE_HINTS,
+    step = _venv_step(
+        "server",
+        f"Adding {web.server}, which the dependencies do not name, to serve {web.target}",
+        f"{_INSTALL} {web.server}\n",
         onto=("dependencies",),
         serves="web",
         reused=f"Restoring cache: {web.server}, which the dependencies do not name, serves {web.target}",

@@ -272,7 +272,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _imports(module: ast.Module) -> dict[str, str]:
-    """Local names to what they stand for; `*` to the modules whose names are all taken in, first come."""
+    """Local names and the full names they import; `*` lists the modules of star imports, in the order of the file."""
     found: dict[str, str] = {}
     for node in ast.walk(module):
         if isinstance(node, ast.Import):

@@ -26,7 +26,7 @@ from paas.nouns import errors
 from paas.nouns.names import release_number
 from paas.release.portable import created_at, image_errors, labelled, released_image
 from runtime.image.distribution import parse_reference
-from runtime.image.portable import archive, push
+from runtime.image.portable import Pushed, archive, push
 from runtime.image.reach import Patience, Reach
 from runtime.image.registry import Login, Registry
 
@@ -100,15 +100,14 @@ def push_image(app_name: str) -> Response:
                 cancelled=cancelled,
             )
         ctx.log(app.id, f"Image of v{found.release.number} pushed to {reference} by {who}")
-        return {
-            "reference": str(reference),
-            "digest": done.digest,
-            "release": f"v{found.release.number}",
-            "layers": {"sent": done.sent, "there": done.there, "mounted": done.mounted},
-            "sent_bytes": done.sent_bytes,
-        }
+        return {"reference": str(reference), "release": f"v{found.release.number}", **_pushed_json(done)}
 
     return stream(work)
+
+
+def _pushed_json(done: Pushed) -> dict[str, Any]:
+    layers = {"sent": done.sent, "there": done.there, "mounted": done.mounted}
+    return {"digest": done.digest, "layers": layers, "sent_bytes": done.sent_bytes}
 
 
 @routes.get("/v1/apps/<app_name>/image/history")
