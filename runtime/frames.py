@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from dataclasses import is_dataclass
 from typing import Any
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
@@ -26,10 +27,16 @@ class FrameError(ValueError):
 def encode_json(message: Any) -> bytes:
     """The frame of a message, in which a dataclass is the object of its fields. Raises FrameError for what the peer
     would refuse."""
-    body = json.dumps(message, separators=(",", ":"), default=vars).encode()
+    body = json.dumps(message, separators=(",", ":"), default=_fields).encode()
     if len(body) > MAX_JSON_BYTES:
         raise FrameError(f"a message of {len(body)} bytes is longer than {MAX_JSON_BYTES}")
     return struct.pack(">I", len(body)) + body
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    if not is_dataclass(value):
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return vars(value)
 
 
 class JsonDecoder:

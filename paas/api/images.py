@@ -18,8 +18,7 @@ from flask import Blueprint, Response
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, query, text
 from paas.api.context import context
-from paas.api.limiter import limiter
-from paas.api.streams import Cancelled, Emit, stream
+from paas.api.streams import Cancelled, Emit, lasting, stream
 from paas.build.cyclonedx import bill
 from paas.build.inventory import read_packages
 from paas.nouns import errors
@@ -132,16 +131,13 @@ def export(app_name: str) -> Response:
     """The image as a tar that skopeo, podman and docker read. Its length is known before the first byte."""
     ctx, app = context(), the_app()
     found = released_image(ctx, app, query({"release": release_number})["release"])
-    leave = limiter.acquire_lasting(principal())
-    try:
+
+    def archived() -> Response:
         with image_errors():
             size, pieces = archive(labelled(ctx, found), found.name)
-    except BaseException:
-        leave()
-        raise
-    response = Response(pieces, mimetype="application/x-tar", headers={"Content-Length": str(size)})
-    response.call_on_close(leave)
-    return response
+        return Response(pieces, mimetype="application/x-tar", headers={"Content-Length": str(size)})
+
+    return lasting(archived)
 
 
 @routes.get("/v1/apps/<app_name>/image/sbom")

@@ -10,11 +10,10 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from paas.api.access import Access, needs, principal, the_app
+from paas.api.access import Access, needs, the_app
 from paas.api.bodies import boolean, query, whole
 from paas.api.context import context
-from paas.api.limiter import limiter
-from paas.api.streams import line_stream
+from paas.api.streams import lasting, line_stream
 from paas.logs import Follower, Query, stamp, tail
 from paas.nouns.errors import BadInput
 from paas.nouns.model import App
@@ -51,16 +50,13 @@ def show(app_name: str) -> Response:
     if not filters["follow"]:
         lines = _decoded(tail(ctx.layout, app.id, wanted, count))
         return Response(_ndjson(lines), mimetype="application/x-ndjson")
-    leave = limiter.acquire_lasting(principal())
-    try:
+
+    def follow() -> Response:
         follower = Follower(ctx.layout, app.id, wanted)
         first = _decoded(follower.tail(count))
-    except BaseException:
-        leave()
-        raise
-    response = line_stream(lambda: _decoded(follower.poll()), first, interval_s=_INTERVAL_S)
-    response.call_on_close(leave)
-    return response
+        return line_stream(lambda: _decoded(follower.poll()), first, interval_s=_INTERVAL_S)
+
+    return lasting(follow)
 
 
 def _query(tx: Tx, app: App, filters: dict[str, Any]) -> Query:

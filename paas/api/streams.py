@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Response, request
@@ -31,8 +32,16 @@ Work = Callable[[Emit, Cancelled], dict[str, Any]]
 
 def stream(work: Work) -> Response:
     """Run `work(emit, cancelled)` and send its lines, then its result or its PaasError. Raises Unavailable."""
+    return lasting(lambda: _response(_run(work, request.environ.get("gunicorn.socket"))))
+
+
+def lasting(make: Callable[[], Response]) -> Response:
+    """The response of `make`; until it is closed, its request counts as a lasting one. Raises Unavailable."""
     leave = limiter.acquire_lasting(principal())
-    response = _response(_run(work, request.environ.get("gunicorn.socket")))
+    with ExitStack() as failed:
+        failed.callback(leave)
+        response = make()
+        failed.pop_all()
     response.call_on_close(leave)
     return response
 

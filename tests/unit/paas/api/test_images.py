@@ -9,6 +9,7 @@ from harness.flask_api import FlaskApi
 from harness.rows import app_of, deployed
 
 from paas.api.images import Transfers
+from paas.api.limiter import ROOTS
 from paas.nouns.errors import TooMany
 from paas.nouns.model import Image
 from paas.store import images
@@ -81,3 +82,10 @@ def test_an_owner_has_few_pushes_at_once_and_all_have_a_bound() -> None:
             pass
     with transfers.one(1):
         pass
+
+
+def test_an_export_that_cannot_begin_is_counted_no_longer(api: FlaskApi, path: str) -> None:
+    for blob in (api.layout.images / "blobs" / "sha256").iterdir():
+        blob.unlink()
+    messages = {api.ask("GET", f"{path}/export").error["message"] for _ in range(ROOTS + 1)}
+    assert len(messages) == 1 and "under way" not in messages.pop()
