@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,7 @@ from paas.nouns.errors import BadInput, NotFound, Unavailable
 from paas.nouns.names import OBJECT_ID
 from runtime.image.errors import BadArchive
 from runtime.image.tarreader import TarReader
-
-EPOCH = 315532800
-"""The time of every file in a layer: 1980-01-01, the first that a zip archive can hold."""
+from runtime.image.tarwriter import TarWriter
 
 ENDINGS = (".tar", ".index", ".json")
 """The files of a source, in the order in which they appear: with the last one it is whole."""
@@ -164,17 +161,15 @@ class SourceTree:
         """A small tar of these files, and of `written` ones as path and text, for the standard input of a build
         step. The same files give the same bytes."""
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for path in sorted(set(paths)):
-                data = self.read(path, limit=64 << 20)
-                entry, known = tarfile.TarInfo(path), self._find(path)
-                entry.size, entry.mtime = len(data), EPOCH
-                entry.mode = 0o755 if known and known.mode == b"100755" else 0o644
-                tar.addfile(entry, io.BytesIO(data))
-            for path, text in written:
-                entry, data = tarfile.TarInfo(path), text.encode()
-                entry.size, entry.mtime = len(data), EPOCH
-                tar.addfile(entry, io.BytesIO(data))
+        tar = TarWriter(buffer.write)
+        for path in sorted(set(paths)):
+            data, known = self.read(path, limit=64 << 20), self._find(path)
+            mode = 0o755 if known and known.mode == b"100755" else 0o644
+            tar.file(os.fsencode(path), mode, len(data), (data,))
+        for path, text in written:
+            data = text.encode()
+            tar.file(os.fsencode(path), 0o644, len(data), (data,))
+        tar.finish()
         return buffer.getvalue()
 
 

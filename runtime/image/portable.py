@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ from runtime.image.errors import TooLarge
 from runtime.image.names import digest_hex
 from runtime.image.ocilayout import INDEX, LAYER, MANIFEST, REF_NAME, ImageStore
 from runtime.image.registry import Registry
-from runtime.image.tarwriter import LAYER_MTIME
+from runtime.image.tarwriter import BLOCK, LAYER_MTIME, REGULAR, headers
 from runtime.kernel import files
 
 ANNOTATION = "org.opencontainers.image."
@@ -89,19 +88,17 @@ def archive(image: Portable, name: str) -> tuple[int, Iterator[bytes]]:
                 (_path(layer.digest), layer.size, stack.enter_context(image.store.open(layer.digest)))
             )
         held = stack.pop_all()
-    size = sum(512 + length + -length % 512 for _, length, _ in members) + 1024
+    size = sum(BLOCK + length + -length % BLOCK for _, length, _ in members) + 2 * BLOCK
     return size, _members(members, held)
 
 
 def _members(members: list[tuple[str, int, bytes | BinaryIO]], held: ExitStack) -> Iterator[bytes]:
     with held:
         for path, size, content in members:
-            header = tarfile.TarInfo(path)
-            header.size, header.mtime = size, LAYER_MTIME
-            yield header.tobuf(tarfile.USTAR_FORMAT)
+            yield from headers(path.encode(), REGULAR, 0o644, size=size, owner=0, mtime=LAYER_MTIME)
             yield from (content,) if isinstance(content, bytes) else _pieces(content)
-            yield bytes(-size % 512)
-        yield bytes(1024)
+            yield bytes(-size % BLOCK)
+        yield bytes(2 * BLOCK)
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
