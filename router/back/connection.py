@@ -107,10 +107,7 @@ class BackendConnection(PooledConnection):
                 self._final(exchange, status, meaning, lines, data)
                 return
             if status.code == 101:
-                if not exchange.meaning.upgrade or meaning.upgrade != b"websocket" or exchange.uploading:
-                    raise BadHead("101 was not asked for")
-                exchange.status = 101
-                exchange.visitor.upgrade(self, status, lines, data)
+                self._upgrade(exchange, status, meaning, lines, data)
                 return
             self.interims += 1
             if self.interims > MAX_INTERIM:
@@ -118,6 +115,14 @@ class BackendConnection(PooledConnection):
             if exchange.visitor.interim(status, lines) == BROKEN:
                 exchange.visitor.lost()
                 return
+
+    def _upgrade(
+        self, exchange: Exchange, status: StatusLine, meaning: ResponseMeaning, lines: bytes, data: bytes
+    ) -> None:
+        if not exchange.meaning.upgrade or meaning.upgrade != b"websocket" or exchange.uploading:
+            raise BadHead("101 was not asked for")
+        exchange.status = 101
+        exchange.visitor.upgrade(self, status, lines, data)
 
     def _whole(
         self, exchange: Exchange, status: StatusLine, meaning: ResponseMeaning, data: bytes, end: int

@@ -131,7 +131,7 @@ class Exchange(Answering):
         """The gate lets the request through. Its route may have changed while it waited."""
         self.waiting = False
         self.active = self.shared.loop.now
-        self._pool()
+        self._renew_route()
         if self.uploading:
             self.visitor.resume()
         self.dispatch()
@@ -232,7 +232,7 @@ class Exchange(Answering):
             self.shared.upstreams.eject(backend)
         self.release_backend()
         self.tried += (backend,)
-        pool = self._pool()
+        pool = self._renew_route()
         if pool is not None and len(self.tried) < ATTEMPTS and choose(pool, self.tried) is not None:
             self.shared.metrics.retries += 1
             self.dispatch()
@@ -255,7 +255,7 @@ class Exchange(Answering):
         self.retried = True
         self.shared.metrics.retries += 1
         if backend.draining:
-            self._pool()
+            self._renew_route()
             self.dispatch()
         else:
             self.dispatch(backend, fresh=True)
@@ -267,7 +267,7 @@ class Exchange(Answering):
         backend.failures += 1
         self.tried += (backend,)
         self.release_backend()
-        pool = self._pool()
+        pool = self._renew_route()
         again = not self.retried and self.replay is not None and self.method in IDEMPOTENT
         if again and pool is not None and choose(pool, (backend,)) is not None:
             self.retried = True
@@ -276,8 +276,8 @@ class Exchange(Answering):
         else:
             self.fail(ANSWERS["no-response"])
 
-    def _pool(self) -> Pool | None:
-        """The pool of the route in the current table, which may be newer than the request."""
+    def _renew_route(self) -> Pool | None:
+        """Take the route from the current table, which may be newer than the request; its pool."""
         if self.route is not None:
             self.route = self.shared.table.lookup(self.meaning.host or b"", self.target) or self.route
         return self.route.pool if self.route is not None else None

@@ -68,26 +68,23 @@ class InFlight:
         self.shared = shared = visitor.shared
         self.method = method
         self.target = target
-        self.shown = target
-        """As it is written into the log."""
+        self.shown = target  # as it is written into the log
         self.version = version
         self.meaning = meaning
         self.request_id = request_id
         self.route = route
         self.keep = (not meaning.close if version != HTTP10 else meaning.keep_alive) and not shared.draining
+        # the connection is kept: an answer with nothing unusual, after all of the request, is passed on in one go
         self.fast_path = version != HTTP10 and self.keep and method != b"HEAD"
-        """The connection is kept: an answer with nothing unusual, after all of the request, is passed on in one go."""
         self.started = self.active = shared.loop.now
         self.backend: Backend | None = None
         self.upstream: Upstream | None = None
         self.replay: bytes | None = None
         self.tried: tuple[Backend, ...] = ()
         self.retried = False
-        self.unheard = False
-        """The backend takes no more of the body; its answer may still come."""
+        self.unheard = False  # the backend takes no more of the body; its answer may still come
         self.uploading = False
-        self.received = 0
-        """Bytes of the request's body, without transfer coding."""
+        self.received = 0  # bytes of the request's body, without transfer coding
         self.connect_s = 0.0
         self.status = 0
         self.body_bytes = 0

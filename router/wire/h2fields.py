@@ -100,11 +100,13 @@ def request_head(fields: list[RequestField], ended: bool) -> bytes:
     elif length is None:
         lines.append(b"transfer-encoding: chunked\r\n")
     lines.append(CRLF)
-    return (
-        _request_line(pseudo.get(METHOD, b""), pseudo.get(PATH), pseudo.get(SCHEME), pseudo.get(AUTHORITY))
-        + _host_line(pseudo.get(AUTHORITY), host)
-        + b"".join(lines)
-    )
+    return _first_lines(pseudo, host) + b"".join(lines)
+
+
+def _first_lines(pseudo: dict[int, bytes], host: bytes | None) -> bytes:
+    authority = pseudo.get(AUTHORITY)
+    request = _request_line(pseudo.get(METHOD, b""), pseudo.get(PATH), pseudo.get(SCHEME), authority)
+    return request + _host_line(authority, host)
 
 
 def _request_line(method: bytes, path: bytes | None, scheme: bytes | None, authority: bytes | None) -> bytes:
