@@ -233,6 +233,9 @@ def test_an_instance_goes_out_with_the_hosts_address(
 
 COUNT = "int(open('/proc/sys/net/netfilter/nf_conntrack_count').read())"
 
+# The kernel frees the entries of refused packets some time later, and the count holds them until then.
+FREED_LATER = rules.MOST_CONNECTIONS // 2
+
 
 @pytest.mark.parametrize("inner_wall", [True, False])
 def test_an_instance_fills_no_table_of_connections(
@@ -245,11 +248,12 @@ def test_an_instance_fills_no_table_of_connections(
     many, others = 3 * rules.MOST_CONNECTIONS, _connections()
     refused = box.eval(f"flood('{OUTSIDE}', {many})")
     assert isinstance(refused, int) and refused > 0
-    assert rules.MOST_CONNECTIONS // 2 < _connections() < others + rules.MOST_CONNECTIONS + 100
+    most = rules.MOST_CONNECTIONS + FREED_LATER
+    assert rules.MOST_CONNECTIONS // 2 < _connections() < others + most
     box.eval(f"flood('127.0.0.1', {many})")
     inside = box.eval(COUNT)
     assert isinstance(inside, int)
-    assert inside < (rules.MOST_CONNECTIONS + 100 if inner_wall else many + 100)
+    assert inside < (most if inner_wall else many + FREED_LATER)
     assert network.reapply() is False
     outside.serve(9000, "outside")
     assert other.connect(OUTSIDE, 9000) == "outside"
