@@ -68,6 +68,9 @@ class Step:
     """What its output may say when it fails: the first that matches names the failure."""
     onto: tuple[str, ...] = ()
     """Names of earlier steps whose layers lie below this one, lowest first."""
+    root: bool = False
+    """Whether the script is root in its container, to install packages or add users; it sees no cache then, whose files
+    would become root's."""
     shared: bool = False
     """Only digest-pinned inputs decide the result: the layer is shared by all apps, and made without the app's
     cache, which another build could have written."""

@@ -3,7 +3,7 @@ the kernel gives it. Pure.
 
 The runtime logs and lists the Order and nothing else depends on it. The Box is a fixed subset of the `config.json` of
 the OCI runtime specification, in its words: every container gets the same namespaces, seccomp filter and masked paths,
-and no capabilities. What the spawner parsed (`parse`) has been checked; from there on the types are trusted. Sizes are
+and no capabilities, a build that is root inside those of `caps.ROOT_BUILD`. What the spawner parsed (`parse`) has been checked; from there on the types are trusted. Sizes are
 bytes, cpu is thousandths of a core, times are seconds.
 """
 
@@ -137,7 +137,7 @@ class Terminal:
 @dataclass(frozen=True)
 class Process:
     """The program. With `terminal` it gets a console, else pipes; both reach a client through the attach socket, pipes
-    only if `attach` asks for it."""
+    only if `attach` asks for it. User 0 is nobody special but for `root`, which only builds may ask for."""
 
     args: tuple[str, ...] = checked(_args)
     env: dict[str, str] = checked(_env, default_factory=dict)
@@ -148,6 +148,7 @@ class Process:
         optional(lambda name, value: parse(Terminal, value, name, "terminal.")), default=None
     )
     attach: bool = checked(flag, default=False)
+    root: bool = checked(flag, default=False)
 
 
 @dataclass(frozen=True)

@@ -264,6 +264,8 @@ class _Builder:
             parts.append(step.written)
         if step.config:
             parts.append(sorted(self.config.items()))
+        if step.root:
+            parts.append("root")
         if not step.shared:
             parts += [self.app.id, list(self.registry.fingerprint())]
         return _digest(parts)
@@ -279,7 +281,7 @@ class _Builder:
         mounts = list(registries.build_mounts(self.registry))
         if "uv" in step.tools and self.registry.uv:
             mounts.append(registries.uv_mount(self.registry))
-        if step.shared:
+        if step.shared or step.root:
             env = {name: _private_cache(value) for name, value in env.items()}
         else:
             mounts.append(Mount("cache", self.app.id, "/cache"))
@@ -291,6 +293,7 @@ class _Builder:
             mounts=tuple(mounts),
             stdin=self.tree.pack(() if step.source else step.inputs, step.written),
             outputs=step.outputs,
+            root=step.root,
             failure_hints=step.failure_hints,
             notices=step.notices,
         )

@@ -23,7 +23,7 @@ from paas.runs.specs import id_base
 from paas.store import instances
 from runtime import frames
 from runtime.client import SpawnerError
-from runtime.spec import MIB, Box, Limits, Mount, Order, Process
+from runtime.spec import APP_USER, MIB, Box, Limits, Mount, Order, Process
 
 POLL_S = 0.1
 ATTACH_S = 10.0
@@ -44,7 +44,7 @@ printf '%s' "${PAAS_NPMRC:-}" >"$HOME/.npmrc"
 printf '%s' "${PAAS_UV_TOML:-}" >"$HOME/.config/uv/uv.toml"
 unset PAAS_NPMRC PAAS_UV_TOML
 cd /app
-tar -xf -
+tar --no-same-owner -xf -
 exec </dev/null
 """
 
@@ -60,6 +60,7 @@ class StepSpec:
     mounts: tuple[Mount, ...]
     stdin: bytes
     outputs: tuple[str, ...]
+    root: bool = False
     failure_hints: tuple[FailureHint, ...] = ()
     notices: tuple[FailureHint, ...] = ()
 
@@ -123,9 +124,12 @@ def spawner_failure(error: Exception) -> PaasError:
 def _spec(platform: Platform, app: App, runtime_id: str, number: int, spec: StepSpec) -> tuple[Order, Box]:
     settings = platform.settings
     argv = ("/bin/bash", "-e", "-c", _PROLOGUE + spec.script)
+    user = 0 if spec.root else APP_USER
     return Order(runtime_id, app.id, "build", number), Box(
         layers=spec.layers,
-        process=Process(argv, {**BASE_ENV, **spec.env}, cwd="/", attach=True),
+        process=Process(
+            argv, {**BASE_ENV, **spec.env}, cwd="/", user=user, group=user, attach=True, root=spec.root
+        ),
         id_base=id_base(platform.block_base(), app),
         hostname=f"{app.name}-build"[:63],
         resources=Limits(

@@ -1,6 +1,7 @@
 """The forked child that becomes a container: namespaces, mounts, identity, at last the app's program and pid 1.
 
-It starts as real root in a copy of the spawner and ends as the app's user with nothing. The user namespace is
+It starts as real root in a copy of the spawner and ends as the app's user with nothing, or as user 0 of the app's
+namespace with a few capabilities over it when a build is to be root inside. The user namespace is
 entered last, since mounting sysfs and joining prepared namespaces need the machine's own. After `pivot_root` only
 system calls happen: an import, a codec or a traceback would read a tenant's file with the runtime's rights.
 """
@@ -206,8 +207,9 @@ def _pivot(root: int) -> None:
 
 def _drop(launch: Launch, sync: socket.socket) -> None:
     process = launch.box.process
+    keep = caps.ROOT_BUILD if process.root else 0
     sc.setns(launch.userns_fd, sc.CLONE_NEWUSER)
-    caps.drop_bounding()
+    caps.drop_bounding(keep)
     os.setgroups([])
     os.setresgid(process.group, process.group, process.group)
     os.setresuid(process.user, process.user, process.user)
@@ -215,7 +217,7 @@ def _drop(launch: Launch, sync: socket.socket) -> None:
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     if readable(sync.fileno()):
         os._exit(125)
-    caps.drop_all()
+    caps.drop(keep)
 
 
 def _enter_folder(path: str) -> None:

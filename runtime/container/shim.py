@@ -164,4 +164,4 @@ def _drop(shim: Shim) -> None:
     os.setgroups([])
     os.setresgid(shim.log_group, shim.log_group, shim.log_group)
     os.setresuid(shim.launch.box.user, shim.log_user, shim.log_user)
-    caps.drop_all()
+    caps.drop()

@@ -127,7 +127,7 @@ def become(user: User) -> None:
     os.setgroups([])
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
-    caps.drop_all()
+    caps.drop()
 
 
 def own_view(views: Mapping[str, int]) -> None:

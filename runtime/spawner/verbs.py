@@ -77,6 +77,8 @@ class Verbs:
         box = parse(Box, request.get("box"), "box")
         if not self._block.id_base <= box.id_base < self._block.id_base + self._block.id_count:
             raise BadRequest(f"id_base: {box.id_base} is not in the block of this platform")
+        if box.process.root and (order.type, order.release, box.process.user) != ("build", None, 0):
+            raise BadRequest("root: only user 0 of a build may be root inside: type build, without a release")
         instance = create.create(self._engine, order, box)
         self._instances.add(instance)
         return vars(instance.started())

@@ -317,6 +317,12 @@ def e17_to_e20():
         "process_vm_readv": syscall(310, 999999, vector, 1, vector, 1, 0),
         "pidfd_getfd": syscall(438, 0, 0, 0),
         "kcmp": syscall(312, os.getpid(), 1, 0, 0, 0),
+        "ptrace pid 1": syscall(101, 16, 1, 0, 0),
+        "process_vm_readv pid 1": syscall(310, 1, vector, 1, vector, 1, 0),
+    }
+    results["E18 pid 1"] = {
+        path: opening(path, os.O_RDWR if path.endswith("mem") else os.O_RDONLY)
+        for path in ("/proc/1/mem", "/proc/1/fd/3", "/proc/1/root/etc", "/proc/1/map_files")
     }
     results["E19"] = {
         "kill": attempt(lambda: os.kill(999999, signal.SIGKILL)),
@@ -326,6 +332,22 @@ def e17_to_e20():
         "setuid": attempt(lambda: os.setuid(0)),
         "setgroups": attempt(lambda: os.setgroups([0])),
         "setgid": attempt(lambda: os.setgid(0)),
+    }
+    open("/tmp/file", "w").close()
+    results["E20 outside"] = {
+        "setuid": attempt(lambda: os.setuid(65536)),
+        "setgroups": attempt(lambda: os.setgroups([65536])),
+        "chown": attempt(lambda: os.chown("/tmp/file", 65536, 65536)),
+        "chown of the machine's": attempt(lambda: os.chown("/proc/uptime", 0, 0)),
+        "chmod of a device": attempt(lambda: os.chmod("/dev/null", 0o777)),
+    }
+    results["E20 attributes"] = {
+        word: attempt(lambda word=word: os.setxattr("/tmp/file", word, b"\1\0\0\2" + b"\xff" * 16))
+        for word in ("security.capability", "security.ima", "trusted.overlay.opaque")
+    }
+    results["N5"] = {
+        word: attempt(lambda call=call: fcntl.ioctl(socket.socket(), call, struct.pack("16sH14x", b"lo", 0)))
+        for word, call in {"SIOCSIFFLAGS": 0x8914, "SIOCSIFADDR": 0x8916, "SIOCADDRT": 0x890B}.items()
     }
     results["E20 su"] = {
         "nosuid": any(" / " in line and "nosuid" in line for line in read("/proc/mounts").splitlines())

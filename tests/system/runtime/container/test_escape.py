@@ -1,6 +1,7 @@
 """What tenant code gets when it reaches for the kernel, the host or its neighbours.
 
 Tests bear the ids E1… of the threat table: each attempt must fail with one of a few errors, and the probe's wanted calls must work.
+All of it is tried by an app's process and by a build that is root inside.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ from typing import Any
 import pytest
 from harness.spawner import ENV, SpawnerUnderTest, wait_for
 
+from runtime.client import SpawnerError
+from runtime.kernel import caps
 from runtime.spec import Mount
 
+AS_APP: dict[str, Any] = {}
+AS_ROOT: dict[str, Any] = {"type": "build", "user": 0, "group": 0, "root": True}
+EITHER = pytest.mark.parametrize("who", [AS_APP, AS_ROOT], ids=["app", "root"])
 PROBE = Path(__file__).parents[3] / "data" / "probe.py"
 GONE = {"ENOENT", "ENXIO", "EACCES", "EPERM"}
 SHUT = {"EACCES", "EROFS", "ENOENT", "EPERM"}
 
 
-@pytest.fixture(scope="module")
-def probe(spawner: SpawnerUnderTest) -> dict[str, Any]:
+@pytest.fixture(scope="module", params=[AS_APP, AS_ROOT], ids=["app", "root"])
+def probe(request: pytest.FixtureRequest, spawner: SpawnerUnderTest) -> dict[str, Any]:
     def devices(folder: Path) -> None:
         """A layer that carries device nodes, which ours never do."""
         os.mknod(folder / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
@@ -32,13 +38,13 @@ def probe(spawner: SpawnerUnderTest) -> dict[str, Any]:
 
     layers = (*spawner.run_layers, spawner.layer(devices))
     instance_id, _ = spawner.start_container(
-        "python3", "-c", PROBE.read_text(), "/null", "/mem", layers=layers, network=True
+        "python3", "-c", PROBE.read_text(), "/null", "/mem", layers=layers, network=True, **request.param
     )
     spawner.wait_exit(instance_id)
     text = "".join(spawner.messages(instance_id))
     spawner.client.delete(instance_id)
     found: dict[str, Any] = json.loads(text)
-    return found
+    return {**found, "root": request.param is AS_ROOT}
 
 
 def test_the_probe_notices_what_the_filter_would_have_stopped() -> None:
@@ -142,6 +148,7 @@ def test_E17_only_ordinary_sockets(probe: dict[str, Any]) -> None:
 
 def test_E18_no_other_processes(probe: dict[str, Any]) -> None:
     assert all_in(probe["E18"], {"ESRCH", "EPERM"})
+    assert all_in(probe["E18 pid 1"], {"EACCES", "EPERM"})
 
 
 def test_E19_no_signal_leaves_the_container(probe: dict[str, Any]) -> None:
@@ -149,18 +156,27 @@ def test_E19_no_signal_leaves_the_container(probe: dict[str, Any]) -> None:
 
 
 def test_E20_nobody_else_can_be_become(probe: dict[str, Any]) -> None:
-    assert all_in(probe["E20"], {"EPERM"})
+    assert all_in(probe["E20"], {"OK"} if probe["root"] else {"EPERM"})
+    assert all_in(probe["E20 outside"], {"EPERM", "EINVAL", "EROFS"})
+    assert all_in(probe["E20 attributes"], {"EPERM", "EOPNOTSUPP"})
+    assert probe["E20 attributes"]["security.capability"] == "EPERM"
     assert probe["E20 su"]["nosuid"] is True
 
 
-def test_E20_a_setuid_program_gains_nothing(spawner: SpawnerUnderTest) -> None:
+def test_N5_the_network_cannot_be_set(probe: dict[str, Any]) -> None:
+    assert all_in(probe["N5"], {"EPERM"})
+
+
+@EITHER
+def test_E20_a_setuid_program_gains_nothing(spawner: SpawnerUnderTest, who: dict[str, Any]) -> None:
     def setuid(folder: Path) -> None:
         program = folder / "id"
         program.write_bytes(Path("/usr/bin/id").read_bytes())
         program.chmod(0o6755)
 
     layers = (*spawner.run_layers, spawner.layer(setuid))
-    _, lines = spawner.run("/id", "-u", layers=layers)
+    as_app = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups") if who else ()
+    _, lines = spawner.run(*as_app, "/id", "-u", layers=layers, **who)
     assert lines == ["1000"]
 
 
@@ -170,22 +186,28 @@ def test_E21_no_typing_into_terminals(probe: dict[str, Any]) -> None:
 
 def test_E22_nothing_is_inherited(probe: dict[str, Any]) -> None:
     state = probe["E22"]
-    caps = {state[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")}
-    assert caps == {"0" * 16}
+    held = {name: state[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")}
+    none, kept = "0" * 16, f"{caps.ROOT_BUILD:016x}"
+    assert (
+        held == {"CapEff": kept, "CapPrm": kept, "CapBnd": kept, "CapInh": none, "CapAmb": none}
+        if probe["root"]
+        else dict.fromkeys(held, none)
+    )
     assert (state["NoNewPrivs"], state["Seccomp"], state["Groups"]) == ("1", "2", "")
     assert state["fds"] == [0, 1, 2]
     assert state["cwd"] == "/app"
     assert set(state["env"]) == set(ENV)
 
 
-def test_E23_neighbours_are_out_of_reach(spawner: SpawnerUnderTest) -> None:
+@EITHER
+def test_E23_neighbours_are_out_of_reach(spawner: SpawnerUnderTest, who: dict[str, Any]) -> None:
     """Two apps with a range each: even a path that leaks is closed by its owner's id."""
     secret, other = spawner.id_base, spawner.id_base + 65536
     mounts = (Mount("volume", "shared/leak", "/data"),)
     spawner.run("/bin/sh", "-c", "umask 077; echo secret > /data/file", id_base=secret, mounts=mounts)
     _, lines = spawner.run(
         "/bin/sh", "-c", "cat /data/file 2>&1; ls /data 2>&1; ls /dev/shm; ipcs -m 2>/dev/null | grep -c 0x; ls /proc | grep -c '^[0-9]'",
-        id_base=other, mounts=mounts,
+        id_base=other, mounts=mounts, **who,
     )  # fmt: skip
     assert "Permission denied" in lines[0] and "Permission denied" in lines[1]
     assert "secret" not in "".join(lines)
@@ -222,7 +244,20 @@ def test_E25_little_is_told_of_the_machine(probe: dict[str, Any]) -> None:
     assert set(told.values()) <= {0, "ENOENT", "EACCES"}, told
 
 
-def test_E10_host_programs_are_unchanged_after_all_of_this(spawner: SpawnerUnderTest) -> None:
+def test_only_a_build_may_be_root_inside(spawner: SpawnerUnderTest) -> None:
+    for other in ({"type": "web"}, {"release": 1}, {"user": 1000}):
+        with pytest.raises(SpawnerError) as refused:
+            spawner.start_container("/bin/true", **{**AS_ROOT, **other})
+        assert refused.value.code == "bad_request"
+        assert "only user 0 of a build may be root inside" in refused.value.message
+    _, lines = spawner.run("grep", "-h", "^Cap", "/proc/self/status", user=0, group=0)
+    assert len(lines) == 5 and all(line.endswith("\t" + "0" * 16) for line in lines)
+
+
+@EITHER
+def test_E10_host_programs_are_unchanged_after_all_of_this(
+    spawner: SpawnerUnderTest, who: dict[str, Any]
+) -> None:
     paths = [Path(os.path.realpath(program)) for program in ("/usr/bin/python3", "/bin/sh")]
     before = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     script = (
@@ -233,6 +268,6 @@ def test_E10_host_programs_are_unchanged_after_all_of_this(spawner: SpawnerUnder
         "            fd = os.open(p, os.O_WRONLY); os.write(fd, b'#!'); print('written')\n"
         "        except OSError: pass\n"
     )
-    _, lines = spawner.run("python3", "-c", script)
+    _, lines = spawner.run("python3", "-c", script, **who)
     assert lines == []
     assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness.engine import ended, forked
@@ -31,9 +32,24 @@ def test_an_empty_bounding_set_leaves_the_capabilities_that_the_process_has() ->
     assert ended(forked(child)) == 0
 
 
+def test_what_is_kept_is_kept_by_root_and_lost_with_its_id() -> None:
+    kept = f"{caps.ROOT_BUILD:016x}"
+
+    def child() -> None:
+        caps.drop_bounding(caps.ROOT_BUILD)
+        caps.drop(caps.ROOT_BUILD)
+        after = status()
+        assert [after[name] for name in ("CapEff", "CapPrm", "CapBnd")] == [kept] * 3
+        assert (after["CapInh"], after["CapAmb"], after["NoNewPrivs"]) == (NONE, NONE, "1")
+        os.setresuid(65534, 65534, 65534)
+        assert status()["CapPrm"] == NONE
+
+    assert ended(forked(child)) == 0
+
+
 def test_after_giving_all_up_there_is_none_and_no_program_brings_one_back() -> None:
     def child() -> None:
-        caps.drop_all()
+        caps.drop()
         after = status()
         assert [after[name] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")] == [NONE] * 4
         assert after["NoNewPrivs"] == "1"
