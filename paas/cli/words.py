@@ -48,7 +48,7 @@ FOREIGN = {
     "access": PEOPLE, "members": PEOPLE, "teams": PEOPLE, "sharing": PEOPLE, "ssh-keys": "See: paas keys, paas keys:add",
     "user": "See: paas users, paas users:add", "history": RELEASES, "rollbacks": RELEASES, "promote": "See: paas canary:promote",
     "pipelines": "There are no pipelines. Try a release beside the serving one: paas canary", "checks": "See docs/deployments.md: health checks are set in app.json.",
-    "buildpacks": "The language is recognised; app.json may name `buildpacks`. See docs/builds.md.",
+    "buildpacks": "The language is recognised; app.json may name `buildpacks`. See docs/buildpacks.md.",
     "update": "The server's own: pip install --upgrade, then start it again.", "version": "See: paas --version",
     "certs:auto": "See: paas certs, paas certs:auto:enable, paas certs:auto:disable", "drains": "There are no drains. Follow the lines: paas logs -t",
     "apps:transfer": PEOPLE, "rename": "See: paas apps:rename NAME", "apps:delete": "Destroy an app: paas apps:destroy APP",
