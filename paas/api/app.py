@@ -11,6 +11,7 @@ from paas.api import (
     canary,
     certs,
     config,
+    deploy,
     domains,
     errors,
     events,
@@ -32,7 +33,7 @@ from paas.api.context import Context, install
 from paas.api.limiter import limiter
 
 _NOUNS = (
-    apps, builds, canary, certs, config, domains, events, formation, git, images, instances, logs, people, releases, router,
+    apps, builds, canary, certs, config, deploy, domains, events, formation, git, images, instances, logs, people, releases, router,
     routing, runs, server, stacks,
 )  # fmt: skip
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from paas.nouns.errors import BadInput
 from paas.nouns.names import shown
+from paas.nouns.units import shown_memory
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 6
 MAX_SAFE_INTEGER = 2**53
+_PIECE = 1 << 18
 
 T = TypeVar("T")
 Rule = Callable[[Any], Any]
@@ -122,6 +128,25 @@ def fields(rules: Mapping[str, Rule], *, needed: bool = True) -> Rule:
         return {key: rules[key](item) for key, item in value.items()}
 
     return rule
+
+
+def received(folder: Path, most: int, setting: str) -> BinaryIO:
+    """The request's body as an unnamed file in `folder`, at its beginning. Raises BadInput if it is too large."""
+    request.max_content_length = most + 1
+    with ExitStack() as failed:
+        descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        file = failed.enter_context(open(descriptor, "w+b"))
+        try:
+            while piece := request.stream.read(_PIECE):
+                file.write(piece)
+                if file.tell() > most:
+                    raise RequestEntityTooLarge
+        except RequestEntityTooLarge:
+            sentence = f"What was sent is larger than {shown_memory(most)}."
+            raise BadInput(sentence, f"The operator may allow more: {setting}.", cause="too large") from None
+        file.seek(0)
+        failed.pop_all()
+        return file
 
 
 def _json_object() -> dict[str, Any]:

@@ -58,7 +58,7 @@ def release_json(release: Release, current: int | None) -> dict[str, Any]:
         "number": release.number,
         "version": f"v{release.number}",
         "current": release.number == current,
-        **_fields(release, "description commit actor state cause"),
+        **_fields(release, "description commit origin actor state cause"),
         "image": release.image_digest,
         "created_at": release.created_at,
     }
@@ -66,7 +66,7 @@ def release_json(release: Release, current: int | None) -> dict[str, Any]:
 
 def build_json(build: Build) -> dict[str, Any]:
     return {
-        **_fields(build, "number commit tree actor status cause started_at finished_at"),
+        **_fields(build, "number commit origin tree actor status cause started_at finished_at"),
         "image": build.image_digest,
     }
 

@@ -25,7 +25,7 @@ def builds(app: str, limit: int) -> Answer:
     rows = [
         [
             str(item["number"]),
-            item["commit"][:8],
+            item["commit"][:8] or item["origin"],
             _outcome(item),
             item["actor"],
             output.moment(item["started_at"], now),
@@ -51,7 +51,8 @@ def builds_info(number: int | None, app: str) -> Answer:
     output.heading(f"{app} Build {info['number']}")
     output.pairs(
         {
-            "Commit": info["commit"],
+            "Commit": info["commit"] or "none",
+            "From": info["origin"] or "git push",
             "Tree": info["tree"],
             "By": info["actor"],
             "Outcome": _outcome(info),

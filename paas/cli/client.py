@@ -9,8 +9,8 @@ import json
 import re
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
-from typing import Any
+from contextlib import closing, suppress
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 from paas.cli.target import NoAnswer, Target
@@ -70,6 +70,10 @@ class Client:
                 if message.get("error"):
                     raise from_json(message["error"])
                 yield message
+
+    def upload(self, path: str, file: BinaryIO, **query: object) -> Iterator[dict[str, Any]]:
+        """Send a file, from where it stands to its end; the answer is that of `stream`."""
+        return self.stream("POST", path, file, **query)
 
     def messages(
         self, method: str, path: str, body: Any = None, **query: object
@@ -173,11 +177,13 @@ class _Exchange:
     def _send(self, method: str, path: str, body: Any, upgrade: str) -> None:
         headers = {"Host": self._target.host, "User-Agent": "paas", "Accept": "application/json"}
         headers |= {"Connection": "Upgrade", "Upgrade": upgrade} if upgrade else {"Connection": "close"}
-        data = b""
-        if body is not None:
+        data, file = b"", body if hasattr(body, "read") else None
+        if file is not None:
+            headers |= {"Content-Type": "application/octet-stream", "Transfer-Encoding": "chunked"}
+        elif body is not None:
             data = json.dumps(body).encode()
             headers |= {"Content-Type": "application/json"}
-        if method != "GET":
+        if method != "GET" and file is None:
             headers["Content-Length"] = str(len(data))
         headers |= self._target.headers
         lines = [
@@ -190,6 +196,15 @@ class _Exchange:
             self._socket.sendall("\r\n".join(lines).encode("latin-1", "replace") + data)
         except OSError as error:
             raise self._broken(error) from error
+        if file is not None:
+            self._send_file(file)
+
+    def _send_file(self, file: BinaryIO) -> None:
+        """As chunks; a server that has refused them has answered before their end."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while piece := file.read(_PIECE):
+                self._socket.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self._socket.sendall(b"0\r\n\r\n")
 
     def _head(self) -> tuple[int, dict[str, str]]:
         while b"\r\n\r\n" not in self._buffer:

@@ -19,6 +19,7 @@ MODULES = {
         "create", "apps", "apps:create", "apps:info", "apps:rename", "apps:branch", "apps:destroy", "destroy", "open",
     ),
     "builds": ("builds", "builds:info", "builds:output", "builds:get", "builds:set", "build", "ps:rebuild"),
+    "deploy": ("deploy",),
     "images": ("image:push", "image:history", "image:export", "image:sbom"),
     "config": ("config", "config:set", "config:unset", "config:get"),
     "processes": ("ps", "scale", "ps:scale", "ps:restart", "restart", "ps:stop", "limits", "limits:set"),

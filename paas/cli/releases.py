@@ -52,6 +52,7 @@ def releases_info(version: str | None, app: str) -> Answer:
             "When": output.moment(info["created_at"]),
             "State": info["state"] + (f", {info['cause']}" if info["cause"] else ""),
             "Commit": info["commit"] or "none",
+            "From": info["origin"] or "git push",
             "Image": f"{info['image']} ({output.size(info['size_bytes'])})" if info["image"] else "none",
             "Stack": info["stack"],
             "Config": " ".join(info["config_names"]) or "none",

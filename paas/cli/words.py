@@ -23,7 +23,7 @@ FOREIGN = {
     "pg": NO_SERVICES, "psql": NO_SERVICES, "postgres": NO_SERVICES, "postgresql": NO_SERVICES, "mysql": NO_SERVICES,
     "mariadb": NO_SERVICES, "mongo": NO_SERVICES, "redis": NO_SERVICES, "kafka": NO_SERVICES, "db": NO_SERVICES,
     "storage": NO_FILES, "volume": NO_FILES, "volumes": NO_FILES, "disk": NO_FILES, "mount": NO_FILES,
-    "deploy": PUSH, "redeploy": PUSH, "push": PUSH, "release": PUSH, "publish": PUSH, "up": PUSH, "launch": PUSH,
+    "redeploy": PUSH, "push": PUSH, "release": PUSH, "publish": PUSH, "up": PUSH, "launch": PUSH,
     "ship": PUSH, "rebuild": "Build the same commit again: paas ps:rebuild", "git": REMOTE, "remote": REMOTE,
     "init": "Make an app: paas create", "new": "Make an app: paas create",
     "top": SEE, "ps:top": SEE, "stats": SEE, "metrics": SEE, "status": SEE, "monitor": SEE, "health": SEE,

@@ -60,6 +60,8 @@ class Build:
     holder: str
     started_at: float
     finished_at: float | None
+    origin: str = ""
+    """Where the source came from: an archive's name, or URL#REF of a repository elsewhere; empty for a push."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Release:
     state: str
     cause: str
     created_at: float
+    origin: str = ""
+    """As in `Build`. `commit` is then a commit of that repository, or None."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -139,7 +139,11 @@ def _write_source(repository: Path, tree: str, listing: Listing, scratch: Path) 
 
 
 def _new(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    os.fchmod(
+        descriptor, 0o644
+    )  # the git daemon and the api share sources, in a folder that nobody else may enter
+    return descriptor
 
 
 class _Names:
@@ -241,16 +245,16 @@ def _contents(repository: Path, listing: Listing) -> Iterator[tuple[Entry, IO[by
             process.stdout.read(1)
 
 
-def export_in_child(repository: Path, commit: str, scratch: Path, limits: Limits, root: str = "") -> None:
-    """`export` as the work of a confined child: its answer, or the pusher's `{"error": …}`, as JSON on stdout."""
+def answer_in_child(work: Callable[[], dict[str, Any]]) -> None:
+    """The work of a confined child: its answer, or the pusher's `{"error": …}`, as JSON on stdout."""
     try:
-        answer = export(repository, commit, scratch, limits, root)
+        answer = work()
     except BadInput as error:
         answer = {"error": error.to_json()}
     except OSError as error:
         sentence = f"The source cannot be written: {error.strerror}."
         answer = {"error": Unavailable(sentence, "Tell the platform's operator.").to_json()}
     except MemoryError:
-        answer = {"error": BadInput("A file of the commit is too large to be read.").to_json()}
+        answer = {"error": BadInput("A file in it is too large to be read.").to_json()}
     sys.stdout.flush()
     os.write(1, json.dumps(answer).encode())

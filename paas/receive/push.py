@@ -11,7 +11,7 @@ from typing import Any
 
 from paas.nouns.errors import Conflict, Unavailable
 from paas.nouns.names import USUAL_BRANCHES
-from paas.receive import policy, progress
+from paas.receive import policy
 from paas.receive.api import Api, AppRepository
 from paas.receive.context import GitContext
 from paas.receive.dulwich_protocol import ReceivePack, Refused
@@ -22,6 +22,7 @@ from paas.receive.policy import RefUpdate
 from paas.receive.push_queue import PushQueue
 from paas.receive.quarantine import Quarantine
 from paas.receive.repository import ZERO, Repository
+from paas.receive.verdicts import told
 from paas.receive.wire import Wire
 
 
@@ -69,7 +70,7 @@ class PushHandler(ReceivePack):
                 return
             # before the deployment: a crash after its success must find the objects of the commit that serves
             taken = repository.take_in(quarantine.path) if quarantine.objects else []
-            self._warn(exported)
+            self.progress.say(*told(exported))
             follower = DeploymentFollower(self._api, self._app, self.progress)
             try:
                 follower.deploy(self._request(update, exported))
@@ -126,26 +127,6 @@ class PushHandler(ReceivePack):
             "Fetch and merge it first: git pull paas " + update.branch,
             cause="fetch first",
         )
-
-    def _warn(self, exported: Exported) -> None:
-        """Say what of the tree is left out, or will not work as the pusher may expect."""
-        if exported.ignored:
-            files = "1 file" if exported.ignored == 1 else f"{exported.ignored} files"
-            self.progress.say(f"-----> Leaving out {files} that .slugignore names")
-        for link in exported.outside.first:
-            self.progress.say(*progress.warning(f"The link {link} points out of the app's folder."))
-        pointers = exported.pointers
-        if pointers.count:
-            more = pointers.count - len(pointers.first)
-            names = ", ".join(pointers.first) + (f" and {more} more" if more else "")
-            self.progress.say(
-                *progress.warning(
-                    f"Git LFS keeps the content of {names} elsewhere; the app gets the pointers."
-                ),
-                *progress.warning(
-                    "Commit the files themselves: git lfs migrate export --include=PATTERN --everything"
-                ),
-            )
 
     def _move_ref(self, repository: Repository, update: RefUpdate) -> None:
         current = repository.heads().get(update.branch)

@@ -14,7 +14,7 @@ from paas.receive.export import Exported
 from paas.receive.limits import Limits
 from paas.receive.repository import Repository
 from paas.receive.sources import Sources
-from paas.receive.verdicts import export_answer, incomplete, unpack_error
+from paas.receive.verdicts import answer_of, incomplete, unpack_error
 from paas.receive.wire import Wire
 
 _LENIENT = ("zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "missingSpaceBeforeEmail")
@@ -92,14 +92,14 @@ class Quarantine:
     def _export(self, commit: str, scratch: Path, root: str) -> Exported:
         limits = self._limits
         finished = children.run(
-            lambda: export.export_in_child(self.path, commit, scratch, limits, root),
+            lambda: export.answer_in_child(lambda: export.export(self.path, commit, scratch, limits, root)),
             bounds=git.bounds(
                 read=self._readable, write=(scratch.parent,), file_bytes=2 * limits.source_bytes
             ),
             timeout_s=limits.export_s,
             tick=self._tick,
         )
-        return export_answer(finished)
+        return answer_of(finished, Exported.from_json)
 
     def is_ancestor(self, commit: str, descendant: str) -> bool:
         finished = children.run(

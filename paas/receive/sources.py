@@ -58,10 +58,13 @@ class Sources:
             remove_folder(path)
 
     def sweep(self, min_age_s: float) -> int:
-        """Remove the files of dead pushes; how many. Living pushes may remove theirs meanwhile."""
+        """Remove the files of dead pushes; how many. Living pushes may remove theirs meanwhile.
+
+        A folder of the api's own is left to it: `paas.receive.fetch` sweeps, too.
+        """
         removed = 0
         for entry in os.scandir(self.path):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
                 if time.time() - entry.stat().st_mtime >= min_age_s:
                     removed += self._remove(Path(entry.path))
         return removed

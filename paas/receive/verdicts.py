@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from paas.nouns.errors import BadInput, PaasError, Unavailable, from_json
 from paas.nouns.units import elapsed, shown_memory
+from paas.receive import progress
 from paas.receive.children import Finished
 from paas.receive.export import Exported
 from paas.receive.limits import Limits
@@ -16,20 +19,42 @@ _EVIDENCE_CHARACTERS = 200
 _BROKEN_OBJECT = "error: object "
 
 
-def export_answer(finished: Finished) -> Exported:
-    """The exporter's answer. Raises PaasError: the one it reports, or which of its bounds it met."""
+T = TypeVar("T")
+
+
+def answer_of(finished: Finished, read: Callable[[dict[str, Any]], T], what: str = "commit") -> T:
+    """A child's answer, as `read` takes it. Raises PaasError: the one it reports, or which of its bounds it met."""
     if finished.timed_out or finished.status in (_SIGKILL, _SIGXCPU, _SIGXFSZ):
-        raise BadInput("The commit takes too long to unpack, or unpacks to too much.", cause="too large")
+        raise BadInput(f"The {what} takes too long to unpack, or unpacks to too much.", cause="too large")
     if finished.status == CRASHED:
         raise internal_error()
     try:
         answer = json.loads(finished.stdout)
         if "error" not in answer:
-            return Exported.from_json(answer)
+            return read(answer)
     except (ValueError, KeyError, TypeError):
         evidence = finished.last_words()[:_EVIDENCE_CHARACTERS]
-        raise BadInput("The commit's files cannot be read.", evidence, cause="unreadable") from None
+        raise BadInput(f"The {what}'s files cannot be read.", evidence, cause="unreadable") from None
     raise from_json(answer["error"])
+
+
+def told(exported: Exported) -> Iterator[str]:
+    """Lines about what of the tree is left out, or will not work as its author may expect."""
+    if exported.ignored:
+        files = "1 file" if exported.ignored == 1 else f"{exported.ignored} files"
+        yield f"-----> Leaving out {files} that .slugignore names"
+    for link in exported.outside.first:
+        yield from progress.warning(f"The link {link} points out of the app's folder.")
+    pointers = exported.pointers
+    if pointers.count:
+        more = pointers.count - len(pointers.first)
+        names = ", ".join(pointers.first) + (f" and {more} more" if more else "")
+        yield from progress.warning(
+            f"Git LFS keeps the content of {names} elsewhere; the app gets the pointers."
+        )
+        yield from progress.warning(
+            "Commit the files themselves: git lfs migrate export --include=PATTERN --everything"
+        )
 
 
 def internal_error() -> PaasError:

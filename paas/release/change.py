@@ -20,11 +20,14 @@ class Parts:
     commit: str | None = None
     config_number: int = 0
     limits: Mapping[str, dict[str, int]] = field(default_factory=dict)
+    origin: str = ""
 
     @classmethod
     def of(cls, release: Release | None) -> Parts:
         """Without a release: no image, and the empty configuration."""
-        return cls() if release is None else cls(release.image_digest, release.commit, release.config_number)
+        if release is None:
+            return cls()
+        return cls(release.image_digest, release.commit, release.config_number, origin=release.origin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +51,11 @@ class Push(Change):
     set_vars: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, dict[str, int]] = field(default_factory=dict)
     beside: bool = False
+    origin: str = ""
 
     def parts(self, tx: Tx, app: App, base: Parts) -> Parts:
         number = _changed_config(tx, app, base.config_number, self.set_vars)
-        return Parts(self.image_digest, self.commit, number, self.limits)
+        return Parts(self.image_digest, self.commit, number, self.limits, self.origin)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,13 @@ class PushRequest:
     """Build the source of this release, which serves, once more; nothing is deployed if another serves by then."""
     deploy: bool = True
     """Otherwise the image is built, and nothing else happens."""
+    origin: str = ""
+    """Where the source came from if it was not pushed; an archive has no `commit`."""
+
+    @property
+    def source(self) -> str:
+        """What is built, in a few words."""
+        return " of ".join(part for part in (self.commit[:7], self.origin) if part)
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], actor: str) -> PushRequest:
@@ -62,12 +69,13 @@ class PushRequest:
 def rebuild_request(tx: Tx, app: App, actor: str, *, deploy: bool) -> PushRequest:
     """What builds the serving release's source once more. Raises NotFound if there is none, or its build is forgotten."""
     serving = releases.serving(tx, app)
-    if serving is None or serving.image_digest is None or serving.commit is None:
+    if serving is None or serving.image_digest is None:
         raise NotFound(f"{app.name} serves nothing that could be built again.", "Push it: git push paas main")
     build = builds.of_image(tx, app.id, serving.image_digest)
     if build is None:
         raise _forgotten(serving.number)
-    return PushRequest(serving.commit, build.tree, actor, wait=False, again=serving.number, deploy=deploy)
+    request = PushRequest(build.commit, build.tree, actor, wait=False, again=serving.number, deploy=deploy)
+    return replace(request, origin=build.origin)
 
 
 def _forgotten(release: int) -> NotFound:
@@ -135,9 +143,15 @@ class _RunningPush:
             if request.canary is not None:
                 check_beside(tx, self._app.id)
             build = builds.start(
-                tx, self._app.id, commit=request.commit, tree=request.tree, actor=request.actor, holder=holder
+                tx,
+                self._app.id,
+                commit=request.commit,
+                tree=request.tree,
+                actor=request.actor,
+                holder=holder,
+                origin=request.origin,
             )
-            detail = {"build": build.number, "commit": request.commit}
+            detail = {"build": build.number, "commit": request.commit, "origin": request.origin}
             events.add(tx, self._app.id, request.actor, "build.start", detail)
         return build
 
@@ -167,7 +181,7 @@ class _RunningPush:
     def _build_image(self) -> tuple[Described, dict[str, str], Image]:
         """What the tree says, the config vars that it asks for, and the image."""
         app, output = self._app, self._output
-        output.line(f"-----> Building {app.name} from {self._request.commit[:7]} on stack {app.stack}")
+        output.line(f"-----> Building {app.name} from {self._request.source} on stack {app.stack}")
         steps = Output(output.line, self._cancelled)
         stack = load_or_make(self._platform, app.stack, steps)
         tree = self._open_tree(app.build_settings.get("procfile", "Procfile"))
@@ -244,9 +258,10 @@ class _RunningPush:
         }
         return Push(
             actor=self._request.actor,
-            description=f"{'Deploy' if self._request.again is None else 'Rebuild'} {self._request.commit[:7]}",
+            description=f"{'Deploy' if self._request.again is None else 'Rebuild'} {self._request.source}",
             image_digest=image.digest,
-            commit=self._request.commit,
+            commit=self._request.commit or None,
+            origin=self._request.origin,
             set_vars=config,
             limits=limits,
         )

@@ -38,6 +38,7 @@ def next_release(tx: Tx, app: App, base: Release | None, change: Change) -> Rele
         limits=_update_formation(tx, app.id, parts.limits, image),
         description=change.description,
         commit=parts.commit,
+        origin=parts.origin,
         actor=change.actor,
         state="pending" if image else "succeeded",
     )

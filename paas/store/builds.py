@@ -9,10 +9,11 @@ from paas.store.table import Table
 BUILDS = Table("build", Build, renamed={"commit": "commit_sha"})
 
 
-def start(tx: Tx, app_id: str, *, commit: str, tree: str, actor: str, holder: str) -> Build:
+def start(tx: Tx, app_id: str, *, commit: str, tree: str, actor: str, holder: str, origin: str = "") -> Build:
     """A running build with the app's next number; `holder` names the process that builds."""
     number = BUILDS.next_number(tx, "WHERE app_id = ?", (app_id,))
     values = {"commit": commit, "tree": tree, "actor": actor, "status": "running", "holder": holder}
+    values["origin"] = origin
     BUILDS.insert(tx, {"app_id": app_id, "number": number, **values, "started_at": now()})
     build = get(tx, app_id, number)
     assert build is not None

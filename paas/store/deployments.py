@@ -12,6 +12,12 @@ from paas.store import apps, canaries, formations, releases
 from paas.store.database import Tx, now
 from paas.store.table import Table
 
+_PUSHED = (
+    "push = 1 AND EXISTS (SELECT 1 FROM release WHERE release.app_id = deployment.app_id"
+    " AND release.number = deployment.release_number AND release.origin = '')"
+)
+"""Deployments of a push: neither of an archive nor of a repository elsewhere."""
+
 DEPLOYMENTS = Table("deployment", Deployment, json=("error",), flags=("push", "cancel_requested"))
 
 
@@ -54,7 +60,8 @@ def unfinished_of(tx: Tx, app_id: str) -> Deployment | None:
 
 
 def newest_push(tx: Tx, app_id: str) -> Deployment | None:
-    return DEPLOYMENTS.first(tx, "WHERE app_id = ? AND push = 1 ORDER BY id DESC LIMIT 1", (app_id,))
+    """The newest deployment of what `git push` brought."""
+    return DEPLOYMENTS.first(tx, f"WHERE app_id = ? AND {_PUSHED} ORDER BY id DESC LIMIT 1", (app_id,))
 
 
 def advance(tx: Tx, id: int, state: str, error: dict[str, Any] | None = None) -> Deployment:
@@ -122,11 +129,14 @@ def lines(tx: Tx, id: int, after: int = 0) -> list[tuple[int, str]]:
 
 
 def pushed_commit(tx: Tx, app_id: str) -> str | None:
-    """The commit of the newest push that passed the commit point: what the deploy branch must point at."""
+    """The commit of the newest push that passed the commit point: what the deploy branch must point at.
+
+    What came from elsewhere does not count: the app's repository does not have its commits.
+    """
     row = tx.execute(
         "SELECT release.commit_sha FROM deployment JOIN release ON release.app_id = deployment.app_id"
         " AND release.number = deployment.release_number"
-        " WHERE deployment.app_id = ? AND push = 1 AND deployment.state IN ('draining', 'succeeded')"
+        " WHERE deployment.app_id = ? AND push = 1 AND release.origin = '' AND deployment.state IN ('draining', 'succeeded')"
         " ORDER BY deployment.id DESC LIMIT 1",
         (app_id,),
     ).fetchone()
@@ -138,6 +148,6 @@ def prune(tx: Tx, app_id: str, keep: int) -> None:
     tx.execute(
         "DELETE FROM deployment WHERE app_id = ?1 AND finished_at IS NOT NULL AND id NOT IN"
         " (SELECT id FROM deployment WHERE app_id = ?1 ORDER BY id DESC LIMIT ?2) AND id NOT IN"
-        " (SELECT coalesce(max(id), 0) FROM deployment WHERE app_id = ?1 AND push = 1 AND state = 'succeeded')",
+        f" (SELECT coalesce(max(id), 0) FROM deployment WHERE app_id = ?1 AND {_PUSHED} AND state = 'succeeded')",
         (app_id, keep),
     )

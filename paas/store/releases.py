@@ -25,6 +25,7 @@ def create(
     commit: str | None,
     actor: str,
     state: str = "pending",
+    origin: str = "",
 ) -> Release:
     """The app's next release."""
     number = RELEASES.next_number(tx, "WHERE app_id = ?", (app_id,))
@@ -40,6 +41,7 @@ def create(
             "commit": commit,
             "actor": actor,
             "state": state,
+            "origin": origin,
             "created_at": now(),
         },
     )

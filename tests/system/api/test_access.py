@@ -50,6 +50,7 @@ MATRIX: list[Row] = [
     ("GET", "/v1/apps/<app_name>/builds/settings", None, "app"),
     ("PATCH", "/v1/apps/<app_name>/builds/settings", {"root": "/.."}, "app"),
     ("POST", "/v1/apps/<app_name>/image/push", {}, "app"),
+    ("POST", "/v1/apps/<app_name>/deploy/archive", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/history", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/export", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/sbom", None, "app"),

@@ -11,7 +11,7 @@ from harness.git import Client, GitDaemon
 from buildpacks.detect import choose
 from paas.build.source import SourceTree
 from paas.receive import children, git
-from paas.receive.export import export_in_child
+from paas.receive.export import answer_in_child, export
 from paas.receive.limits import Limits
 
 _FOLDERS = "/".join(f"{number:02}" + "d" * 200 for number in range(15))
@@ -34,7 +34,7 @@ def test_longest_listing_that_is_allowed_is_never_in_memory(ann: Client, root: P
     (sources / "scratch").mkdir(parents=True)
     repository = ann.tree / ".git"
     done = children.run(
-        lambda: export_in_child(repository, commit, sources / "scratch", limits),
+        lambda: answer_in_child(lambda: export(repository, commit, sources / "scratch", limits)),
         bounds=git.bounds(read=(repository,), write=(sources,), memory_bytes=48 << 20),
         timeout_s=120,
     )

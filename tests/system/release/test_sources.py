@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from harness.platform import Platform, commit
+import subprocess
+
+from harness.platform import Platform, commit, git
 
 MONOREPO = {
     "README.md": "Two apps.\n",
@@ -48,3 +50,43 @@ def test_two_apps_live_in_one_repository(platform: Platform) -> None:
     unchanged = platform.push(repository, "blog")
     assert unchanged.returncode == 0, unchanged.stdout
     assert "(0 new," in unchanged.stdout, unchanged.stdout
+
+
+def test_an_archive_is_deployed_as_a_push_is_and_leaves_the_branch(platform: Platform) -> None:
+    repository = platform.deploy({"index.html": "<p>one</p>", "art/logo.psd": "much"}, "packed")
+    url = f"ssh://paas@127.0.0.1:{platform.ssh}/packed"
+    pushed = git(repository, "rev-parse", "HEAD")
+    commit(repository, "Two", **{"index.html": "<p>two</p>", ".slugignore": "*.psd\n"})
+    git(repository, "archive", "--prefix=packed-2.0/", "-o", f"{platform.folder}/two.tgz", "HEAD")
+    done = platform.paas("deploy", "packed", "--archive", "two.tgz")
+    assert "Building packed from two.tgz" in done.stderr and "done, v2" in done.stderr, done.stderr
+    assert "Leaving out 1 file that .slugignore names" in done.stderr
+    assert "two" in platform.get("packed").text
+    assert platform.get("packed", "/art/logo.psd").status == 404
+
+    release = platform.json("releases:info", "v2", "-a", "packed")
+    told = (release["description"], release["commit"], release["origin"], release["actor"])
+    assert told == ("Deploy two.tgz", None, "two.tgz", "root")
+    refs = subprocess.run(["git", "ls-remote", url], env=platform.environ(), capture_output=True, text=True)
+    assert f"{pushed}\trefs/heads/main" in refs.stdout
+
+    # the same files again need no new layer; an archive without a client comes through ssh
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=repository, capture_output=True).stdout
+    words = [*platform.ssh_words(), "-p", str(platform.ssh), "paas@127.0.0.1"]
+    again = subprocess.run([*words, "deploy", "packed", "--archive", "-"], input=archive, capture_output=True)
+    assert again.returncode == 0 and b"(0 new," in again.stderr, again.stderr
+
+    # a push needs no --force, whether it contains what the archive held or not
+    git(repository, "reset", "-q", "--hard", pushed)
+    commit(repository, "Three", **{"index.html": "<p>three</p>"})
+    push = platform.push(repository, "packed")
+    assert push.returncode == 0 and "main -> main" in push.stdout, push.stdout
+    assert "three" in platform.get("packed").text
+
+
+def test_an_archive_that_cannot_be_an_app_changes_nothing(platform: Platform) -> None:
+    platform.paas("create", "broken", "--no-remote")
+    (platform.folder / "broken.tgz").write_bytes(b"no archive")
+    refused = platform.paas("deploy", "broken", "--archive", "broken.tgz", check=False)
+    assert refused.returncode == 1 and "no archive that can be read" in refused.stderr
+    assert platform.json("builds", "broken") == [] == list((platform.home / "sources").iterdir())

@@ -45,3 +45,14 @@ def test_a_rebuild_asks_for_the_tree_of_the_build_that_made_the_image(api: Flask
             builds.finish(tx, app.id, build.number, "succeeded", image_digest="sha256:1")
         request = rebuild_request(tx, app, "bob", deploy=False)
     assert (request.tree, request.again, request.deploy, request.actor) == ("2" * 40, 1, False, "bob")
+
+
+def test_a_rebuild_keeps_where_the_source_came_from(api: FlaskApi, name: str) -> None:
+    deployed(api, name, web="run")
+    with api.context.store.write() as tx:
+        app = apps.by_name(tx, name)
+        assert app is not None
+        build = builds.start(tx, app.id, commit="", tree="1" * 40, actor="ann", holder="h", origin="app.tgz")
+        builds.finish(tx, app.id, build.number, "succeeded", image_digest="sha256:1")
+        request = rebuild_request(tx, app, "bob", deploy=True)
+    assert (request.source, request.commit) == ("app.tgz", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import socket
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from paas.cli.client import Client, part
 from paas.cli.target import Target
-from paas.nouns.errors import DeployFailed, NotFound, Unauthorized, Unavailable
+from paas.nouns.errors import BadInput, DeployFailed, NotFound, Unauthorized, Unavailable
 
 
 class Server:
@@ -210,3 +211,21 @@ def test_a_refused_upgrade_says_why(server: Server) -> None:
 def test_names_cannot_leave_their_part_of_a_path(name: str) -> None:
     escaped: Callable[[object], str] = part
     assert not set(escaped(name)) & set("/? ")
+
+
+def test_a_file_is_sent_in_chunks_and_the_answer_is_a_stream(server: Server) -> None:
+    server.answer = [plain(b'{"line": "on its way"}\n{"done": true, "result": {"release": 4}}\n')]
+    messages = list(server.client.upload("/apps/a/deploy/archive", io.BytesIO(b"x" * 70_000), name="a b.tgz"))
+    assert messages[-1]["result"] == {"release": 4}
+    (request,) = server.requests
+    head = request.partition(b"\r\n\r\n")[0]
+    assert head.startswith(b"POST /v1/apps/a/deploy/archive?name=a+b.tgz HTTP/1.1")
+    assert b"Transfer-Encoding: chunked" in head and b"Content-Length" not in head
+
+
+def test_a_refusal_before_the_end_of_a_file_is_told(server: Server) -> None:
+    refusal = {"error": {"code": "bad_input", "message": "Too large.", "hint": "", "cause": "", "lines": []}}
+    server.answer = [plain(json.dumps(refusal).encode(), "422 Unprocessable")]
+    endless = io.BytesIO(bytes(8 << 20))
+    with pytest.raises(BadInput, match="Too large"):
+        list(server.client.upload("/apps/a/deploy/archive", endless))

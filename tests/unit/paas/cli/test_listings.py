@@ -14,12 +14,12 @@ from paas.cli.local import is_local
 Captured = pytest.CaptureFixture[str]
 
 BUILD = {
-    "number": 2, "commit": "1234567890", "tree": "feed", "actor": "ann", "status": "failed", "cause": "no space", "image": None,
+    "number": 2, "commit": "1234567890", "tree": "feed", "actor": "ann", "status": "failed", "cause": "no space", "image": None, "origin": "",
     "started_at": 0.0, "finished_at": 1.5,
 }  # fmt: skip
 RELEASE = {
     "version": "v2", "description": "Deploy 12345678", "actor": "ann", "state": "failed", "cause": "out of memory",
-    "created_at": 0.0, "commit": "1234567890", "image": "sha256:1", "size_bytes": 61_200_000, "stack": "debian-12",
+    "created_at": 0.0, "commit": "1234567890", "origin": "", "image": "sha256:1", "size_bytes": 61_200_000, "stack": "debian-12",
     "current": True, "config_names": ["A"], "processes": {"web": "run\nfast"}, "limits": {"web": {"memory_bytes": 256 << 20}},
 }  # fmt: skip
 APP = {"name": "hello", "release": None, "url": "http://hello.localhost/", "owner": "ann"}

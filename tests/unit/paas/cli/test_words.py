@@ -34,7 +34,7 @@ def test_the_tables_speak_of_commands_that_exist() -> None:
         ("enter", "paas run"),
         ("storage:mount", "no storage"),
         ("cron:list", "by the clock"),
-        ("deploy", "git push paas main"),
+        ("depoy", "deploy"),
         ("redeploy", "git push paas main"),
         ("push", "git push paas main"),
         ("top", "router:top"),
@@ -60,7 +60,7 @@ def test_a_word_from_elsewhere_gets_the_answer_of_here(word: str, said: str) -> 
 @pytest.mark.parametrize(
     "word",
     [
-        "depoy", "deployed", "destruct", "top", "stops", "storm", "login:remove", "keys:rotate", "keys:show",
+        "deployed", "destruct", "top", "stops", "storm", "login:remove", "keys:rotate", "keys:show",
         "certs:renew", "domains:remake", "tokens:review", "allow:remind", "restore", "run:stop", "errors:send",
     ],
 )  # fmt: skip

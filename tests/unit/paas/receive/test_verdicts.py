@@ -8,14 +8,15 @@ import pytest
 
 from paas.nouns.errors import PaasError
 from paas.receive.children import Finished
+from paas.receive.export import Exported
 from paas.receive.limits import Limits
-from paas.receive.verdicts import export_answer, incomplete, unpack_error
+from paas.receive.verdicts import answer_of, incomplete, unpack_error
 from runtime.kernel.forked import CRASHED
 
 
 def exported(finished: Finished) -> PaasError:
     with pytest.raises(PaasError) as error:
-        export_answer(finished)
+        answer_of(finished, Exported.from_json)
     return error.value
 
 

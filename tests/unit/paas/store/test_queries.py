@@ -380,3 +380,25 @@ def test_an_app_leaves_its_latest_names_behind_and_no_more(store: Store) -> None
             apps.rename(tx, app.id, f"n{number}")
         known = [number for number in range(40) if apps.by_former_name(tx, f"n{number}")]
     assert known == list(range(39 - apps.FORMER_NAMES, 39))
+
+
+def test_what_did_not_come_by_a_push_leaves_the_branch(store: Store, app: App) -> None:
+    def served(commit: str, origin: str) -> None:
+        release = releases.create(
+            tx, app.id, image_digest=None, config_number=0, limits={}, description="Deploy",
+            commit=commit or None, actor="ann", origin=origin,
+        )  # fmt: skip
+        made = deployments.create(tx, app.id, release_number=release.number, from_release=None, push=True)
+        for state in ("starting", "switching", "draining", "succeeded"):
+            deployments.advance(tx, made.id, state)
+
+    with store.write() as tx:
+        served("", "app.tgz")
+        assert deployments.pushed_commit(tx, app.id) is deployments.newest_push(tx, app.id) is None
+        served("c" * 40, "")
+        pushed = deployments.newest_push(tx, app.id)
+        for _ in range(3):
+            served("d" * 40, "https://host/x.git#main")
+        deployments.prune(tx, app.id, 1)
+        assert deployments.pushed_commit(tx, app.id) == "c" * 40
+        assert deployments.newest_push(tx, app.id) == pushed

@@ -1,0 +1,127 @@
+"""`python -P -m paas.receive.fetch`: make a source of what was not pushed, and keep it while it is needed.
+
+The api starts it, so that what forks and reads strangers' bytes has one thread and nothing else in its memory. A JSON
+object on standard input says what to take (`Wanted`); objects on standard output answer: `{"line": …}` now and then, in
+the end `{"source": …}` or `{"error": …}`. The source stays until standard input ends. SIGHUP ends it all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paas.nouns.errors import PaasError, Unavailable
+from paas.receive import children, git
+from paas.receive.archive import Imported, import_archive
+from paas.receive.export import answer_in_child
+from paas.receive.housekeeping import SOURCE_AGE_S
+from paas.receive.limits import Limits
+from paas.receive.progress import Progress
+from paas.receive.quarantine import Quarantine
+from paas.receive.repository import Repositories
+from paas.receive.sources import Sources
+from paas.receive.verdicts import answer_of, told
+from paas.receive.wire import Hangup, hang_up_on_signal, waiting
+from runtime.kernel import syscalls
+
+_MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to make a source of: the folder `root` in the archive that the descriptor `archive` gives.
+
+    `sources` is the folder of sources; `pack_bytes` and `source_bytes` bound what is taken and what it unpacks to.
+    """
+
+    sources: str
+    pack_bytes: int
+    source_bytes: int
+    root: str
+    archive: int
+
+
+def make_source(wanted: Wanted, say: Callable[..., None], held: contextlib.ExitStack) -> dict[str, Any]:
+    """Make the source and keep it until `held` is closed; its commit and tree. Raises PaasError."""
+    limits = Limits(pack_bytes=wanted.pack_bytes, source_bytes=wanted.source_bytes)
+    sources = Sources(Path(wanted.sources))
+    progress = Progress(lambda data: say(data.decode().rstrip("\n")))
+    sources.sweep(SOURCE_AGE_S)
+    with sources.scratch() as scratch, Repositories(scratch).quarantine(None) as path:
+        quarantine = Quarantine(path, None, limits, progress.tick)
+        progress.begin("unpacking")
+        found = _import(path, wanted.archive, limits, progress.tick)
+        exported = quarantine.export(found.commit, sources, held, _root(found.top, wanted.root))
+    progress.say(*told(exported))
+    return {"commit": "", "tree": exported.tree}
+
+
+def _import(repository: Path, archive: int, limits: Limits, tick: Callable[[], None]) -> Imported:
+    """Take the files of an archive as a commit of their own, in a confined child. Raises PaasError."""
+    finished = children.run(
+        lambda: answer_in_child(
+            lambda: import_archive(repository, open(0, "rb", closefd=False), limits)  # noqa: SIM115
+        ),
+        bounds=git.bounds(
+            write=(repository,),
+            memory_bytes=limits.index_memory_bytes,
+            file_bytes=2 * limits.source_bytes,
+            cpu_s=limits.index_cpu_s,
+        ),
+        timeout_s=limits.receive_s,
+        stall_s=limits.stall_s,
+        stdin=archive,
+        tick=tick,
+    )
+    return answer_of(finished, Imported.from_json, "archive")
+
+
+def _root(top: str, root: str) -> str:
+    """The app's folder in an archive in whose only top folder everything may be, as archives of forges have it."""
+    if not top or root == top or root.startswith(f"{top}/"):
+        return root
+    return f"{top}/{root}" if root else top
+
+
+def main() -> int:
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGHUP)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    hang_up_on_signal()
+    os.umask(0o027)
+    with contextlib.suppress(Hangup), contextlib.ExitStack() as held:
+        _tell(_answer(held))
+        with waiting():
+            sys.stdin.buffer.read(1)
+    return 0
+
+
+def _answer(held: contextlib.ExitStack) -> dict[str, Any]:
+    try:
+        wanted = Wanted(**json.loads(sys.stdin.buffer.readline(_MOST_BYTES)))
+        return {"source": make_source(wanted, _say, held)}
+    except PaasError as error:
+        return {"error": error.to_json()}
+    except OSError as error:
+        sentence = f"The source cannot be written: {error.strerror}."
+        return {"error": Unavailable(sentence, "Tell the platform's operator.").to_json()}
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        _tell({"line": line})
+
+
+def _tell(message: dict[str, Any]) -> None:
+    with waiting():
+        os.write(1, json.dumps(message).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

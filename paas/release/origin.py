@@ -1,0 +1,136 @@
+"""Sources that are not pushed: an archive that a client sends. Each is made by a process of its own (`paas.receive.fetch`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from paas.build.platform import Platform
+from paas.nouns.errors import Cancelled, PaasError, TooMany, from_json
+from paas.nouns.model import App
+from paas.release.deployment import Cancel
+
+_AT_ONCE, _OF_AN_OWNER = 4, 2
+_LOOK_S = 0.2
+_GOODBYE_S = 10.0
+_LINE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A source: its tree, and the commit that it was at, empty for an archive."""
+
+    tree: str
+    commit: str
+
+
+class _Turns:
+    """How many sources are fetched at once: counted until the process has ended."""
+
+    def __init__(self) -> None:
+        self._running: Counter[int | None] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, owner: int | None) -> Iterator[None]:
+        """Raises TooMany."""
+        with self._lock:
+            if self._running[owner] >= _OF_AN_OWNER or self._running.total() >= _AT_ONCE:
+                raise TooMany("Other sources are being fetched already.", "Try again in a moment.")
+            self._running[owner] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running[owner] -= 1
+
+
+_turns = _Turns()
+
+
+@contextmanager
+def fetched(
+    platform: Platform, app: App, what: Mapping[str, Any], say: Callable[[str], None], cancelled: Cancel
+) -> Iterator[Fetched]:
+    """Make a source and keep it for the length of the block. `what` are the fields of `paas.receive.fetch.Wanted` that
+    say what to take. Raises PaasError, Cancelled.
+    """
+    settings = platform.settings
+    wanted = {
+        "sources": str(platform.layout.sources),
+        "pack_bytes": settings.push_limit_bytes,
+        "source_bytes": settings.source_limit_bytes,
+        "root": app.build_settings.get("root", ""),
+        **what,
+    }
+    kept = [what["archive"]] if "archive" in what else []
+    with _turns.one(app.owner_id), _process(kept) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(wanted).encode() + b"\n")
+        process.stdin.flush()
+        yield _read(process.stdout, say, cancelled)
+
+
+@contextmanager
+def _process(kept: list[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """The process that fetches; at the end it lets the source go and ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "paas.receive.fetch"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=kept,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    except BaseException:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGHUP)
+        raise
+    finally:
+        for stream in (process.stdin, process.stdout):
+            with suppress(OSError):
+                stream and stream.close()
+        try:
+            process.wait(_GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _read(answers: IO[bytes], say: Callable[[str], None], cancelled: Cancel) -> Fetched:
+    """Pass lines on until the source is there."""
+    for line in _lines(answers.fileno(), cancelled):
+        message = json.loads(line)
+        if "line" in message:
+            say(message["line"])
+        elif "error" in message:
+            raise from_json(message["error"])
+        else:
+            return Fetched(**message["source"])
+    raise PaasError("The source could not be made.", "The operator finds the reason in the server's log.")
+
+
+def _lines(descriptor: int, cancelled: Cancel) -> Iterator[bytes]:
+    poller, rest = select.poll(), b""
+    poller.register(descriptor, select.POLLIN)
+    while True:
+        if cancelled():
+            raise Cancelled("The deployment was cancelled.", cause="cancelled")
+        if not poller.poll(_LOOK_S * 1000):
+            continue
+        data = os.read(descriptor, 65536)
+        if not data or len(rest) > _LINE_BYTES:
+            return
+        *whole, rest = (rest + data).split(b"\n")
+        yield from whole
