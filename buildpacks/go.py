@@ -6,15 +6,17 @@ packages and modules stay in the app's cache, so that a change of the code compi
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections import defaultdict
 from dataclasses import dataclass
 
 from buildpacks.failurehint import FailureHint as Hint
+from buildpacks.gofailures import failure_hints
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, quoted, read_text
 
-LOOKS_FOR = ("go.mod", "main.go")
+LOOKS_FOR = ("go.mod", "go.work", "main.go")
 VERSION = "1.27.3"
 RECIPE = "go-1"
 
@@ -30,7 +32,8 @@ _ENV = {
     "GOFLAGS": "-buildvcs=false -modcacherw -trimpath",
 }
 _NEED_C = ("github.com/mattn/go-sqlite3", "github.com/confluentinc/confluent-kafka-go")
-"""Modules that do nothing without cgo, which is off otherwise: a program without it depends on no library."""
+"""Modules that compile without cgo and then do nothing. It is off, as long as nothing needs it: a program without it
+depends on no library."""
 
 _MOST_READ = 200
 _FILE_BYTES = 1 << 20
@@ -38,47 +41,8 @@ _PACKAGE = re.compile(r"^package[ \t]+(\w+)", re.MULTILINE)
 _IGNORED = re.compile(r"^//go:build ignore\b", re.MULTILINE)
 _MODULE = re.compile(r'^[ \t]*module[ \t]+"?([^\s"]+)', re.MULTILINE)
 _GO_LINE = re.compile(r"^[ \t]*go[ \t]+(\d+)\.(\d+)(\S*)", re.MULTILINE)
+_USE = re.compile(r"^[ \t]*(?:use[ \t]+)?\"?(\.{1,2}(?:/[\w@.+/-]*)?)\"?[ \t]*$", re.MULTILINE)
 _HEROKU_INSTALL = re.compile(r"^//[ \t]*\+heroku[ \t]+install[ \t]+(.+)$", re.MULTILINE)
-
-_HINTS = (
-    Hint(
-        r"go.mod requires go >= (?P<wanted>\S+) ",
-        f"go.mod asks for Go {{wanted}}; builds have {VERSION}",
-        "Lower the go line in go.mod.",
-    ),
-    Hint(
-        r"no required module provides package (?P<name>[^;:\s]+): go\.mod file not found",
-        "the program imports {name}, and there is no go.mod",
-        "Run go mod init NAME and go mod tidy, and commit go.mod and go.sum.",
-    ),
-    Hint(
-        r"(?:no required module provides package|missing go\.sum entry for module providing package) (?P<name>[^;:\s]+)",
-        "go.mod and go.sum lack {name}",
-        "Run go mod tidy, and commit go.mod and go.sum.",
-    ),
-    Hint(r"missing go\.sum entry", "go.sum lacks a module", "Run go mod tidy, and commit go.mod and go.sum."),
-    Hint(
-        "inconsistent vendoring",
-        "vendor/modules.txt does not fit go.mod",
-        "Run go mod vendor, and commit the vendor folder.",
-    ),
-    Hint(
-        r'Get "(?P<address>https?://[^/"]+)[^"]*": .*(?:no such host|i/o timeout|connection refused|unreachable)',
-        "the server does not reach the module proxy {address}",
-        "Commit the modules (go mod vendor), or the operator names a proxy: builds.go_proxy in paas.yml.",
-    ),
-    Hint(
-        r"(?P<name>\S+@v\S+): (?:reading \S+: (?:404|410|no such file)|invalid version)",
-        "the module proxy has no {name}",
-        "Check the version in go.mod.",
-    ),
-    Hint(
-        r"package (?P<name>\S+) is not in std",
-        "no package {name}",
-        "Check the import; a package of the module begins with the module's name.",
-    ),
-    Hint(r"^(?P<line>\S+\.go:\d+:\d+: .+)$", "{line}", "Correct the program: go build says the same."),
-)
 
 
 @dataclass(frozen=True)
@@ -90,17 +54,23 @@ class _Programs:
 
 
 def detect(tree: Tree) -> str | None:
-    if tree.exists("go.mod"):
-        return "go.mod"
+    found = next((name for name in ("go.mod", "go.work") if tree.exists(name)), None)
+    if found:
+        return found
     return "main.go" if tree.exists("main.go") and "main" in _packages(tree)[""] else None
 
 
 def plan(tree: Tree) -> Plan:
     """Raises BuildRefused if go.mod wants a newer Go, if there is no program, or if no name tells which of several serves."""
-    has_module = tree.exists("go.mod")
-    module = read_text(tree, "go.mod", _FILE_BYTES) if has_module else ""
-    note = _version_note(module) if has_module else f"Using Go {VERSION}"
-    programs = _module_programs(tree, module) if has_module else _Programs(_root_files(tree), ("main",))
+    detected = detect(tree) or "main.go"
+    modules, note = "", f"Using Go {VERSION}"
+    if detected == "main.go":
+        programs = _Programs(_root_files(tree), ("main",))
+    else:
+        text = read_text(tree, detected, _FILE_BYTES)
+        note = _version_note(detected, text)
+        folders = _USE.findall(re.sub(r"//.*", "", text)) if detected == "go.work" else [""]
+        programs, modules = _programs_of(tree, [posixpath.normpath(folder) for folder in folders])
     web = _serving(programs.names)
     if web is None and not tree.exists("Procfile"):
         raise BuildRefused(
@@ -108,10 +78,10 @@ def plan(tree: Tree) -> Plan:
             f'Say which one serves: a Procfile with "web: {quoted((*programs.names, "NAME")[0])}", for example.',
         )
     vendored = tree.exists("vendor/modules.txt")
-    c = any(name in module for name in _NEED_C)
+    c = any(name in modules for name in _NEED_C) or _speaks_c(tree)
     return Plan(
         language="Go",
-        detected="go.mod" if has_module else "main.go",
+        detected=detected,
         notes=(note, *(("Using the modules in vendor/",) if vendored else ())),
         steps=(_toolchain(), _build_step(programs.targets, vendored=vendored, c=c)),
         env={"LANG": "C.UTF-8"},
@@ -120,23 +90,23 @@ def plan(tree: Tree) -> Plan:
     )
 
 
-def _version_note(module: str) -> str:
-    asked = _GO_LINE.search(module)
+def _version_note(file: str, text: str) -> str:
+    asked = _GO_LINE.search(text)
     if asked is None:
-        return f"Using Go {VERSION} (go.mod names no version)"
+        return f"Using Go {VERSION} ({file} names no version)"
     wanted = f"{asked[1]}.{asked[2]}{asked[3]}"
     if (int(asked[1]), int(asked[2])) > tuple(map(int, VERSION.split(".")[:2])):
         raise BuildRefused(
-            f"go.mod asks for Go {quoted(wanted)}; builds have {VERSION}.", "Lower the go line in go.mod."
+            f"{file} asks for Go {quoted(wanted)}; builds have {VERSION}.", f"Lower the go line in {file}."
         )
-    return f"Using Go {VERSION} (go.mod asks for {quoted(wanted)} or newer)"
+    return f"Using Go {VERSION} ({file} asks for {quoted(wanted)} or newer)"
 
 
-def _packages(tree: Tree) -> defaultdict[str, set[str]]:
-    """The package names of the files in the root and in each folder of cmd/, by folder; tests do not count."""
+def _packages(tree: Tree, module: str = ".") -> defaultdict[str, set[str]]:
+    """The package names of the files in a module's folder and in each folder of its cmd/, by folder; tests do not count."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    files = (name for name in tree.names() if name.endswith(".go") and not name.endswith("_test.go"))
-    near = [name for name in files if "/" not in name or re.fullmatch(r"cmd/[^/]+/[^/]+", name)]
+    inside = "" if module == "." else re.escape(f"{module}/")
+    near = [name for name in _sources(tree) if re.fullmatch(rf"{inside}(?:cmd/[^/]+/)?[^/]+", name)]
     for name in near[:_MOST_READ]:
         try:
             text = tree.read(name, _FILE_BYTES).decode("utf-8", "replace")
@@ -148,6 +118,22 @@ def _packages(tree: Tree) -> defaultdict[str, set[str]]:
     return found
 
 
+def _sources(tree: Tree) -> list[str]:
+    return [name for name in tree.names() if name.endswith(".go") and not name.endswith("_test.go")]
+
+
+def _speaks_c(tree: Tree) -> bool:
+    """Whether one of the app's own files imports C."""
+    own = [name for name in _sources(tree) if "vendor/" not in name]
+    for name in own[:_MOST_READ]:
+        try:
+            if re.search(rb'^\s*(?:import\s+)?"C"\s*$', tree.read(name, _FILE_BYTES), re.MULTILINE):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
 def _root_files(tree: Tree) -> tuple[str, ...]:
     """Without a module `go build` takes files; main.go stands first and names the binary."""
     names = [name for name in tree.names() if "/" not in name and name.endswith(".go")]
@@ -155,26 +141,43 @@ def _root_files(tree: Tree) -> tuple[str, ...]:
     return ("main.go", *others)
 
 
-def _module_programs(tree: Tree, module: str) -> _Programs:
-    path = _MODULE.search(module)
-    if path is None:
-        raise BuildRefused("go.mod names no module.", "Its first line is like: module example.com/hello")
-    own = _binary(path[1])
-    listed = _HEROKU_INSTALL.search(module)
-    if listed is not None:
-        targets = tuple(dict.fromkeys(listed[1].split()))
-        named = [target for target in targets if not target.endswith("...")]
-        return _Programs(targets, tuple(own if target == "." else _binary(target) for target in named))
-    folders = sorted(folder for folder, packages in _packages(tree).items() if "main" in packages)
-    if not folders:
+def _programs_of(tree: Tree, folders: list[str]) -> tuple[_Programs, str]:
+    """What is built of the modules in these folders, and the text of their go.mod files."""
+    found: dict[str, str] = {}
+    texts = []
+    for folder in folders:
+        path = "go.mod" if folder == "." else f"{folder}/go.mod"
+        if len(folders) > 1 and not tree.exists(path):
+            continue  # go itself says best what is wrong with go.work
+        texts.append(read_text(tree, path, _FILE_BYTES))
+        found |= _module_programs(tree, folder, texts[-1])
+    if not found:
         raise BuildRefused(
             "The module has no program: no package main at its top or in a folder of cmd/.",
             "If it lies elsewhere, name its folder in go.mod: // +heroku install ./server",
         )
-    return _Programs(
-        tuple(f"./{folder}" if folder else "." for folder in folders),
-        tuple(_binary(folder) if folder else own for folder in folders),
-    )
+    names = [name for name in found.values() if name]
+    return _Programs(tuple(found), tuple(dict.fromkeys(names))), "\n".join(texts)
+
+
+def _module_programs(tree: Tree, folder: str, text: str) -> dict[str, str]:
+    """What `go build` gets for one module, with the binary's name of each (none for a pattern)."""
+    path = _MODULE.search(text)
+    if path is None:
+        raise BuildRefused("go.mod names no module.", "Its first line is like: module example.com/hello")
+    listed = _HEROKU_INSTALL.search(text)
+    if listed is not None:
+        targets = dict.fromkeys(
+            word if folder == "." else f"./{posixpath.normpath(posixpath.join(folder, word))}"
+            for word in listed[1].split()
+        )
+        return {
+            target: "" if target.endswith("...") else _binary(path[1] if target == "." else target)
+            for target in targets
+        }
+    mains = sorted(place for place, packages in _packages(tree, folder).items() if "main" in packages)
+    own = "" if folder == "." else folder
+    return {f"./{place}" if place else ".": _binary(path[1] if place == own else place) for place in mains}
 
 
 def _binary(path: str) -> str:
@@ -242,20 +245,31 @@ def _toolchain() -> Step:
     )
 
 
+_TRY = """attempt() {{ {command} 2>&1 | tee /var/tmp/go.log; return "${{PIPESTATUS[0]}}"; }}
+status=0; attempt || status=$?
+if [ $status != 0 ]; then
+  grep -q 'build constraints exclude all Go files' /var/tmp/go.log || exit $status
+  echo 'A package is written in C: compiling with cgo'
+  CGO_ENABLED=1 {command}
+fi
+"""
+
+
 def _build_step(targets: tuple[str, ...], *, vendored: bool, c: bool) -> Step:
     mode = "-mod=vendor " if vendored else ""
     words = " ".join(map(shlex.quote, targets))
+    command = f"go build {mode}-o /app/bin/ -- {words}"
     return Step(
         name="go-build",
         title="Compiling with go build",
         script=f"[ -d $GOCACHE ] || {{ mkdir -p $GOPATH; cp -r {_ROOT}/cache $GOCACHE; }}\n"
-        f"mkdir -p /app/bin\ngo build {mode}-o /app/bin/ -- {words}\n",
+        "mkdir -p /app/bin\n" + (f"{command}\n" if c else _TRY.format(command=command)),
         outputs=("/app/bin",),
         key=(RECIPE,),
         source=True,
         after_source=True,
         onto=("go",),
         env={**_ENV, "CGO_ENABLED": "1" if c else "0"},
-        failure_hints=_HINTS,
+        failure_hints=failure_hints(VERSION),
         reused="Restoring cache: source unchanged, binaries reused",
     )

@@ -42,6 +42,13 @@ BUILD_ENV = {
     "npm_config_progress": "false",
     "PATH": "/app/.node/bin:/app/node_modules/.bin:/usr/local/bin:/usr/bin:/bin",
 }
+_QUIET = {
+    "NEXT_TELEMETRY_DISABLED": "1",
+    "NUXT_TELEMETRY_DISABLED": "1",
+    "ASTRO_TELEMETRY_DISABLED": "1",
+    "NG_CLI_ANALYTICS": "false",
+}
+"""Builders report to nobody from here."""
 RUN_ENV = {"NODE_ENV": "production", "LANG": "C.UTF-8"}
 
 _WITHOUT_OWN_SCRIPTS = """python3 - {files} <<'PYTHON'
@@ -215,6 +222,11 @@ def _build(package: Package, manager: Manager, builds: list[tuple[str, str]], on
     ]
     words = " ".join(shlex.quote(folder) for folder in dict.fromkeys(own[:20]))
     script = "\n".join(line for _, line in builds)
+    env = {**BUILD_ENV, **_QUIET, **manager.env, "NODE_ENV": "production"}
+    if "@sveltejs/adapter-auto" in package.wanted:
+        env["GCP_BUILDPACKS"] = (
+            "1"  # the one place where adapter-auto takes adapter-node, which it installs itself
+        )
     return Step(
         name="build",
         title=f"Running the scripts of package.json: {', '.join(told for told, _ in builds[:8])}",
@@ -227,7 +239,7 @@ def _build(package: Package, manager: Manager, builds: list[tuple[str, str]], on
         source=True,
         config=True,
         after_source=True,
-        env={**BUILD_ENV, **manager.env, "NODE_ENV": "production"},
+        env=env,
         failure_hints=BUILD_HINTS,
         onto=onto,
         reused="Build script: sources and config unchanged, layer reused",

@@ -140,6 +140,11 @@ FAILURE_HINTS = (*_NAMES, *_FETCHING, *_SCRIPTS[:-1], *NETWORK, _SCRIPTS[-1])
 
 BUILD_HINTS = (
     Hint(
+        "Failed to fetch [`'\"]?(?P<font>[^`'\"]+?)[`'\"]? from Google Fonts",
+        "next/font fetches {font} from fonts.googleapis.com, which cannot be reached",
+        "Commit the font and use next/font/local, or let the server reach that host.",
+    ),
+    Hint(
         "JavaScript heap out of memory",
         "the build script ran out of JavaScript heap",
         "Give Node more: paas config:set NODE_OPTIONS=--max-old-space-size=MIB, below builds.memory_bytes of paas.yml.",

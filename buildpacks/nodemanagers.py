@@ -21,6 +21,7 @@ LOCKS = {
 }  # fmt: skip
 KNOWN = {
     "yarn@1.22.22": "sha512-prL3kGtyG7o9Z9Sv8IPfBNrWTDmXB4Qbes8A9rEzt6wkJV8mUvoirjU0Mp3GGAU06Y0XQyA3/2/RQFVuK7MTfg==",
+    "yarn@2.4.3": "sha512-HQ8VJL8v1Tlq+VVzcohmYw7dHtZ6VUB4/b2oHRGQc6Xv00AQjVk4C6cyqu4iHRI4esfgIi8S9doOm1d3Z3MlPA==",
     "yarn@3.8.7": "sha512-YMoAlLR9f+kxXjK72ggBIidi3ulQQrQpMSxzrLUt0OUk9Xdst2v26LBSYFlzOm+7KRNWgYIJpFjA8uRnCgB5xQ==",
     "yarn@4.18.1": "sha512-EH+A4TxAtBWXKE0DGQxW9Bo9crXHLJ73mfxjTQJuv8XonNWWTpei8BQ5JjczHJNU9GROTycwMFn8iOvRIZXUcA==",
     "pnpm@7.33.7": "sha512-ev4kEGQrOcaY30baTOXHIxpczjYGmNafjPj0IlfUCz5D8jEFOwe43oSf1P+/SnH/V7g1E3d3o1I4jz09p0cgDg==",
@@ -181,6 +182,9 @@ def _berry(lock: str | None, version: str) -> Manager:
         "export YARN_UNSAFE_HTTP_WHITELIST=$host ;; esac; fi\n"
         'if [ -n "${NODE_EXTRA_CA_CERTS:-}" ]; then export YARN_HTTPS_CA_FILE_PATH=$NODE_EXTRA_CA_CERTS; fi\n'
     )
+    package = "@yarnpkg/cli-dist"
+    if version.startswith("2."):
+        package, version = "yarn", "2.4.3"  # the one of its major that the registry surely has, and where
     if version.startswith(("2.", "3.")):
         prepare = (
             prepare.replace("YARN_HTTPS_CA_FILE_PATH", "YARN_CA_FILE_PATH")
@@ -205,11 +209,7 @@ def _berry(lock: str | None, version: str) -> Manager:
             "YARN_NODE_LINKER": "node-modules",
             "YARN_IGNORE_PATH": "1",
         },
-        steps=(
-            package_step(
-                "@yarnpkg/cli-dist", version, KNOWN.get(f"yarn@{version}", ""), title=f"yarn {version}"
-            ),
-        ),
+        steps=(package_step(package, version, KNOWN.get(f"yarn@{version}", ""), title=f"yarn {version}"),),
     )
 
 
@@ -222,7 +222,8 @@ def _yarn_version(tree: Tree, lock: str | None) -> str:
     text = _head(tree, lock) if lock else ""
     metadata = re.search(r"^__metadata:\n\s+version: (\d+)", text, re.MULTILINE)
     if metadata:
-        return "4.18.1" if int(metadata[1]) >= 8 else "3.8.7"
+        written = int(metadata[1])
+        return "4.18.1" if written >= 8 else "3.8.7" if written > 4 else "2.4.3"
     return "4.18.1" if not text.strip() and tree.exists(".yarnrc.yml") else "1.22.22"
 
 

@@ -32,6 +32,11 @@ class Package:
     members: tuple[str, ...]
     own_scripts: tuple[tuple[str, str], ...]
 
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The root's dependencies of each kind, with what it asks of them."""
+        return _wanted(self.data)
+
 
 def read_package(tree: Tree) -> Package:
     """Raises BuildRefused naming what is wrong."""
@@ -64,7 +69,7 @@ def read_package(tree: Tree) -> Package:
 
 
 def has_dependencies(package: Package) -> bool:
-    return bool(_wanted(package.data)) or bool(package.members)
+    return bool(package.wanted) or bool(package.members)
 
 
 def lock_facts(tree: Tree, lock: str | None, package: Package) -> tuple[bool, bool]:
@@ -81,7 +86,7 @@ def lock_facts(tree: Tree, lock: str | None, package: Package) -> tuple[bool, bo
     entries = [entry for path, entry in packages.items() if path and isinstance(entry, dict)]
     pinned = all("integrity" in entry or entry.get("inBundle") for entry in entries)
     root = packages.get("")
-    fits = isinstance(root, dict) and _wanted(root) == _wanted(package.data)
+    fits = isinstance(root, dict) and _wanted(root) == package.wanted
     return pinned and fits, any(entry.get("hasInstallScript") for entry in entries)
 
 

@@ -1,7 +1,7 @@
 """`make bench`: the figures a user feels, medians on this machine, beside their budgets.
 
 Each figure that contains an app's own boot is given with that boot, measured bare on the same machine, taken off.
-Nothing else should run meanwhile. `--json` prints the figures only; `--only platform` or `router` leaves the other part
+Nothing else should run meanwhile. `--json` prints the figures only; `--only platform`, `builds` or `router` leaves the other parts
 out. The router's part can be had by itself: `tests/bench/router/run.py`.
 """
 
@@ -18,33 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench import builds
+from bench.figures import Figure, timed
 from harness.platform import ROOT, Platform, commit, free_port, wait_for
 
 HZ = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass
-class Figure:
-    """One line of the table; `rounds` are the single measurements, in `unit`."""
-
-    name: str
-    unit: str
-    rounds: list[float]
-    budget: str
-    aim: str
-    note: str = ""
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.rounds)
 
 
 def boot_alone(copies: int) -> float:
@@ -94,12 +79,6 @@ def _answers(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def timed(action: Callable[[], object]) -> float:
-    began = time.monotonic()
-    action()
-    return time.monotonic() - began
 
 
 def pss_kib(pid: int) -> int:
@@ -205,6 +184,13 @@ def running() -> Iterator[Platform]:
         platform.close()
 
 
+def _part(name: str) -> Iterator[Figure]:
+    with running() as platform:
+        yield from measure(platform) if name == "platform" else builds.measure(platform)
+    if name == "builds":
+        yield builds.fresh_machine()
+
+
 def router_figures(as_json: bool) -> list[Any]:
     """The router's own table, printed as it comes; or its figures."""
     argv = [sys.executable, "-P", str(Path(__file__).with_name("router") / "run.py")]
@@ -219,16 +205,16 @@ def router_figures(as_json: bool) -> list[Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", default="", choices=["", "platform", "router"])
+    parser.add_argument("--only", default="", choices=["", "platform", "builds", "router"])
     options = parser.parse_args()
     figures: list[Any] = []
-    if options.only != "router":
-        with running() as platform:
-            for figure in measure(platform):
+    for part in ("platform", "builds"):
+        if options.only in ("", part):
+            for figure in _part(part):
                 figures.append({**vars(figure), "median": figure.median})
                 if not options.json:
                     _print(figure)
-    if options.only != "platform":
+    if options.only in ("", "router"):
         figures += router_figures(options.json)
     if options.json:
         print(json.dumps(figures, indent=1))
@@ -236,7 +222,8 @@ def main() -> None:
 
 def _print(figure: Figure) -> None:
     spread = f"{min(figure.rounds):.2f}-{max(figure.rounds):.2f}" if len(figure.rounds) > 1 else ""
-    limits = f"budget {figure.budget}" + (f", aim {figure.aim}" if figure.aim else "")
+    named = (("budget", figure.budget), ("aim", figure.aim))
+    limits = ", ".join(f"{name} {value}" for name, value in named if value)
     print(
         f"{figure.name:<42} {figure.median:8.2f} {figure.unit:<12} {spread:<14} {limits:<22} {figure.note}",
         flush=True,

@@ -44,12 +44,15 @@ class Answer:
 class Platform:
     """One running `paas server`. Everything lies in `folder`; `close` leaves nothing behind."""
 
-    def __init__(self, folder: Path | None = None, *, program: Path = PAAS, **settings: str) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, program: Path = PAAS, stacks: Path = STACKS, **settings: str
+    ) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="paas-test-"))
         self.home = self.folder / "home"
         self.http, self.https, self.ssh, self.api = (free_port() for _ in range(4))
         self.settings = settings
         self.program = program
+        self.stacks = stacks
         self.process: subprocess.Popen[bytes] | None = None
         self.key = self.folder / "key"
 
@@ -70,7 +73,7 @@ class Platform:
 
     def begin(self, **environ: str) -> int:
         """Start the server without waiting for it; where in its log its lines begin."""
-        command = [str(self.program), "server", "--home", str(self.home), "--stacks", str(STACKS)]
+        command = [str(self.program), "server", "--home", str(self.home), "--stacks", str(self.stacks)]
         for name in ("http", "https", "ssh", "api"):
             if name not in self.settings:
                 command += [f"--{name}", f"127.0.0.1:{getattr(self, name)}"]

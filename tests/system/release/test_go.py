@@ -44,6 +44,17 @@ FILES = {
 }
 
 
+WORKSPACE = {
+    "go.work": "go 1.22\n\nuse (\n\t./api\n\t./root\n)\n",
+    "api/go.mod": "module example.test/api\n\ngo 1.22\n",
+    "api/main.go": MAIN.replace("example.test/greet", "example.test/root").replace("greet.", "root."),
+    "root/go.mod": "module example.test/root\n\ngo 1.22\n",
+    "root/root.go": 'package root\n\n// #cgo LDFLAGS: -lm\n// #include <math.h>\nimport "C"\n\nimport "fmt"\n\n'
+    'func Greeting() string { return fmt.Sprintf("%.4f", float64(C.sqrt(2))) }\n',
+}
+"""Two modules, one of them written in C."""
+
+
 @pytest.fixture
 def proxy(lonely: Platform) -> Iterator[Platform]:
     """A platform whose Go proxy is a folder with one module."""
@@ -81,6 +92,8 @@ def test_a_module_is_fetched_compiled_and_served(proxy: Platform) -> None:
     assert again.returncode == 0, again.stdout
     assert "Fetching Go" not in again.stdout
     assert proxy.get("shop").text == "greetings!"
+    proxy.deploy(WORKSPACE, "workspace")
+    assert proxy.get("workspace").text == "1.4142"
 
 
 def _sums(proxy: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -20,7 +21,9 @@ def plan(processes: Mapping[str, str] | None = None, /, **files: str) -> Plan:
 
 
 def script(made: Plan) -> str:
-    return made.steps[-1].script.splitlines()[-1]
+    found = re.search(r"go build -(?:mod|o).*?(?= 2>&1|$)", made.steps[-1].script, re.MULTILINE)
+    assert found is not None
+    return found[0]
 
 
 def test_a_module_becomes_a_program_named_after_it_that_serves() -> None:
@@ -111,6 +114,43 @@ def test_a_newer_go_is_refused_before_anything_runs() -> None:
 def test_a_module_that_needs_c_gets_it() -> None:
     made = plan(**{"go.mod": MODULE + "require github.com/mattn/go-sqlite3 v1.14.22\n", "main.go": MAIN})
     assert made.steps[-1].env["CGO_ENABLED"] == "1"
+    own = MAIN.replace("\n\nfunc", '\n\n// #include <math.h>\nimport "C"\n\nfunc')
+    for text in (own, MAIN.replace("\n\nfunc", '\n\nimport (\n\t"fmt"\n\t"C"\n)\n\nfunc')):
+        assert plan(**{"go.mod": MODULE, "main.go": text}).steps[-1].env["CGO_ENABLED"] == "1"
+    vendored = plan(**{"go.mod": MODULE, "main.go": MAIN, "vendor/modules.txt": "", "vendor/x/a.go": own})
+    assert vendored.steps[-1].env["CGO_ENABLED"] == "0"
+
+
+WORK = "go 1.22\n\nuse (\n\t./api // serves\n\t./lib\n)\n"
+
+
+def test_the_modules_of_a_workspace_are_built_where_they_lie() -> None:
+    files = {
+        "go.work": WORK,
+        "api/go.mod": "module example.com/api/v2\n",
+        "api/main.go": MAIN,
+        "api/cmd/move/main.go": MAIN,
+        "lib/go.mod": "module example.com/lib\n",
+        "lib/lib.go": "package lib\n",
+        "other/go.mod": "module example.com/other\n",
+        "other/main.go": MAIN,
+    }
+    made = plan(**files)
+    assert made.detected == "go.work" and "go.work asks for 1.22" in made.notes[0]
+    assert script(made) == "go build -o /app/bin/ -- ./api ./api/cmd/move"
+    assert made.default_processes == {"web": "api"}
+    one = plan(
+        **{"go.work": "go 1.22\nuse ./api\n", "api/go.mod": "module example.com/web\n", "api/main.go": MAIN}
+    )
+    assert one.default_processes == {"web": "web"}
+    named = {**files, "api/go.mod": "module example.com/shop\n// +heroku install ./cmd/...\n", "Procfile": ""}
+    assert script(plan(**named)) == "go build -o /app/bin/ -- ./api/cmd/..."
+    with pytest.raises(BuildRefused, match=r"go\.work asks for Go 1\.99"):
+        plan(**{**files, "go.work": WORK.replace("1.22", "1.99")})
+    with pytest.raises(BuildRefused, match=r"api/go\.mod is not in the repository"):
+        plan(**{"go.work": "use ./api\n"})
+    with pytest.raises(BuildRefused, match="no program"):
+        plan(**{"go.work": "go 1.22\n"})
 
 
 def test_go_serves_beside_files_of_other_languages_unless_the_procfile_says_otherwise() -> None:
@@ -163,6 +203,24 @@ def test_go_serves_beside_files_of_other_languages_unless_the_procfile_says_othe
             "the program imports github.com/x/y, and there is no go.mod",
         ),
         ("main.go:3:8: package foo/y is not in std (/app/.go/src/foo/y)", "no package foo/y"),
+        (
+            "package example.com/cgo\n\timports example.com/cgo/only: build constraints exclude all Go files in /app/only",
+            "only has no file for this system",
+        ),
+        (
+            "# example.com/cgo\n./main.go:4:11: fatal error: vips/vips.h: No such file or directory\n"
+            "    4 | // #include <vips/vips.h>\n",
+            "a package written in C needs vips/vips.h (Debian package libvips-dev), which the stack does not have",
+        ),
+        (
+            "# example.com/cgo\n# [pkg-config --cflags  -- vips]\nPackage vips was not found in the pkg-config search path.\n",
+            "a package written in C needs vips (Debian package libvips-dev), which the stack does not have",
+        ),
+        (
+            "# example.com/cgo\n/usr/bin/ld: cannot find -lrdkafka: No such file or directory\n"
+            "collect2: error: ld returned 1 exit status",
+            "a package written in C needs the library rdkafka, which the stack does not have",
+        ),
     ],
 )
 def test_what_go_says_is_put_into_words(said: str, cause: str) -> None:

@@ -253,3 +253,11 @@ def test_ranges_mean_what_npm_means(range_text: str, inside: str, outside: str) 
 def test_nonsense_is_no_range(text: str) -> None:
     with pytest.raises(ValueError, match="is not a"):
         satisfies((1, 2, 3), text)
+
+
+def test_builders_report_to_nobody_and_sveltekit_makes_a_server() -> None:
+    scripts = {"build": "vite build"}
+    plain = step(planned({"scripts": scripts}), "build").env
+    assert plain["NEXT_TELEMETRY_DISABLED"] == "1" and "GCP_BUILDPACKS" not in plain
+    kit = {"scripts": scripts, "devDependencies": {"@sveltejs/adapter-auto": "^7.0.0"}}
+    assert step(planned(kit), "build").env["GCP_BUILDPACKS"] == "1"

@@ -36,6 +36,8 @@ def installed(result: Plan) -> Step:
         ({"yarn.lock": V1}, "yarn@1.22.10+sha512.00ff", "yarn 1.22.10", "--frozen-lockfile"),
         ({"yarn.lock": BERRY}, None, "yarn 4.18.1", "attempt yarn install --immutable && yarn workspaces focus --all --production"),
         ({"yarn.lock": "__metadata:\n  version: 6\n"}, None, "yarn 3.8.7", "attempt yarn install --immutable || status"),
+        ({"yarn.lock": "__metadata:\n  version: 4\n"}, None, "yarn 2.4.3", "attempt yarn install --immutable || status"),
+        ({"yarn.lock": "__metadata:\n  version: 4\n"}, "yarn@2.4.2", "yarn 2.4.3", "attempt yarn install --immutable || status"),
         ({"yarn.lock": BERRY, ".yarn/releases/yarn-4.1.1.cjs": ""}, None, "yarn 4.1.1", "--immutable"),
         ({"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}, None, "pnpm 10.34.9", "attempt pnpm install --frozen-lockfile --prod"),
         ({"pnpm-lock.yaml": "lockfileVersion: '6.0'\n"}, None, "pnpm 8.15.9", "attempt pnpm install"),
