@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from buildpacks import bun, deno, go, node, procfile_only, python, static
+from buildpacks import aptpackages, bun, deno, go, node, procfile_only, python, static
 from buildpacks.advice import unmatched
 from buildpacks.plan import BuildRefused, Plan, Tree, quoted
 
@@ -43,6 +43,8 @@ _FOREIGN = re.compile(
     r"(?:heroku|heroku-community|paas)/(?:heroku-)?(?:buildpack-)?|^heroku-(?:buildpack-)?|^paas-"
 )
 """What stands before a language in the names and addresses of Heroku's own buildpacks."""
+_APT = re.compile(r"(?:^|[/-])(?:apt|deb-packages)(?:\.git|\.tgz)?(?:#.*)?/?$")
+"""A buildpack beside the language's that only installs what Aptfile names, as is done here for every app."""
 _NODE_COMMANDS = re.compile(r"\b(node|npm|npx|yarn|pnpm|next|nuxt|ts-node|tsx|bunx?|deno)\b")
 _PYTHON_COMMANDS = re.compile(
     r"\b(python3?|gunicorn|uvicorn|hypercorn|daphne|celery|flask|django-admin|uwsgi|waitress-serve|uv)\b"
@@ -54,6 +56,12 @@ def choose(tree: Tree, processes: Mapping[str, str] | None = None, wanted: Seque
 
     Raises BuildRefused: nothing matches, an unknown buildpack, or what the chosen one refuses.
     """
+    plan = _chosen(tree, processes, [one for one in wanted if not _APT.search(one)])
+    packages = (*plan.packages, *aptpackages.asked_for(tree))
+    return replace(plan, steps=(aptpackages.packages_step(packages), *plan.steps)) if packages else plan
+
+
+def _chosen(tree: Tree, processes: Mapping[str, str] | None, wanted: Sequence[str]) -> Plan:
     if next(iter(tree.names()), None) is None:
         raise BuildRefused("The commit contains no files.", "Commit the app, then push again.")
     if wanted:

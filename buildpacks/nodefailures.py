@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buildpacks.aptnames import HEADERS, MODULES
+from buildpacks.aptpackages import PUT_IT
 from buildpacks.failurehint import FailureHint as Hint
 from buildpacks.surroundings import NETWORK
 
@@ -96,18 +97,17 @@ _FETCHING = (
     ),
 )
 _LACKS = "compiling a native package needs {name} (Debian package {package}), which the stack does not have"
-_PREBUILT = "Use a version with prebuilt binaries."
 _SCRIPTS = (
     Hint(
         ("gyp ERR!|node-gyp rebuild", r"fatal error: (?P<name>\S+\.h(?:pp)?): No such file"),
         _LACKS,
-        _PREBUILT,
+        PUT_IT,
         HEADERS,
     ),
     Hint(
         ("gyp ERR!|node-gyp rebuild", r"No package '(?P<name>[A-Za-z0-9_.+-]+)' found"),
         _LACKS,
-        _PREBUILT,
+        PUT_IT,
         MODULES,
     ),
     Hint(

@@ -64,6 +64,9 @@ class Step:
     after_source: bool = False
     env: dict[str, str] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
+    """What the builder brings: `uv`, or the settings of `apt`."""
+    base: str = "build"
+    """The stack's layers below: `build`, or `run` for what must be right without the compilers, too."""
     failure_hints: tuple[FailureHint, ...] = ()
     """What its output may say when it fails: the first that matches names the failure."""
     onto: tuple[str, ...] = ()
@@ -96,6 +99,8 @@ class Plan:
     env: dict[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
     default_processes: dict[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    """Debian packages that the language is made of; they and the app's own become one layer below all steps."""
 
 
 def read_text(tree: Tree, path: str, limit: int = 4 << 20) -> str:

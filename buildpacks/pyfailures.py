@@ -7,6 +7,7 @@ sentences, because a compiler's output may contain any word.
 from __future__ import annotations
 
 from buildpacks.aptnames import HEADERS, MODULES, PROGRAMS
+from buildpacks.aptpackages import PUT_IT
 from buildpacks.failurehint import FailureHint as Hint
 
 _NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)"
@@ -202,22 +203,23 @@ _DRIVERS = (
     Hint(
         r"pg_config executable not found|fatal error: libpq-fe\.h: No such file",
         "psycopg2 is compiled against libpq-dev, which the stack does not have",
-        "Write psycopg2-binary in the place of psycopg2: it comes as a wheel.",
+        PUT_IT.format(package="libpq-dev") + " Or take psycopg2-binary, which comes as a wheel.",
     ),
     Hint(
         r"pkg-config --exists (?:mysqlclient|mariadb|libmariadb)\b|mysql_config: not found|fatal error: mysql\.h: No such file",
         "mysqlclient is compiled against default-libmysqlclient-dev, which the stack does not have",
-        "Write PyMySQL in its place, and in the app: import pymysql; pymysql.install_as_MySQLdb()",
+        PUT_IT.format(package="default-libmysqlclient-dev")
+        + " Or take PyMySQL, and in the app: import pymysql; pymysql.install_as_MySQLdb()",
     ),
 )
 _PACKAGES = (
     *_DRIVERS,
-    Hint(r"fatal error: (?P<name>\S+\.h(?:pp)?): No such file", _LACKS, _WHEEL, HEADERS),
-    Hint(r"'pkg-config --(?:exists|libs|cflags)\S* (?P<name>[A-Za-z0-9_.+-]+)", _LACKS, _WHEEL, MODULES),
-    Hint(r"Run-time dependency (?P<name>[A-Za-z0-9_.+-]+) found: NO", _LACKS, _WHEEL, MODULES),
-    Hint(r"No package '(?P<name>[A-Za-z0-9_.+-]+)' found", _LACKS, _WHEEL, MODULES),
-    Hint(r"(?:^|[\s/])sh: (?:\d+: )?(?P<name>[\w-]+): (?:command )?not found", _LACKS, _WHEEL, PROGRAMS),
-    Hint(r"No such file or directory: '(?P<name>[\w-]+)'", _LACKS, _WHEEL, PROGRAMS),
+    Hint(r"fatal error: (?P<name>\S+\.h(?:pp)?): No such file", _LACKS, PUT_IT, HEADERS),
+    Hint(r"'pkg-config --(?:exists|libs|cflags)\S* (?P<name>[A-Za-z0-9_.+-]+)", _LACKS, PUT_IT, MODULES),
+    Hint(r"Run-time dependency (?P<name>[A-Za-z0-9_.+-]+) found: NO", _LACKS, PUT_IT, MODULES),
+    Hint(r"No package '(?P<name>[A-Za-z0-9_.+-]+)' found", _LACKS, PUT_IT, MODULES),
+    Hint(r"(?:^|[\s/])sh: (?:\d+: )?(?P<name>[\w-]+): (?:command )?not found", _LACKS, PUT_IT, PROGRAMS),
+    Hint(r"No such file or directory: '(?P<name>[\w-]+)'", _LACKS, PUT_IT, PROGRAMS),
 )
 _COMPILING = (
     *_PACKAGES,

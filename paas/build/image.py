@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from buildpacks import detect
+from buildpacks import aptpackages, detect
 from buildpacks.advice import not_read, nothing_to_run
 from buildpacks.plan import BuildRefused, Plan, Step
+from paas.build import apt_settings
 from paas.build import registry as registries
 from paas.build.output import Output
 from paas.build.platform import Platform
@@ -247,16 +248,21 @@ class _Builder:
             layer_keys.put(tx, key, made.digest, made.size_bytes)
 
     def _below(self, step: Step) -> tuple[str, ...]:
-        """Layers of the steps it builds on and, if it asks for it, the source, which lies where it does in the image."""
+        """Layers of the packages, of the steps it builds on and, if it asks for it, the source, which lies where it does
+        in the image."""
         made = self.layers.by_step
-        below = [made[name].digest for name in step.onto if name not in self.layers.after_source]
+        below = [made[aptpackages.NAME].digest] if aptpackages.NAME in made else []
+        below += [made[name].digest for name in step.onto if name not in self.layers.after_source]
         if step.source:
             below.append(self.source.digest)
         below += [made[name].digest for name in step.onto if name in self.layers.after_source]
         return tuple(dict.fromkeys(digest for digest in below if digest))
 
+    def _stack_of(self, step: Step) -> tuple[str, ...]:
+        return self.stack.run if step.base == "run" else self.stack.build
+
     def _key(self, step: Step) -> str:
-        parts: list[Any] = [RECIPE, step.name, *self.stack.build, *self._below(step), *step.key]
+        parts: list[Any] = [RECIPE, step.name, *self._stack_of(step), *self._below(step), *step.key]
         parts += [step.script, list(step.outputs), sorted(step.env.items())]
         parts += [self.registry.uv_version if "uv" in step.tools else ""]
         parts += [[path, hashlib.sha256(self.tree.read(path, 64 << 20)).hexdigest()] for path in step.inputs]
@@ -266,6 +272,8 @@ class _Builder:
             parts.append(sorted(self.config.items()))
         if step.root:
             parts.append("root")
+        if aptpackages.TOOL in step.tools:
+            parts.append(self.registry.apt.get(self.stack.name, []))
         if not step.shared:
             parts += [self.app.id, list(self.registry.fingerprint())]
         return _digest(parts)
@@ -278,7 +286,10 @@ class _Builder:
         }
         if "PATH" not in step.env:
             env["PATH"] = ":".join((*plan.path, BASE_ENV["PATH"]))
-        mounts = list(registries.build_mounts(self.registry))
+        apt = aptpackages.TOOL in step.tools
+        mounts = [] if apt else list(registries.build_mounts(self.registry))
+        if apt and self.stack.name in self.registry.apt:
+            mounts.append(apt_settings.mount(self.platform.layout, self.stack.name))
         if "uv" in step.tools and self.registry.uv:
             mounts.append(registries.uv_mount(self.registry))
         if step.shared or step.root:
@@ -288,7 +299,7 @@ class _Builder:
         return StepSpec(
             title=step.title,
             script=step.script,
-            layers=(*self.stack.build, *self._below(step)),
+            layers=(*self._stack_of(step), *self._below(step)),
             env=env,
             mounts=tuple(mounts),
             stdin=self.tree.pack(() if step.source else step.inputs, step.written),

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from paas.build import package_settings
+from paas.build import apt_settings, package_settings
 from paas.build.registry import Registry, registry_file
 from paas.nouns.settings import Settings
 from runtime.kernel import files
@@ -45,17 +45,23 @@ _HREF = re.compile(rb"""href\s*=\s*["']([^"'#]+)""", re.IGNORECASE)
 def host_binds(settings: Settings, *, group_id: int) -> list[str]:
     """Publish the machine's settings for the api, and list the host paths that builds may bind."""
     registry = publish(settings, group_id=group_id)
-    return [path for path in (registry.ca_bundle, registry.uv, *registry.folders) if path]
+    apt = str(apt_settings.folder(settings.layout())) if registry.apt else ""
+    return [path for path in (registry.ca_bundle, registry.uv, apt, *registry.folders) if path]
 
 
 def publish(settings: Settings, *, group_id: int) -> Registry:
     """Write the settings that builds may use to `RUN/registry.json`, readable by the group (0640)."""
     go_proxy = settings.builds_go_proxy or os.environ.get("GOPROXY", "")
     found = replace(package_settings.read(os.environ), go_proxy=go_proxy)
-    found = shareable(found, settings.builds_share_registry_credentials)
+    share = settings.builds_share_registry_credentials
+    found = shareable(found, share)
+    apt, withheld = apt_settings.publish(
+        settings.layout(), ca_bundle=found.ca_bundle, share_credentials=share
+    )
     uv = _uv_binary()
     registry = replace(
-        found, folders=_folders(found), uv=uv, uv_version=metadata.version("uv") if uv else "",
+        found, folders=_folders(found), apt=apt, withheld=(*found.withheld, *withheld),
+        uv=uv, uv_version=metadata.version("uv") if uv else "",
     )  # fmt: skip
     path = registry_file(settings.layout())
     text = json.dumps(registry.to_json(), indent=1)

@@ -42,6 +42,8 @@ class Registry:
     folders: tuple[str, ...] = ()
     go_proxy: str = ""
     """As in GOPROXY: addresses, `direct` or `off`, with commas or bars between."""
+    apt: dict[str, list[str]] = field(default_factory=dict)
+    """apt's sources by stack, for which the server wrote settings (`apt_settings`)."""
     uv: str = ""
     uv_version: str = ""
     withheld: tuple[str, ...] = ()

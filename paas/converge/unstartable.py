@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from buildpacks.aptnames import LIBRARIES
+from buildpacks.aptpackages import PUT_IT
 
 _WITHOUT_LIBRARY = "Take a build of the program that brings the library, or link it statically."
 NOT_FOUND, NOT_EXECUTABLE = "command not found", "command not executable"
@@ -130,7 +131,8 @@ def _library(file: str, name: str) -> Unstartable:
     package = LIBRARIES.get(name)
     message = f"{file} needs the library {name}, which the stack does not have."
     where = f" It is in the Debian package {package}." if package else ""
-    return Unstartable(name, "library not found", message + where, _WITHOUT_LIBRARY)
+    advice = PUT_IT.format(package=package) if package else _WITHOUT_LIBRARY
+    return Unstartable(name, "library not found", message + where, advice)
 
 
 _LOADING = re.compile(r"(?P<what>lib[\w.+-]+\.so[\w.]*): cannot open shared object file")

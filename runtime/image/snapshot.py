@@ -1,7 +1,7 @@
 """Turns what a container wrote (the upper folder of its overlay) into a layer.
 
 The tree is hostile: it is walked by descriptor, no link is followed, and only folders, regular files, links and
-overlayfs's own whiteouts are copied. Sockets, FIFOs and devices are left out; owners, times, set-id bits and extended
+overlayfs's own whiteouts are copied. What the runtime itself wrote, sockets, FIFOs and devices are left out; owners, times, set-id bits and extended
 attributes are dropped. Entries are sorted by the bytes of their names, so equal trees give equal layers.
 """
 
@@ -20,6 +20,8 @@ from runtime.kernel.files import FOLDER
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 CHUNK = 1024 * 1024
+_CONTAINERS_OWN = frozenset({b"etc/hostname", b"etc/hosts", b"etc/resolv.conf"})
+"""What the runtime writes for each container; a layer with them would carry a build's address."""
 
 
 def snapshot(
@@ -77,6 +79,8 @@ class _Walk:
 
     def _entry(self, fd: int, parent: bytes, name: bytes) -> tuple[bytes, int, Iterator[bytes]] | None:
         path = names.join(parent, name)
+        if path in _CONTAINERS_OWN:
+            return None
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         except FileNotFoundError:
