@@ -12,6 +12,7 @@ import click
 from paas.cli import output
 from paas.cli.base import Answer, about_app, app_path, client, command, run_stream
 from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.remoteurl import RemoteRepository
 from paas.nouns.text import quoted
 
 
@@ -19,34 +20,42 @@ from paas.nouns.text import quoted
 @click.option(
     "--archive", metavar="FILE|-", help="A .tar, .tar.gz, .tar.bz2, .tar.xz or .zip; - is standard input."
 )
+@click.option("--from-git", "url", metavar="URL[#REF]", help="A repository, and its branch, tag or commit.")
 @about_app
-def deploy(app: str, archive: str | None) -> Answer:
-    """Build and deploy an archive, as a push of its files would be.
+def deploy(app: str, archive: str | None, url: str | None) -> Answer:
+    """Build and deploy an archive, or a commit of a repository elsewhere, as a push of its files would be.
 
-    If everything in it lies in one folder, as in the archives of forges, that folder is the app.
+    If everything in an archive lies in one folder, as in the archives of forges, that folder is the app.
     """
-    if archive is None:
+    if archive is not None and url is not None:
+        click.get_current_context().fail("--archive and --from-git are two sources; a release has one.")
+    what = quoted(archive or "") if url is None else str(RemoteRepository.parse(url))
+    if not what:
         raise BadInput(
             "Nothing says what to deploy.",
             "A commit: git push paas main\nAn archive: paas deploy --archive FILE",
         )
-    with ExitStack() as held, output.Progress(f"Deploying {quoted(archive)} to {app}") as progress:
-        file, name = held.enter_context(_opened(archive)), "" if archive == "-" else Path(archive).name
-        messages = client().upload(app_path(app, "deploy", "archive"), file, name=name or "standard input")
+    with ExitStack() as held, output.Progress(f"Deploying {what} to {app}") as progress:
+        if url is not None:
+            messages = client().stream("POST", app_path(app, "deploy", "git"), {"url": url})
+        else:
+            file, name = _opened(archive or "", held)
+            messages = client().upload(app_path(app, "deploy", "archive"), file, name=name)
         result = run_stream(progress, messages)
         progress.done(f"done, v{result['release']}")
     yield result
 
 
-def _opened(archive: str) -> BinaryIO:
+def _opened(archive: str, held: ExitStack) -> tuple[BinaryIO, str]:
+    """The file, and what the release calls it."""
     if archive == "-":
-        return sys.stdin.buffer
+        return sys.stdin.buffer, "standard input"
     if output.over_ssh():
         raise BadInput(
             "Over ssh an archive is read from standard input.",
             "ssh paas@HOST deploy --archive - -a APP < FILE",
         )
     try:
-        return Path(archive).open("rb")
+        return held.enter_context(Path(archive).open("rb")), Path(archive).name
     except OSError as error:
         raise NotFound(f"{quoted(archive)} cannot be read: {error.strerror}.") from error

@@ -59,7 +59,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("boot_timeout_s", values.seconds, "60", "How long an instance may take until it is healthy."),
     Option("release_timeout_s", values.seconds, "600", "How long a release command may run."),
     Option("memory_overcommit", values.ratio, "2", "How much memory the limits of all apps may promise, as a multiple of the machine's."),
-    Option("private_registries", values.networks, "", "Private networks whose registries image commands may reach, also without TLS."),
+    Option("private_registries", values.networks, "", "Private networks whose registries and git repositories may be reached, also without TLS."),
     Option("keep_releases", values.count, "10", "Releases of an app whose images are kept for rollback."),
     Option("log_cap_bytes", values.size, "64M", "Log kept per app."),
     Option("push_limit_bytes", values.size, "256M", "Largest push, compressed."),

@@ -12,14 +12,18 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from paas.nouns.errors import PaasError, Unavailable
+from paas.nouns.remoteurl import RemoteRepository
 from paas.receive import children, git
 from paas.receive.archive import Imported, import_archive
+from paas.receive.dulwich_protocol import Refused
 from paas.receive.export import answer_in_child
 from paas.receive.housekeeping import SOURCE_AGE_S
 from paas.receive.limits import Limits
@@ -28,7 +32,8 @@ from paas.receive.quarantine import Quarantine
 from paas.receive.repository import Repositories
 from paas.receive.sources import Sources
 from paas.receive.verdicts import answer_of, told
-from paas.receive.wire import Hangup, hang_up_on_signal, waiting
+from paas.receive.wire import Hangup, Wire, hang_up_on_signal, waiting
+from runtime.image.reach import Patience, Reach
 from runtime.kernel import syscalls
 
 _MOST_BYTES = 1 << 20
@@ -36,16 +41,20 @@ _MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to make a source of: the folder `root` in the archive that the descriptor `archive` gives.
+    """What to make a source of: the folder `root` in the archive that the descriptor `archive` gives, or in the
+    repository at `url` (with a login, if it needs one).
 
-    `sources` is the folder of sources; `pack_bytes` and `source_bytes` bound what is taken and what it unpacks to.
+    `sources` is the folder of sources; `pack_bytes` and `source_bytes` bound what is taken and what it unpacks to;
+    `private` are the networks that may be reached beside the internet.
     """
 
     sources: str
     pack_bytes: int
     source_bytes: int
     root: str
-    archive: int
+    private: list[str]
+    archive: int = -1
+    url: str = ""
 
 
 def make_source(wanted: Wanted, say: Callable[..., None], held: contextlib.ExitStack) -> dict[str, Any]:
@@ -56,11 +65,34 @@ def make_source(wanted: Wanted, say: Callable[..., None], held: contextlib.ExitS
     sources.sweep(SOURCE_AGE_S)
     with sources.scratch() as scratch, Repositories(scratch).quarantine(None) as path:
         quarantine = Quarantine(path, None, limits, progress.tick)
-        progress.begin("unpacking")
-        found = _import(path, wanted.archive, limits, progress.tick)
+        if wanted.url:
+            progress.begin("fetching")
+            found = Imported(_fetch(wanted, quarantine, limits), "")
+        else:
+            progress.begin("unpacking")
+            found = _import(path, wanted.archive, limits, progress.tick)
         exported = quarantine.export(found.commit, sources, held, _root(found.top, wanted.root))
     progress.say(*told(exported))
-    return {"commit": "", "tree": exported.tree}
+    return {"commit": found.commit if wanted.url else "", "tree": exported.tree}
+
+
+def _fetch(wanted: Wanted, quarantine: Quarantine, limits: Limits) -> str:
+    """Take a commit of a repository elsewhere, checked as a push is. Raises PaasError."""
+    from paas.receive.remote import fetch
+
+    reach = Reach(tuple(ip_network(text) for text in wanted.private))
+    patience = Patience(time.monotonic() + limits.receive_s)
+    with waiting():
+        fetched = fetch(RemoteRepository.parse(wanted.url), quarantine.path, limits, reach, patience)
+    with fetched.pack as pack, open(os.devnull, "wb") as nobody:
+        if fetched.shallow:
+            (quarantine.path / "shallow").write_text("".join(f"{oid}\n" for oid in fetched.shallow))
+        try:
+            quarantine.receive(Wire(pack.fileno(), nobody.fileno(), nobody.fileno(), limits.stall_s))
+            quarantine.check_complete(fetched.commit)
+        except Refused as refused:
+            raise refused.error from None
+    return fetched.commit
 
 
 def _import(repository: Path, archive: int, limits: Limits, tick: Callable[[], None]) -> Imported:

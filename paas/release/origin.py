@@ -1,4 +1,4 @@
-"""Sources that are not pushed: an archive that a client sends. Each is made by a process of its own (`paas.receive.fetch`)."""
+"""Sources that are not pushed: an archive that a client sends, a repository elsewhere. Each is made by a process of its own (`paas.receive.fetch`)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from paas.build.platform import Platform
 from paas.nouns.errors import Cancelled, PaasError, TooMany, from_json
 from paas.nouns.model import App
 from paas.release.deployment import Cancel
+from paas.release.pipeline import PushRequest, PushResult, run_push
 
 _AT_ONCE, _OF_AN_OWNER = 4, 2
 _LOOK_S = 0.2
@@ -58,6 +59,21 @@ class _Turns:
 _turns = _Turns()
 
 
+def deploy_fetched(
+    platform: Platform,
+    app: App,
+    what: Mapping[str, Any],
+    origin: str,
+    actor: str,
+    say: Callable[[str], None],
+    cancelled: Cancel,
+) -> PushResult:
+    """Make a source (see `fetched`), build and deploy it as a push would be; the release is of `origin`. Raises PaasError."""
+    with fetched(platform, app, what, say, cancelled) as source:
+        request = PushRequest(source.commit, source.tree, actor, origin=origin)
+        return run_push(platform, app, request, say, cancelled)
+
+
 @contextmanager
 def fetched(
     platform: Platform, app: App, what: Mapping[str, Any], say: Callable[[str], None], cancelled: Cancel
@@ -70,6 +86,7 @@ def fetched(
         "sources": str(platform.layout.sources),
         "pack_bytes": settings.push_limit_bytes,
         "source_bytes": settings.source_limit_bytes,
+        "private": [str(network) for network in settings.private_registries],
         "root": app.build_settings.get("root", ""),
         **what,
     }

@@ -51,6 +51,7 @@ MATRIX: list[Row] = [
     ("PATCH", "/v1/apps/<app_name>/builds/settings", {"root": "/.."}, "app"),
     ("POST", "/v1/apps/<app_name>/image/push", {}, "app"),
     ("POST", "/v1/apps/<app_name>/deploy/archive", None, "app"),
+    ("POST", "/v1/apps/<app_name>/deploy/git", {"url": "bad"}, "app"),
     ("GET", "/v1/apps/<app_name>/image/history", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/export", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/sbom", None, "app"),

@@ -48,4 +48,16 @@ def test_what_cannot_be_sent_is_said(
     monkeypatch.setenv("PAAS_SSH_PROOF", "x")
     assert main.main(["deploy", "--archive", "/etc/passwd"]) == 1
     assert "read from standard input" in capsys.readouterr().err
+    assert main.main(["deploy", "--archive", "-", "--from-git", "https://host/app"]) == 2
+    assert main.main(["deploy", "--from-git", "ssh://bot:s3cret@host/app"]) == 1
+    assert "s3cret" not in capsys.readouterr().err
     assert sent == []
+
+
+def test_a_repository_is_named_without_its_login(platform: Platform, capsys: Captured) -> None:
+    platform.answers["POST /apps/hello/deploy/git"] = lines("-----> Building", release=3, build=1, image="x")
+    url = "https://bot:s3cret@host/app.git#main"
+    assert main.main(["deploy", "--from-git", url]) == 0
+    assert platform.asked == [("POST", "/apps/hello/deploy/git", {"url": url})]
+    told = capsys.readouterr().err
+    assert "Deploying https://host/app.git#main to hello... done, v3" in told and "s3cret" not in told

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.git_http import git_daemon
 from harness.platform import git, wait_for
 
 from paas.receive.fetch import _root
@@ -44,6 +45,7 @@ class Fetching:
             "pack_bytes": 1 << 20,
             "source_bytes": 1 << 20,
             "root": "",
+            "private": ["127.0.0.0/8"],
             "archive": descriptor,
         }
         self.process.stdin.write(json.dumps(asked | wanted).encode() + b"\n")
@@ -98,6 +100,19 @@ def test_the_source_is_that_of_the_same_files_pushed_and_goes_at_the_end(sources
         assert "app/logo.psd" not in tar.getnames()
     fetching.close()
     assert fetching.process.returncode == 0
+    assert list(sources.iterdir()) == []
+
+
+def test_a_commit_elsewhere_becomes_a_source(sources: Path, tree: Path, tmp_path: Path) -> None:
+    with git_daemon(tmp_path) as base:
+        fetching = Fetching(sources, archived(tree), url=f"{base}/repo/.git", root="services/api")
+        answer = fetching.answer()
+        fetching.close()
+        refused = Fetching(sources, archived(tree), url=f"{base}/repo/.git", private=[])
+        assert "private network" in refused.answer()["error"]["message"]
+        refused.close()
+    head = git(tree, "rev-parse", "HEAD")
+    assert answer["source"] == {"commit": head, "tree": git(tree, "rev-parse", "HEAD:services/api")}
     assert list(sources.iterdir()) == []
 
 
