@@ -16,9 +16,10 @@ from typing import TypeVar
 from runtime.image import names
 from runtime.image.errors import BadArchive, TooLarge
 from runtime.image.names import shown
-from runtime.image.tarwriter import LAYER_MTIME, TarWriter
+from runtime.image.tarwriter import APP, LAYER_MTIME, Owner, TarWriter
 from runtime.kernel import syscalls
 from runtime.kernel.files import FOLDER
+from runtime.spec import ID_RANGE
 
 BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,51 +40,70 @@ class Limits:
 class LayerWriter:
     """One layer in the making. `tree_fd` is an empty folder; `write` gets the tar stream.
 
-    Paths are as in `names.normal`. Every method raises BadArchive if the name exists already or its parent is not a
-    folder, TooLarge at a limit.
+    Container id 0 is `first_id` for this process, which then needs CAP_CHOWN over 65,536 ids from there; without
+    `first_id` every entry is the app user's, as the process itself must be. Paths are as in `names.normal`. Every
+    method raises BadArchive if the name exists already, its parent is not a folder or its owner is outside the ids,
+    TooLarge at a limit.
     """
 
-    def __init__(self, tree_fd: int, write: Callable[[bytes], object], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        tree_fd: int,
+        write: Callable[[bytes], object],
+        limits: Limits | None = None,
+        first_id: int | None = None,
+    ) -> None:
         self._root = tree_fd
+        self._first_id = first_id
         self._tar = TarWriter(write)
         self._limits = limits or Limits()
         self._folder_path: bytes | None = None
         self._folder_fd = -1
-        self._folders: dict[bytes, int] = {}
+        self._folders: dict[bytes, tuple[int, Owner]] = {}
         self.files = 0
         self.size_bytes = 0
         self.opaque: list[bytes] = []
 
-    def directory(self, path: bytes, mode: int) -> None:
-        """A folder; its mode is set at the end, so that files can still be made in it."""
+    def directory(self, path: bytes, mode: int, owner: Owner | None = APP) -> None:
+        """A folder, which may be sticky; its mode and owner are set at the end, so that files can still be made in it."""
         folder, name = self._admit(path)
+        owner = self._kept(path, owner)
+        mode &= 0o1777
         _make(path, lambda: os.mkdir(name, 0o700, dir_fd=folder))
-        self._folders[path] = mode & 0o777
-        self._tar.directory(path, mode & 0o777)
+        self._folders[path] = mode, owner
+        self._tar.directory(path, mode, owner)
 
-    def file(self, path: bytes, mode: int, size: int, chunks: Iterable[bytes]) -> None:
+    def file(
+        self, path: bytes, mode: int, size: int, chunks: Iterable[bytes], owner: Owner | None = APP
+    ) -> None:
         """A regular file of exactly `size` bytes; a set-id or sticky bit is dropped."""
         folder, name = self._admit(path, size)
+        owner = self._kept(path, owner)
         mode &= 0o777
         fd = _make(path, lambda: os.open(name, _NEW, 0o600, dir_fd=folder))
         try:
-            self._tar.file(path, mode, size, _into(fd, chunks))
+            self._tar.file(path, mode, size, _into(fd, chunks), owner)
             os.fchmod(fd, mode)
             os.utime(fd, ns=_TIMES)
+            if owner != APP:
+                os.fchown(fd, *self._here(owner))
         finally:
             os.close(fd)
 
-    def symlink(self, path: bytes, target: bytes) -> None:
+    def symlink(self, path: bytes, target: bytes, owner: Owner | None = APP) -> None:
         """A symbolic link with any target; nothing here follows it."""
         if not target or b"\0" in target or len(target) > MAX_TARGET:
             raise BadArchive(f"{shown(path)}: a link to a name of {len(target)} bytes")
         folder, name = self._admit(path)
+        owner = self._kept(path, owner)
         _make(path, lambda: os.symlink(target, name, dir_fd=folder))
         os.utime(name, ns=_TIMES, dir_fd=folder, follow_symlinks=False)
-        self._tar.symlink(path, target)
+        if owner != APP:
+            os.chown(name, *self._here(owner), dir_fd=folder, follow_symlinks=False)
+        self._tar.symlink(path, target, owner)
 
-    def hard_link(self, path: bytes, target: bytes) -> None:
-        """Another name for a regular file that this layer holds already."""
+    def hard_link(self, path: bytes, target: bytes, mode: int) -> None:
+        """Another name for a regular file that this layer holds already, whose owner it has. Only the tar says `mode`."""
         folder, name = self._admit(path)
         target_folder, target_name = names.split(target)
         source = self._open(target_folder)
@@ -103,7 +123,9 @@ class LayerWriter:
             ) from None
         finally:
             os.close(source)
-        self._tar.hard_link(path, target)
+        first = self._first_id
+        owner = APP if first is None else (status.st_uid - first, status.st_gid - first)
+        self._tar.hard_link(path, target, mode & 0o777, owner)
 
     def whiteout(self, path: bytes) -> None:
         """Hides `path` of the layers below: character device 0:0 on disk, `.wh.NAME` in the tar."""
@@ -123,15 +145,30 @@ class LayerWriter:
         self._tar.file(names.join(path, names.OPAQUE), 0o644, 0, ())
 
     def finish(self) -> None:
-        """End the tar and set modes and times of folders, deepest first."""
+        """End the tar and set modes, times and owners of folders, deepest first."""
         self._tar.finish()
         self._leave()
-        for path, mode in reversed(self._folders.items()):
+        for path, (mode, owner) in reversed(self._folders.items()):
             parent, name = names.split(path)
             folder = self._enter(parent)
             os.chmod(name, mode, dir_fd=folder)
             os.utime(name, ns=_TIMES, dir_fd=folder, follow_symlinks=False)
+            if owner != APP:
+                os.chown(name, *self._here(owner), dir_fd=folder, follow_symlinks=False)
         self._leave()
+
+    def _kept(self, path: bytes, owner: Owner | None) -> Owner:
+        """The owner that an entry has in the layer."""
+        if self._first_id is None:
+            return APP
+        if owner is None or not all(0 <= number < ID_RANGE for number in owner):
+            raise BadArchive(f"{shown(path)}: its owner is none of the ids from 0 to {ID_RANGE - 1}")
+        return owner
+
+    def _here(self, owner: Owner) -> Owner:
+        """A container's user and group, as this process numbers them."""
+        first = self._first_id or 0
+        return first + owner[0], first + owner[1]
 
     def _admit(self, path: bytes, size: int = 0) -> tuple[int, bytes]:
         """Count an entry against the limits and make missing parents; returns its folder and its name there."""

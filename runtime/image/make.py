@@ -34,6 +34,13 @@ from runtime.kernel.files import FOLDER
 from runtime.kernel.poll import readable
 
 WALL_S = 300.0
+IMAGE_IDS = (1 << 32) - (1 << 26)
+"""The first of 65,536 ids that children use who keep an archive's owners: behind the blocks of all homes."""
+
+FIRST_ID = 1 << 17
+"""Container id 0, as the child that makes a layer numbers it: an id that is none of the container's, which the kernel
+shows as 65534, can then be told from the container's own 65534."""
+
 _MAX_OPAQUE = 1000
 _MAX_ANSWER = _MAX_OPAQUE * (names.MAX_PATH + 1) + 1000
 _PIPE = 1024 * 1024
@@ -44,21 +51,29 @@ _PRIVATE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOU
 
 @dataclass(frozen=True)
 class Reader:
-    """The user that a confined child runs as, and a user namespace (a descriptor) that maps the app user on disk to it."""
+    """The user that a confined child runs as, and a user namespace (a descriptor) that maps owners on disk to its ids."""
 
     user: User
     userns_fd: int
 
+    @property
+    def first_id(self) -> int | None:
+        """Container id 0 for a child that keeps owners; see LayerWriter."""
+        return None if self.user.namespace is None else FIRST_ID
+
 
 def box_reader(user: User | None = None) -> Reader:
-    """A reader whose uid nothing else has. Keep it: it owns a descriptor. Raises ConfineError without that user."""
+    """A reader without a privilege, whose uid nothing else has: every file becomes the app user's. Keep it: it owns a
+    descriptor. Raises ConfineError without that user."""
     user = user or box_user()
     return Reader(user, userns.make(user.uid, first=APP_OWNER, count=1, gid_base=user.gid))
 
 
-def app_reader(id_base: int, userns_fd: int) -> Reader:
-    """A reader with the uid of the app, for files that only the app may read. `userns_fd` maps 0… to `id_base`…"""
-    return Reader(User(id_base + APP_OWNER, id_base + APP_OWNER), userns_fd)
+def owners_reader(id_base: int = IMAGE_IDS, userns_fd: int | None = None) -> Reader:
+    """A reader that keeps the owners of files, and reads those of the ids `id_base`… whoever may. `userns_fd` maps 0… to
+    `id_base`…; one is made if there is none. Keep it: it owns descriptors."""
+    user = User(FIRST_ID + APP_OWNER, FIRST_ID + APP_OWNER, userns.make(id_base, first=FIRST_ID))
+    return Reader(user, userns.make(id_base) if userns_fd is None else userns_fd)
 
 
 def layer_store(layout: Layout) -> LayerStore:
@@ -102,7 +117,8 @@ def run_snapshot(
         opaque = find_opaque(upper, wanted, lowers)
 
         def make(writer: LayerWriter) -> None:
-            snapshot(os.open("/upper", FOLDER), wanted, writer, opaque=opaque)
+            upper = os.open("/upper", FOLDER)
+            snapshot(upper, wanted, writer, opaque=opaque, first_id=reader.first_id or 0)
 
         return _make_layer(layout, make, reader, limits, read={"upper": upper})
 
@@ -181,7 +197,7 @@ def _make_layer(
         for name, fd in (read or {}).items():
             view[name] = _read_only(fd)
             stack.callback(os.close, view[name])
-        child = stack.enter_context(_Child(make, reader.user, limits, keep, view))
+        child = stack.enter_context(_Child(make, reader, limits, keep, view))
         child.drain(blob.write, most=2 * limits.size_bytes + 4096 * limits.files)
         files, opaque = child.answer()
         if not files:
@@ -214,7 +230,7 @@ class _Child:
     def __init__(
         self,
         make: Callable[[LayerWriter], None],
-        user: User,
+        reader: Reader,
         limits: Limits,
         keep: Collection[int],
         view: Mapping[str, int],
@@ -228,8 +244,9 @@ class _Child:
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                confinement = partial(confine, keep=(*keep, tar, answer), user=user, view=view, parent=parent)
-                _send(answer, _in_child(make, confinement, list(view), limits, tar))
+                keep = (*keep, tar, answer)
+                confinement = partial(confine, keep=keep, user=reader.user, view=view, parent=parent)
+                _send(answer, _in_child(make, confinement, list(view), limits, tar, reader.first_id))
             finally:
                 os._exit(0)
         os.close(tar)
@@ -290,6 +307,7 @@ def _in_child(
     view: Sequence[str],
     limits: Limits,
     tar: int,
+    first_id: int | None,
 ) -> list[bytes]:
     """In the child: confine it and make the layer; the words of the answer."""
     bounds = Bounds(
@@ -303,7 +321,7 @@ def _in_child(
         os.umask(0)
         confinement(bounds)
         with io.BufferedWriter(io.FileIO(tar, "w"), _PIPE) as stream:
-            writer = LayerWriter(os.open("/tree", FOLDER), stream.write, limits)
+            writer = LayerWriter(os.open("/tree", FOLDER), stream.write, limits, first_id)
             make(writer)
         if len(writer.opaque) > _MAX_OPAQUE:
             raise TooLarge(f"more than {_MAX_OPAQUE} folders that hide others")

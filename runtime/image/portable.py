@@ -95,7 +95,7 @@ def archive(image: Portable, name: str) -> tuple[int, Iterator[bytes]]:
 def _members(members: list[tuple[str, int, bytes | BinaryIO]], held: ExitStack) -> Iterator[bytes]:
     with held:
         for path, size, content in members:
-            yield from headers(path.encode(), REGULAR, 0o644, size=size, owner=0, mtime=LAYER_MTIME)
+            yield from headers(path.encode(), REGULAR, 0o644, size=size, owner=(0, 0), mtime=LAYER_MTIME)
             yield from (content,) if isinstance(content, bytes) else _pieces(content)
             yield bytes(-size % BLOCK)
         yield bytes(2 * BLOCK)

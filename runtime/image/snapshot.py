@@ -1,8 +1,8 @@
 """Turns what a container wrote (the upper folder of its overlay) into a layer.
 
 The tree is hostile: it is walked by descriptor, no link is followed, and only folders, regular files, links and
-overlayfs's own whiteouts are copied. What the runtime itself wrote, sockets, FIFOs and devices are left out; owners, times, set-id bits and extended
-attributes are dropped. Entries are sorted by the bytes of their names, so equal trees give equal layers.
+overlayfs's own whiteouts are copied. What the runtime itself wrote, sockets, FIFOs and devices are left out; times, set-id
+bits and extended attributes are dropped. Entries are sorted by the bytes of their names, so equal trees give equal layers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from runtime.image import names
 from runtime.image.errors import BadTree
 from runtime.image.layerwriter import BENEATH, LayerWriter
 from runtime.image.names import shown
+from runtime.image.tarwriter import Owner
 from runtime.kernel import syscalls
 from runtime.kernel.files import FOLDER
+from runtime.spec import ID_RANGE
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 CHUNK = 1024 * 1024
@@ -25,14 +27,20 @@ _CONTAINERS_OWN = frozenset({b"etc/hostname", b"etc/hosts", b"etc/resolv.conf"})
 
 
 def snapshot(
-    upper_fd: int, paths: Collection[bytes], writer: LayerWriter, *, opaque: Collection[bytes] = ()
+    upper_fd: int,
+    paths: Collection[bytes],
+    writer: LayerWriter,
+    *,
+    opaque: Collection[bytes] = (),
+    first_id: int = 0,
 ) -> None:
     """Copy `paths` (as in `names.normal`) of an upper folder into `writer` and finish it.
 
+    The folders above them come along, for their modes and owners. Container id 0 is `first_id` for this process.
     `opaque` are folders that hide their namesakes in lower layers; see `find_opaque`. A missing path is
     skipped. Raises BadTree for an entry that cannot be part of a layer.
     """
-    walk = _Walk(upper_fd, writer, frozenset(opaque))
+    walk = _Walk(upper_fd, writer, frozenset(opaque), first_id)
     for path in _outermost(paths):
         walk.copy(path)
     writer.finish()
@@ -47,10 +55,12 @@ def _outermost(paths: Collection[bytes]) -> list[bytes]:
 
 
 class _Walk:
-    def __init__(self, upper_fd: int, writer: LayerWriter, opaque: frozenset[bytes]) -> None:
+    def __init__(self, upper_fd: int, writer: LayerWriter, opaque: frozenset[bytes], first_id: int) -> None:
         self._upper = upper_fd
         self._writer = writer
         self._opaque = opaque
+        self._first_id = first_id
+        self._above: set[bytes] = set()
         self._first_names: dict[tuple[int, int], bytes] = {}
 
     def copy(self, path: bytes) -> None:
@@ -64,6 +74,8 @@ class _Walk:
             raise BadTree(f"{shown(path)}: lies below a link or a file") from error
         stack: list[tuple[bytes, int, Iterator[bytes]]] = [(folder, fd, iter([name]))]
         try:
+            if _exists(fd, name):
+                self._folders_above(folder)
             while stack:
                 parent, fd, waiting = stack[-1]
                 name = next(waiting, b"")
@@ -76,6 +88,27 @@ class _Walk:
         finally:
             for _, fd, _ in stack:
                 os.close(fd)
+
+    def _folders_above(self, folder: bytes) -> None:
+        """Add the folders that lead to a path, as they are; what else is in them is no part of the layer."""
+        parts = folder.split(b"/") if folder else []
+        for depth in range(1, len(parts) + 1):
+            above = b"/".join(parts[:depth])
+            if above not in self._above:
+                self._above.add(above)
+                fd = syscalls.openat2(self._upper, above, FOLDER, resolve=BENEATH)
+                try:
+                    status = os.fstat(fd)
+                finally:
+                    os.close(fd)
+                self._writer.directory(above, stat.S_IMODE(status.st_mode), self._owner(above, status))
+
+    def _owner(self, path: bytes, status: os.stat_result) -> Owner:
+        """The owner inside the container. The kernel shows an id without a name here as 65534, which lies below `first_id`."""
+        owner = status.st_uid - self._first_id, status.st_gid - self._first_id
+        if not all(0 <= number < ID_RANGE for number in owner):
+            raise BadTree(f"{shown(path)}: its owner is none of the container's ids")
+        return owner
 
     def _entry(self, fd: int, parent: bytes, name: bytes) -> tuple[bytes, int, Iterator[bytes]] | None:
         path = names.join(parent, name)
@@ -94,42 +127,44 @@ class _Walk:
         if name.startswith(names.WHITEOUT):
             raise BadTree(f"{shown(path)}: names that begin with .wh. cannot be stored in an image")
         names.check(path)
+        owner = self._owner(path, status)
         if kind == stat.S_IFDIR:
-            self._writer.directory(path, stat.S_IMODE(status.st_mode))
+            self._writer.directory(path, stat.S_IMODE(status.st_mode), owner)
             if path in self._opaque:
                 self._writer.hide_below(path)
-            below = _open(name, FOLDER, fd, path)
+            below = os.open(name, FOLDER, dir_fd=fd)
             return path, below, iter(sorted(map(os.fsencode, os.listdir(below))))
         if kind == stat.S_IFLNK:
-            self._writer.symlink(path, os.fsencode(os.readlink(name, dir_fd=fd)))
+            self._writer.symlink(path, os.fsencode(os.readlink(name, dir_fd=fd)), owner)
         else:
-            self._file(fd, name, path, status)
+            self._file(fd, name, path, status, owner)
         return None
 
-    def _file(self, folder: int, name: bytes, path: bytes, status: os.stat_result) -> None:
+    def _file(self, folder: int, name: bytes, path: bytes, status: os.stat_result, owner: Owner) -> None:
         identity = (status.st_dev, status.st_ino)
         if status.st_nlink > 1:
             first = self._first_names.setdefault(identity, path)
             if first != path:
-                self._writer.hard_link(path, first)
+                self._writer.hard_link(path, first, stat.S_IMODE(status.st_mode))
                 return
-        fd = _open(name, _FILE, folder, path)
+        fd = os.open(name, _FILE, dir_fd=folder)
         try:
             now = os.fstat(fd)
             if (now.st_dev, now.st_ino, now.st_size) != (*identity, status.st_size):
                 raise BadTree(f"{shown(path)}: changed while it was read")
-            self._writer.file(
-                path, stat.S_IMODE(status.st_mode), status.st_size, _content(fd, status.st_size, path)
-            )
+            content = _content(fd, status.st_size, path)
+            mode = stat.S_IMODE(status.st_mode)
+            self._writer.file(path, mode, status.st_size, content, owner)
         finally:
             os.close(fd)
 
 
-def _open(name: bytes, flags: int, folder: int, path: bytes) -> int:
+def _exists(folder: int, name: bytes) -> bool:
     try:
-        return os.open(name, flags, dir_fd=folder)
-    except PermissionError as error:
-        raise BadTree(f"{shown(path)}: its owner may not read it; give it a mode of at least u+r") from error
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _content(fd: int, size: int, path: bytes) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from runtime.image.errors import BadArchive
 from runtime.image.names import shown
-from runtime.image.tarwriter import BLOCK
+from runtime.image.tarwriter import BLOCK, Owner
 
 Read = Callable[[int], bytes]
 """Like `io.RawIOBase.read`: at most n bytes, fewer are possible, empty at the end."""
@@ -28,18 +28,22 @@ _KINDS: dict[bytes, Kind] = {
 _REFUSED = {b"3": "a character device", b"4": "a block device", b"6": "a FIFO", b"S": "a sparse file"}
 _OCTAL = re.compile(rb" *([0-7]{1,11})[ \0]*")
 _RECORD = re.compile(rb"([1-9][0-9]{0,5}) ([^=\n\0]+)=")
-_IGNORED = (b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname", b"comment", b"hdrcharset")
+_IGNORED = (b"mtime", b"atime", b"ctime", b"uname", b"gname", b"comment", b"hdrcharset")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One member: `path` and `target` exactly as written, `mode` the lower twelve bits."""
+    """One member: `path` and `target` exactly as written, `mode` the lower twelve bits.
+
+    `owner` is None if the archive writes it in another way than as octal or, in a pax record, decimal digits.
+    """
 
     path: bytes
     kind: Kind
     mode: int
     size: int
     target: bytes
+    owner: Owner | None
 
 
 class TarReader:
@@ -94,7 +98,10 @@ class TarReader:
         for key, value in _records(body):
             if key.startswith(b"GNU.sparse"):
                 raise BadArchive("a sparse file")
-            if key not in (b"path", b"linkpath", b"size"):
+            if key in (b"uid", b"gid"):
+                if kind == b"x":
+                    _put(extra, key, value)
+            elif key not in (b"path", b"linkpath", b"size"):
                 if key not in _IGNORED and not key.startswith((b"SCHILY.", b"LIBARCHIVE.")):
                     raise BadArchive(f"pax record {shown(key)} is not known")
             elif kind == b"g":
@@ -155,7 +162,16 @@ def _entry(block: bytes, kind: bytes, size: int, extra: dict[bytes, bytes]) -> E
         raise BadArchive(f"{shown(path)}: a file whose name ends with a slash")
     if (name in ("symlink", "hard_link")) != bool(target):
         raise BadArchive(f"{shown(path)}: a {name.replace('_', ' ')} with{'' if target else 'out'} a target")
-    return Entry(path, name, _number(block[100:108], "mode") & 0o7777, size, target)
+    owner = _id(block[108:116], extra.get(b"uid")), _id(block[116:124], extra.get(b"gid"))
+    mode = _number(block[100:108], "mode") & 0o7777
+    return Entry(path, name, mode, size, target, None if -1 in owner else owner)
+
+
+def _id(field: bytes, record: bytes | None) -> int:
+    """A user or group; -1 if it is written in a way that is not read here."""
+    if record is not None:
+        return int(record) if re.fullmatch(rb"[0-9]{1,10}", record) else -1
+    return int(match.group(1), 8) if (match := _OCTAL.fullmatch(field)) else -1
 
 
 def _number(field: bytes, what: str) -> int:

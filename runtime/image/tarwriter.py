@@ -13,6 +13,10 @@ BLOCK = 512
 LAYER_MTIME = 315532800
 """Seconds; 1980-01-01, the earliest time that zip files, and so Python wheels, can hold."""
 APP_OWNER = 1000
+Owner = tuple[int, int]
+"""User and group, as numbers inside a container: 0 to 65535."""
+
+APP: Owner = (APP_OWNER, APP_OWNER)
 MAX_SIZE = 8**11 - 1
 
 REGULAR, HARD_LINK, SYMLINK, DIRECTORY, PAX = b"0", b"1", b"2", b"5", b"x"
@@ -28,27 +32,30 @@ class TarWriter:
         self, write: Callable[[bytes], object], *, owner: int = APP_OWNER, mtime: int = LAYER_MTIME
     ) -> None:
         self._write = write
-        self._owner = owner
+        self._owner = (owner, owner)
         self._mtime = mtime
         self.offset = 0
 
-    def directory(self, path: bytes, mode: int = 0o755) -> None:
+    def directory(self, path: bytes, mode: int = 0o755, owner: Owner | None = None) -> None:
         """Add a folder; `path` without a slash at its end."""
-        self._entry(path + b"/", DIRECTORY, mode)
+        self._entry(path + b"/", DIRECTORY, mode, owner)
 
-    def symlink(self, path: bytes, target: bytes) -> None:
-        self._entry(path, SYMLINK, 0o777, link=target)
+    def symlink(self, path: bytes, target: bytes, owner: Owner | None = None) -> None:
+        self._entry(path, SYMLINK, 0o777, owner, link=target)
 
-    def hard_link(self, path: bytes, target: bytes) -> None:
-        """Another name for the regular file `target`, an earlier entry of this archive."""
-        self._entry(path, HARD_LINK, 0o644, link=target)
+    def hard_link(self, path: bytes, target: bytes, mode: int = 0o644, owner: Owner | None = None) -> None:
+        """Another name for the regular file `target`, an earlier entry of this archive; tools that read it may give the
+        file this mode and owner."""
+        self._entry(path, HARD_LINK, mode, owner, link=target)
 
-    def file(self, path: bytes, mode: int, size: int, chunks: Iterable[bytes]) -> int:
+    def file(
+        self, path: bytes, mode: int, size: int, chunks: Iterable[bytes], owner: Owner | None = None
+    ) -> int:
         """Add a regular file of exactly `size` bytes; returns the offset of its content in the stream.
 
         Raises ValueError when `chunks` hold more or fewer bytes: the stream is unusable then.
         """
-        self._entry(path, REGULAR, mode, size=size)
+        self._entry(path, REGULAR, mode, owner, size=size)
         start = self.offset
         for chunk in chunks:
             self._put(chunk)
@@ -62,8 +69,11 @@ class TarWriter:
         """The two zero blocks that end an archive."""
         self._put(bytes(2 * BLOCK))
 
-    def _entry(self, path: bytes, kind: bytes, mode: int, *, size: int = 0, link: bytes = b"") -> None:
-        for block in headers(path, kind, mode, size=size, link=link, owner=self._owner, mtime=self._mtime):
+    def _entry(
+        self, path: bytes, kind: bytes, mode: int, owner: Owner | None, *, size: int = 0, link: bytes = b""
+    ) -> None:
+        owner = owner or self._owner
+        for block in headers(path, kind, mode, size=size, link=link, owner=owner, mtime=self._mtime):
             self._put(block)
 
     def _put(self, data: bytes) -> None:
@@ -72,7 +82,7 @@ class TarWriter:
 
 
 def headers(
-    path: bytes, kind: bytes, mode: int, *, size: int = 0, link: bytes = b"", owner: int, mtime: int
+    path: bytes, kind: bytes, mode: int, *, size: int = 0, link: bytes = b"", owner: Owner, mtime: int
 ) -> list[bytes]:
     """The header blocks of one entry: a pax header first when a name or the link does not fit ustar.
 
@@ -133,12 +143,12 @@ def _ustar(
     size: int,
     link: bytes = b"",
     prefix: bytes = b"",
-    owner: int,
+    owner: Owner,
     mtime: int,
 ) -> bytes:
-    ids = b"%07o\0" % owner
+    uid, gid = (b"%07o\0" % number for number in owner)
     block = _HEADER.pack(
-        name, b"%07o\0" % mode, ids, ids, b"%011o\0" % size, b"%011o\0" % mtime, b" " * 8, kind, link,
+        name, b"%07o\0" % mode, uid, gid, b"%011o\0" % size, b"%011o\0" % mtime, b" " * 8, kind, link,
         b"ustar\0", b"00", b"", b"", b"0000000\0", b"0000000\0", prefix,
     )  # fmt: skip
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]

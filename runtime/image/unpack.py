@@ -16,8 +16,8 @@ from runtime.image.tarreader import Entry, Read, TarReader
 def unpack(read: Read, writer: LayerWriter, *, whiteouts: bool = False) -> None:
     """Copy an archive into `writer` and finish it. Without `whiteouts` a name that begins with `.wh.` is refused.
 
-    Devices, FIFOs, sparse files, `..`, absolute names, names twice and entries below links are refused; owners,
-    times, set-id bits and extended attributes are dropped.
+    Devices, FIFOs, sparse files, `..`, absolute names, names twice and entries below links are refused; times,
+    set-id bits and extended attributes are dropped. Owners are kept if `writer` keeps them.
     """
     reader = TarReader(read)
     for entry in reader:
@@ -42,10 +42,10 @@ def _add(entry: Entry, path: bytes, reader: TarReader, writer: LayerWriter, whit
         else:
             writer.whiteout(names.join(folder, names.hidden(name) or name))
     elif entry.kind == "directory":
-        writer.directory(path, entry.mode)
+        writer.directory(path, entry.mode, entry.owner)
     elif entry.kind == "file":
-        writer.file(path, entry.mode, entry.size, reader.content())
+        writer.file(path, entry.mode, entry.size, reader.content(), entry.owner)
     elif entry.kind == "symlink":
-        writer.symlink(path, entry.target)
+        writer.symlink(path, entry.target, entry.owner)
     else:
-        writer.hard_link(path, names.normal(entry.target))
+        writer.hard_link(path, names.normal(entry.target), entry.mode)

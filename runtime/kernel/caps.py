@@ -11,6 +11,10 @@ ROOT_BUILD = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7))
 other owners. In a user namespace they reach only what belongs to an id of its range."""
 
 
+OWNERS = sum(1 << number for number in (0, 2, 3))
+"""CHOWN, DAC_READ_SEARCH, FOWNER: what the making of a layer needs to read a container's files and to keep their owners."""
+
+
 def last_capability() -> int:
     """The highest capability this kernel knows."""
     for number in range(_HIGHEST + 1):

@@ -64,10 +64,15 @@ class Bounds:
 
 @dataclass(frozen=True)
 class User:
-    """The ids that a confined child gets. Needs root."""
+    """The ids that a confined child gets. Needs root.
+
+    With `namespace` (a descriptor of a user namespace) they are ids in it, and the child keeps the capabilities
+    `caps.OWNERS` over what the namespace's ids own: it may read and give away such files.
+    """
 
     uid: int
     gid: int
+    namespace: int | None = None
 
 
 def box_user(name: str = BOX_USER) -> User:
@@ -95,7 +100,8 @@ def confine(
     """
     _limit(bounds)
     _go_first()
-    syscalls.close_all_except((*keep, *(view or {}).values()))
+    namespace = () if user is None or user.namespace is None else (user.namespace,)
+    syscalls.close_all_except((*keep, *(view or {}).values(), *namespace))
     layers = []
     if view is not None:
         syscalls.unshare(syscalls.CLONE_NEWNS)
@@ -120,14 +126,20 @@ def confine(
 
 
 def become(user: User) -> None:
-    """Change every id to `user`'s and give up every capability. Needs CAP_SETUID, CAP_SETGID, CAP_SETPCAP."""
+    """Change every id to `user`'s and give up every capability but those that a namespace brings. Needs CAP_SETUID,
+    CAP_SETGID, CAP_SETPCAP, for a namespace CAP_SYS_ADMIN."""
     if user.uid == 0 or user.gid == 0:
         raise ConfineError("a confined child cannot be root")
+    keep = 0
+    if user.namespace is not None:
+        syscalls.setns(user.namespace, syscalls.CLONE_NEWUSER)
+        os.close(user.namespace)
+        keep = caps.OWNERS
     caps.drop_bounding()
     os.setgroups([])
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
-    caps.drop()
+    caps.drop(keep)
 
 
 def own_view(views: Mapping[str, int]) -> None:

@@ -24,7 +24,7 @@ FILES: Calls = {
     "unlink": (87, None), "unlinkat": (263, 35), "rename": (82, None), "renameat": (264, 38),
     "renameat2": (316, 276), "link": (86, None), "linkat": (265, 37), "symlink": (88, None),
     "symlinkat": (266, 36), "mknodat": (259, 33), "chmod": (90, None), "fchmod": (91, 52),
-    "fchmodat": (268, 53), "utimensat": (280, 88), "truncate": (76, 45), "ftruncate": (77, 46),
+    "fchmodat": (268, 53), "fchown": (93, 55), "fchownat": (260, 54), "utimensat": (280, 88), "truncate": (76, 45), "ftruncate": (77, 46),
     "fallocate": (285, 47), "fsync": (74, 82), "fdatasync": (75, 83), "copy_file_range": (326, 285),
     "sendfile": (40, 71), "fadvise64": (221, 223), "getcwd": (79, 17), "chdir": (80, 49),
     "fchdir": (81, 50), "umask": (95, 166),

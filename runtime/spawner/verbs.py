@@ -138,8 +138,12 @@ class Verbs:
 
         def prepare() -> tuple[Work, tuple[int, ...]]:
             userns = self._engine.userns.get(base)
-            worker = make.app_reader(base, userns)
-            return lambda: _layer(make.run_snapshot(layout, instance.id, paths, layers, worker)), (userns,)
+
+            def work() -> Answer:
+                reader = make.owners_reader(base, userns)
+                return _layer(make.run_snapshot(layout, instance.id, paths, layers, reader))
+
+            return work, (userns,)
 
         self._start_layer_job("snapshot", prepare, reply)
 
@@ -208,7 +212,7 @@ class Verbs:
         layout = self._engine.layout
 
         def work() -> Answer:
-            make.run_repair(layout, make.box_reader())
+            make.run_repair(layout, make.owners_reader())
             return {}
 
         def done(answer: Answer) -> None:

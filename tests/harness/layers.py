@@ -15,7 +15,6 @@ from runtime.home import Layout
 from runtime.image import make
 from runtime.image.layerstore import LayerStore
 from runtime.image.tarwriter import TarWriter
-from runtime.kernel import userns
 from runtime.kernel.confine import User
 
 BASE = 65536 * 7000
@@ -70,11 +69,12 @@ def layer_home(folder: Path) -> Iterator[Home]:
     for path in (layout.sources, layout.images, layout.layers, layout.instances):
         path.mkdir(parents=True, mode=0o700)
     os.chown(layout.images, PAAS, PAAS)
-    made = Home(layout, make.box_reader(BOX), make.app_reader(BASE, userns.make(BASE)))
+    made = Home(layout, make.box_reader(BOX), make.owners_reader(BASE))
     yield made
     assert made.leftovers() == []
-    os.close(made.box.userns_fd)
-    os.close(made.app.userns_fd)
+    assert made.app.user.namespace is not None
+    for fd in (made.box.userns_fd, made.app.userns_fd, made.app.user.namespace):
+        os.close(fd)
 
 
 def give(path: Path, owner: int = BASE + 1000) -> None:

@@ -28,14 +28,21 @@ ldconfig -p | grep -c libpq.so.5
 """
 
 
-def run_as_root(platform: BuildPlatform, app: App, script: str, outputs: tuple[str, ...]) -> MadeLayer:
-    """What one root step made; its output is in `platform.lines`."""
+def run_as_root(
+    platform: BuildPlatform,
+    app: App,
+    script: str,
+    outputs: tuple[str, ...],
+    *layers: str,
+    root: bool = True,
+) -> MadeLayer:
+    """What one step over the stack and `layers` made; its output is in `platform.lines`."""
     stack = stacks.load(platform.layout.stacks, app.stack)
     assert stack is not None
     with platform.store.write() as tx:
         row = builds.start(tx, app.id, commit="0" * 40, tree="0" * 40, actor="test", holder="test 0 0")
     platform.lines.clear()
-    spec = StepSpec("Being root", script, stack.run, {}, (), b"\0" * 10240, outputs, root=True)
+    spec = StepSpec("Being root", script, (*stack.run, *layers), {}, (), b"\0" * 10240, outputs, root=root)
     try:
         return run_step(platform, app, row.number, spec, Output(platform.lines.append))
     finally:
@@ -48,6 +55,29 @@ def test_users_are_made_and_become_themselves(platform: BuildPlatform) -> None:
     said = [line.strip() for line in platform.lines]
     assert "uid=2000(sailor) gid=2000(crew) groups=2000(crew)" in said
     assert said[-1] == "sailor:crew"
+
+
+def test_another_app_sees_owners_as_they_were_and_reads_no_file_of_root(platform: BuildPlatform) -> None:
+    script = (
+        "useradd --uid 2000 --create-home sailor; install -d -m 700 /srv/private\n"
+        "echo secret | tee /srv/key /srv/private/key > /dev/null; chmod 600 /srv/key\n"
+        "echo all > /srv/all; chown www-data:1000 /srv/all; chmod 640 /srv/all"
+    )
+    made = run_as_root(platform, platform.app("maker"), script, ("/srv", "/home", "/etc/passwd"))
+    look = (
+        "cd /srv; stat -c '%n %u:%g %a' . key private all /home/sailor /home/sailor/.bashrc /etc; id -u; cat all\n"
+        "! cat key; ! ls private; ! touch /srv/new /etc/new; ! chmod 644 key; stat -c %U /home/sailor"
+    )
+    reader = platform.app("reader")
+    run_as_root(platform, reader, look, ("/app/x",), made.digest, root=False)
+    said = [line.strip() for line in platform.lines]
+    for line in (
+        ". 0:0 755", "key 0:0 600", "private 0:0 700", "all 33:1000 640", "/home/sailor 2000:2000 755",
+        "/home/sailor/.bashrc 2000:2000 644", "/etc 0:0 755", "1000", "all", "sailor",
+        "cat: key: Permission denied",
+    ):  # fmt: skip
+        assert line in said, said
+    assert "secret" not in said
 
 
 def test_B4_set_id_bits_capabilities_and_devices_do_not_get_into_the_layer(platform: BuildPlatform) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.kernel import syscalls
+from runtime.kernel import caps, syscalls, userns
 from runtime.kernel.confine import Bounds, ConfineError, User, become, box_user, confine
 
 NOBODY = User(64903, 64904)
@@ -244,6 +244,42 @@ def test_layers_are_named(folder: Path) -> None:
     assert os.read(reader, 1000).decode() == repr(expected)
     os.close(reader)
     os.close(writer)
+
+
+def test_child_of_a_namespace_keeps_what_owners_take_and_over_its_ids_alone(folder: Path) -> None:
+    base, first = 65536 * 7001, 1 << 17
+    user = User(first + 1000, first + 1000, userns.make(base, first=first))
+    theirs, hosts = folder / "theirs", folder / "hosts"
+    for path, owner in ((theirs, base + 33), (hosts, 0)):
+        path.write_text("x")
+        path.chmod(0o600)
+        os.chown(path, owner, owner)
+    folder.chmod(0o755)
+
+    def enter() -> None:
+        confine(Bounds(read=["/"], write=[folder]), keep=(200,), user=user)
+
+    def capabilities() -> object:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return sorted({line.split()[1] for line in lines if line.startswith(("CapPrm", "CapEff", "CapBnd"))})
+
+    def give(path: Path, owner: int) -> object:
+        above = os.open(path.parent, os.O_PATH)
+        os.chown(path.name, first + owner, first + owner, dir_fd=above, follow_symlinks=False)
+        return path.stat().st_uid - first
+
+    try:
+        assert outcome(capabilities, enter) == f"done ['{0:016x}', '{caps.OWNERS:016x}']"
+        assert outcome(theirs.read_text, enter) == "done x"
+        assert outcome(lambda: give(theirs, 65535), enter) == "done 65535"
+        assert outcome(lambda: give(theirs, 65536), enter) == "EINVAL"
+        assert outcome(lambda: give(theirs, -first), enter) == "EINVAL"
+        assert outcome(hosts.read_text, enter) == "EACCES"
+        assert outcome(lambda: give(hosts, 1000), enter) == "EPERM"
+        assert outcome(lambda: os.setresuid(first, first, first), enter) == "EPERM"
+    finally:
+        assert user.namespace is not None
+        os.close(user.namespace)
 
 
 def test_root_is_never_a_confined_user() -> None:

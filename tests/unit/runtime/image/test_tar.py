@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import subprocess
 import tarfile
@@ -36,6 +37,44 @@ def written(names: list[bytes]) -> bytes:
 
 def test_same_entries_give_same_bytes() -> None:
     assert written(NAMES) == written(list(NAMES))
+
+
+def test_bytes_of_an_archive_without_owners_are_what_they_always_were() -> None:
+    """Layers are known by the digests of such archives."""
+    digest = "dc7b8b89a598fcea3bd949fbd3692a7bc10212add3fac36eb33129a8981940bb"
+    assert hashlib.sha256(written(NAMES)).hexdigest() == digest
+
+
+def test_each_entry_may_have_an_owner_of_its_own() -> None:
+    stream = io.BytesIO()
+    tar = TarWriter(stream.write)
+    tar.directory(b"d", 0o1777, (0, 0))
+    tar.file(b"d/f", 0o600, 0, (), (33, 65535))
+    tar.symlink(b"d/l", b"f", (7, 8))
+    tar.hard_link(b"d/h", b"d/f", 0o600, (33, 65535))
+    tar.file(b"d/mine", 0o600, 0, ())
+    tar.finish()
+    owners = [(0, 0), (33, 65535), (7, 8), (33, 65535), (1000, 1000)]
+    with tarfile.open(fileobj=io.BytesIO(stream.getvalue())) as archive:
+        assert [(m.uid, m.gid) for m in archive.getmembers()] == owners
+    assert [entry.owner for entry in TarReader(io.BytesIO(stream.getvalue()).read)] == owners
+
+
+@pytest.mark.parametrize(
+    ("form", "owner", "read"),
+    [
+        (tarfile.PAX_FORMAT, (3_000_000, 5), (3_000_000, 5)),
+        (tarfile.GNU_FORMAT, (3_000_000, 5), None),
+        (tarfile.USTAR_FORMAT, (0o7777777, 0), (0o7777777, 0)),
+    ],
+)
+def test_owners_that_others_write(form: int, owner: tuple[int, int], read: tuple[int, int] | None) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=form) as archive:
+        info = tarfile.TarInfo("f")
+        info.uid, info.gid = owner
+        archive.addfile(info)
+    assert [entry.owner for entry in TarReader(io.BytesIO(stream.getvalue()).read)] == [read]
 
 
 def test_own_reader_gets_back_every_name_and_content() -> None:
@@ -82,7 +121,7 @@ def test_wrong_announcement_of_size_is_an_error() -> None:
 )
 def test_what_no_archive_can_say_is_refused(path: bytes, size: int, link: bytes) -> None:
     with pytest.raises(ValueError):
-        headers(path, b"0", 0o644, size=size, link=link, owner=0, mtime=0)
+        headers(path, b"0", 0o644, size=size, link=link, owner=(0, 0), mtime=0)
 
 
 def test_owner_and_time_are_arguments() -> None:

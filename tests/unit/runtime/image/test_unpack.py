@@ -76,7 +76,7 @@ def entry(
 
 
 def raw(path: bytes = b"f", kind: bytes = REGULAR, size: int = 0, link: bytes = b"") -> bytearray:
-    return bytearray(b"".join(headers(path, kind, 0o644, size=size, link=link, owner=0, mtime=0)))
+    return bytearray(b"".join(headers(path, kind, 0o644, size=size, link=link, owner=(0, 0), mtime=0)))
 
 
 def resum(block: bytearray) -> bytes:
