@@ -11,8 +11,11 @@ from paas.api.bodies import body, boolean, text
 from paas.api.context import context
 from paas.api.edit import edit
 from paas.api.git import Gone
+from paas.api.releases import show_build
 from paas.api.streams import Cancelled, Emit, stream
+from paas.build.turns import TURNS
 from paas.nouns.buildsettings import DEFAULTS, changed
+from paas.nouns.errors import Conflict
 from paas.store import apps
 
 routes = Blueprint("builds", __name__)
@@ -53,3 +56,17 @@ def build_again(app_name: str) -> Response:
         return run_push(ctx, app, request, emit, Gone(ctx, app, cancelled)).to_json()
 
     return stream(work)
+
+
+@routes.post("/v1/apps/<app_name>/builds/<int:number>/cancel")
+@needs(Access.APP)
+def cancel(app_name: str, number: int) -> dict[str, Any]:
+    """End a build, whoever waits for it: the push or command that began it is told by whom it was cancelled."""
+    app, who = the_app(), principal()
+    body()
+    build = show_build(app_name, number)
+    if not TURNS.cancel(app.id, number, who.name):
+        raise Conflict(f"Build {number} of {app.name} has ended: {build['status']}.", "See: paas builds")
+    with edit(app) as change:
+        change.record("builds.cancel", {"build": number}, f"Cancelled build {number}")
+    return build

@@ -12,6 +12,7 @@ from paas.api.bodies import body, query, whole
 from paas.api.context import context
 from paas.api.releasing import deploy
 from paas.api.shapes import build_json, release_json
+from paas.build.turns import TURNS
 from paas.nouns.errors import NotFound
 from paas.nouns.names import release_number
 from paas.release.change import Rollback, rollback_target
@@ -72,8 +73,10 @@ def rollback(app_name: str) -> Response:
 @needs(Access.APP)
 def list_builds(app_name: str) -> dict[str, Any]:
     limit = query({"limit": whole(1, 1000)})["limit"] or 20
+    app = the_app()
     with context().store.read() as tx:
-        return {"builds": [build_json(build) for build in builds.of_app(tx, the_app().id, limit)]}
+        found = builds.of_app(tx, app.id, limit)
+    return {"builds": [build_json(build, TURNS.waits_for(app.id, build.number)) for build in found]}
 
 
 @routes.get("/v1/apps/<app_name>/builds/<int:number>")
@@ -84,7 +87,7 @@ def show_build(app_name: str, number: int) -> dict[str, Any]:
         build = builds.get(tx, app.id, number) if number < 2**31 else None
     if build is None:
         raise NotFound(f"{app.name} has no build {number}.", "See: paas builds")
-    return build_json(build)
+    return build_json(build, TURNS.waits_for(app.id, number))
 
 
 @routes.get("/v1/apps/<app_name>/builds/<int:number>/output")

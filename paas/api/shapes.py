@@ -64,10 +64,11 @@ def release_json(release: Release, current: int | None) -> dict[str, Any]:
     }
 
 
-def build_json(build: Build) -> dict[str, Any]:
+def build_json(build: Build, waiting_for: str | None = None) -> dict[str, Any]:
     return {
         **_fields(build, "number commit origin tree actor status cause started_at finished_at"),
         "image": build.image_digest,
+        "waiting_for": waiting_for,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,9 +29,13 @@ class Output:
 
     line: Callable[[str], None]
     cancelled: Callable[[], bool] = lambda: False
+    take_turn: Callable[[], None] = lambda: None
+    """Returns when the build may run a step on this machine. Raises Cancelled."""
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=MATCHED_LINES))
     errors: list[str] = field(default_factory=list)
     """The first lines that begin with «error:», since a tool's own sentence may stand above a long log."""
+    began: float = 0.0
+    """When the first step began (monotonic)."""
     printed: int = 0
     """Characters that the build's steps have printed so far."""
 
@@ -44,6 +49,7 @@ class Output:
 
     def begin_step(self) -> None:
         """Forget what earlier steps printed: it does not explain why this one fails."""
+        self.began = self.began or time.monotonic()
         self.recent.clear()
         self.errors.clear()
 

@@ -15,7 +15,6 @@ from buildpacks.failurehint import FailureHint, named_cause
 from buildpacks.surroundings import SURROUNDINGS
 from paas.build.output import Output, PrintedLines
 from paas.build.platform import Platform
-from paas.build.turns import build_turn
 from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
 from paas.nouns.model import App
 from paas.nouns.text import WARNING
@@ -28,6 +27,7 @@ from runtime.spec import APP_USER, MIB, Box, Limits, Mount, Order, Process
 POLL_S = 0.1
 ATTACH_S = 10.0
 CPU_WEIGHT = 20
+_LEAST_WALL_S = 0.1
 TAIL_LINES = 20
 
 BASE_ENV = {
@@ -80,17 +80,13 @@ def run_step(platform: Platform, app: App, build_number: int, spec: StepSpec, ou
     Raises BuildFailed with the cause class, Cancelled, or Unavailable when the spawner is away. Whatever happens,
     the instance is gone afterwards and its row is ended.
     """
-    with build_turn(app.owner_id, output):
-        return _run(platform, app, build_number, spec, output)
-
-
-def _run(platform: Platform, app: App, build_number: int, spec: StepSpec, output: Output) -> MadeLayer:
+    output.take_turn()
     output.begin_step()
     with platform.store.write() as tx:
         row = instances.create(tx, app.id, kind="build", type="build", detail={"build": build_number})
     cause, exit_record = "cancelled", None
     try:
-        platform.spawner.create(*_spec(platform, app, row.runtime_id, build_number, spec))
+        platform.spawner.create(*_spec(platform, app, row.runtime_id, build_number, spec, output))
         _stream(platform, row.runtime_id, spec, output)
         exit_record = _exit(platform, row.runtime_id)
         cause = _cause(exit_record)
@@ -121,7 +117,9 @@ def spawner_failure(error: Exception) -> PaasError:
     return Unavailable(f"The build could not run: {error.message}", error.hint)
 
 
-def _spec(platform: Platform, app: App, runtime_id: str, number: int, spec: StepSpec) -> tuple[Order, Box]:
+def _spec(
+    platform: Platform, app: App, runtime_id: str, number: int, spec: StepSpec, output: Output
+) -> tuple[Order, Box]:
     settings = platform.settings
     argv = ("/bin/bash", "-e", "-c", _PROLOGUE + spec.script)
     user = 0 if spec.root else APP_USER
@@ -137,7 +135,7 @@ def _spec(platform: Platform, app: App, runtime_id: str, number: int, spec: Step
             cpu_millis=settings.builds_cpu_millis,
             cpu_weight=CPU_WEIGHT,
             pids=settings.builds_pids,
-            wall_s=settings.builds_wall_s,
+            wall_s=max(_LEAST_WALL_S, settings.builds_wall_s - (time.monotonic() - output.began)),
         ),
         mounts=spec.mounts,
     )

@@ -37,7 +37,23 @@ def builds(app: str, limit: int) -> Answer:
 
 def _outcome(build: dict[str, Any]) -> str:
     took = f" in {build['finished_at'] - build['started_at']:.1f} s" if build["finished_at"] else ""
-    return f"{build['status']}{': ' if build['cause'] else ''}{build['cause']}{took}"
+    status, cause = build["status"], build["cause"]
+    if status == "running":
+        return f"waiting for {build['waiting_for']}" if build["waiting_for"] else "building"
+    how = cause if cause.startswith(status) else f"{status}: {cause}" if cause else status
+    return f"{how}{took}"
+
+
+@command("builds:cancel")
+@click.argument("number", type=click.IntRange(1), required=False)
+@app_option
+def builds_cancel(number: int | None, app: str) -> Answer:
+    """Cancel a build that runs or waits, by default the newest; whoever pushed reads who did it."""
+    api = client()
+    number = number or _newest(api, app)
+    with output.Progress(f"Cancelling build {number} of {app}"):
+        result = api.post(app_path(app, "builds", number, "cancel"), {})
+    yield result
 
 
 @command("builds:info")

@@ -18,7 +18,7 @@ MODULES = {
     "apps": (
         "create", "apps", "apps:create", "apps:info", "apps:rename", "apps:branch", "apps:destroy", "destroy", "open",
     ),
-    "builds": ("builds", "builds:info", "builds:output", "builds:get", "builds:set", "build", "ps:rebuild"),
+    "builds": ("builds", "builds:info", "builds:output", "builds:cancel", "builds:get", "builds:set", "build", "ps:rebuild"),
     "deploy": ("deploy",),
     "images": ("image:push", "image:history", "image:export", "image:sbom"),
     "config": ("config", "config:set", "config:unset", "config:get"),

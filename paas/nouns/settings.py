@@ -67,7 +67,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("builds.memory_bytes", values.size, "2G", "Memory of a build."),
     Option("builds.cpu_millis", values.count, "2000", "Thousandths of a core a build may use."),
     Option("builds.pids", values.count, "1024", "Processes a build may have."),
-    Option("builds.wall_s", values.seconds, "900", "How long a build step may run."),
+    Option("builds.wall_s", values.seconds, "900", "How long the steps of a build may run together."),
+    Option("builds.cpu_pressure", values.percent, "95", "Pressure of the cpu (PSI, some avg10, percent) above which a second build waits, for a minute at most."),
+    Option("builds.memory_pressure", values.percent, "20", "Pressure of the memory above which every build waits, for a minute at most."),
+    Option("builds.io_pressure", values.percent, "80", "Pressure of the disks above which builds wait likewise."),
     Option("builds.go_proxy", values.go_proxy, "", "Where builds get Go modules, as GOPROXY has it; else the server's GOPROXY, else Go's own."),
     Option(
         "builds.share_registry_credentials",
@@ -112,6 +115,9 @@ class Settings:
     builds_cpu_millis: int
     builds_pids: int
     builds_wall_s: float
+    builds_cpu_pressure: int
+    builds_memory_pressure: int
+    builds_io_pressure: int
     builds_go_proxy: str
     builds_share_registry_credentials: bool
     id: str = ""

@@ -114,6 +114,12 @@ def ratio(text: str) -> float:
     return float(text)
 
 
+def percent(text: str) -> int:
+    if not re.fullmatch(r"\d{1,3}", text) or int(text) > 100:
+        raise ValueError("is not a whole number from 0 to 100")
+    return int(text)
+
+
 def switch(text: str) -> bool:
     value = read_switch(text)
     if value is None:

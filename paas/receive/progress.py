@@ -16,6 +16,8 @@ from paas.nouns.units import elapsed
 MAX_LINE_CHARACTERS = 2000
 WIDTH = 92
 HEARTBEAT_S = 10.0
+_HEADINGS = ("-----> ", "       Waiting")
+"""How lines begin that say what goes on until the next such line."""
 
 
 class Progress:
@@ -24,23 +26,27 @@ class Progress:
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._activity = "working"
+        self._doing = ""
         self._began = self._last_line = time.monotonic()
 
     def say(self, *lines: str) -> None:
         for line in lines:
             self._write(harmless(line).encode() + b"\n")
+            if line.startswith(_HEADINGS):
+                self._doing = harmless(line).removeprefix("----->").strip()
         self._last_line = time.monotonic()
 
     def begin(self, activity: str) -> None:
         """From now on a heartbeat says that this goes on."""
-        self._activity = activity
+        self._activity, self._doing = activity, ""
         self._began = self._last_line = time.monotonic()
 
     def tick(self) -> None:
         """Break a silence of ten seconds."""
         now = time.monotonic()
         if now - self._last_line >= HEARTBEAT_S:
-            self.say(f"       Still {self._activity} ({elapsed(now - self._began)})")
+            doing = f": {self._doing}" if self._doing else ""
+            self.say(f"       Still {self._activity} ({elapsed(now - self._began)}){doing}")
 
 
 def harmless(text: str) -> str:

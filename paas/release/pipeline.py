@@ -14,6 +14,7 @@ from paas.build.output import Output
 from paas.build.platform import Platform
 from paas.build.source import SourceTree
 from paas.build.stack import load_or_make
+from paas.build.turns import TURNS, Turn, take_turn
 from paas.logs import platform_line
 from paas.manifest.wishes import left_unset, wanted_vars
 from paas.nouns.errors import BadInput, BuildFailed, Cancelled, Conflict, NotFound, PaasError, Unavailable
@@ -157,7 +158,7 @@ class _RunningPush:
 
     def run(self, output: PushOutput) -> PushResult:
         self._output = output
-        described, config, image = self._build_image()
+        described, config, image = self._in_turn()
         self.finish_build("succeeded", image=image)
         if self._cancelled():
             raise Cancelled("The push was cancelled.", cause="cancelled")
@@ -178,11 +179,23 @@ class _RunningPush:
         with self._platform.store.write() as tx:
             builds.finish(tx, self._app.id, self.build.number, status, cause=cause, image_digest=digest)
 
-    def _build_image(self) -> tuple[Described, dict[str, str], Image]:
+    def _in_turn(self) -> tuple[Described, dict[str, str], Image]:
+        """`_build_image` as one of the builds under way, which a member may cancel by its number."""
+        try:
+            with TURNS.join(self._app, self.build.number) as turn:
+                made = self._build_image(turn)
+        except Cancelled:
+            turn.refuse_cancelled()
+            raise
+        turn.refuse_cancelled()
+        return made
+
+    def _build_image(self, turn: Turn) -> tuple[Described, dict[str, str], Image]:
         """What the tree says, the config vars that it asks for, and the image."""
         app, output = self._app, self._output
         output.line(f"-----> Building {app.name} from {self._request.source} on stack {app.stack}")
-        steps = Output(output.line, self._cancelled)
+        steps = Output(output.line, lambda: bool(turn.cancelled_by) or self._cancelled())
+        steps.take_turn = partial(take_turn, TURNS, turn, self._platform.settings, steps)
         stack = load_or_make(self._platform, app.stack, steps)
         tree = self._open_tree(app.build_settings.get("procfile", "Procfile"))
         with self._platform.store.read() as tx:

@@ -80,6 +80,7 @@ class Platform:
         environ = {
             **os.environ,
             "PAAS_MEMORY_OVERCOMMIT": "100",  # small machines run the suite, too
+            **{f"PAAS_BUILDS_{name}_PRESSURE": "100" for name in ("CPU", "MEMORY", "IO")},  # busy ones do
             **environ,
             **{f"PAAS_{name.upper()}": value for name, value in self.settings.items()},
         }

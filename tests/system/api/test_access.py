@@ -47,6 +47,7 @@ MATRIX: list[Row] = [
     ("GET", "/v1/apps/<app_name>/builds/<int:number>", None, "app"),
     ("GET", "/v1/apps/<app_name>/builds/<int:number>/output", None, "app"),
     ("POST", "/v1/apps/<app_name>/builds", {"deploy": 1}, "app"),
+    ("POST", "/v1/apps/<app_name>/builds/<int:number>/cancel", None, "app"),
     ("GET", "/v1/apps/<app_name>/builds/settings", None, "app"),
     ("PATCH", "/v1/apps/<app_name>/builds/settings", {"root": "/.."}, "app"),
     ("POST", "/v1/apps/<app_name>/image/push", {}, "app"),

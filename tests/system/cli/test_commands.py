@@ -345,6 +345,7 @@ apps:destroy jsoned --confirm jsoned | create --no-remote jsoned | destroy jsone
 """Every command, in an order that works; the app is `{app}` unless a command says otherwise."""
 
 NOT_WALKED = {
+    "builds:cancel": "needs a build under way; in release/test_build_queue",
     "deploy": "needs an archive; in release/test_sources",
     "image:push": "needs a registry; in release/test_images",
     "server": "runs until it is stopped",

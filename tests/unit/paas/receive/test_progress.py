@@ -71,5 +71,5 @@ def test_silence_is_broken_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) ->
     assert said == [
         b"       Still at work (10 s)\n",
         b"-----> Something\n",
-        b"       Still at work (25 s)\n",
+        b"       Still at work (25 s): Something\n",
     ]
