@@ -51,7 +51,7 @@ class Spawner:
         return read(Started, self.call("create", order=asdict(order), box=asdict(box)))
 
     def signal(self, id: str, signal: str, *, all: bool = False) -> None:
-        """Send `TERM` and the like to the main process, or with `all` to every one."""
+        """Send `TERM` and the like to the main process, or with `all` to every one, which are being stopped then."""
         self.call("signal", id=id, signal=signal, all=all)
 
     def kill(self, id: str) -> None:
@@ -82,9 +82,9 @@ class Spawner:
         """Make a layer of an ended container's files at these absolute paths."""
         return read(Layer, self.call("snapshot", timeout_s=SLOW_S, id=id, paths=[*paths]))
 
-    def unpack(self, tar: str) -> Layer:
-        """Make a layer of a tar in `sources/`."""
-        return read(Layer, self.call("unpack", timeout_s=SLOW_S, tar=tar))
+    def unpack(self, tar: str, *, image: bool = False) -> Layer:
+        """Make a layer of a tar in `sources/`; of an `image` from elsewhere it may be compressed."""
+        return read(Layer, self.call("unpack", timeout_s=SLOW_S, tar=tar, image=image))
 
     def remove_layer(self, digest: str, *, unused_since: float | None = None) -> bool:
         """Remove a layer, unless a build made it or took it up at that time (unix seconds) or later; whether it

@@ -1,4 +1,4 @@
-"""Images of releases: pushed to a registry, exported, and told of.
+"""Images: pulled from a registry and pushed to one, exported, and told of.
 
 The registry is one that the caller names, so the api speaks to the internet only, and to the networks that the operator
 names (`private_registries`). Credentials live as long as the request; they are in no row, no event and no log line.
@@ -9,29 +9,32 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from flask import Blueprint, Response
 
 from paas.api.access import Access, needs, principal, the_app
-from paas.api.bodies import body, query, text
-from paas.api.context import context
+from paas.api.bodies import body, boolean, query, text
+from paas.api.context import Context, context
+from paas.api.git import Gone
 from paas.api.streams import Cancelled, Emit, lasting, stream
 from paas.build.cyclonedx import bill
 from paas.build.inventory import read_packages
 from paas.nouns import errors
+from paas.nouns.model import Release
 from paas.nouns.names import release_number
+from paas.release.from_image import Taken, deploy_image, take_image
 from paas.release.portable import created_at, image_errors, labelled, released_image
-from runtime.image.distribution import parse_reference
+from runtime.image.distribution import Reference, parse_reference
 from runtime.image.portable import Pushed, archive, push
 from runtime.image.reach import Patience, Reach
 from runtime.image.registry import Login, Registry
 
 routes = Blueprint("images", __name__)
 
-PUSH_S = 3600.0
+TRANSFER_S = 3600.0
 _OF_AN_OWNER, _AT_ONCE = 2, 8
 
 
@@ -72,7 +75,6 @@ def push_image(app_name: str) -> Response:
         required={"reference": text},
         optional={"release": release_number, "username": text, "password": text, "mount_from": text},
     )
-    login = Login(given["username"] or "", given["password"] or "") if given["username"] else None
     with image_errors():
         reference = parse_reference(given["reference"])
         mount_from = (
@@ -84,15 +86,9 @@ def push_image(app_name: str) -> Response:
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         with _transfers.one(app.owner_id), image_errors():
-            registry = Registry(
-                reference,
-                reach=Reach(ctx.settings.private_registries),
-                patience=Patience(time.monotonic() + PUSH_S, cancelled),
-                login=login,
-            )
             done = push(
                 labelled(ctx, found),
-                registry,
+                _registry(ctx, reference, _login(given), cancelled),
                 reference.tag,
                 mount_from=mount_from or "",
                 say=emit,
@@ -107,6 +103,52 @@ def push_image(app_name: str) -> Response:
 def _pushed_json(done: Pushed) -> dict[str, Any]:
     layers = {"sent": done.sent, "there": done.there, "mounted": done.mounted}
     return {"digest": done.digest, "layers": layers, "sent_bytes": done.sent_bytes}
+
+
+@routes.post("/v1/apps/<app_name>/image/pull")
+@needs(Access.APP)
+def pull_image(app_name: str) -> Response:
+    """Take an image from a registry, and deploy it if asked to. Hanging up ends the transfer."""
+    ctx, app, who = context(), the_app(), principal().name
+    given = body(
+        required={"reference": text, "deploy": boolean}, optional={"username": text, "password": text}
+    )
+    with image_errors():
+        reference = parse_reference(given["reference"])
+
+    def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
+        gone = Gone(ctx, app, cancelled)
+        with _transfers.one(app.owner_id):
+            registry = _registry(ctx, reference, _login(given), gone)
+            taken = take_image(ctx, app, registry, str(reference), reference.name, emit, gone)
+        ctx.log(app.id, f"Image {reference} pulled by {who}")
+        release = deploy_image(ctx, app, taken, who, emit, gone) if given["deploy"] else None
+        return _taken_json(taken, release)
+
+    return stream(work)
+
+
+def _taken_json(taken: Taken, release: Release | None) -> dict[str, Any]:
+    version = f"v{release.number}" if release else None
+    return {
+        "reference": taken.reference,
+        "digest": taken.digest,
+        "image": taken.image.digest,
+        "release": version,
+    }
+
+
+def _registry(ctx: Context, reference: Reference, login: Login | None, cancelled: Cancelled) -> Registry:
+    return Registry(
+        reference,
+        reach=Reach(ctx.settings.private_registries),
+        patience=Patience(time.monotonic() + TRANSFER_S, cancelled),
+        login=login,
+    )
+
+
+def _login(given: Mapping[str, Any]) -> Login | None:
+    return Login(given["username"], given["password"] or "") if given["username"] else None
 
 
 @routes.get("/v1/apps/<app_name>/image/history")

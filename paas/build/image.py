@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +14,7 @@ from buildpacks.advice import not_read, nothing_to_run
 from buildpacks.plan import BuildRefused, Plan, Step
 from paas.build import apt_settings
 from paas.build import registry as registries
+from paas.build.kept import keep_layer, kept_layer
 from paas.build.output import Output
 from paas.build.platform import Platform
 from paas.build.registry import Registry
@@ -26,18 +24,16 @@ from paas.manifest.appjson import AppManifest, parse_app_json
 from paas.manifest.procfile import MAX_BYTES as PROCFILE_BYTES
 from paas.manifest.procfile import doubts, parse_procfile
 from paas.nouns.errors import BadInput, BuildFailed
-from paas.nouns.model import App, Image, LayerKey
+from paas.nouns.model import App, Image
 from paas.nouns.names import own_config
-from paas.nouns.units import DAY_S, shown_size
-from paas.store import images, layer_keys
+from paas.nouns.units import shown_size
+from paas.store import images
 from runtime.client import SpawnerError
 from runtime.image.ocilayout import ImageStore
 from runtime.spec import Mount
 from runtime.stack.build import Stack
 
 RECIPE = "build-1"
-RENEW_S = float(DAY_S)
-"""How old the note of a layer's last use may become before a use is noted again."""
 FIXED_FILES = ("Procfile", "app.json")
 WARNED = "warned"
 """The key of an image's manifest with the warnings of the push that made it: the next push repeats none of them."""
@@ -162,7 +158,7 @@ class _Builder:
         announced = False
         for step in [*_before(plan), *_after(plan)]:
             key = self._key(step)
-            made = self._kept(key)
+            made = kept_layer(self.platform, key)
             if made is not None:
                 if step.reused:
                     self.output.line(f"-----> {step.reused}")
@@ -172,7 +168,7 @@ class _Builder:
                     self.output.line(f"       {sentence}")
                 announced = True
                 made = run_step(self.platform, self.app, self.number, self._spec(plan, step), self.output)
-                self._keep(key, made)
+                keep_layer(self.platform, key, made)
                 self.layers.fresh.add(made.digest)
             self.layers.by_step[step.name] = made
 
@@ -206,7 +202,7 @@ class _Builder:
 
     def _source_layer(self) -> MadeLayer:
         key = source_key(self.app.id, self.tree.tree)
-        kept = self._kept(key)
+        kept = kept_layer(self.platform, key)
         if kept is not None:
             return kept
         try:
@@ -214,38 +210,9 @@ class _Builder:
         except (SpawnerError, OSError) as error:
             raise spawner_failure(error) from error
         layer = MadeLayer(made.digest or "", made.size_bytes, made.files)
-        self._keep(key, layer)
+        keep_layer(self.platform, key, layer)
         self.layers.fresh.add(layer.digest)
         return layer
-
-    def _kept(self, key: str) -> MadeLayer | None:
-        """The layer made for this key, if its row and its blob both exist and stay."""
-        row = self._row(key)
-        if row is None or (row.digest and not self._present(row.digest)):
-            return None
-        row = self._row(key)  # a clean-up that had forgotten it by now removes the layer
-        if row is not None and row.used_at < time.time() - RENEW_S:
-            with self.platform.store.write() as tx:
-                layer_keys.used(tx, key)
-        return None if row is None else MadeLayer(row.digest, row.size_bytes, 0)
-
-    def _row(self, key: str) -> LayerKey | None:
-        with self.platform.store.read() as tx:
-            return layer_keys.get(tx, key)
-
-    def _present(self, digest: str) -> bool:
-        """Whether the layer's blob exists. Its time is renewed, so that no clean-up takes it for old."""
-        name = digest.removeprefix("sha256:")
-        blob = self.platform.layout.images / "blobs" / "sha256" / name
-        if not blob.exists():
-            return False
-        with suppress(OSError):
-            os.utime(blob)
-        return True
-
-    def _keep(self, key: str, made: MadeLayer) -> None:
-        with self.platform.store.write() as tx:
-            layer_keys.put(tx, key, made.digest, made.size_bytes)
 
     def _below(self, step: Step) -> tuple[str, ...]:
         """Layers of the packages, of the steps it builds on and, if it asks for it, the source, which lies where it does

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from paas.build.layerfiles import answer, ask
 from runtime.image.errors import ImageError
 from runtime.image.names import OPAQUE, hidden
 from runtime.image.tarreader import Entry, TarReader
-from runtime.kernel.confine import Bounds, confine
 
 MAX_PACKAGES = 20_000
-_ANSWER_BYTES = 8 * 1024 * 1024
-_CPU_S, _WALL_S, _MEMORY = 60, 120.0, 128 * 1024 * 1024
 _STATUS, _PACKAGE_JSON, _RELEASE = 32 << 20, 1 << 20, 1 << 16
 _WORD = re.compile(r"[!-~]{1,200}")
 
@@ -42,24 +38,10 @@ class Package(NamedTuple):
 
 def read_packages(layers: Sequence[int]) -> list[Package]:
     """The packages in layers (descriptors of their tars), read by a confined process. Raises ImageError."""
-    words = [sys.executable, "-P", "-m", "paas.build.inventory", *map(str, layers)]
-    with subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=layers, env={}, cwd="/"
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        answer = process.stdout.read(_ANSWER_BYTES + 1)
-        process.kill()
     try:
-        if len(answer) > _ANSWER_BYTES:
-            raise ValueError
-        found = json.loads(answer)
-        if isinstance(found, str):
-            raise ImageError(found[:300])
-        return [Package(*(str(word) for word in item)) for item in found]
-    except (ValueError, TypeError, RecursionError):
-        raise ImageError(
-            "the layers of the image cannot be read: their reader ended before its time"
-        ) from None
+        return [Package(*(str(word) for word in item)) for item in ask(__name__, [], layers)]
+    except TypeError:
+        raise ImageError("the layers of the image cannot be read: their reader gave no list") from None
 
 
 def packages_of(layers: Sequence[io.BufferedReader]) -> list[Package]:
@@ -136,23 +118,5 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Confine this process, read, answer with a list of packages, or with one sentence."""
-    layers = [int(word) for word in arguments]
-    bounds = Bounds(
-        memory_bytes=_MEMORY, file_bytes=0, open_files=len(layers) + 16, cpu_s=_CPU_S, wall_s=_WALL_S
-    )
-    confine(bounds, keep=layers, parent=os.getppid())
-    try:
-        answer: object = packages_of([io.BufferedReader(io.FileIO(fd), 1 << 18) for fd in layers])
-    except ImageError as error:
-        answer = str(error)
-    except MemoryError:
-        answer = "the layers of the image hold too much to list"
-    sys.stdout.write(json.dumps(answer))
-    sys.stdout.flush()
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    answer([int(word) for word in sys.argv[1:]], packages_of)

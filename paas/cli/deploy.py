@@ -11,6 +11,7 @@ import click
 
 from paas.cli import output
 from paas.cli.base import Answer, about_app, app_path, client, command, run_stream
+from paas.cli.images import login, login_options
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.remoteurl import RemoteRepository
 from paas.nouns.text import quoted
@@ -21,28 +22,42 @@ from paas.nouns.text import quoted
     "--archive", metavar="FILE|-", help="A .tar, .tar.gz, .tar.bz2, .tar.xz or .zip; - is standard input."
 )
 @click.option("--from-git", "url", metavar="URL[#REF]", help="A repository, and its branch, tag or commit.")
+@click.option("--image", metavar="REF", help="An image that was built elsewhere: HOST/REPOSITORY:TAG.")
+@login_options
 @about_app
-def deploy(app: str, archive: str | None, url: str | None) -> Answer:
-    """Build and deploy an archive, or a commit of a repository elsewhere, as a push of its files would be.
+def deploy(
+    app: str,
+    archive: str | None,
+    url: str | None,
+    image: str | None,
+    username: str | None,
+    password_stdin: bool,
+) -> Answer:
+    """Build and deploy an archive, or a commit of a repository elsewhere, as a push of its files would be; or deploy an image.
 
     If everything in an archive lies in one folder, as in the archives of forges, that folder is the app.
     """
-    if archive is not None and url is not None:
-        click.get_current_context().fail("--archive and --from-git are two sources; a release has one.")
-    what = quoted(archive or "") if url is None else str(RemoteRepository.parse(url))
+    if sum(source is not None for source in (archive, url, image)) > 1:
+        click.get_current_context().fail("--archive, --from-git and --image are sources; a release has one.")
+    what = quoted(archive or image or "") if url is None else str(RemoteRepository.parse(url))
     if not what:
         raise BadInput(
             "Nothing says what to deploy.",
-            "A commit: git push paas main\nAn archive: paas deploy --archive FILE",
+            "A commit: git push paas main\nAn archive: paas deploy --archive FILE\n"
+            "An image: paas deploy --image HOST/REPOSITORY:TAG",
         )
+    given = login(username, password_stdin)
     with ExitStack() as held, output.Progress(f"Deploying {what} to {app}") as progress:
         if url is not None:
             messages = client().stream("POST", app_path(app, "deploy", "git"), {"url": url})
+        elif image is not None:
+            body = {"reference": image, "deploy": True, **given}
+            messages = client().stream("POST", app_path(app, "image", "pull"), body)
         else:
             file, name = _opened(archive or "", held)
             messages = client().upload(app_path(app, "deploy", "archive"), file, name=name)
         result = run_stream(progress, messages)
-        progress.done(f"done, v{result['release']}")
+        progress.done(f"done, v{str(result['release']).removeprefix('v')}")
     yield result
 
 

@@ -1,9 +1,11 @@
-"""Images of releases: pushed to a registry, exported to a file, and shown."""
+"""Images: pulled from a registry and pushed to one, exported to a file, and shown."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,12 +29,29 @@ from runtime.kernel.files import STAGED
 _release = click.option("--release", metavar="vN", help="A release's image, by default the serving one's.")
 
 
+def login_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options `--username` and `--password-stdin`, for `login`."""
+    name = click.option("--username", metavar="NAME", help="Log in to the registry. The name is not kept.")
+    secret = click.option(
+        "--password-stdin", is_flag=True, help="Read its password from standard input; it is not kept."
+    )
+    return name(secret(function))
+
+
+def login(username: str | None, password_stdin: bool) -> dict[str, str | None]:
+    """What a request to a registry carries of them."""
+    if bool(username) != password_stdin:
+        click.get_current_context().fail("--username NAME and --password-stdin go together.")
+    if not username:
+        return {}
+    return {"username": username, "password": read_line("The password").rstrip("\r\n")}
+
+
 @command("image:push")
 @click.argument("reference", metavar="REF")
 @app_option
 @_release
-@click.option("--username", metavar="NAME", help="Log in to the registry. The name is not kept.")
-@click.option("--password-stdin", is_flag=True, help="Read its password from standard input; it is not kept.")
+@login_options
 @click.option("--mount-from", metavar="REPOSITORY", help="Take layers over from there, in the same registry.")
 def image_push(
     reference: str,
@@ -43,11 +62,8 @@ def image_push(
     mount_from: str | None,
 ) -> Answer:
     """Push an image to a registry: HOST/REPOSITORY:TAG. Only what the registry does not have is sent."""
-    if bool(username) != password_stdin:
-        click.get_current_context().fail("--username NAME and --password-stdin go together.")
     body = {"reference": reference, "release": _number(release), "mount_from": mount_from}
-    if username:
-        body |= {"username": username, "password": read_line("The password").rstrip("\r\n")}
+    body |= login(username, password_stdin)
     with output.Progress(f"Pushing {app} to {quoted(reference)}") as progress:
         given = {key: value for key, value in body.items() if value is not None}
         done = run_stream(progress, client().stream("POST", app_path(app, "image", "push"), given))
@@ -56,6 +72,20 @@ def image_push(
         progress.done(f"done, {layers['sent']} layers sent ({output.size(done['sent_bytes'])}), {kept}")
     yield done
     output.result(f"{done['reference']}@{done['digest']}")
+
+
+@command("image:pull")
+@click.argument("reference", metavar="REF")
+@app_option
+@login_options
+def image_pull(reference: str, app: str, username: str | None, password_stdin: bool) -> Answer:
+    """Take an image from a registry without deploying it; prints its digest here. See deploy --image."""
+    body = {"reference": reference, "deploy": False, **login(username, password_stdin)}
+    with output.Progress(f"Pulling {quoted(reference)} for {app}") as progress:
+        done = run_stream(progress, client().stream("POST", app_path(app, "image", "pull"), body))
+        progress.done("done")
+    yield done
+    output.result(done["image"])
 
 
 def _number(release: str | None) -> str | None:

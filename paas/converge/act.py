@@ -27,9 +27,10 @@ from paas.converge.plan import (
 )
 from paas.nouns.errors import DeployFailed
 from paas.nouns.lifecycle import WrongTransition
-from paas.nouns.model import Instance, Release
-from paas.runs.specs import RELEASE_TYPE, WEB, WEB_PORT, Origin, limits_of, process_spec, release_spec
-from paas.store import Store, Tx, apps, canaries, deployments, desired, events, instances, releases
+from paas.nouns.model import Image, Instance, Release
+from paas.nouns.startup import STOP_SIGNAL
+from paas.runs.specs import RELEASE_TYPE, WEB, Origin, limits_of, process_spec, release_spec
+from paas.store import Store, Tx, apps, canaries, deployments, desired, events, images, instances, releases
 from runtime.client import SpawnerError
 from runtime.home import Layout
 from runtime.spec import Box, Order
@@ -134,7 +135,7 @@ class Actions:
             return
         self._link.started(instance.runtime_id)
         with self._store.write() as tx:
-            port = WEB_PORT if instance.type == WEB else None
+            port = image.web_port if instance.type == WEB else None
             instances.started(tx, instance.id, address=started.address, port=port)
 
     def _origin(self, tx: Tx, action: Start) -> Origin | None:
@@ -192,17 +193,19 @@ class Actions:
     def _terminate(self, action: Terminate) -> None:
         with self._store.read() as tx:
             instance = instances.get(tx, action.id)
+            image = _image(tx, instance)
+        name = image.stop_signal if image is not None else STOP_SIGNAL
         with self._link.calling():
-            self._link.client.signal(instance.runtime_id, "TERM", all=True)
+            self._link.client.signal(instance.runtime_id, name, all=True)
         self._signalled.add(action.id)
-        self.say(instance, "Stopping all processes with SIGTERM")
+        self.say(instance, f"Stopping all processes with SIG{name}")
 
     def _kill(self, action: Kill) -> None:
         with self._store.read() as tx:
             instance = instances.get(tx, action.id)
         if action.id not in self._killed:
             self._killed.add(action.id)
-            self.say(instance, "Error R12 (Exit timeout): did not stop after SIGTERM, killed with SIGKILL")
+            self.say(instance, "Error R12 (Exit timeout): did not stop in time, killed with SIGKILL")
         with self._link.calling():
             self._link.client.kill(instance.runtime_id)
 
@@ -283,7 +286,9 @@ class Actions:
         if addresses:
             with self._store.write() as tx:
                 for id, address in addresses.items():
-                    port = WEB_PORT if instances.get(tx, id).type == WEB else None
+                    instance = instances.get(tx, id)
+                    image = _image(tx, instance)
+                    port = image.web_port if image is not None and instance.type == WEB else None
                     instances.started(tx, id, address=address, port=port)
         return len(addresses)
 
@@ -308,6 +313,12 @@ def described(action: Action) -> str:
     if isinstance(action, Advance) and action.error:
         words.append(f"cause={action.error.get('cause')!r}")
     return " ".join([type(action).__name__.lower(), *words])
+
+
+def _image(tx: Tx, instance: Instance) -> Image | None:
+    """What an instance runs, unless its release or that image is no longer kept."""
+    number = instance.release_number
+    return images.of(tx, releases.get(tx, instance.app_id, number)) if number is not None else None
 
 
 def _cause(instance: Instance, error: DeployFailed | None) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 from paas.converge import unstartable
 from paas.nouns.errors import DeployFailed
 from paas.nouns.names import LIMITS
+from paas.nouns.startup import WEB_PORT
 from paas.nouns.units import shown_memory
-from paas.runs.specs import WEB_PORT
 from runtime.spec import MIB, Limits
 
 ELSEWHERE_S = 5.0

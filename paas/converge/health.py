@@ -8,7 +8,8 @@ from typing import Literal
 
 from paas.manifest.appjson import AppManifest, HealthCheck
 from paas.nouns.model import Image
-from paas.runs.specs import WEB, WEB_PORT
+from paas.nouns.startup import WEB_PORT
+from paas.runs.specs import WEB
 
 READY_INTERVAL_S = 0.05
 """How often a booting instance is probed."""
@@ -65,20 +66,21 @@ def boot_check(image: Image, type: str, *, pushed: bool = False) -> Check:
     for kind in ("startup", "readiness"):
         for check in _checks(image, type):
             if check.kind == kind:
-                return _translate(check, READY_INTERVAL_S)
+                return _translate(check, READY_INTERVAL_S, image.web_port)
     if type != WEB:
         return Check("running")
     if not pushed:
-        return Check("http")
+        return Check("http", port=image.web_port)
     static = image.processes.get(WEB, "").startswith(_STATIC_SERVER)
-    return Check("http", not_yet=GATEWAY, never=WITHOUT_PAGES if static else frozenset())
+    never = WITHOUT_PAGES if static else frozenset[int]()
+    return Check("http", port=image.web_port, not_yet=GATEWAY, never=never)
 
 
 def liveness_check(image: Image, type: str) -> Check | None:
     """The check that an instance must keep passing, when its app asks for one."""
     for check in _checks(image, type):
         if check.kind == "liveness":
-            return _translate(check, max(check.wait_s, 1.0))
+            return _translate(check, max(check.wait_s, 1.0), image.web_port)
     return None
 
 
@@ -134,11 +136,11 @@ def _checks(image: Image, type: str) -> tuple[HealthCheck, ...]:
     return AppManifest.from_json(image.manifest).healthchecks.get(type, ())
 
 
-def _translate(check: HealthCheck, interval_s: float) -> Check:
+def _translate(check: HealthCheck, interval_s: float, port: int) -> Check:
     return Check(
         kind="listening" if check.listening else "http",
         path=check.path,
-        port=check.port or WEB_PORT,
+        port=check.port or port,
         strict=not check.listening,
         timeout_s=check.timeout_s,
         interval_s=interval_s,

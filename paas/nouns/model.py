@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from paas.nouns.startup import STOP_SIGNAL, WEB_PORT, Startup, startup_of
+
 
 @dataclass(frozen=True)
 class User:
@@ -45,6 +47,19 @@ class Image:
     manifest: dict[str, Any]
     stack: str
     size_bytes: int
+
+    @property
+    def startup(self) -> Startup | None:
+        """How its processes start; None if a buildpack made it: then a shell runs them as the app's user."""
+        return startup_of(self.manifest)
+
+    @property
+    def web_port(self) -> int:
+        return self.startup.port if self.startup else WEB_PORT
+
+    @property
+    def stop_signal(self) -> str:
+        return self.startup.stop_signal if self.startup else STOP_SIGNAL
 
 
 @dataclass(frozen=True)

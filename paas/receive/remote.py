@@ -23,8 +23,8 @@ from paas.nouns.text import harmless, quoted
 from paas.nouns.units import shown_memory
 from paas.receive.limits import Limits
 from runtime.image.errors import RegistryError
+from runtime.image.exchange import request
 from runtime.image.reach import Patience, Reach, connect
-from runtime.image.registry import request
 
 _REF_BYTES = 64 << 20
 _REDIRECTS = 4

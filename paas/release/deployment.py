@@ -16,6 +16,7 @@ from paas.release.capacity import admitted
 from paas.release.change import Change, Promote, Push
 from paas.release.release import next_release, promoted
 from paas.store import Tx, apps, deployments, events, formations, instances, releases
+from runtime.image.ocilayout import ImageStore
 
 WAIT_S = 900.0
 
@@ -65,6 +66,34 @@ def open_deployment(
             waiter.wait(cancelled)
     platform.poke()
     return opened
+
+
+def deploy(
+    platform: Platform,
+    app_id: str,
+    change: Push,
+    line: Callable[[str], None],
+    *,
+    wait_s: float = WAIT_S,
+    on_wait: Callable[[str], None] = lambda sentence: None,
+    cancelled: Cancel = never,
+) -> Release:
+    """Make a release of an image and see it serve; `line` hears how it goes. Raises as `open_deployment` and `follow` do."""
+    release, deployment = open_deployment(
+        platform, app_id, change, wait_s=wait_s, on_wait=on_wait, cancelled=cancelled
+    )
+    assert deployment is not None  # a release with an image has one
+    tag(platform, release)
+    # converge takes it from here, beginning in rollout.next_step; its progress comes back as lines
+    for text in follow(platform, deployment.id, cancelled=cancelled):
+        line(text)
+    return release
+
+
+def tag(platform: Platform, release: Release) -> None:
+    """Name the release's image in the image layout."""
+    store = ImageStore(platform.layout.images, platform.layout.stacks)
+    store.tag(f"{release.app_id}.v{release.number}", release.image_digest or "")
 
 
 def _open(tx: Tx, app_id: str, change: Change) -> tuple[Release, Deployment | None]:

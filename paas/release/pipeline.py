@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,19 +18,18 @@ from paas.build.stack import load_or_make
 from paas.build.turns import TURNS, Turn, take_turn
 from paas.logs import platform_line
 from paas.manifest.wishes import left_unset, wanted_vars
-from paas.nouns.errors import BadInput, BuildFailed, Cancelled, Conflict, NotFound, PaasError, Unavailable
-from paas.nouns.model import App, Build, Image, Release
+from paas.nouns.errors import BadInput, Cancelled, Conflict, NotFound, PaasError, Unavailable
+from paas.nouns.model import App, Build, Image
 from paas.nouns.names import OBJECT_ID
 from paas.release.canary import begin_pushed, check_beside, come_up
 from paas.release.capacity import admitted
 from paas.release.change import Push
-from paas.release.deployment import WAIT_S, Cancel, follow, never, open_deployment
+from paas.release.deployment import WAIT_S, Cancel, deploy, never, tag
 from paas.release.postdeploy import run_script, scripts_of
 from paas.release.push_output import PushOutput, open_log
 from paas.runs.specs import RELEASE_TYPE
 from paas.store import Tx, apps, builds, configs, events, formations, images, layer_keys, releases
 from runtime.image.errors import ImageError
-from runtime.image.ocilayout import ImageStore
 from runtime.kernel.process import this_process
 
 
@@ -280,21 +280,15 @@ class _RunningPush:
         )
 
     def _deploy(self, change: Push) -> int:
-        release, deployment = open_deployment(
+        return deploy(
             self._platform,
             self._app.id,
             change,
+            self._output.line,
             wait_s=WAIT_S if self._request.wait else 0.0,
             on_wait=self._output.warning,
             cancelled=self._cancelled,
-        )
-        if deployment is None:
-            raise BuildFailed("The release has no image.", cause="internal error")
-        self._tag(release)
-        # converge takes it from here, beginning in rollout.next_step; its progress comes back as lines
-        for line in follow(self._platform, deployment.id, cancelled=self._cancelled):
-            self._output.line(line)
-        return release.number
+        ).number
 
     def _begin_canary(self, change: Push, image: Image, share: int) -> int:
         """Run the image beside the serving release. A canary changes nothing that stays: no release command runs."""
@@ -302,7 +296,7 @@ class _RunningPush:
         with platform.store.write() as tx, admitted(tx, platform.settings.memory_overcommit):
             release, canary = begin_pushed(tx, self._app, change, share=share)
         platform.poke()
-        self._tag(release)
+        tag(platform, release)
         output.line(f"-----> Release v{release.number}, as a canary with {share} % of the requests")
         if RELEASE_TYPE in image.processes:
             output.warning("The release command runs when the canary is promoted, not now")
@@ -313,15 +307,20 @@ class _RunningPush:
         output.line("       Next: paas canary, canary:share, canary:promote or canary:stop")
         return release.number
 
-    def _tag(self, release: Release) -> None:
-        store = ImageStore(self._platform.layout.images, self._platform.layout.stacks)
-        store.tag(f"{self._app.id}.v{release.number}", release.image_digest or "")
-
     def _run_scripts(self, described: Described, number: int) -> None:
         for script in scripts_of(described.manifest.scripts, first=self._first):
             run_script(
                 self._platform, self._app, number, script, actor=self._request.actor, line=self._output.line
             )
+
+
+@contextmanager
+def storage_failures() -> Iterator[None]:
+    """Errors of the disk and of stored images as the platform's, which people may see."""
+    try:
+        yield
+    except (ImageError, OSError) as broken:
+        raise _storage_failure(broken) from broken
 
 
 def _storage_failure(error: ImageError | OSError) -> PaasError:

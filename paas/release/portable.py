@@ -72,6 +72,8 @@ def image_errors() -> Iterator[None]:
         raise BadInput(_sentence(error), "For example registry.example.com/team/hello:v7.") from None
     except errors.RegistryError as error:
         raise RegistryRefused(_sentence(error), _advice(error)) from None
+    except (errors.BadArchive, errors.TooLarge) as error:
+        raise BadInput(_sentence(error)) from None
     except errors.NotFound as error:
         raise NotFound(
             _sentence(error), "Deploy the app again: the layer was removed with its release."
@@ -88,7 +90,7 @@ def _sentence(error: Exception) -> str:
 def _advice(error: errors.RegistryError) -> str:
     said = str(error)
     if error.status in (401, 403):
-        return "Give a login that may push there: --username NAME --password-stdin"
+        return "Give a login that may do this: --username NAME --password-stdin"
     if error.status == 404:
         return "Check the reference; some registries want the repository to be made first."
     if "private network" in said or "TLS only" in said:

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from paas.nouns.model import App, Deployment, Instance
+from paas.nouns.startup import WEB_PORT
 from paas.routing.settings import APP_WIDE
 from paas.routing.settings import flags as routing_flags
 from paas.runs.desired import Desired
-from paas.runs.specs import WEB, WEB_PORT
+from paas.runs.specs import WEB
 
 
 @dataclass(frozen=True)

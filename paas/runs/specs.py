@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from paas.nouns.model import App, Image, Instance, Release
 from paas.nouns.names import own_config
+from paas.nouns.startup import Startup
 from runtime.spec import ID_RANGE, MIB, Box, Limits, Order, Process, Terminal
 
 WEB = "web"
-WEB_PORT = 5000
 RELEASE_TYPE = "release"
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -67,6 +67,15 @@ def shell_argv(command: str) -> tuple[str, ...]:
     return ("bash", "-c", f"{_PROFILE}{'shopt -s execfail' if facts else ''}\nexec {command}{facts}")
 
 
+def _argv(image: Image, type: str) -> tuple[str, ...]:
+    """What runs a process type. An image that says itself how it starts may have no bash."""
+    command = image.processes[type]
+    startup = image.startup
+    if startup is None:
+        return shell_argv(command)
+    return startup.args if type == WEB and startup.args else ("/bin/sh", "-c", command)
+
+
 def exec_argv(words: Sequence[str]) -> tuple[str, ...]:
     """A command given as words, run as they are, after the image's profile scripts."""
     return ("bash", "-c", _PROFILE + 'exec "$@"', "bash", *words)
@@ -84,16 +93,16 @@ class Origin:
 
 def environment(origin: Origin, instance: Instance, limits: Limits) -> dict[str, str]:
     """The whole environment of a process: base, image, config vars, and the platform's own variables."""
-    release = origin.release
+    release, startup = origin.release, origin.image.startup
     env = {
         "PATH": BASE_PATH,
         "LANG": "C.UTF-8",
-        "HOME": "/app",
+        "HOME": startup.home if startup else "/app",
         "WEB_CONCURRENCY": str(web_concurrency(limits)),
         "MEMORY_AVAILABLE": str(limits.memory_bytes // MIB),
         **origin.image.env,
         **own_config(origin.config),
-        "PWD": "/app",
+        "PWD": startup.cwd if startup else "/app",
         "DYNO": instance.name,
         "PAAS_APP": origin.app.name,
         "PAAS_PROCESS": instance.name,
@@ -103,14 +112,13 @@ def environment(origin: Origin, instance: Instance, limits: Limits) -> dict[str,
         env["SOURCE_VERSION"] = release.commit
     env.pop("PORT", None)
     if instance.type == WEB:
-        env["PORT"] = str(WEB_PORT)
+        env["PORT"] = str(origin.image.web_port)
     return env
 
 
 def process_spec(origin: Origin, instance: Instance, *, block_base: int) -> tuple[Order, Box]:
     """One instance of a process type. Raises KeyError when the image has no such type."""
-    command = origin.image.processes[instance.type]
-    return _spec(origin, instance, shell_argv(command), block_base=block_base)
+    return _spec(origin, instance, _argv(origin.image, instance.type), block_base=block_base)
 
 
 def release_spec(origin: Origin, instance: Instance, *, block_base: int, wall_s: float) -> tuple[Order, Box]:
@@ -135,8 +143,12 @@ def run_spec(
 ) -> tuple[Order, Box]:
     """A one-off command. A single word that names a process type runs that type's command; a single argument
     is a shell line; several are taken as they are. `env` adds to the environment (`TERM`)."""
-    if len(command) == 1:
-        argv = shell_argv(origin.image.processes.get(command[0], command[0]))
+    if len(command) == 1 and command[0] in origin.image.processes:
+        argv = _argv(origin.image, command[0])
+    elif origin.image.startup is not None:
+        argv = ("/bin/sh", "-c", command[0]) if len(command) == 1 else tuple(command)
+    elif len(command) == 1:
+        argv = shell_argv(command[0])
     else:
         argv = exec_argv(command)
     order, box = _spec(origin, instance, argv, block_base=block_base)
@@ -149,11 +161,17 @@ def _spec(origin: Origin, instance: Instance, argv: tuple[str, ...], *, block_ba
     type, number = instance.slot
     return Order(instance.runtime_id, origin.app.id, type, number, origin.release.number), Box(
         layers=origin.image.layers,
-        process=Process(argv, environment(origin, instance, limits)),
+        process=_process(argv, environment(origin, instance, limits), origin.image.startup),
         id_base=id_base(block_base, origin.app),
         hostname=_hostname(origin.app, instance),
         resources=limits,
     )
+
+
+def _process(argv: tuple[str, ...], env: dict[str, str], startup: Startup | None) -> Process:
+    if startup is None:
+        return Process(argv, env)
+    return Process(argv, env, cwd=startup.cwd, user=startup.user, group=startup.group)
 
 
 def _hostname(app: App, instance: Instance) -> str:

@@ -156,7 +156,7 @@ class _Creation:
             "hosts": f"127.0.0.1 localhost\n{address} {hostname}\n",
             "resolv.conf": "".join(f"nameserver {server}\n" for server in servers),
         }
-        rootfs.make_upper(folder, self.box.id_base, files)
+        rootfs.make_upper(folder, self.box.id_base, self.box.process.user, files)
         return sources.open_folder(folder, self.shim_fds)
 
     def _exit_file(self, folder: Path) -> int:

@@ -25,7 +25,7 @@ from runtime.container.mounts import (
     Symlink,
 )
 from runtime.kernel import syscalls as sc
-from runtime.spec import APP_USER, MIB
+from runtime.spec import MIB
 
 __all__ = ["CgroupView", "Plan", "RootfsError", "make_upper", "mount_overlay", "plan"]
 
@@ -74,13 +74,13 @@ class Plan:
     binds: Sequence[Bind] = ()
 
 
-def make_upper(folder: Path, id_base: int, files: dict[str, str]) -> None:
-    """Make `upper` and `work` in `folder` with the skeleton; `files` are names in /etc."""
+def make_upper(folder: Path, id_base: int, user: int, files: dict[str, str]) -> None:
+    """Make `upper` and `work` in `folder` with the skeleton; /app is `user`'s, `files` are names in /etc."""
     upper, work = folder / "upper", folder / "work"
     work.mkdir(mode=0o700)
     _folder(upper, 0o755, id_base)
     for name, mode in _SKELETON.items():
-        _folder(upper / name, mode, id_base + (APP_USER if name == "app" else 0))
+        _folder(upper / name, mode, id_base + (user if name == "app" else 0))
     for name, content in files.items():
         path = upper / "etc" / name
         path.write_text(content)

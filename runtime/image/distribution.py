@@ -174,26 +174,41 @@ def parse_manifest(data: bytes, architecture: str) -> Manifest | str:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
-        raise RegistryError("the registry sent a manifest that is not JSON") from None
+        raise RegistryError("the image's manifest is not JSON") from None
     if not isinstance(value, dict) or value.get("schemaVersion") != 2:
-        raise RegistryError("the registry sent a manifest of another version than 2")
+        raise RegistryError("the image's manifest is not of version 2")
     if isinstance(value.get("manifests"), list):
-        return _chosen(value["manifests"], architecture)
+        return chosen(value["manifests"], architecture)
     layers = value.get("layers")
     if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
-        raise RegistryError(f"the registry sent a manifest without layers, or with more than {MAX_LAYERS}")
+        raise RegistryError(f"the image's manifest is without layers, or has more than {MAX_LAYERS}")
     return Manifest(_blob(value.get("config")), tuple(_blob(layer) for layer in layers))
 
 
-def _chosen(manifests: list[Any], architecture: str) -> str:
-    for item in manifests:
-        platform = item.get("platform") if isinstance(item, dict) else None
-        if isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == (
-            "linux",
-            architecture,
-        ):
-            return _blob(item).digest
-    raise RegistryError(f"the image has no variant for linux/{architecture}")
+def chosen(manifests: list[Any], architecture: str, name: str = "") -> str:
+    """The digest of the one entry of an index that is for linux and `architecture`, or that does not say for what.
+
+    With `name` only entries of that name are looked at. Raises RegistryError.
+    """
+    found = [item for item in manifests if isinstance(item, dict)]
+    if name:
+        found = [item for item in found if name in (item.get("annotations") or {}).values()]
+    wanted = ("linux", architecture)
+    fitting = [item for item in found if wanted == _platform(item)] or [
+        item for item in found if _platform(item) == ("", "")
+    ]
+    if not fitting:
+        raise RegistryError(f"the image has no variant for linux/{architecture}")
+    return _blob(fitting[0]).digest
+
+
+def _platform(item: dict[str, Any]) -> tuple[str, str]:
+    platform = item.get("platform")
+    return (
+        (str(platform.get("os")), str(platform.get("architecture")))
+        if isinstance(platform, dict)
+        else ("", "")
+    )
 
 
 def _blob(value: Any) -> Blob:
@@ -205,11 +220,11 @@ def _blob(value: Any) -> Blob:
         or type(size) is not int
         or not 0 <= size <= MAX_BLOB
     ):
-        raise RegistryError("the registry sent a manifest with a descriptor that is none, or too large")
+        raise RegistryError("the image's manifest has a descriptor that is none, or too large")
     try:
         digest_hex(digest)
     except ValueError as error:
-        raise RegistryError(f"the registry sent a manifest in which {error}") from None
+        raise RegistryError(f"in the image's manifest {error}") from None
     return Blob(kind[:200], digest, size)
 
 

@@ -27,7 +27,7 @@ from runtime.image.layerwriter import BENEATH, LayerWriter, Limits, set_opaque
 from runtime.image.newblob import NewBlob, link_stack_blobs, sweep_blobs
 from runtime.image.snapshot import find_opaque, snapshot
 from runtime.image.tarwriter import APP_OWNER
-from runtime.image.unpack import unpack
+from runtime.image.unpack import plain, unpack
 from runtime.kernel import syscalls, userns
 from runtime.kernel.confine import Bounds, ConfineError, User, box_user, confine
 from runtime.kernel.files import FOLDER
@@ -80,13 +80,18 @@ def layer_store(layout: Layout) -> LayerStore:
     return LayerStore(layout.layers, layout.stacks)
 
 
-def run_unpack(layout: Layout, source: str, reader: Reader, limits: Limits | None = None) -> Layer | None:
-    """Make a layer of the archive `source`, a file name in `sources/`; None when it is empty. Raises ImageError."""
+def run_unpack(
+    layout: Layout, source: str, reader: Reader, limits: Limits | None = None, *, image: bool = False
+) -> Layer | None:
+    """Make a layer of the archive `source`, a file name in `sources/`; None when it is empty. Raises ImageError.
+
+    With `image` it is a layer of an image from elsewhere: maybe compressed, and it may hide what is below.
+    """
     if not _SOURCE.fullmatch(source):
         raise NotFound(f"{source[:80]!r} is not the name of a source")
     archive = _open_file(layout.sources, source)
     try:
-        return _unpack(layout, archive, reader, limits, whiteouts=False)
+        return _unpack(layout, archive, reader, limits, whiteouts=image, image=image)
     finally:
         os.close(archive)
 
@@ -151,11 +156,20 @@ def run_repair(layout: Layout, reader: Reader) -> list[tuple[str, bool]]:
 
 
 def _unpack(
-    layout: Layout, archive: int, reader: Reader, limits: Limits | None, *, whiteouts: bool
+    layout: Layout,
+    archive: int,
+    reader: Reader,
+    limits: Limits | None,
+    *,
+    whiteouts: bool,
+    image: bool = False,
 ) -> Layer | None:
+    if image:
+        import gzip  # before the child is confined: then it sees no library  # noqa: F401
+
     def make(writer: LayerWriter) -> None:
         with io.BufferedReader(io.FileIO(archive, closefd=False), 256 * 1024) as file:
-            unpack(file.read, writer, whiteouts=whiteouts)
+            unpack(plain(file) if image else file.read, writer, whiteouts=whiteouts, image=image)
 
     return _make_layer(layout, make, reader, limits, keep=(archive,))
 

@@ -28,8 +28,11 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 REF_NAME = "org.opencontainers.image.ref.name"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHITECTURE = _ARCHITECTURES.get(os.uname().machine, os.uname().machine)
+"""This machine's, in the words of images."""
 _MAX_JSON = 4 * 1024 * 1024
-_EPOCH = "1980-01-01T00:00:00Z"
+EPOCH = "1980-01-01T00:00:00Z"
+"""When every image that the platform builds was made."""
 YOUNG_S = 3600.0
 """An unreferenced blob is kept this long, since a build in progress may be about to refer to it."""
 
@@ -81,9 +84,15 @@ class ImageStore:
         The same arguments give the same digest. `processes` (type → command) become labels, and the one called
         `web` the command. `made_by` says of layers (digests) what made them. Raises NotFound when a layer's blob is missing.
         """
+        return self.write_config(
+            layers, _config(layers, env or {}, processes or {}, labels or {}, made_by or {})
+        )
+
+    def write_config(self, layers: Collection[str], config: Mapping[str, Any]) -> str:
+        """As `write`, with a whole image configuration (image-spec, config.md), in which the layers become these."""
         self.prepare()
         described = [{"mediaType": LAYER, "digest": digest, "size": self.size(digest)} for digest in layers]
-        config = self._put(_config(layers, env or {}, processes or {}, labels or {}, made_by or {}))
+        config = self._put({**config, "rootfs": {"type": "layers", "diff_ids": list(layers)}})
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -252,12 +261,11 @@ def _config(
     if "web" in processes:
         settings["Cmd"] = ["bash", "-c", processes["web"]]
     return {
-        "created": _EPOCH,
-        "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
+        "created": EPOCH,
+        "architecture": ARCHITECTURE,
         "os": "linux",
         "config": settings,
-        "rootfs": {"type": "layers", "diff_ids": list(layers)},
-        "history": [{"created": _EPOCH, "created_by": made_by.get(digest, "paas")} for digest in layers],
+        "history": [{"created": EPOCH, "created_by": made_by.get(digest, "paas")} for digest in layers],
     }
 
 

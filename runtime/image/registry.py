@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.client
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
-from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urljoin
 
 from runtime.image.distribution import (
     ACCEPTED,
@@ -26,14 +25,13 @@ from runtime.image.distribution import (
     parse_manifest,
 )
 from runtime.image.errors import Damaged, RegistryError
+from runtime.image.exchange import Answer, Body, origin, request, split
 from runtime.image.names import digest_hex
 from runtime.image.ocilayout import MANIFEST
-from runtime.image.reach import Patience, Reach, connect
+from runtime.image.reach import Patience, Reach
 
-MAX_JSON = 4 * 1024 * 1024
-_ERROR_BYTES = 64 * 1024
 _REDIRECTS = 5
-_PIECE = 1024 * 1024
+_TRIES = 5
 CHUNK = 64 * 1024 * 1024
 """A larger blob is sent in pieces of this size: some registries and proxies refuse longer bodies."""
 _MOVED = (301, 302, 303, 307, 308)
@@ -49,14 +47,6 @@ class Login:
 
     def basic(self) -> str:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-    url: str
 
 
 class Registry:
@@ -102,7 +92,10 @@ class Registry:
         return answer.status == 200
 
     def read_blob(self, blob: Blob, write: Callable[[bytes], object]) -> None:
-        """Pass the bytes of a blob on as they come. What was passed on counts only if this returns."""
+        """Pass the bytes of a blob on as they come; the rest of one whose connection breaks is asked for.
+
+        What was passed on counts only if this returns.
+        """
         digest, left = hashlib.sha256(), blob.size
 
         def take(piece: bytes) -> None:
@@ -113,8 +106,21 @@ class Registry:
             digest.update(piece)
             write(piece)
 
-        self._ask("GET", f"{self._base}/blobs/{blob.digest}", ok=(200,), take=take)
-        if left or digest.hexdigest() != digest_hex(blob.digest):
+        for _ in range(_TRIES):
+            before, rest = left, {"Range": f"bytes={blob.size - left}-"} if left < blob.size else {}
+            try:
+                url = f"{self._base}/blobs/{blob.digest}"
+                self._ask("GET", url, rest, ok=(206,) if rest else (200,), take=take)
+            except RegistryError:
+                if not rest and left == before:
+                    raise
+                self._patience.left()
+            if not left or left == before:
+                break
+        if left:
+            sent = f"{blob.size - left} of the {blob.size} bytes"
+            raise Damaged(f"{self._reference.registry} sent {sent} of blob {blob.digest}")
+        if digest.hexdigest() != digest_hex(blob.digest):
             raise Damaged(f"{self._reference.registry} sent other bytes than blob {blob.digest}")
 
     def mount(self, blob: Blob, repository: str) -> bool:
@@ -138,15 +144,15 @@ class Registry:
                 "Content-Type": "application/octet-stream",
                 "Content-Range": f"{sent}-{sent + chunk - 1}",
             }
-            answer = self._ask("PATCH", location, headers, _Body(file, sent, chunk), ok=(202,), push=True)
+            answer = self._ask("PATCH", location, headers, Body(file, sent, chunk), ok=(202,), push=True)
             location, sent = self._location(answer), sent + chunk
-        last = f"{location}{'&' if _split(location).query else '?'}{urlencode({'digest': blob.digest})}"
+        last = f"{location}{'&' if split(location).query else '?'}{urlencode({'digest': blob.digest})}"
         headers = {"Content-Type": "application/octet-stream"}
         if sent:
             headers["Content-Range"] = f"{sent}-{blob.size - 1}"
-        self._ask("PUT", last, headers, _Body(file, sent, blob.size - sent), ok=(201,), push=True)
+        self._ask("PUT", last, headers, Body(file, sent, blob.size - sent), ok=(201,), push=True)
 
-    def _location(self, answer: _Answer) -> str:
+    def _location(self, answer: Answer) -> str:
         location = answer.headers.get("Location", "")
         if not location:
             raise RegistryError("the registry does not say where an upload goes", answer.status)
@@ -160,13 +166,13 @@ class Registry:
         method: str,
         url: str,
         headers: Mapping[str, str] | None = None,
-        body: bytes | _Body = b"",
+        body: bytes | Body = b"",
         *,
         ok: tuple[int, ...] | range,
         take: Callable[[bytes], None] | None = None,
         push: bool = False,
         scope: str = "",
-    ) -> _Answer:
+    ) -> Answer:
         """One request with all that it takes: a login when asked for, redirects of reads. `take` gets a good answer's body."""
         asked = False
         for _ in range(_REDIRECTS):
@@ -185,23 +191,23 @@ class Registry:
 
     def _is_registry(self, url: str) -> bool:
         """Whether an address is the registry's own; nothing else learns an authorization."""
-        return _origin(_split(url)) == _origin(_split(self._origin))
+        return origin(split(url)) == origin(split(self._origin))
 
     def _exchange(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | _Body,
+        body: bytes | Body,
         ok: tuple[int, ...] | range,
         take: Callable[[bytes], None] | None,
-    ) -> _Answer:
+    ) -> Answer:
         sent = {"User-Agent": "paas", **headers}
         if self._authorization and self._is_registry(url):
             sent["Authorization"] = self._authorization
         return request(self._reach, self._patience, method, url, sent, body, ok=ok, take=take)
 
-    def _log_in(self, answer: _Answer, *, push: bool, scope: str) -> bool:
+    def _log_in(self, answer: Answer, *, push: bool, scope: str) -> bool:
         """Answer a challenge; False if there is no answer to it."""
         challenges = parse_challenges(", ".join(answer.headers.get_all("WWW-Authenticate") or []))
         if "bearer" in challenges:
@@ -215,13 +221,13 @@ class Registry:
     def _token(self, challenge: Mapping[str, str], *, push: bool, scope: str) -> str:
         """A token from the server that a challenge names (distribution's token authentication)."""
         realm = challenge.get("realm", "")
-        if _split(realm).scheme not in ("https", "http" if self._reference.plain else "https"):
+        if split(realm).scheme not in ("https", "http" if self._reference.plain else "https"):
             raise RegistryError("the registry names a token server without TLS")
         actions = "pull,push" if push else "pull"
         scopes = [f"repository:{self._reference.repository}:{actions}", *([scope] if scope else [])]
         words: list[tuple[str, str]] = [("scope", text) for text in scopes]
         words += [("service", challenge["service"])] if "service" in challenge else []
-        url = f"{realm}{'&' if _split(realm).query else '?'}{urlencode(words)}"
+        url = f"{realm}{'&' if split(realm).query else '?'}{urlencode(words)}"
         headers = {"User-Agent": "paas"} | ({"Authorization": self._login.basic()} if self._login else {})
         answer = request(self._reach, self._patience, "GET", url, headers)
         if answer.status != 200:
@@ -236,106 +242,11 @@ class Registry:
         return token
 
 
-@dataclass(frozen=True)
-class _Body:
-    """A part of a file that is sent, once more if need be."""
-
-    file: BinaryIO
-    start: int
-    size: int
-
-
-def request(
-    reach: Reach,
-    patience: Patience,
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
-    body: bytes | _Body = b"",
-    *,
-    ok: tuple[int, ...] | range = (),
-    take: Callable[[bytes], None] | None = None,
-) -> _Answer:
-    """One HTTP exchange on a connection of its own. Raises RegistryError."""
-    parts = _split(url)
-    scheme, host, port = _origin(parts)
-    if scheme not in ("http", "https") or not host:
-        raise RegistryError("the registry leads to an address that is not of the web")
-    connection = http.client.HTTPConnection(host, port)
-    connection.auto_open = 0
-    with connect(reach, patience, host, port, plain=scheme == "http") as stream:
-        connection.sock = stream
-        try:
-            _send(connection, method, parts, headers, body)
-            with connection.getresponse() as response:
-                data = _read(response, take if response.status in ok else None)
-        except (http.client.HTTPException, OSError, ValueError) as error:
-            why = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-            raise RegistryError(f"the connection to {host} broke: {why}") from None
-    return _Answer(response.status, response.headers, data, url)
-
-
-def _send(
-    connection: http.client.HTTPConnection,
-    method: str,
-    parts: SplitResult,
-    headers: Mapping[str, str],
-    body: bytes | _Body,
-) -> None:
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection.putrequest(method, path, skip_accept_encoding=True)
-    for name, value in headers.items():
-        connection.putheader(name, value)
-    connection.putheader("Connection", "close")
-    size = body.size if isinstance(body, _Body) else len(body)
-    if size or method in ("POST", "PUT", "PATCH"):
-        connection.putheader("Content-Length", str(size))
-    connection.endheaders()
-    if isinstance(body, bytes):
-        if body:
-            connection.send(body)
-        return
-    body.file.seek(body.start)
-    while size:
-        piece = body.file.read(min(size, _PIECE))
-        if not piece:
-            raise RegistryError("a layer became shorter while it was sent")
-        connection.send(piece)
-        size -= len(piece)
-
-
-def _read(response: http.client.HTTPResponse, take: Callable[[bytes], None] | None) -> bytes:
-    if take is not None:
-        while piece := response.read(_PIECE):
-            take(piece)
-        return b""
-    most = MAX_JSON if response.status < 400 else _ERROR_BYTES
-    data = response.read(most + 1)
-    if len(data) > most and response.status < 400:
-        raise RegistryError(f"the registry's answer is larger than {most >> 20} MiB")
-    return data
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        return urlsplit(url)
-    except ValueError:
-        raise RegistryError("the registry leads to an address that is none") from None
-
-
-def _origin(parts: SplitResult) -> tuple[str, str, int]:
-    try:
-        port = parts.port
-    except ValueError:
-        raise RegistryError("the registry leads to a port that is none") from None
-    return parts.scheme, parts.hostname or "", port or (80 if parts.scheme == "http" else 443)
-
-
 def _number(text: str) -> int:
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
 
 
-def _refusal(reference: Reference, answer: _Answer, *, logged_in: bool) -> RegistryError:
+def _refusal(reference: Reference, answer: Answer, *, logged_in: bool) -> RegistryError:
     """The error for an answer that is not the hoped-for one, with the registry's own words."""
     said = parse_errors(answer.body)
     status = answer.status

@@ -26,6 +26,7 @@ _KINDS: dict[bytes, Kind] = {
     b"0": "file", b"\0": "file", b"7": "file", b"1": "hard_link", b"2": "symlink", b"5": "directory",
 }  # fmt: skip
 _REFUSED = {b"3": "a character device", b"4": "a block device", b"6": "a FIFO", b"S": "a sparse file"}
+_NODES = frozenset(_REFUSED) - {b"S"}
 _OCTAL = re.compile(rb" *([0-7]{1,11})[ \0]*")
 _RECORD = re.compile(rb"([1-9][0-9]{0,5}) ([^=\n\0]+)=")
 _IGNORED = (b"mtime", b"atime", b"ctime", b"uname", b"gname", b"comment", b"hdrcharset")
@@ -47,10 +48,14 @@ class Entry:
 
 
 class TarReader:
-    """Iterate for entries; `content()` yields the current file's bytes and must be used before the next entry."""
+    """Iterate for entries; `content()` yields the current file's bytes and must be used before the next entry.
 
-    def __init__(self, read: Read) -> None:
-        self._read = read
+    With `foreign` devices and FIFOs are left out instead of refused, and the end mark may be missing, as it is in layers
+    that umoci makes.
+    """
+
+    def __init__(self, read: Read, *, foreign: bool = False) -> None:
+        self._read, self._foreign = read, foreign
         self._left = 0
         self._padding = 0
 
@@ -58,14 +63,17 @@ class TarReader:
         extra: dict[bytes, bytes] = {}
         while True:
             self._skip()
-            block = self._exactly(BLOCK)
-            if block == bytes(BLOCK):
+            block = self._exactly(BLOCK, or_nothing=self._foreign)
+            if block == bytes(BLOCK) or not block:
                 if extra:
                     raise BadArchive("the archive ends after an extension header")
                 return
             size, kind = _checked(block)
             if kind in (b"x", b"L", b"K", b"g"):
                 self._extension(kind, size, extra)
+                continue
+            if self._foreign and kind in _NODES:
+                extra, self._left, self._padding = {}, size, -size % BLOCK
                 continue
             entry = _entry(block, kind, size, extra)
             extra = {}
@@ -113,11 +121,13 @@ class TarReader:
         for _ in self.content():
             pass
         if self._padding:
-            self._exactly(self._padding)
+            self._exactly(self._padding, or_nothing=self._foreign)
             self._padding = 0
 
-    def _exactly(self, size: int) -> bytes:
+    def _exactly(self, size: int, *, or_nothing: bool = False) -> bytes:
         data = self._read(size) if size else b""
+        if or_nothing and not data:
+            return data
         while len(data) < size:
             more = self._read(size - len(data))
             if not more:

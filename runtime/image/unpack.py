@@ -6,22 +6,32 @@ that is thrown away.
 
 from __future__ import annotations
 
+import io
+import re
+
 from runtime.image import names
 from runtime.image.errors import BadArchive
 from runtime.image.layerwriter import LayerWriter
 from runtime.image.names import shown
 from runtime.image.tarreader import Entry, Read, TarReader
 
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_AUFS = re.compile(rb"(?:^|/)\.wh\.\.wh\.(?!\.opq$)")
+"""What old Docker layers hold of the file system that they came from."""
 
-def unpack(read: Read, writer: LayerWriter, *, whiteouts: bool = False) -> None:
+
+def unpack(read: Read, writer: LayerWriter, *, whiteouts: bool = False, image: bool = False) -> None:
     """Copy an archive into `writer` and finish it. Without `whiteouts` a name that begins with `.wh.` is refused.
 
     Devices, FIFOs, sparse files, `..`, absolute names, names twice and entries below links are refused; times,
-    set-id bits and extended attributes are dropped. Owners are kept if `writer` keeps them.
+    set-id bits and extended attributes are dropped. Owners are kept if `writer` keeps them. Of an `image` from elsewhere
+    devices and FIFOs are left out, and names may begin with a slash.
     """
-    reader = TarReader(read)
+    reader = TarReader(read, foreign=image)
     for entry in reader:
-        path = names.normal(entry.path)
+        if image and _AUFS.search(entry.path):
+            continue
+        path = names.normal(entry.path.lstrip(b"/") or b"." if image else entry.path)
         if not path:
             if entry.kind != "directory":
                 raise BadArchive(f"{shown(entry.path)}: the root of the archive is no folder")
@@ -49,3 +59,24 @@ def _add(entry: Entry, path: bytes, reader: TarReader, writer: LayerWriter, whit
         writer.symlink(path, entry.target, entry.owner)
     else:
         writer.hard_link(path, names.normal(entry.target), entry.mode)
+
+
+def plain(file: io.BufferedReader[io.FileIO]) -> Read:
+    """Read a layer's tar whether it is compressed with gzip or not. Raises BadArchive."""
+    magic = file.peek(4)[:4]
+    if magic == _ZSTD:
+        raise BadArchive("a layer that is compressed with zstd, which is not read here")
+    if magic[:2] != _GZIP:
+        return file.read
+    import gzip
+    import zlib
+
+    unpacked = gzip.GzipFile(fileobj=file)
+
+    def read(size: int) -> bytes:
+        try:
+            return unpacked.read(size)
+        except (OSError, EOFError, zlib.error) as error:
+            raise BadArchive(f"a layer that is no whole gzip stream: {error}") from None
+
+    return read

@@ -90,8 +90,8 @@ class Verbs:
             raise BadRequest(f"signal: {str(name)[:20]!r} is not one that can be sent")
         number = int(getattr(signal, f"SIG{name}"))
         if request.get("all"):
-            if number == processes.STOPPING and instance.shim_pidfd is not None:
-                signal_pidfd(instance.shim_pidfd, number)
+            if instance.shim_pidfd is not None:
+                signal_pidfd(instance.shim_pidfd, processes.STOPPING)
             group = self._engine.cgroups.group(instance.id)
             signal_all(group.pids, number, but=instance.process.pid)
         elif instance.pidfd is not None:
@@ -148,13 +148,14 @@ class Verbs:
         self._start_layer_job("snapshot", prepare, reply)
 
     def _do_unpack(self, request: Request, reply: Reply) -> None:
-        tar = request.get("tar")
+        tar, image = request.get("tar"), request.get("image") is True
         if not isinstance(tar, str):
             raise BadRequest("tar: not the name of a file")
         layout = self._engine.layout
 
         def work() -> Answer:
-            return _layer(make.run_unpack(layout, tar, make.box_reader()))
+            reader = make.owners_reader() if image else make.box_reader()
+            return _layer(make.run_unpack(layout, tar, reader, image=image))
 
         self._layer_job("unpack", work, reply)
 

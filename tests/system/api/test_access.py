@@ -53,6 +53,7 @@ MATRIX: list[Row] = [
     ("POST", "/v1/apps/<app_name>/image/push", {}, "app"),
     ("POST", "/v1/apps/<app_name>/deploy/archive", None, "app"),
     ("POST", "/v1/apps/<app_name>/deploy/git", {"url": "bad"}, "app"),
+    ("POST", "/v1/apps/<app_name>/image/pull", {}, "app"),
     ("GET", "/v1/apps/<app_name>/image/history", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/export", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/sbom", None, "app"),

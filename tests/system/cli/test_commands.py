@@ -348,6 +348,7 @@ NOT_WALKED = {
     "builds:cancel": "needs a build under way; in release/test_build_queue",
     "deploy": "needs an archive; in release/test_sources",
     "image:push": "needs a registry; in release/test_images",
+    "image:pull": "needs a registry; in release/test_images",
     "server": "runs until it is stopped",
     "server:uninstall": "takes the platform away; in test_removal",
     "certs:add": "needs a certificate; its answer is certs:generate's",

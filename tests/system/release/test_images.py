@@ -1,4 +1,5 @@
-"""An app's image leaves the platform: into a registry that wants a login, and into a file. No secret goes with it."""
+"""An app's image leaves the platform, into a registry that wants a login and into a file, without a secret; and images of others
+come: they run as they say of themselves, without a right that an app has not."""
 
 from __future__ import annotations
 
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.foreign import Layout
 from harness.platform import Platform, commit, git, wait_for
 from harness.registry import PASSWORD, USER, RunningRegistry, running
 
 APP = "image"
 SECRET = "canary-config-5e7a"
+LOGIN = ("--username", USER, "--password-stdin")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,7 @@ def registry(repository: Path) -> Iterator[RunningRegistry]:
 
 
 def push(platform: Platform, reference: str, *words: str, check: bool = True) -> Any:
-    login = ("--username", USER, "--password-stdin")
-    command = ("image:push", reference, "-a", APP, *login, *words)
+    command = ("image:push", reference, "-a", APP, *LOGIN, *words)
     return platform.paas(*command, check=check, input=f"{PASSWORD}\n")
 
 
@@ -236,6 +238,75 @@ def test_over_ssh_an_image_is_pushed_and_exported_with_no_client(
         json.loads(skopeo("inspect", f"oci-archive:{file}"))["Labels"]["org.opencontainers.image.title"]
         == APP
     )
+
+
+def deploy_image(platform: Platform, reference: str, app: str, *words: str, check: bool = True) -> str:
+    command = ("deploy", "--image", reference, "-a", app, *LOGIN, *words)
+    done = platform.paas(*command, check=check, input=f"{PASSWORD}\n")
+    return done.stdout + done.stderr
+
+
+def pull_image(platform: Platform, reference: str, app: str) -> dict[str, str]:
+    done = platform.paas("image:pull", reference, "-a", app, *LOGIN, "--json", input=f"{PASSWORD}\n")
+    return dict(json.loads(done.stdout))
+
+
+_SHOW = """#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+busybox id; pwd; echo port $PORT home $HOME greet $GREET
+busybox grep Cap /proc/self/status; busybox ls /www
+"""
+_START = "trap 'echo told to stop; kill $!; exit 0' INT\nbusybox httpd -f -p $1 -h /www & wait\n"
+
+
+def test_an_image_from_elsewhere_runs_with_its_own_command_user_folder_port_and_signal(
+    platform: Platform, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path)
+    layout.layer(
+        etc__passwd="root:x:0:0::/root:/bin/sh\nweb:x:101:102::/srv:/bin/sh\n",
+        **{"www__old.html": "old", "www__index.html": "hello", "www__cgi-bin__show": _SHOW},
+    )
+    layout.hide("/www/old.html")
+    layout.layer(start=_START)
+    layout.config(
+        "--config.entrypoint", "/bin/sh", "--config.entrypoint", "/start", "--config.cmd", "8080",
+        "--config.user", "web", "--config.workingdir", "/www", "--config.exposedports", "8080/tcp",
+        "--config.env", "GREET=a b", "--config.stopsignal", "SIGINT",
+    )  # fmt: skip
+    digest, reference = layout.copy(registry, "team/site:v1"), registry.reference("team/site:v1")
+    platform.paas("create", "site")
+    said = deploy_image(platform, reference, "site")
+    assert "web runs: /bin/sh /start 8080" in said and "User 101, folder /www, PORT=8080" in said, said
+    assert re.search(r"Deploying \S+ to site\.\.\. done, v[0-9]+", said)
+    assert platform.get("site").text == "hello"
+    shown = platform.get("site", "/cgi-bin/show").text
+    assert "uid=101(web) gid=102" in shown and "/www/cgi-bin\nport 8080 home /srv greet a b\n" in shown, shown
+    assert set(re.findall(r"Cap\w+:\s*(\w+)", shown)) == {"0" * 16}
+    assert "old.html" not in shown and platform.get("site", "/old.html").status == 404
+    assert platform.json("releases", "-a", "site")[0]["description"] == f"Deploy image {reference}"
+    assert pull_image(platform, registry.reference(f"team/site@{digest}"), "site")["digest"] == digest
+    platform.paas("ps:restart", "-a", "site")
+
+    def logged() -> str:
+        return platform.paas("logs", "-a", "site", "-n", "200").stdout
+
+    wait_for(lambda: "Stopping all processes with SIGINT" in logged() and "told to stop" in logged())
+    assert platform.paas("run", "-a", "site", "--", "busybox", "echo", "a;b").stdout == "a;b\n"
+
+
+def test_what_was_pushed_is_the_same_image_when_it_is_pulled(
+    platform: Platform, repository: Path, registry: RunningRegistry
+) -> None:
+    done = push(platform, registry.reference("team/same:v1"), "--json")
+    platform.paas("create", "away")
+    said = deploy_image(platform, registry.reference("team/same:v1"), "away")
+    assert "web runs: gunicorn app:app" in said and "User" not in said
+    there = [platform.json("image:history", "-a", app)["digest"] for app in (APP, "away")]
+    assert there[0] == there[1]
+    again = pull_image(platform, registry.reference("team/same:v1"), "away")
+    assert again["digest"] == json.loads(done.stdout)["digest"] and again["image"] == there[0]
+    assert platform.get("away").status == 200
 
 
 def test_a_refusal_of_the_registry_is_told_with_what_to_do(

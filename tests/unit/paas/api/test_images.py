@@ -47,10 +47,21 @@ def test_what_cannot_be_pushed_is_refused_at_once(
     assert reply.status == 422 and message in reply.error["message"], reply.body
 
 
+@pytest.mark.parametrize(
+    "body", [{}, {"reference": "a"}, {"deploy": True}, {"reference": "A B", "deploy": False}]
+)
+def test_what_cannot_be_pulled_is_refused_at_once(api: FlaskApi, path: str, body: dict[str, Any]) -> None:
+    assert api.ask("POST", f"{path}/pull", body).status == 422
+
+
+@pytest.mark.parametrize("way", ["push", "pull"])
 @pytest.mark.parametrize("reference", ["http://127.0.0.1:9/a", "localhost/a", "169.254.169.254/a", "[::1]/a"])
-def test_the_machine_and_its_networks_are_out_of_reach(api: FlaskApi, path: str, reference: str) -> None:
+def test_the_machine_and_its_networks_are_out_of_reach(
+    api: FlaskApi, path: str, reference: str, way: str
+) -> None:
     login = {"username": "ann", "password": "canary-77"}
-    reply = api.ask("POST", f"{path}/push", {"reference": reference, **login})
+    more = {"deploy": True} if way == "pull" else {}
+    reply = api.ask("POST", f"{path}/{way}", {"reference": reference, **login, **more})
     error = reply.end["error"]
     assert error["code"] == "registry_refused" and "address of the machine" in error["message"]
     assert "private_registries" in error["hint"]

@@ -47,3 +47,23 @@ def test_an_export_that_fails_leaves_no_file(paas: Shell, app: str, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
     told = paas("image:export", str(tmp_path / "missing" / "image.tar"))
     assert told.status == 1 and "cannot be written" in told.err
+
+
+@pytest.mark.parametrize("deploys", [True, False])
+def test_an_image_is_pulled_or_deployed(platform: Platform, capsys: Captured, deploys: bool) -> None:
+    answer = {"reference": "r.example/a:v1", "digest": "sha256:there", "image": "sha256:here"}
+    platform.answers["POST /apps/hello/image/pull"] = lines("-----> Pulling", **answer, release="v2")
+    words = ["deploy", "--image"] if deploys else ["image:pull"]
+    assert main.main([*words, "r.example/a:v1"]) == 0
+    (asked,) = platform.asked
+    assert asked[2] == {"reference": "r.example/a:v1", "deploy": deploys}
+    told = capsys.readouterr()
+    if deploys:
+        assert "Deploying r.example/a:v1 to hello... done, v2" in told.err
+    else:
+        assert told.out == "sha256:here\n"
+
+
+def test_a_deploy_of_nothing_says_what_to_deploy(platform: Platform, capsys: Captured) -> None:
+    assert main.main(["deploy"]) == 1
+    assert "paas deploy --image" in capsys.readouterr().err and not platform.asked

@@ -14,11 +14,13 @@ from harness.nouns import make_image
 
 from paas import logs
 from paas.converge.act import Actions, described
+from paas.converge.health import boot_check
 from paas.converge.link import Link, SpawnerDown
 from paas.converge.plan import Advance, Drain, Fail, Kill, MarkUp, Reap, RemoveApp, Start, Stop, Terminate
 from paas.converge.reactor import Reactor
 from paas.nouns.errors import DeployFailed
 from paas.nouns.model import Deployment, Instance
+from paas.nouns.startup import STARTUP, Startup
 from paas.store import apps, deployments, events, formations, images, instances, releases
 
 
@@ -208,7 +210,7 @@ def test_a_kill_that_is_repeated_is_said_once(scene: Scene) -> None:
     for _ in range(3):
         scene.actions.perform(Kill(row.id))
     assert [line for line in scene.said() if "R12" in line] == [
-        "paas[web.1]: Error R12 (Exit timeout): did not stop after SIGTERM, killed with SIGKILL"
+        "paas[web.1]: Error R12 (Exit timeout): did not stop in time, killed with SIGKILL"
     ]
 
 
@@ -326,3 +328,30 @@ def test_the_operators_log_has_no_word_of_an_app() -> None:
         "markup id=7",
         "advance deployment_id=3 state=failed cause='exited with status 1'",
     ]
+
+
+def test_an_image_may_have_a_port_and_a_signal_of_its_own(scene: Scene) -> None:
+    startup = Startup(args=("serve",), port=8080, stop_signal="QUIT")
+    image = make_image(
+        app_id=scene.app.id,
+        digest="sha256:other",
+        layers=("sha256:" + "a" * 64,),
+        manifest={STARTUP: startup.to_json()},
+    )
+    with scene.store.write() as tx:
+        images.add(tx, image)
+        release = releases.create(
+            tx, scene.app.id, image_digest=image.digest, config_number=0, limits={},
+            description="Deploy image", commit=None, actor="me",
+        )  # fmt: skip
+    instance = scene.start(release=release.number)
+    assert instance.port == 8080
+    container = scene.spawner.containers[instance.runtime_id]
+    assert container.box.process.env["PORT"] == "8080"
+    scene.actions.take_addresses({instance.id: "127.0.0.9"})
+    assert (scene.row(instance).address, scene.row(instance).port) == ("127.0.0.9", 8080)
+    scene.actions.perform(Stop(instance.id, "scale"))
+    scene.actions.perform(Terminate(instance.id))
+    assert container.signals == ["QUIT"]
+    assert "paas[web.1]: Stopping all processes with SIGQUIT" in scene.said()
+    assert [boot_check(image, "web", pushed=pushed).port for pushed in (False, True)] == [8080, 8080]

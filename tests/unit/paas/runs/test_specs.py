@@ -11,6 +11,7 @@ from harness.nouns import make_app, make_image, make_instance, make_release
 
 from paas.converge.unstartable import explain
 from paas.nouns.names import RESERVED_CONFIG
+from paas.nouns.startup import STARTUP, Startup
 from paas.nouns.text import harmless
 from paas.runs.specs import (
     Origin,
@@ -204,3 +205,35 @@ def test_what_a_real_shell_could_not_execute_is_explained(
     )
     assert (found.message if found else "").count(told.format(file=file)) >= bool(told), (found, done.stderr)
     assert bool(found) == bool(told)
+
+
+def test_an_image_that_says_itself_how_it_starts_is_run_so() -> None:
+    startup = Startup(args=("/entry", "a b"), cwd="/srv", user=101, group=102, home="/home/web", port=8080)
+    image = make_image(
+        digest=IMAGE.digest,
+        layers=IMAGE.layers,
+        env={"A": "image"},
+        processes={"web": startup.command, "worker": "tick | tock"},
+        manifest={STARTUP: startup.to_json()},
+    )
+    foreign = Origin(APP, RELEASE, image, {"B": "config"})
+    order, box = process_spec(foreign, WEB, block_base=BASE)
+    crosses(order, box)
+    process = box.process
+    assert process.args == ("/entry", "a b")
+    assert (process.user, process.group, process.cwd) == (101, 102, "/srv")
+    assert {name: process.env[name] for name in ("PORT", "HOME", "PWD", "A", "B", "PATH")} == {
+        "PORT": "8080", "HOME": "/home/web", "PWD": "/srv", "A": "image", "B": "config",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    }  # fmt: skip
+    worker = replace(WEB, type="worker")
+    process = process_spec(foreign, worker, block_base=BASE)[1].process
+    assert process.args == ("/bin/sh", "-c", "tick | tock") and "PORT" not in process.env
+    for words, args in (
+        (["ls", "-l"], ("ls", "-l")),
+        (["ls -l | wc"], ("/bin/sh", "-c", "ls -l | wc")),
+        (["web"], ("/entry", "a b")),
+        (["worker"], ("/bin/sh", "-c", "tick | tock")),
+    ):
+        run = replace(WEB, kind="run", type="run")
+        assert run_spec(foreign, run, block_base=BASE, command=words)[1].process.args == args

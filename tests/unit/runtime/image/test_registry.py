@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from harness.registry import serving
 
 from runtime.image.distribution import GZIP_LAYER, Blob, parse_reference
 from runtime.image.errors import Damaged, ImageError, RegistryError
+from runtime.image.exchange import MAX_JSON
 from runtime.image.reach import Patience, Reach
-from runtime.image.registry import MAX_JSON, Login, Registry
+from runtime.image.registry import Login, Registry
 
 SECRET = "canary-2f9c"
 BLOB = Blob(GZIP_LAYER, "sha256:" + "a" * 64, 3)
@@ -174,3 +176,38 @@ def test_what_is_not_http_is_told(raw: bytes) -> None:
         asked.close_connection = True
 
     assert isinstance(fails(answers, blob), ImageError)
+
+
+def test_the_rest_of_a_blob_whose_connection_breaks_is_asked_for() -> None:
+    data = bytes(range(256)) * 40
+    blob = Blob(GZIP_LAYER, f"sha256:{hashlib.sha256(data).hexdigest()}", len(data))
+    ranges: list[str | None] = []
+
+    def answers(asked: Hostile) -> None:
+        ranges.append(asked.headers.get("Range"))
+        start = int((ranges[-1] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        asked.send_response(206 if start else 200)
+        asked.send_header("Content-Length", str(len(data) - start))
+        asked.end_headers()
+        asked.wfile.write(data[start : start + 4000])
+
+    found = bytearray()
+    with serving(hostile(answers)) as port:
+        client(port).read_blob(blob, found.extend)
+    assert bytes(found) == data
+    assert ranges == [None, "bytes=4000-", "bytes=8000-"]
+
+
+def test_a_registry_that_never_sends_the_rest_is_given_up() -> None:
+    blob = Blob(GZIP_LAYER, "sha256:" + "a" * 64, 10)
+    asked: list[int] = []
+
+    def answers(one: Hostile) -> None:
+        asked.append(1)
+        one.answer(
+            206 if one.headers.get("Range") else 200, b"x" if len(asked) < 3 else b"", Content_Length="9"
+        )
+
+    error = fails(answers, lambda registry: registry.read_blob(blob, lambda data: None))
+    assert isinstance(error, Damaged) and "2 of the 10 bytes" in str(error)
+    assert len(asked) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import stat
@@ -14,8 +15,9 @@ import pytest
 from runtime.image.errors import BadArchive, ImageError, TooLarge
 from runtime.image.layerwriter import LayerWriter, Limits
 from runtime.image.removal import remove_tree
+from runtime.image.tarreader import TarReader
 from runtime.image.tarwriter import LAYER_MTIME, REGULAR, TarWriter, headers
-from runtime.image.unpack import unpack
+from runtime.image.unpack import plain, unpack
 from runtime.kernel.files import FOLDER
 
 
@@ -267,3 +269,64 @@ def test_thousand_missing_parents_are_made(place: Place) -> None:
     tar.finish()
     assert place.unpack(stream.getvalue()).files == 1500
     remove_tree(place.fd, "d")  # pytest's own clean-up cannot go that deep
+
+
+def test_a_layer_from_elsewhere_may_hold_devices_and_lack_its_end(place: Place) -> None:
+    device, fifo, hard = tarfile.TarInfo("dev/null"), tarfile.TarInfo("fifo"), tarfile.TarInfo("/b")
+    device.type, fifo.type, hard.type, hard.linkname = tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.LNKTYPE, "a"
+    marks = (
+        tarfile.TarInfo(".wh..wh.plnk/1.2"),
+        tarfile.TarInfo("x/.wh..wh.aufs"),
+        tarfile.TarInfo("x/.wh.gone"),
+    )
+    data = archive(device, fifo, (tarfile.TarInfo("/a"), b"text"), hard, *marks)
+    with pytest.raises(BadArchive, match="a character device"):
+        place.unpack(data, whiteouts=True)
+    end = data.index(b"text") + 4
+    unpack(
+        io.BytesIO(data[: data.rindex(b"x/.wh.gone") + 512]).read,
+        LayerWriter(place.fd, place.output.write),
+        whiteouts=True,
+        image=True,
+    )
+    assert sorted(os.listdir(place.tree)) == ["a", "b", "x"]
+    assert os.listdir(place.tree / "x") == ["gone"]
+    assert (place.tree / "a").read_bytes() == b"text"
+    with pytest.raises(BadArchive, match="ends within a file"):
+        list(TarReader(io.BytesIO(data[: end - 1]).read, foreign=True))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/../x"])
+def test_a_layer_from_elsewhere_stays_inside(place: Place, name: str) -> None:
+    with pytest.raises(BadArchive, match=r"'\.\.' in a path"):
+        unpack(
+            io.BytesIO(archive((tarfile.TarInfo(name), b"x"))).read,
+            LayerWriter(place.fd, place.output.write),
+            image=True,
+        )
+
+
+def buffered(data: bytes) -> io.BufferedReader:
+    return io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]
+
+
+def test_a_layer_is_read_whether_it_is_compressed_or_not() -> None:
+    data = os.urandom(70_000)
+    for stored in (data, gzip.compress(data), gzip.compress(data[:100]) + gzip.compress(data[100:])):
+        read = plain(buffered(stored))  # type: ignore[arg-type]
+        assert b"".join(iter(lambda read=read: read(1 << 16), b"")) == data  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("cut", [12, 40_000])
+def test_a_compressed_layer_that_is_cut_or_changed_is_refused(cut: int) -> None:
+    whole = gzip.compress(os.urandom(70_000))
+    for stored in (whole[:cut], whole[:cut] + b"\xff" * 9 + whole[cut + 9 :]):
+        read = plain(buffered(stored))  # type: ignore[arg-type]
+        with pytest.raises(BadArchive, match="no whole gzip stream"):
+            while read(1 << 16):
+                pass
+
+
+def test_zstd_is_refused_by_name() -> None:
+    with pytest.raises(BadArchive, match="zstd"):
+        plain(buffered(b"\x28\xb5\x2f\xfd" + b"x" * 99))  # type: ignore[arg-type]
