@@ -78,6 +78,14 @@ class Spawner:
         """`memory_bytes`, `peak_memory_bytes`, `cpu_usec`, `pids`, `oom_kills`, `processes` (host pids)."""
         return self.call("stats", id=id)
 
+    def disk(self, id: str, most_bytes: int, most_files: int) -> dict[str, Any]:
+        """`bytes` and `files` of what it wrote (`upper`) and of its app's `cache`; not much more than `most` is counted."""
+        return self.call("disk", timeout_s=SLOW_S, id=id, most_bytes=most_bytes, most_files=most_files)
+
+    def empty_cache(self, app_id: str) -> None:
+        """Empty the cache of an app's builds."""
+        self.call("cache_empty", app_id=app_id)
+
     def snapshot(self, id: str, paths: Sequence[str]) -> Layer:
         """Make a layer of an ended container's files at these absolute paths."""
         return read(Layer, self.call("snapshot", timeout_s=SLOW_S, id=id, paths=[*paths]))

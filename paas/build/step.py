@@ -6,13 +6,14 @@ import contextlib
 import select
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from buildpacks.failurehint import FailureHint, named_cause
 from buildpacks.surroundings import SURROUNDINGS
+from paas.build.disk import DiskQuota
 from paas.build.output import Output, PrintedLines
 from paas.build.platform import Platform
 from paas.nouns.errors import BuildFailed, Cancelled, PaasError, Unavailable
@@ -87,7 +88,9 @@ def run_step(platform: Platform, app: App, build_number: int, spec: StepSpec, ou
     cause, exit_record = "cancelled", None
     try:
         platform.spawner.create(*_spec(platform, app, row.runtime_id, build_number, spec, output))
-        _stream(platform, row.runtime_id, spec, output)
+        disk = DiskQuota(platform, app, build_number, row.runtime_id)
+        _stream(platform, row.runtime_id, spec, output, disk.check)
+        disk.finish(output)
         exit_record = _exit(platform, row.runtime_id)
         cause = _cause(exit_record)
         if cause:
@@ -141,8 +144,11 @@ def _spec(
     )
 
 
-def _stream(platform: Platform, runtime_id: str, spec: StepSpec, output: Output) -> None:
-    """Feed the standard input and pass lines on until the EXIT frame. Raises Cancelled."""
+def _stream(
+    platform: Platform, runtime_id: str, spec: StepSpec, output: Output, check: Callable[[], None]
+) -> None:
+    """Feed the standard input and pass lines on until the EXIT frame, and `check` the build. Raises Cancelled and what
+    `check` does."""
     path = platform.layout.run_instances / runtime_id / "attach.sock"
     with _connect(path) as sock:
         sock.setblocking(False)
@@ -152,6 +158,7 @@ def _stream(platform: Platform, runtime_id: str, spec: StepSpec, output: Output)
         while True:
             if output.cancelled():
                 raise Cancelled("The build was cancelled.", cause="cancelled")
+            check()
             poll.register(sock, select.POLLIN | (select.POLLOUT if to_send else 0))
             events = sum(event for _, event in poll.poll(POLL_S * 1000))
             if events & select.POLLOUT:

@@ -68,6 +68,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("builds.cpu_millis", values.count, "2000", "Thousandths of a core a build may use."),
     Option("builds.pids", values.count, "1024", "Processes a build may have."),
     Option("builds.wall_s", values.seconds, "900", "How long the steps of a build may run together."),
+    Option("builds.disk_bytes", values.size, "8G", "What a build may write to the disk, and what its app's cache may hold."),
+    Option("builds.disk_files", values.count, "500000", "The same in files."),
     Option("builds.cpu_pressure", values.percent, "95", "Pressure of the cpu (PSI, some avg10, percent) above which a second build waits, for a minute at most."),
     Option("builds.memory_pressure", values.percent, "20", "Pressure of the memory above which every build waits, for a minute at most."),
     Option("builds.io_pressure", values.percent, "80", "Pressure of the disks above which builds wait likewise."),
@@ -115,6 +117,8 @@ class Settings:
     builds_cpu_millis: int
     builds_pids: int
     builds_wall_s: float
+    builds_disk_bytes: int
+    builds_disk_files: int
     builds_cpu_pressure: int
     builds_memory_pressure: int
     builds_io_pressure: int

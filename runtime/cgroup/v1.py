@@ -34,7 +34,8 @@ from runtime.cgroup.base import (
 )
 from runtime.spec import MIB, Limits
 
-CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "cpuset", "devices", "freezer")
+_BLKIO, _MOST_WEIGHT = "blkio", 1000
+CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "cpuset", "devices", "freezer", _BLKIO)
 _SHARES, _LEAST_SHARES = 1024, 2
 """What v1 calls a weight of 100, and its least."""
 
@@ -106,6 +107,9 @@ class V1Group(Group):
         write(cpu / "cpu.cfs_quota_us", cpu_quota_us(limits))
         write(cpu / "cpu.shares", max(_LEAST_SHARES, limits.cpu_weight * _SHARES // 100))
         write(self._paths["pids"] / "pids.max", limits.pids)
+        if _BLKIO in self._paths:
+            with suppress(OSError):  # only the scheduler bfq knows weights
+                write(self._paths[_BLKIO] / "blkio.bfq.weight", min(_MOST_WEIGHT, limits.cpu_weight))
 
     def _limit_memory(self, limits: Limits) -> None:
         memory = self._paths["memory"]

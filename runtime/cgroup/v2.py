@@ -100,6 +100,8 @@ class V2Group(Group):
         for path in (self._path, self._app):
             write(path / "cpu.max", f"{cpu_quota_us(limits)} {CPU_PERIOD_US}")
         write(self._path / "cpu.weight", limits.cpu_weight)
+        with suppress(OSError):  # the controller may be missing, or the disk's scheduler know no weights
+            write(self._path / "io.weight", limits.cpu_weight)
         try:
             write(self._app / "memory.max", limits.memory_bytes)
             with suppress(FileNotFoundError):

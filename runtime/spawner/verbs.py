@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runtime.container import create, processes, sources
+from runtime.container import create, processes, sources, usage
 from runtime.container.engine import ContainerError, Engine
 from runtime.image import layerstore, make
 from runtime.image.newblob import link_stack_blobs, used_since
@@ -125,6 +125,27 @@ class Verbs:
         group = self._engine.cgroups.group(self._instances.get(_id(request)).id)
         return {**vars(group.stats()), "processes": group.pids()}
 
+    def _do_disk(self, request: Request, reply: Reply) -> None:
+        """How much a build has written, and how much its app's cache holds. It stands still meanwhile."""
+        instance = self._instances.get(_id(request))
+        size, files = request.get("most_bytes"), request.get("most_files")
+        if not isinstance(size, int) or not isinstance(files, int):
+            raise BadRequest("most_bytes, most_files: not numbers")
+        most, layout, app_id = usage.Usage(size, files), self._engine.layout, instance.order.app
+        group = self._engine.cgroups.group(instance.id)
+
+        def work() -> Answer:
+            usage.give_up_rights()
+            upper = usage.measure(layout.instances / instance.id / "upper", most)
+            return {"upper": vars(upper), "cache": vars(usage.measure(layout.caches / app_id, most))}
+
+        def done(answer: Answer) -> None:
+            group.set_frozen(False)
+            reply(answer)
+
+        group.set_frozen(True)
+        self._jobs.start("disk", work, done, timeout_s=_LAYER_S)
+
     # layers and folders
 
     def _do_snapshot(self, request: Request, reply: Reply) -> None:
@@ -205,6 +226,14 @@ class Verbs:
         for top in (layout.logs, layout.volumes, layout.caches):
             with suppress(FileNotFoundError):
                 sources.trash(top, top / app_id)
+        self.empty_trash()
+        return {}
+
+    def _do_cache_empty(self, request: Request, reply: Reply) -> Answer:
+        """Builds under way keep what they have; the next one finds nothing."""
+        top = self._engine.layout.caches
+        with suppress(FileNotFoundError):
+            sources.trash(top, top / _app_id(request))
         self.empty_trash()
         return {}
 
