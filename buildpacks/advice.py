@@ -92,6 +92,10 @@ def not_read(tree: Tree, language: str) -> tuple[str, ...]:
     found = []
     if tree.exists("Dockerfile"):
         found.append(f"Dockerfile is not read: this is built as a {language} app")
+    if language in ("PHP", "Ruby", "Java") and tree.exists("package.json"):
+        found.append(
+            f"package.json is not read: this is built as a {language} app; commit what its build script makes"
+        )
     if language != "Static" and tree.exists("Staticfile"):
         found.append(f"Staticfile is not read: this is built as a {language} app")
     if tree.exists("Procfile.dev") and not tree.exists("Procfile"):

@@ -14,8 +14,9 @@ from typing import Any
 from buildpacks.failurehint import FailureHint as Hint
 from buildpacks.plan import BuildRefused, Step, Tree, quoted, read_text
 
-NAME, TOOL = "packages", "apt"
-"""The step's name, and the tool that it asks for: the builder gives it the machine's apt settings at /run/apt."""
+NAME, BUILD_NAME, TOOL = "packages", "build-packages", "apt"
+"""The names of the steps whose layers lie below all others, the second at builds only, and the tool that they ask for: the
+builder gives them the machine's apt settings at /run/apt."""
 
 APTFILE, PROJECT = "Aptfile", "project.toml"
 PUT_IT = "Write {package} into a file named Aptfile, commit it and push again."
@@ -89,21 +90,23 @@ _FAILURES = (
 )
 
 
-def packages_step(names: Iterable[str]) -> Step:
-    """The layer of these packages, with what they depend on, over the stack that apps run on. Apps share it."""
+def packages_step(names: Iterable[str], *, in_image: bool = True) -> Step:
+    """The layer of these packages, with what they depend on, over the stack that apps run on, or build on when they are
+    not for the image. Apps share it."""
     chosen = sorted(set(names))
     return Step(
-        name=NAME,
-        title=f"Installing Debian packages: {quoted(', '.join(chosen), 200)}",
+        name=NAME if in_image else BUILD_NAME,
+        title=f"Installing Debian packages{'' if in_image else ' for the build'}: {quoted(', '.join(chosen), 200)}",
         script=f"set -- {' '.join(chosen)}\n{_SCRIPT}",
         outputs=("/usr", "/etc", "/opt", "/var/lib"),
         key=(_RECIPE,),
         tools=(TOOL,),
-        base="run",
+        base="run" if in_image else "build",
+        in_image=in_image,
         root=True,
         shared=True,
         failure_hints=_FAILURES,
-        reused=f"Restoring cache: Debian packages unchanged, layer reused ({quoted(', '.join(chosen), 200)})",
+        reused="Restoring cache: Debian packages unchanged, layer reused" if in_image else "",
     )
 
 

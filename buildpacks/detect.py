@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from buildpacks import aptpackages, bun, deno, go, node, procfile_only, python, static
+from buildpacks import aptpackages, bun, deno, go, java, node, php, procfile_only, python, ruby, static
 from buildpacks.advice import unmatched
 from buildpacks.plan import BuildRefused, Plan, Tree, quoted
 
@@ -25,6 +25,9 @@ class Buildpack:
 BUILDPACKS = (
     Buildpack("go", go.LOOKS_FOR, go.detect, go.plan),
     Buildpack("python", python.LOOKS_FOR, python.detect, python.plan),
+    Buildpack("php", php.LOOKS_FOR, php.detect, php.plan),
+    Buildpack("ruby", ruby.LOOKS_FOR, ruby.detect, ruby.plan),
+    Buildpack("java", java.LOOKS_FOR, java.detect, java.plan),
     Buildpack("bun", bun.LOOKS_FOR, bun.detect, bun.plan),
     Buildpack("deno", deno.LOOKS_FOR, deno.detect, deno.plan),
     Buildpack("node", node.LOOKS_FOR, node.detect, node.plan),
@@ -33,6 +36,9 @@ BUILDPACKS = (
 )
 _ALIASES = {
     "nodejs": "node",
+    "jvm": "java",
+    "maven": "java",
+    "gradle": "java",
     "golang": "go",
     "html": "static",
     "staticfile": "static",
@@ -58,7 +64,10 @@ def choose(tree: Tree, processes: Mapping[str, str] | None = None, wanted: Seque
     """
     plan = _chosen(tree, processes, [one for one in wanted if not _APT.search(one)])
     packages = (*plan.packages, *aptpackages.asked_for(tree))
-    return replace(plan, steps=(aptpackages.packages_step(packages), *plan.steps)) if packages else plan
+    steps = [aptpackages.packages_step(packages)] if packages else []
+    if plan.build_packages:
+        steps.append(aptpackages.packages_step(plan.build_packages, in_image=False))
+    return replace(plan, steps=(*steps, *plan.steps))
 
 
 def _chosen(tree: Tree, processes: Mapping[str, str] | None, wanted: Sequence[str]) -> Plan:

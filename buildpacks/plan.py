@@ -101,6 +101,8 @@ class Plan:
     default_processes: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     """Debian packages that the language is made of; they and the app's own become one layer below all steps."""
+    build_packages: tuple[str, ...] = ()
+    """Those that only steps need; no image has them."""
 
 
 def read_text(tree: Tree, path: str, limit: int = 4 << 20) -> str:

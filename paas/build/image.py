@@ -218,7 +218,7 @@ class _Builder:
         """Layers of the packages, of the steps it builds on and, if it asks for it, the source, which lies where it does
         in the image."""
         made = self.layers.by_step
-        below = [made[aptpackages.NAME].digest] if aptpackages.NAME in made else []
+        below = [made[name].digest for name in (aptpackages.NAME, aptpackages.BUILD_NAME) if name in made]
         below += [made[name].digest for name in step.onto if name not in self.layers.after_source]
         if step.source:
             below.append(self.source.digest)

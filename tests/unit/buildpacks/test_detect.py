@@ -58,9 +58,13 @@ def test_app_json_names_the_buildpack() -> None:
         "git@github.com:heroku/heroku-buildpack-python.git",
     ):
         assert choose(tree, {}, [name]).language == "Python"
-    with pytest.raises(BuildRefused, match="there are go, python, bun, deno, node, static, procfile"):
+    with pytest.raises(
+        BuildRefused, match="there are go, python, php, ruby, java, bun, deno, node, static, procfile"
+    ):
         choose(tree, {}, ["https://example.com/pack.git"])
-    with pytest.raises(BuildRefused, match="there are go, python, bun, deno, node, static, procfile"):
+    with pytest.raises(
+        BuildRefused, match="there are go, python, php, ruby, java, bun, deno, node, static, procfile"
+    ):
         choose(tree, {}, ["https://github.com/mallory/heroku-buildpack-python"])
     with pytest.raises(BuildRefused, match="2 buildpacks"):
         choose(tree, {}, ["python", "node"])

@@ -19,6 +19,7 @@ from paas.nouns.errors import BadInput
 FILES = (
     "requirements.txt", "pyproject.toml", "uv.lock", ".python-version", "runtime.txt", "manage.py", "app.py",
     "package.json", "package-lock.json", ".npmrc", ".nvmrc", "Staticfile", "index.html", "Procfile", "poetry.lock",
+    "Aptfile", "project.toml", "composer.json", "composer.lock", "Gemfile", "Gemfile.lock", "pom.xml", "build.gradle", "system.properties",
 )  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),

@@ -1,0 +1,34 @@
+"""Ruby apps: gems by Bundler, served by puma or rackup."""
+
+from __future__ import annotations
+
+import pytest
+from harness.builder import BuildPlatform
+from harness.serving import serving
+
+from paas.nouns.errors import BuildFailed
+
+pytestmark = pytest.mark.long
+
+SINATRA = {
+    "Gemfile": 'source "https://rubygems.org"\ngem "sinatra"\ngem "puma"\n',
+    "Aptfile": "ruby-sinatra\npuma\n",
+    "config.ru": "require 'sinatra/base'\nclass App < Sinatra::Base\n  get('/hello/:name') { \"hello #{params[:name]} #{ENV['RACK_ENV']}\" }\nend\nrun App\n",
+}
+RACK = {
+    "Aptfile": SINATRA["Aptfile"],
+    "config.ru": "run ->(env) { [200, {'content-type' => 'text/plain'}, ['rack ', RUBY_VERSION.split('.').first]] }\n",
+}
+
+
+def test_gems_that_debian_packages_bring_serve_an_app(platform: BuildPlatform) -> None:
+    app = platform.app("sinatra")
+    image = platform.build(app, SINATRA)
+    assert any("All gems are there as Debian packages" in line for line in platform.lines)
+    with serving(platform, app, image) as get:
+        assert get("/hello/ruby").read() == b"hello ruby production"
+    with serving(platform, app, platform.build(app, RACK)) as get:
+        assert get("/").read() == b"rack 3"
+    with pytest.raises(BuildFailed) as failed:
+        platform.build(app, {**SINATRA, "Gemfile": 'ruby "2.7.0"\n' + SINATRA["Gemfile"]})
+    assert "the Gemfile wants Ruby 2.7.0; the stack has 3.1" in failed.value.message
