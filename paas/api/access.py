@@ -37,6 +37,7 @@ class Access(Enum):
     ADMIN = "an administrator"
     GIT = "the git daemon"
     GIT_USER = "the git daemon, on behalf of a user"
+    HOOK = "whoever knows the secret of the hook in the address; the view checks it"
     GIT_APP = "the git daemon, on behalf of a user who may touch the app in the address"
 
 
@@ -65,10 +66,13 @@ def needs(access: Access) -> Callable[[V], V]:
 
 def check_request(view: Callable[..., Any] | None, arguments: dict[str, Any]) -> None:
     """Authenticate the caller, then authorise it for `view` with the `arguments` of the address. Raises PaasError."""
+    access = getattr(view, "access", None)
+    if access is Access.HOOK:
+        g.principal = Principal("a forge", None, False, "hook")
+        return
     g.principal = authenticate(context())
     if view is None:
         return
-    access = getattr(view, "access", None)
     if not isinstance(access, Access):
         raise Forbidden("Nobody may do that.")
     _authorise(g.principal, access)

@@ -17,6 +17,8 @@ from paas.api import (
     events,
     formation,
     git,
+    hook_builds,
+    hooks,
     images,
     instances,
     logs,
@@ -33,7 +35,7 @@ from paas.api.context import Context, install
 from paas.api.limiter import limiter
 
 _NOUNS = (
-    apps, builds, canary, certs, config, deploy, domains, events, formation, git, images, instances, logs, people, releases, router,
+    apps, builds, canary, certs, config, deploy, domains, events, formation, git, hooks, images, instances, logs, people, releases, router,
     routing, runs, server, stacks,
 )  # fmt: skip
 
@@ -45,6 +47,7 @@ def create_app(context: Context) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # an address with too many is not one: no redirects, which are HTML
     install(app, context)
+    app.extensions[hook_builds.EXTENSION] = hook_builds.HookBuilds(context)
     errors.register(app)
     for noun in _NOUNS:
         app.register_blueprint(noun.routes)

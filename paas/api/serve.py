@@ -14,10 +14,12 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from paas.api import gunicorn_worker
 from paas.api.app import create_app
 from paas.api.context import Context
+from paas.api.hook_builds import EXTENSION, HookBuilds
 from paas.daemon.journal import log_to_stderr
 from paas.nouns.errors import PaasError, Unavailable
 from paas.nouns.settings import Settings
@@ -47,6 +49,7 @@ def serve(settings: Settings, remote: socket.socket) -> None:
     layout = settings.layout()
     git_uid = _uid_of(_GIT_USER)
     app = create_app(Context(settings, Store.open(layout.database), git_uid))
+    cast(HookBuilds, app.extensions[EXTENSION]).go()
     remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listeners = [listen_unix(layout.api_socket), remote]
     print("api ready", file=sys.stderr, flush=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from paas.nouns.model import App, Build, Domain, FormationEntry, Image, Key, Release, Token, User
+from paas.nouns.model import App, Build, Domain, FormationEntry, Hook, Image, Key, Release, Token, User
 from paas.nouns.names import LIMITS
+from paas.nouns.remoteurl import RemoteRepository
 from paas.nouns.settings import Settings
 from paas.store import Tx, domains, formations, images, people, releases
 from runtime.spec import Limits
@@ -74,6 +75,12 @@ def build_json(build: Build, waiting_for: str | None = None) -> dict[str, Any]:
 
 def domain_json(domain: Domain) -> dict[str, Any]:
     return _fields(domain, "name created_at")
+
+
+def hook_json(hook: Hook) -> dict[str, Any]:
+    """Without the secret and the login."""
+    url = RemoteRepository.parse(hook.url).url
+    return {**_fields(hook, "id branch heard_at said created_at"), "url": url}
 
 
 def key_json(key: Key, user: User | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ MODULES = {
     "builds": ("builds", "builds:info", "builds:output", "builds:cancel", "builds:get", "builds:set", "build", "ps:rebuild"),
     "deploy": ("deploy",),
     "images": ("image:push", "image:pull", "image:history", "image:export", "image:sbom"),
+    "hooks": ("hooks", "hooks:create", "hooks:remove"),
     "config": ("config", "config:set", "config:unset", "config:get"),
     "processes": ("ps", "scale", "ps:scale", "ps:restart", "restart", "ps:stop", "limits", "limits:set"),
     "releases": ("releases", "releases:info", "rollback", "releases:rollback"),

@@ -210,6 +210,24 @@ class Domain:
 
 
 @dataclass(frozen=True)
+class Hook:
+    """An address at which a forge tells of pushes to `branch` of the repository at `url`, which may hold a login.
+
+    `wanted`: a push was told of that no build has begun for. `said` is what became of the last delivery, at `heard_at`.
+    """
+
+    id: str
+    app_id: str
+    url: str = field(repr=False)
+    branch: str
+    secret: str = field(repr=False)
+    wanted: bool
+    heard_at: float | None
+    said: str
+    created_at: float
+
+
+@dataclass(frozen=True)
 class Key:
     """An SSH public key of a user; `fingerprint` is `SHA256:…` as `ssh-keygen -l` prints it."""
 

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -20,8 +20,11 @@ from paas.nouns.errors import Cancelled, PaasError, TooMany, from_json
 from paas.nouns.model import App
 from paas.release.deployment import Cancel
 from paas.release.pipeline import PushRequest, PushResult, run_push
+from paas.release.push_output import PushOutput, open_log
+from paas.store import builds
+from runtime.kernel.process import this_process
 
-_AT_ONCE, _OF_AN_OWNER = 4, 2
+_AT_ONCE, _OF_AN_OWNER = 8, 2
 _LOOK_S = 0.2
 _GOODBYE_S = 10.0
 _LINE_BYTES = 1 << 20
@@ -36,24 +39,27 @@ class Fetched:
 
 
 class _Turns:
-    """How many sources are fetched at once: counted until the process has ended."""
+    """How many sources are deployed at once: counted until the process has ended."""
 
     def __init__(self) -> None:
         self._running: Counter[int | None] = Counter()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     @contextmanager
-    def one(self, owner: int | None) -> Iterator[None]:
-        """Raises TooMany."""
-        with self._lock:
-            if self._running[owner] >= _OF_AN_OWNER or self._running.total() >= _AT_ONCE:
-                raise TooMany("Other sources are being fetched already.", "Try again in a moment.")
+    def one(self, owner: int | None, cancelled: Cancel | None = None) -> Iterator[None]:
+        """Raises TooMany when there is none, or with `cancelled` waits for one until that is true."""
+        with self._changed:
+            while self._running[owner] >= _OF_AN_OWNER or self._running.total() >= _AT_ONCE:
+                if cancelled is None or cancelled():
+                    raise TooMany("Other sources are being deployed already.", "Try again in a moment.")
+                self._changed.wait(1.0)
             self._running[owner] += 1
         try:
             yield
         finally:
-            with self._lock:
+            with self._changed:
                 self._running[owner] -= 1
+                self._changed.notify_all()
 
 
 _turns = _Turns()
@@ -67,19 +73,47 @@ def deploy_fetched(
     actor: str,
     say: Callable[[str], None],
     cancelled: Cancel,
+    *,
+    alone: bool = False,
 ) -> PushResult:
-    """Make a source (see `fetched`), build and deploy it as a push would be; the release is of `origin`. Raises PaasError."""
-    with fetched(platform, app, what, say, cancelled) as source:
+    """Make a source (see `fetched`), build and deploy it as a push would be; the release is of `origin`.
+
+    When nobody waits for it (`alone`), it waits for its turn, and a source that cannot be made is a failed build. Raises
+    PaasError.
+    """
+    with ExitStack() as held:
+        try:
+            source = held.enter_context(fetched(platform, app, what, say, cancelled, patient=alone))
+        except PaasError as error:
+            if alone:
+                _record(platform, app, origin, actor, error)
+            raise
         request = PushRequest(source.commit, source.tree, actor, origin=origin)
         return run_push(platform, app, request, say, cancelled)
 
 
+def _record(platform: Platform, app: App, origin: str, actor: str, error: PaasError) -> None:
+    """Note a source that could not be made, where people look for what was built."""
+    holder = str(this_process())
+    with platform.store.write() as tx:
+        build = builds.start(tx, app.id, commit="", tree="", actor=actor, holder=holder, origin=origin)
+        builds.finish(tx, app.id, build.number, "failed", cause=error.cause or error.message)
+    with open_log(platform.layout.builds / app.id, build.number) as log:
+        PushOutput(lambda text: None, log).failure(error)
+
+
 @contextmanager
 def fetched(
-    platform: Platform, app: App, what: Mapping[str, Any], say: Callable[[str], None], cancelled: Cancel
+    platform: Platform,
+    app: App,
+    what: Mapping[str, Any],
+    say: Callable[[str], None],
+    cancelled: Cancel,
+    *,
+    patient: bool = False,
 ) -> Iterator[Fetched]:
     """Make a source and keep it for the length of the block. `what` are the fields of `paas.receive.fetch.Wanted` that
-    say what to take. Raises PaasError, Cancelled.
+    say what to take. Raises TooMany, unless it is `patient`, PaasError, Cancelled.
     """
     settings = platform.settings
     wanted = {
@@ -91,7 +125,7 @@ def fetched(
         **what,
     }
     kept = [what["archive"]] if "archive" in what else []
-    with _turns.one(app.owner_id), _process(kept) as process:
+    with _turns.one(app.owner_id, cancelled if patient else None), _process(kept) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(json.dumps(wanted).encode() + b"\n")
         process.stdin.flush()

@@ -54,6 +54,10 @@ MATRIX: list[Row] = [
     ("POST", "/v1/apps/<app_name>/deploy/archive", None, "app"),
     ("POST", "/v1/apps/<app_name>/deploy/git", {"url": "bad"}, "app"),
     ("POST", "/v1/apps/<app_name>/image/pull", {}, "app"),
+    ("GET", "/v1/apps/<app_name>/hooks", None, "app"),
+    ("POST", "/v1/apps/<app_name>/hooks", {"url": "bad"}, "app"),
+    ("DELETE", "/v1/apps/<app_name>/hooks/<hook_id>", None, "app"),
+    ("POST", "/hooks/<hook_id>", {}, "hook"),
     ("GET", "/v1/apps/<app_name>/image/history", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/export", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/sbom", None, "app"),
@@ -106,6 +110,8 @@ ALLOWED = {
     "admin": {"user", "app", "admin"},
     "root": {"user", "app", "admin"},
 }
+for groups in ALLOWED.values():
+    groups.add("hook")  # the secret counts, whoever knows it
 HIDDEN = {("other", "app"), ("git for other", "app"), ("git for other", "git-app")}
 
 
@@ -141,7 +147,7 @@ def everybody(api: Api) -> dict[str, As]:
 
 def address(rule: str) -> str:
     values = {"app_name": "hello", "number": "1", "runtime_id": "i999999", "name": "x.example.com"}
-    values |= {"fingerprint": "SHA256:abc/def+x", "reference": "none"}
+    values |= {"fingerprint": "SHA256:abc/def+x", "reference": "none", "hook_id": "none"}
     return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: values[match[1]], rule)
 
 

@@ -331,6 +331,7 @@ logs | run -d -- true
 domains:add json.example.test | domains | domains:list
 certs:generate json.example.test | certs | certs:list | certs:ca | certs:remove json.example.test
 domains:remove json.example.test
+hooks:create https://forge.example.test/a.git | hooks
 router | router:top --once | router:metrics | router:settings | router:set pause=5s | router:unset pause
 maintenance | maintenance:on | maintenance:off | pause | resume
 auth:add bea | auth | auth:remove bea | allow:add 10.0.0.0/8 | allow | allow:remove 10.0.0.0/8
@@ -346,6 +347,7 @@ apps:destroy jsoned --confirm jsoned | create --no-remote jsoned | destroy jsone
 
 NOT_WALKED = {
     "builds:cancel": "needs a build under way; in release/test_build_queue",
+    "hooks:remove": "needs the name of a hook; in release/test_elsewhere",
     "deploy": "needs an archive; in release/test_sources",
     "image:push": "needs a registry; in release/test_images",
     "image:pull": "needs a registry; in release/test_images",

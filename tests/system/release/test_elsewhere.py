@@ -1,13 +1,16 @@
-"""Sources from a repository elsewhere: asked for by a command."""
+"""Sources from a repository elsewhere: asked for by a command, and told of by a forge."""
 
 from __future__ import annotations
 
+import http.client
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.deliveries import FORGES, Delivery, github
 from harness.git_http import LOGIN, Forge
-from harness.platform import Platform, commit, git
+from harness.platform import Platform, commit, git, wait_for
 
 pytestmark = pytest.mark.long
 
@@ -71,3 +74,50 @@ def test_a_commit_of_a_repository_elsewhere_is_deployed(
     assert secret not in str(platform.json("releases", "-a", "site")) + str(
         platform.json("builds", "-a", "site")
     )
+
+
+def told(platform: Platform, address: str, delivery: Delivery) -> tuple[int, str]:
+    """What a forge is answered."""
+    headers, body = delivery
+    connection = http.client.HTTPConnection("127.0.0.1", platform.api, timeout=30)
+    connection.request("POST", address.partition(f":{platform.api}")[2], body, headers)
+    with connection.getresponse() as answer:
+        data = json.loads(answer.read())
+    connection.close()
+    return answer.status, str(data.get("message") or data["error"]["message"])
+
+
+def test_each_push_that_a_forge_tells_of_is_deployed(
+    platform: Platform, forge: Forge, repository: Path
+) -> None:
+    platform.paas("create", "told", "--no-remote")
+    url = forge.publish(repository, "told").replace("://", f"://{LOGIN}@")
+    made = platform.json("hooks:create", url.replace("/told.git", "/private/told.git"), "-a", "told")
+    address, secret = made["address"], made["secret"]
+    assert told(platform, address, github(secret, event="ping")) == (200, "pong")
+    assert told(platform, address, github("wrong"))[0] == 401
+    for number, make in enumerate(FORGES.values(), 1):
+        tip = commit(repository, f"Push {number}", **{"index.html": f"<p>push {number}</p>"})
+        forge.publish(repository, "told")
+        status, said = told(platform, address, make(secret, after=tip))
+        assert (status, said) == (202, f"main is at {tip[:7]}: it will be built")
+        wait_for(lambda said=f"v{number} serves": platform.json("hooks", "told")[0]["said"] == said, 60)
+        assert f"push {number}" in platform.get("told").text
+    release, build = platform.json("releases", "told")[0], platform.json("builds", "told")[0]
+    assert release["commit"] == build["commit"] == tip and build["status"] == "succeeded"
+    assert release["origin"].endswith("/private/told.git#main") and release["actor"].startswith("hook:")
+    assert f"Building told from {tip[:7]}" in platform.paas("builds:output", "-a", "told").stdout
+
+    # what cannot be fetched is a failed build; the release that serves stays
+    assert told(platform, address, github(secret, ref="refs/heads/other"))[0] == 200
+    (forge.folder / "told.git").rename(forge.folder / "gone.git")
+    assert told(platform, address, github(secret))[0] == 202
+    wait_for(lambda: "failed" in platform.json("hooks", "told")[0]["said"])
+    assert platform.json("builds", "told")[0]["status"] == "failed"
+    assert "push 3" in platform.get("told").text
+
+    listed = platform.paas("hooks", "told").stdout + platform.log_path.read_text()
+    listed += platform.paas("logs", "-a", "told", "-n", "100").stdout
+    assert made["id"] in listed and secret not in listed and LOGIN.partition(":")[2] not in listed
+    platform.paas("hooks:remove", made["id"], "-a", "told")
+    assert told(platform, address, github(secret))[0] == 404
