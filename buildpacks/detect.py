@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from buildpacks import aptpackages, bun, deno, go, java, node, php, procfile_only, python, ruby, static
 from buildpacks.advice import unmatched
 from buildpacks.plan import BuildRefused, Plan, Tree, quoted
+from buildpacks.pyversion import STACK_ONLY, Pythons
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,17 @@ _PYTHON_COMMANDS = re.compile(
 )
 
 
-def choose(tree: Tree, processes: Mapping[str, str] | None = None, wanted: Sequence[str] = ()) -> Plan:
-    """The plan for a tree. `processes` is the Procfile's, `wanted` the `buildpacks` of app.json.
+def choose(
+    tree: Tree,
+    processes: Mapping[str, str] | None = None,
+    wanted: Sequence[str] = (),
+    pythons: Pythons = STACK_ONLY,
+) -> Plan:
+    """The plan for a tree. `processes` is the Procfile's, `wanted` the `buildpacks` of app.json, `pythons` what there is.
 
     Raises BuildRefused: nothing matches, an unknown buildpack, or what the chosen one refuses.
     """
-    plan = _chosen(tree, processes, [one for one in wanted if not _APT.search(one)])
+    plan = _chosen(tree, processes, [one for one in wanted if not _APT.search(one)], pythons)
     packages = (*plan.packages, *aptpackages.asked_for(tree))
     steps = [aptpackages.packages_step(packages)] if packages else []
     if plan.build_packages:
@@ -70,17 +76,21 @@ def choose(tree: Tree, processes: Mapping[str, str] | None = None, wanted: Seque
     return replace(plan, steps=(*steps, *plan.steps))
 
 
-def _chosen(tree: Tree, processes: Mapping[str, str] | None, wanted: Sequence[str]) -> Plan:
+def _chosen(tree: Tree, processes: Mapping[str, str] | None, wanted: Sequence[str], pythons: Pythons) -> Plan:
     if next(iter(tree.names()), None) is None:
         raise BuildRefused("The commit contains no files.", "Commit the app, then push again.")
     if wanted:
-        return _only_needed(_named(wanted).plan(tree), processes or {})
+        return _only_needed(_plan(_named(wanted), tree, pythons), processes or {})
     matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
     if not matching:
         raise unmatched(tree, [path for pack in BUILDPACKS for path in pack.looks_for])
     chosen, reason = _prefer(tree, matching, processes or {})
-    plan = _only_needed(chosen.plan(tree), processes or {})
+    plan = _only_needed(_plan(chosen, tree, pythons), processes or {})
     return replace(plan, notes=(reason, *plan.notes)) if reason else plan
+
+
+def _plan(pack: Buildpack, tree: Tree, pythons: Pythons) -> Plan:
+    return python.plan(tree, pythons) if pack.name == "python" else pack.plan(tree)
 
 
 def _only_needed(plan: Plan, processes: Mapping[str, str]) -> Plan:

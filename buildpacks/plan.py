@@ -98,6 +98,8 @@ class Plan:
     steps: tuple[Step, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()
+    stack: str = ""
+    """The stack that it needs; empty: any, so that the app's own is taken."""
     default_processes: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     """Debian packages that the language is made of; they and the app's own become one layer below all steps."""

@@ -6,6 +6,8 @@ sentences, because a compiler's output may contain any word.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from buildpacks.aptnames import HEADERS, MODULES, PROGRAMS
 from buildpacks.aptpackages import PUT_IT
 from buildpacks.failurehint import FailureHint as Hint
@@ -93,7 +95,7 @@ _INDEX = (
         "Check that the package index is reachable from the server: paas doctor",
     ),
 )
-_VERSIONS = (
+_PLATFORMS = (
     Hint(
         (
             "has no wheels with a matching platform tag",
@@ -116,14 +118,8 @@ _VERSIONS = (
         "{name} has no wheel for this machine",
         "Leave it out, or take a version that has one.",
     ),
-    Hint(
-        (
-            "has no wheels with a matching Python",
-            r"only found wheels for `(?P<name>[^`]+)` \(v(?P<version>[^)]+)\)",
-        ),
-        "{name} {version} has no wheel for Python 3.11",
-        "Take a version of it that supports Python 3.11.",
-    ),
+)
+_VERSIONS = (
     Hint(
         f"[Bb]ecause {_NAME} was not found in the (?:package registry|provided package locations)",
         "no package named {name}",
@@ -143,11 +139,6 @@ _VERSIONS = (
         rf"[Bb]ecause only {_NAME}(?P<range>[<>=!]\S+) is available and (?:you require|\S+ depends on) (?P<wanted>[^\s,]+)",
         "no version fits {wanted}: the package index has {name}{range}",
         "Ask for a version that the package index has.",
-    ),
-    Hint(
-        r"(?:does not satisfy|requires) Python\s*(?P<python>[<>=~!][^\s,`]*)",
-        "a package does not support Python 3.11 (it wants {python})",
-        "Pin a version of it that supports Python 3.11.",
     ),
     Hint(
         ("No solution found", r"depends on|you require \S+ and "),
@@ -265,7 +256,45 @@ _COMPILING = (
         "Correct its setup.py or pyproject.toml.",
     ),
 )
-FAILURE_HINTS = (*_GIT, *_INDEX, *_VERSIONS, *_FILES, *_COMPILING)
+
+
+def _of_python(minor: str, others: Sequence[str]) -> tuple[Hint, ...]:
+    """What does not fit Python `minor`. For a package that wants a newer one, the next of `others` that is."""
+    newer = {
+        f">={wanted}": next((other for other in others if _number(other) >= _number(wanted)), "")
+        for wanted in (f"3.{number}" for number in range(_number(minor) + 1, 20))
+    }
+    return (
+        Hint(
+            (
+                "has no wheels with a matching Python",
+                r"only found wheels for `(?P<name>[^`]+)` \(v(?P<version>[^)]+)\)",
+            ),
+            f"{{name}} {{version}} has no wheel for Python {minor}",
+            f"Take a version of it that supports Python {minor}.",
+        ),
+        Hint(
+            r"(?:does not satisfy|requires) Python\s*(?P<name>>=3\.\d+)(?=[\s,`]|$)",
+            f"a package does not support Python {minor} (it wants {{name}})",
+            f"Write {{package}} into .python-version, or pin a version of it that supports Python {minor}.",
+            {wanted: other for wanted, other in newer.items() if other},
+        ),
+        Hint(
+            r"(?:does not satisfy|requires) Python\s*(?P<python>[<>=~!][^\s,`]*)",
+            f"a package does not support Python {minor} (it wants {{python}})",
+            f"Pin a version of it that supports Python {minor}.",
+        ),
+    )
+
+
+def _number(minor: str) -> int:
+    return int(minor.partition(".")[2])
+
+
+def failure_hints(minor: str, others: Sequence[str] = ()) -> tuple[Hint, ...]:
+    """What uv and compilers say in a build with Python `minor`; `others` are what an app could ask for, lowest first."""
+    return (*_GIT, *_INDEX, *_PLATFORMS, *_of_python(minor, others), *_VERSIONS, *_FILES, *_COMPILING)
+
 
 _COLLECT = "or: paas config:set DISABLE_COLLECTSTATIC=1"
 DJANGO_HINTS = (

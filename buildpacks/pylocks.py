@@ -36,8 +36,6 @@ class Locked:
     names: frozenset[str]
     declared: dict[str, Any]
     """The file that the lock was made from, parsed."""
-    python: str = ""
-    """The Python it asks for, as a version specifier; empty when it asks for none."""
     warnings: tuple[str, ...] = ()
     variables: bool = False
     """An index address takes in config vars, which the packages then depend on."""
@@ -65,9 +63,7 @@ def read_lock(tree: Tree, path: str) -> Locked:
     warnings = (f"{path} was not made from this {beside}: run {RELOCK[path]}",) if stale else ()
     head = [f"--extra-index-url {index}" for index in indexes]
     text = "\n".join([*head, *lines, ""])
-    return Locked(
-        text, frozenset(names), declared, _python(declared), warnings, any("$" in index for index in indexes)
-    )
+    return Locked(text, frozenset(names), declared, warnings, any("$" in index for index in indexes))
 
 
 def _parsed(tree: Tree, path: str) -> dict[str, Any]:
@@ -211,25 +207,6 @@ def _poetry_main(declared: dict[str, Any]) -> dict[str, str]:
         if match:
             found[normalised(match[1])] = str(text).partition(";")[2].strip()
     return found
-
-
-def _python(declared: dict[str, Any]) -> str:
-    """`requires-python`, Poetry's constraint, or Pipenv's version. Poetry's alternatives and tildes are left to uv."""
-    required = _table(declared.get("project")).get("requires-python")
-    if isinstance(required, str):
-        return required
-    minor = _table(declared.get("requires")).get("python_version")
-    if isinstance(minor, str):
-        return f"=={minor}.*"
-    poetry = _table(_table(_table(declared.get("tool")).get("poetry")).get("dependencies")).get("python")
-    caret = re.fullmatch(r"\^(\d+)((?:\.\d+)*)", poetry) if isinstance(poetry, str) else None
-    if caret:
-        return f">={caret[1]}{caret[2]},<{int(caret[1]) + 1}"
-    return (
-        poetry
-        if isinstance(poetry, str) and re.fullmatch(r"(?:[<>=!]=?\s*\d+(?:\.\d+)*[, ]*)+", poetry)
-        else ""
-    )
 
 
 def _direct(path: str, declared: dict[str, Any]) -> set[str]:

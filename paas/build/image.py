@@ -11,7 +11,8 @@ from typing import Any
 
 from buildpacks import aptpackages, detect
 from buildpacks.advice import not_read, nothing_to_run
-from buildpacks.plan import BuildRefused, Plan, Step
+from buildpacks.plan import BuildRefused, Plan, Step, quoted
+from buildpacks.pyversion import STACK_ONLY, Pythons
 from paas.build import apt_settings
 from paas.build import registry as registries
 from paas.build.kept import keep_layer, kept_layer
@@ -49,6 +50,8 @@ class Described:
     declared: tuple[str, ...]
     manifest: AppManifest
     warnings: tuple[str, ...] = ()
+    stack: str = "debian-12"
+    """What it is built and run on."""
 
     def require_processes(self, tree: SourceTree) -> None:
         """Raises BuildFailed when nothing says what to run."""
@@ -83,7 +86,9 @@ def read_manifest(tree: SourceTree) -> AppManifest:
     return parse_app_json(_read(tree, "app.json", 1 << 20)) if tree.exists("app.json") else AppManifest()
 
 
-def describe(tree: SourceTree, manifest: AppManifest | None = None) -> Described:
+def describe(
+    tree: SourceTree, manifest: AppManifest | None = None, pythons: Pythons = STACK_ONLY
+) -> Described:
     """Read the Procfile (and app.json, if `manifest` is not given) and choose the buildpack. Pure but for reading the source.
 
     Raises BadInput naming the line, BuildFailed («no buildpack matched» …).
@@ -91,7 +96,7 @@ def describe(tree: SourceTree, manifest: AppManifest | None = None) -> Described
     manifest = read_manifest(tree) if manifest is None else manifest
     procfile = parse_procfile(_read(tree, "Procfile", PROCFILE_BYTES)) if tree.exists("Procfile") else {}
     try:
-        plan = detect.choose(tree, procfile, manifest.buildpacks)
+        plan = detect.choose(tree, procfile, manifest.buildpacks, pythons)
     except BuildRefused as error:
         cause = "no buildpack matched" if error.message.startswith("No buildpack") else "cannot be built"
         raise BuildFailed(error.message, error.hint, cause=cause) from None
@@ -105,9 +110,14 @@ def describe(tree: SourceTree, manifest: AppManifest | None = None) -> Described
         *doubts(procfile),
         *_strangers(manifest, processes),
     ]
+    if manifest.stack not in ("", pythons.stack):
+        warnings.append(
+            f"app.json: there is no stack {quoted(manifest.stack)}; the app is on {pythons.stack}"
+        )
     if processes and "web" not in processes:
         warnings.append("No web process: the app gets no HTTP requests")
-    return Described(plan, processes, tuple(procfile), manifest, tuple(warnings))
+    stack = plan.stack or pythons.stack
+    return Described(plan, processes, tuple(procfile), manifest, tuple(warnings), stack)
 
 
 def _all_warnings(described: Described) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from paas.build import apt_settings, package_settings
+from paas.build.pythons import fetchable, url_of
 from paas.build.registry import Registry, registry_file
 from paas.nouns.settings import Settings
 from runtime.kernel import files
@@ -52,13 +53,17 @@ def host_binds(settings: Settings, *, group_id: int) -> list[str]:
 def publish(settings: Settings, *, group_id: int) -> Registry:
     """Write the settings that builds may use to `RUN/registry.json`, readable by the group (0640)."""
     go_proxy = settings.builds_go_proxy or os.environ.get("GOPROXY", "")
-    found = replace(package_settings.read(os.environ), go_proxy=go_proxy)
-    share = settings.builds_share_registry_credentials
+    uv, share = _uv_binary(), settings.builds_share_registry_credentials
+    found = replace(
+        package_settings.read(os.environ),
+        go_proxy=go_proxy,
+        python_mirror=settings.builds_python_install_mirror or os.environ.get("UV_PYTHON_INSTALL_MIRROR", ""),
+        pythons=fetchable(uv, settings.builds_python_downloads_json_url),
+    )
     found = shareable(found, share)
     apt, withheld = apt_settings.publish(
         settings.layout(), ca_bundle=found.ca_bundle, share_credentials=share
     )
-    uv = _uv_binary()
     registry = replace(
         found, folders=_folders(found), apt=apt, withheld=(*found.withheld, *withheld),
         uv=uv, uv_version=metadata.version("uv") if uv else "",
@@ -109,6 +114,12 @@ def shareable(registry: Registry, share_credentials: bool) -> Registry:
         },
         npm_auth={},
         go_proxy="".join(kept("Go's proxy", [registry.go_proxy])),
+        python_mirror="".join(kept("Python's mirror", [registry.python_mirror])),
+        pythons={
+            release: python
+            for release, python in registry.pythons.items()
+            if not has_credentials(url_of(python))
+        },
         proxies={name: url for name, url in registry.proxies.items() if kept(name, [url])},
         withheld=tuple(withheld),
     )
@@ -129,7 +140,8 @@ def _uv_binary() -> str:
 def _folders(registry: Registry) -> tuple[str, ...]:
     """The local folders that addresses and find-links name, existing ones, none inside another."""
     urls = (registry.index_url, *registry.extra_index_urls, *registry.find_links)
-    urls += tuple(re.split(r"[,|]", registry.go_proxy))
+    urls += (*re.split(r"[,|]", registry.go_proxy), registry.python_mirror)
+    urls += tuple({os.path.dirname(url_of(python)) for python in registry.pythons.values()})
     paths = {_reach(path) for path in map(_local_path, urls) if path and os.path.isdir(path)}
     allowed = sorted(path for path in paths if path not in _NEVER_BOUND)
     return tuple(

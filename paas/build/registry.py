@@ -44,6 +44,9 @@ class Registry:
     """As in GOPROXY: addresses, `direct` or `off`, with commas or bars between."""
     apt: dict[str, list[str]] = field(default_factory=dict)
     """apt's sources by stack, for which the server wrote settings (`apt_settings`)."""
+    python_mirror: str = ""
+    pythons: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The releases of CPython that uv can fetch here: `key`, and `entry` of the operator's list of downloads, as JSON."""
     uv: str = ""
     uv_version: str = ""
     withheld: tuple[str, ...] = ()
@@ -90,6 +93,7 @@ def build_env(registry: Registry) -> dict[str, str]:
         "UV_HTTP_TIMEOUT": str(registry.timeout_s or ""),
         "npm_config_registry": registry.npm_registry,
         "GOPROXY": registry.go_proxy,
+        "UV_PYTHON_INSTALL_MIRROR": registry.python_mirror,
         "PAAS_UV_TOML": "no-index = true\n" if registry.no_index else "",
         "PAAS_NPMRC": _npmrc(registry),
         "PAAS_NPM_TOKEN": _npm_token(registry),

@@ -74,6 +74,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("builds.memory_pressure", values.percent, "20", "Pressure of the memory above which every build waits, for a minute at most."),
     Option("builds.io_pressure", values.percent, "80", "Pressure of the disks above which builds wait likewise."),
     Option("builds.go_proxy", values.go_proxy, "", "Where builds get Go modules, as GOPROXY has it; else the server's GOPROXY, else Go's own."),
+    Option("builds.python_install_mirror", values.download_source, "", "Where builds fetch Pythons that no stack has, as UV_PYTHON_INSTALL_MIRROR; else uv's own source."),
+    Option("builds.python_downloads_json_url", values.download_source, "", "A list of Pythons that takes the place of uv's own, as UV_PYTHON_DOWNLOADS_JSON_URL."),
     Option(
         "builds.share_registry_credentials",
         values.switch,
@@ -123,6 +125,8 @@ class Settings:
     builds_memory_pressure: int
     builds_io_pressure: int
     builds_go_proxy: str
+    builds_python_install_mirror: str
+    builds_python_downloads_json_url: str
     builds_share_registry_credentials: bool
     id: str = ""
 

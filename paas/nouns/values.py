@@ -66,6 +66,13 @@ def go_proxy(text: str) -> str:
     return text
 
 
+def download_source(text: str) -> str:
+    """Where builds may fetch files from: an address, or a folder or file of this machine; perhaps none."""
+    if text and not re.fullmatch(r"https?://[^\s/]+(/\S*)?|file:///\S+", text):
+        raise ValueError("is not an address like https://mirror.example.com/python or file:///srv/python")
+    return text
+
+
 def email(text: str) -> str:
     if text and not re.fullmatch(r"[^\s@,]+@[^\s@,]+", text):
         raise ValueError("is not an email address")

@@ -13,10 +13,12 @@ from typing import Any
 from paas.build.image import WARNED, Described, ImageJob, build_image, describe, read_manifest, source_key
 from paas.build.output import Output
 from paas.build.platform import Platform
+from paas.build.pythons import available
 from paas.build.source import SourceTree
 from paas.build.stack import load_or_make
 from paas.build.turns import TURNS, Turn, take_turn
 from paas.logs import platform_line
+from paas.manifest.appjson import AppManifest
 from paas.manifest.wishes import left_unset, wanted_vars
 from paas.nouns.errors import BadInput, Cancelled, Conflict, NotFound, PaasError, Unavailable
 from paas.nouns.model import App, Build, Image
@@ -193,10 +195,8 @@ class _RunningPush:
     def _build_image(self, turn: Turn) -> tuple[Described, dict[str, str], Image]:
         """What the tree says, the config vars that it asks for, and the image."""
         app, output = self._app, self._output
-        output.line(f"-----> Building {app.name} from {self._request.source} on stack {app.stack}")
         steps = Output(output.line, lambda: bool(turn.cancelled_by) or self._cancelled())
         steps.take_turn = partial(take_turn, TURNS, turn, self._platform.settings, steps)
-        stack = load_or_make(self._platform, app.stack, steps)
         tree = self._open_tree(app.build_settings.get("procfile", "Procfile"))
         with self._platform.store.read() as tx:
             serving = releases.serving(tx, app)
@@ -208,6 +208,7 @@ class _RunningPush:
         unset = "" if self._first else left_unset(described.manifest, config)
         if unset:
             output.warning(unset)
+        stack = load_or_make(self._platform, described.stack, steps)
         job = ImageJob(self._platform, app, self.build.number, tree, {**config, **wanted}, stack, steps)
         return described, wanted, build_image(job, described)
 
@@ -248,15 +249,20 @@ class _RunningPush:
                 if warning not in told:
                     output.warning(warning)
 
-        manifest = read_manifest(tree)
-        warn(manifest.warnings)
-        described = describe(tree, manifest)
+        manifest, stack = AppManifest(), self._app.stack
+        try:
+            manifest = read_manifest(tree)
+            pythons = available(self._platform.layout, stack, manifest.stack)
+            stack = pythons.stack
+            described = describe(tree, manifest, pythons)
+            stack = described.stack
+        finally:  # a refusal, too, stands below this line
+            output.line(f"-----> Building {self._app.name} from {self._request.source} on stack {stack}")
+            warn(manifest.warnings)
         plan = described.plan
         output.line(f"-----> {plan.language} app detected ({plan.detected})")
         for note in plan.notes:
             output.line(f"       {note}")
-        if manifest.stack not in ("", self._app.stack):
-            output.warning(f"app.json: stack {manifest.stack} is not used; the app is on {self._app.stack}")
         warn(described.warnings)
         described.require_processes(tree)
         return described

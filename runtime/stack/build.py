@@ -44,19 +44,31 @@ class Recipe:
     suite: str
     run: tuple[str, ...]
     build: tuple[str, ...]
+    pythons: tuple[str, ...]
+    """The releases of Python that it brings, or newer patches of them; the suite's default first."""
+
+
+_RUN = ("ca-certificates", "python3", "python3-venv", "nginx-light", "libpq5", "tzdata", "netbase")
+_BUILD = (
+    "build-essential", "python3-dev", "pkg-config", "git", "libpq-dev", "libffi-dev", "libssl-dev", "curl",
+)  # fmt: skip
+
+
+def _recipe(name: str, suite: str, *pythons: str) -> Recipe:
+    """With several Pythons each is named, since `python3` brings the suite's default only."""
+    minors = [release.rpartition(".")[0] for release in pythons]
+    named = tuple(f"python{minor}" for minor in minors) if len(minors) > 1 else ()
+    return Recipe(name, suite, (*_RUN, *named), (*_BUILD, *(f"{package}-dev" for package in named)), pythons)
 
 
 RECIPES = {
-    "debian-12": Recipe(
-        "debian-12",
-        "bookworm",
-        run=("ca-certificates", "python3", "python3-venv", "nginx-light", "libpq5", "tzdata", "netbase"),
-        build=(
-            "build-essential", "python3-dev", "pkg-config", "git", "libpq-dev", "libffi-dev", "libssl-dev",
-            "curl",
-        ),
+    recipe.name: recipe
+    for recipe in (
+        _recipe("debian-12", "bookworm", "3.11.2"),
+        _recipe("debian-13", "trixie", "3.13.5"),
+        _recipe("debian-14", "forky", "3.14.8", "3.13.15", "3.15.0"),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from typing import Any
 from harness.platform import ROOT, STACKS
 from harness.sources import export
 from paas.build import publish
-from paas.build.image import Described, ImageJob, build_image, describe
+from paas.build.image import Described, ImageJob, build_image, describe, read_manifest
 from paas.build.output import Output
+from paas.build.pythons import available
 from paas.build.source import SourceTree
+from paas.build.stack import load_or_make
 from paas.host import accounts
 from paas.host.uninstall import uninstall
 from paas.nouns.model import App, Image
@@ -25,7 +27,6 @@ from paas.nouns.settings import Settings, load
 from paas.store import Store, apps, builds
 from runtime.client import Spawner
 from runtime.home import Layout
-from runtime.stack import build as stacks
 
 
 @dataclass
@@ -61,14 +62,14 @@ class BuildPlatform:
         """Export the files and build them; what the pusher sees is in `lines` afterwards."""
         tree = SourceTree.open(self.layout.sources, export(files, self.layout.sources))
         self.lines.clear()
-        described: Described = describe(tree)
+        manifest = read_manifest(tree)
+        described: Described = describe(tree, manifest, available(self.layout, app.stack, manifest.stack))
         described.require_processes(tree)
-        stack = stacks.load(self.layout.stacks, app.stack)
-        assert stack is not None
         with self.store.write() as tx:
             row = builds.start(tx, app.id, commit="0" * 40, tree=tree.tree, actor="test", holder="test 0 0")
         output = Output(self.lines.append, cancelled=cancelled)
         try:
+            stack = load_or_make(self, described.stack, output)
             job = ImageJob(self, app, row.number, tree, config or {}, stack, output)
             return build_image(job, described)
         finally:

@@ -14,7 +14,7 @@ from buildpacks.failurehint import FailureHint, named_cause
 
 STAGED = Path(__file__).parents[2] / "data" / "build_failures.txt"
 TABLES = {
-    "uv": pyfailures.FAILURE_HINTS,
+    "uv": pyfailures.failure_hints("3.11"),
     "django": pyfailures.DJANGO_HINTS,
     "npm": nodefailures.FAILURE_HINTS,
     "npm-build": nodefailures.BUILD_HINTS,

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from harness import pylocks
 from harness.sources import DictTree
 
 from buildpacks.advice import nothing_to_run
 from buildpacks.detect import choose
 from buildpacks.plan import BuildRefused, Plan
-from buildpacks.python import plan
-from buildpacks.pyversion import check_requires_python
+from buildpacks.python import detect, plan
 from buildpacks.requirements import read_requirements
 
 
@@ -105,10 +105,7 @@ def test_variables_in_requirements_bring_the_config_vars_in() -> None:
         ({"requirements.txt": "flask==1\n<<<<<<< HEAD\n"}, 'line 2: "<<<<<<< HEAD" is not a requirement'),
         ({"requirements.txt": b"\xff\xfef\x00"}, "UTF-16"),
         ({"requirements.txt": b"flask\n\xff\n"}, "line 2 is not UTF-8"),
-        ({"requirements.txt": "", "uv.lock": ""}, "both say what to install"),
         ({"requirements.txt": "", ".venv/bin/python": ""}, "contains .venv/"),
-        ({"requirements.txt": "", "poetry.lock": ""}, "requirements.txt and poetry.lock both say"),
-        ({"pdm.lock": "", "Pipfile.lock": ""}, "Pipfile.lock and pdm.lock both say"),
         ({"Pipfile": ""}, "Pipfile alone"),
         ({"manage.py": ""}, "no file says what to install"),
         ({"uv.lock": LOCK}, "without pyproject.toml"),
@@ -147,26 +144,51 @@ def test_the_stacks_python_is_accepted_however_it_is_written(text: str) -> None:
     assert bool(result.warnings) == ("3.11.4" in text)
 
 
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        (("requirements.txt", "poetry.lock"), "requirements.txt"),
+        (("requirements.txt", "Pipfile.lock"), "Pipfile.lock"),
+        (("pdm.lock", "uv.lock"), "uv.lock"),
+    ],
+)
+def test_of_two_files_that_say_what_to_install_the_one_that_heroku_takes_is_taken(
+    there: tuple[str, ...], taken: str
+) -> None:
+    files: dict[str, str | bytes] = {"requirements.txt": "", "pyproject.toml": PROJECT, "uv.lock": LOCK}
+    files |= {"Pipfile": pylocks.PIPFILE, "Pipfile.lock": pylocks.PIPFILE_LOCK}
+    kept = {path: text for path, text in files.items() if path in (*there, "pyproject.toml", "Pipfile")}
+    result = planned({**kept, **{path: "" for path in there if path not in files}})
+    (other,) = set(there) - {taken}
+    assert result.detected == taken
+    assert f"{taken} says what to install; {other} beside it is not read" in result.warnings
+
+
+def test_a_package_that_only_setup_cfg_declares_is_installed_and_settings_of_tools_are_no_package() -> None:
+    (step,) = planned({"setup.cfg": "[metadata]\nname = shop\n"}).steps
+    assert step.source
+    assert step.written[0][0] == "setup.py"
+    assert detect(DictTree({"setup.cfg": "[flake8]\nmax-line-length = 100\n", "index.html": ""})) is None
+
+
+def test_dependencies_that_a_build_backend_reads_from_the_source_are_installed_over_it() -> None:
+    text = '[project]\nname = "a"\nversion = "1"\ndynamic = ["dependencies"]\n[build-system]\nrequires = ["setuptools"]\n'
+    (step,) = planned({"pyproject.toml": text, "deps.txt": "flask"}).steps
+    assert step.source
+    assert step.script.endswith(" .\n")
+
+
+def test_pre_compile_lies_below_everything_that_is_installed() -> None:
+    result = planned({"requirements.txt": "x==1\n", "bin/pre_compile": "", "bin/post_compile": ""})
+    first, dependencies, last = result.steps
+    assert (first.name, dependencies.onto) == ("pre_compile", ("pre_compile",))
+    assert all(step.source and step.after_source for step in result.steps)
+    assert last.onto == ("pre_compile", "dependencies")
+
+
 def test_python_version_counts_before_runtime_txt() -> None:
     files = {"requirements.txt": "", ".python-version": "3.11", "runtime.txt": "python-2.7"}
     assert "from .python-version" in planned(files).notes[0]
-
-
-@pytest.mark.parametrize(
-    ("specifier", "fits"),
-    [
-        (">=3.9", True), (">=3.11", True), ("<4,>=3.8", True), ("~=3.9", True), ("~=3.11.0", True), ("==3.11.*", True),
-        ("==3.11.2", True), ("!=3.11.1", True), ("<=3.11.2", True), (">3.10", True), ("", True),
-        (">=3.12", False), ("<3.11", False), ("==3.10.*", False), ("!=3.11.*", False), ("~=3.10.0", False),
-        (">3.11.2", False), ("==3.11", False),
-    ],
-)  # fmt: skip
-def test_requires_python_is_compared_as_pip_does(specifier: str, fits: bool) -> None:
-    if fits:
-        check_requires_python(specifier, "pyproject.toml")
-    else:
-        with pytest.raises(BuildRefused):
-            check_requires_python(specifier, "pyproject.toml")
 
 
 def test_lock_is_installed_with_its_digests() -> None:
