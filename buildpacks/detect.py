@@ -7,7 +7,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from buildpacks import aptpackages, bun, deno, go, java, node, php, procfile_only, python, ruby, static
+from buildpacks import (
+    aptpackages,
+    bun,
+    classic,
+    deno,
+    go,
+    java,
+    node,
+    php,
+    procfile_only,
+    python,
+    ruby,
+    static,
+)
 from buildpacks.advice import unmatched
 from buildpacks.plan import BuildRefused, Plan, Tree, quoted
 from buildpacks.pyversion import STACK_ONLY, Pythons
@@ -79,6 +92,9 @@ def choose(
 def _chosen(tree: Tree, processes: Mapping[str, str] | None, wanted: Sequence[str], pythons: Pythons) -> Plan:
     if next(iter(tree.names()), None) is None:
         raise BuildRefused("The commit contains no files.", "Commit the app, then push again.")
+    wanted = wanted or classic.listed(tree)
+    if wanted and not any(map(_known, wanted)) and all(classic.is_one(tree, one) for one in wanted):
+        return classic.plan(tree, wanted)
     if wanted:
         return _only_needed(_plan(_named(wanted), tree, pythons), processes or {})
     matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
@@ -132,15 +148,20 @@ def _starts_with_node(tree: Tree) -> bool:
     return isinstance(scripts, dict) and "start" in scripts
 
 
+def _known(wanted: str) -> Buildpack | None:
+    """The buildpack of ours that a name or an address of Heroku's means."""
+    name = _FOREIGN.sub("", wanted.rstrip("/").lower())
+    name = re.sub(r"(?:\.git|\.tgz)?(?:#.*)?$", "", name)
+    return next((pack for pack in BUILDPACKS if pack.name == _ALIASES.get(name, name)), None)
+
+
 def _named(wanted: Sequence[str]) -> Buildpack:
     if len(wanted) > 1:
         raise BuildRefused(
-            f"app.json asks for {len(wanted)} buildpacks; one builds an app.", "Keep the one that serves it."
+            f"app.json asks for {len(wanted)} buildpacks; one of the platform's builds an app, or several of others.",
+            "Keep the one that serves it, or name only folders and addresses of classic buildpacks.",
         )
-    name = _FOREIGN.sub("", wanted[0].rstrip("/").lower())
-    name = re.sub(r"(?:\.git|\.tgz)?(?:#.*)?$", "", name)
-    for pack in BUILDPACKS:
-        if pack.name == _ALIASES.get(name, name):
-            return pack
+    if (pack := _known(wanted[0])) is not None:
+        return pack
     known = ", ".join(pack.name for pack in BUILDPACKS)
     raise BuildRefused(f"app.json asks for the buildpack {quoted(wanted[0])}; there are {known}.")

@@ -101,6 +101,8 @@ class Plan:
     stack: str = ""
     """The stack that it needs; empty: any, so that the app's own is taken."""
     default_processes: dict[str, str] = field(default_factory=dict)
+    released: str = ""
+    """A file of the last step's layer that names further default processes, as `bin/release` of a buildpack does."""
     packages: tuple[str, ...] = ()
     """Debian packages that the language is made of; they and the app's own become one layer below all steps."""
     build_packages: tuple[str, ...] = ()

@@ -6,10 +6,10 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from buildpacks import aptpackages, detect
+from buildpacks import aptpackages, classic, detect
 from buildpacks.advice import not_read, nothing_to_run
 from buildpacks.plan import BuildRefused, Plan, Step, quoted
 from buildpacks.pyversion import STACK_ONLY, Pythons
@@ -18,6 +18,7 @@ from paas.build import registry as registries
 from paas.build.kept import keep_layer, kept_layer
 from paas.build.output import Output
 from paas.build.platform import Platform
+from paas.build.processes import processes_in
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
 from paas.build.step import BASE_ENV, MadeLayer, StepSpec, run_step, spawner_failure
@@ -55,7 +56,7 @@ class Described:
 
     def require_processes(self, tree: SourceTree) -> None:
         """Raises BuildFailed when nothing says what to run."""
-        if not self.processes:
+        if not self.processes and not self.plan.released:
             raise BuildFailed(
                 f"The {self.plan.language} app says nothing about what to run.",
                 nothing_to_run(tree, self.plan.language),
@@ -101,9 +102,7 @@ def describe(
         cause = "no buildpack matched" if error.message.startswith("No buildpack") else "cannot be built"
         raise BuildFailed(error.message, error.hint, cause=cause) from None
     processes = {**plan.default_processes, **procfile}
-    predeploy = manifest.scripts.get("paas.predeploy")
-    if predeploy and processes:
-        processes["release"] = _both(predeploy, processes.get("release"))
+    processes = _with_predeploy(manifest, processes)
     warnings = [
         *plan.warnings,
         *not_read(tree, plan.language),
@@ -118,6 +117,13 @@ def describe(
         warnings.append("No web process: the app gets no HTTP requests")
     stack = plan.stack or pythons.stack
     return Described(plan, processes, tuple(procfile), manifest, tuple(warnings), stack)
+
+
+def _with_predeploy(manifest: AppManifest, processes: dict[str, str]) -> dict[str, str]:
+    predeploy = manifest.scripts.get("paas.predeploy")
+    if not predeploy or not processes:
+        return processes
+    return {**processes, "release": _both(predeploy, processes.get("release"))}
 
 
 def _all_warnings(described: Described) -> tuple[str, ...]:
@@ -149,6 +155,8 @@ def build_image(job: ImageJob, described: Described) -> Image:
     """
     builder = _Builder(job)
     builder.run(described.plan)
+    if described.plan.released:
+        described = builder.released(described)
     _say_processes(described, job.output)
     return builder.assemble(described)
 
@@ -181,6 +189,19 @@ class _Builder:
                 keep_layer(self.platform, key, made)
                 self.layers.fresh.add(made.digest)
             self.layers.by_step[step.name] = made
+
+    def released(self, described: Described) -> Described:
+        """With the processes that the build itself named; those of the Procfile stay. Raises BuildFailed if there are none."""
+        plan = described.plan
+        digest = self.layers.by_step[plan.steps[-1].name].digest
+        found = processes_in(self.platform.layout.images, digest, plan.released)
+        processes = {**found, **described.processes} if described.processes else found
+        if not described.processes:
+            processes = _with_predeploy(described.manifest, processes)
+        plan = replace(plan, default_processes=found, released="")
+        described = replace(described, plan=plan, processes=processes)
+        described.require_processes(self.tree)
+        return described
 
     def assemble(self, described: Described) -> Image:
         """Write config and manifest, and the image's row."""
@@ -263,6 +284,8 @@ class _Builder:
         }
         if "PATH" not in step.env:
             env["PATH"] = ":".join((*plan.path, BASE_ENV["PATH"]))
+        if classic.TOOL in step.tools:
+            env[classic.CONFIG_NAMES] = " ".join(sorted(own_config(self.config)))
         apt = aptpackages.TOOL in step.tools
         mounts = [] if apt else list(registries.build_mounts(self.registry))
         if apt and self.stack.name in self.registry.apt:

@@ -61,11 +61,8 @@ def test_app_json_names_the_buildpack() -> None:
     with pytest.raises(
         BuildRefused, match="there are go, python, php, ruby, java, bun, deno, node, static, procfile"
     ):
-        choose(tree, {}, ["https://example.com/pack.git"])
-    with pytest.raises(
-        BuildRefused, match="there are go, python, php, ruby, java, bun, deno, node, static, procfile"
-    ):
-        choose(tree, {}, ["https://github.com/mallory/heroku-buildpack-python"])
+        choose(tree, {}, ["heroku/cobol"])
+    assert choose(tree, {}, ["https://github.com/mallory/heroku-buildpack-python"]).language == "Buildpack"
     with pytest.raises(BuildRefused, match="2 buildpacks"):
         choose(tree, {}, ["python", "node"])
 
