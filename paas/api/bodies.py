@@ -130,7 +130,7 @@ def fields(rules: Mapping[str, Rule], *, needed: bool = True) -> Rule:
     return rule
 
 
-def received(folder: Path, most: int, setting: str) -> BinaryIO:
+def received(folder: Path, most: int, setting: str = "") -> BinaryIO:
     """The request's body as an unnamed file in `folder`, at its beginning. Raises BadInput if it is too large."""
     request.max_content_length = most + 1
     with ExitStack() as failed:
@@ -143,7 +143,8 @@ def received(folder: Path, most: int, setting: str) -> BinaryIO:
                     raise RequestEntityTooLarge
         except RequestEntityTooLarge:
             sentence = f"What was sent is larger than {shown_memory(most)}."
-            raise BadInput(sentence, f"The operator may allow more: {setting}.", cause="too large") from None
+            hint = f"The operator may allow more: {setting}." if setting else ""
+            raise BadInput(sentence, hint, cause="too large") from None
         file.seek(0)
         failed.pop_all()
         return file

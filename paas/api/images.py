@@ -10,24 +10,27 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from flask import Blueprint, Response
 
 from paas.api.access import Access, needs, principal, the_app
-from paas.api.bodies import body, boolean, query, text
+from paas.api.bodies import body, boolean, query, received, text
 from paas.api.context import Context, context
 from paas.api.git import Gone
 from paas.api.streams import Cancelled, Emit, lasting, stream
 from paas.build.cyclonedx import bill
 from paas.build.inventory import read_packages
+from paas.build.pull import MOST_BYTES
 from paas.nouns import errors
 from paas.nouns.model import Release
 from paas.nouns.names import release_number
+from paas.nouns.text import one_line, quoted
 from paas.release.from_image import Taken, deploy_image, take_image
 from paas.release.portable import created_at, image_errors, labelled, released_image
 from runtime.image.distribution import Reference, parse_reference
+from runtime.image.imagearchive import ImageArchive
 from runtime.image.portable import Pushed, archive, push
 from runtime.image.reach import Patience, Reach
 from runtime.image.registry import Login, Registry
@@ -122,6 +125,27 @@ def pull_image(app_name: str) -> Response:
             registry = _registry(ctx, reference, _login(given), gone)
             taken = take_image(ctx, app, registry, str(reference), reference.name, emit, gone)
         ctx.log(app.id, f"Image {reference} pulled by {who}")
+        release = deploy_image(ctx, app, taken, who, emit, gone) if given["deploy"] else None
+        return _taken_json(taken, release)
+
+    return stream(work)
+
+
+@routes.post("/v1/apps/<app_name>/image/archive")
+@needs(Access.APP)
+def take_archive(app_name: str) -> Response:
+    """As `image/pull`, from an OCI or Docker archive that is the body; `name` is what the release calls it, `tag` chooses one
+    image of several. Hanging up ends it."""
+    ctx, app, who = context(), the_app(), principal().name
+    given = query({"name": text, "tag": text, "deploy": boolean})
+    name = quoted(one_line(given["name"] or "an archive"), 100)
+    file = received(ctx.layout.sources, MOST_BYTES)
+
+    def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
+        gone = Gone(ctx, app, cancelled)
+        with closing(file), _transfers.one(app.owner_id), image_errors():
+            taken = take_image(ctx, app, ImageArchive(file), name, given["tag"] or "", emit, gone)
+        ctx.log(app.id, f"Image {name} taken by {who}")
         release = deploy_image(ctx, app, taken, who, emit, gone) if given["deploy"] else None
         return _taken_json(taken, release)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
-from pathlib import Path
-from typing import BinaryIO
 
 import click
 
 from paas.cli import output
 from paas.cli.base import Answer, about_app, app_path, client, command, run_stream
-from paas.cli.images import login, login_options
-from paas.nouns.errors import BadInput, NotFound
+from paas.cli.images import login, login_options, taking
+from paas.cli.inputs import open_file
+from paas.nouns.errors import BadInput
 from paas.nouns.remoteurl import RemoteRepository
 from paas.nouns.text import quoted
 
@@ -22,7 +20,10 @@ from paas.nouns.text import quoted
     "--archive", metavar="FILE|-", help="A .tar, .tar.gz, .tar.bz2, .tar.xz or .zip; - is standard input."
 )
 @click.option("--from-git", "url", metavar="URL[#REF]", help="A repository, and its branch, tag or commit.")
-@click.option("--image", metavar="REF", help="An image that was built elsewhere: HOST/REPOSITORY:TAG.")
+@click.option(
+    "--image", metavar="REF",
+    help="An image that was built elsewhere: HOST/REPOSITORY:TAG, docker-archive:FILE or oci-archive:FILE.",
+)  # fmt: skip
 @login_options
 @about_app
 def deploy(
@@ -51,26 +52,10 @@ def deploy(
         if url is not None:
             messages = client().stream("POST", app_path(app, "deploy", "git"), {"url": url})
         elif image is not None:
-            body = {"reference": image, "deploy": True, **given}
-            messages = client().stream("POST", app_path(app, "image", "pull"), body)
+            messages = taking(app, image, given, held, deploy=True)
         else:
-            file, name = _opened(archive or "", held)
+            file, name = open_file(archive or "", held, "ssh paas@HOST deploy --archive - -a APP < FILE")
             messages = client().upload(app_path(app, "deploy", "archive"), file, name=name)
         result = run_stream(progress, messages)
         progress.done(f"done, v{str(result['release']).removeprefix('v')}")
     yield result
-
-
-def _opened(archive: str, held: ExitStack) -> tuple[BinaryIO, str]:
-    """The file, and what the release calls it."""
-    if archive == "-":
-        return sys.stdin.buffer, "standard input"
-    if output.over_ssh():
-        raise BadInput(
-            "Over ssh an archive is read from standard input.",
-            "ssh paas@HOST deploy --archive - -a APP < FILE",
-        )
-    try:
-        return held.enter_context(Path(archive).open("rb")), Path(archive).name
-    except OSError as error:
-        raise NotFound(f"{quoted(archive)} cannot be read: {error.strerror}.") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from paas.cli.base import (
     printing_command,
     run_stream,
 )
-from paas.cli.inputs import read_line
+from paas.cli.inputs import open_file, read_line
 from paas.nouns.errors import BadInput, NotFound
 from paas.nouns.names import release_number
 from paas.nouns.text import quoted
 from runtime.kernel.files import STAGED
 
+ARCHIVES = ("oci-archive", "docker-archive")
 _release = click.option("--release", metavar="vN", help="A release's image, by default the serving one's.")
 
 
@@ -74,15 +76,29 @@ def image_push(
     output.result(f"{done['reference']}@{done['digest']}")
 
 
+def taking(
+    app: str, reference: str, given: dict[str, str | None], held: ExitStack, *, deploy: bool
+) -> Iterator[dict[str, Any]]:
+    """Ask for an image: of a registry, or of the archive that `oci-archive:FILE` or `docker-archive:FILE` names."""
+    kind, colon, rest = reference.partition(":")
+    if not colon or kind not in ARCHIVES:
+        body = {"reference": reference, "deploy": deploy, **given}
+        return client().stream("POST", app_path(app, "image", "pull"), body)
+    path, _, tag = rest.partition(":")
+    file, name = open_file(path, held, f"ssh paas@HOST deploy --image {kind}:- -a APP < FILE")
+    query = {"name": name, "tag": tag or None, "deploy": deploy}
+    return client().upload(app_path(app, "image", "archive"), file, **query)
+
+
 @command("image:pull")
 @click.argument("reference", metavar="REF")
 @app_option
 @login_options
 def image_pull(reference: str, app: str, username: str | None, password_stdin: bool) -> Answer:
-    """Take an image from a registry without deploying it; prints its digest here. See deploy --image."""
-    body = {"reference": reference, "deploy": False, **login(username, password_stdin)}
-    with output.Progress(f"Pulling {quoted(reference)} for {app}") as progress:
-        done = run_stream(progress, client().stream("POST", app_path(app, "image", "pull"), body))
+    """Take an image without deploying it; prints its digest here. REF is as in deploy --image."""
+    given = login(username, password_stdin)
+    with ExitStack() as held, output.Progress(f"Pulling {quoted(reference)} for {app}") as progress:
+        done = run_stream(progress, taking(app, reference, given, held, deploy=False))
         progress.done("done")
     yield done
     output.result(done["image"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from paas.cli.output import over_ssh
 from paas.nouns.errors import BadInput, NotFound
@@ -30,6 +32,18 @@ def read_file(file: str, most: int, *, over_ssh_hint: str) -> bytes:
     if len(data) > most:
         raise BadInput(f"{quoted(file)} is larger than {most} bytes.")
     return data
+
+
+def open_file(file: str, held: ExitStack, over_ssh_hint: str) -> tuple[BinaryIO, str]:
+    """A file that is sent as it is, open as long as `held`, and what people call it; «-» as above. Raises BadInput, NotFound."""
+    if file == "-":
+        return sys.stdin.buffer, "standard input"
+    if over_ssh():
+        raise BadInput("Over ssh an archive is read from standard input.", over_ssh_hint)
+    try:
+        return held.enter_context(Path(file).open("rb")), Path(file).name
+    except OSError as error:
+        raise NotFound(f"{quoted(file)} cannot be read: {error.strerror}.") from error
 
 
 def read_line(what: str) -> str:

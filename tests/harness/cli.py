@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pytest
 
@@ -57,6 +57,9 @@ class Platform:
 
     def delete(self, path: str, body: Any = None) -> Any:
         return self.answer("DELETE", path, body)
+
+    def upload(self, path: str, file: BinaryIO, **query: object) -> Iterator[dict[str, Any]]:
+        return iter(self.answer("POST", path, (file.read(), query)))
 
     def stream(self, method: str, path: str, body: Any = None, **query: object) -> Iterator[dict[str, Any]]:
         answer = self.answer(method, path, body if method != "GET" else query)

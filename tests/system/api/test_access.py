@@ -61,6 +61,7 @@ MATRIX: list[Row] = [
     ("GET", "/v1/apps/<app_name>/image/history", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/export", None, "app"),
     ("GET", "/v1/apps/<app_name>/image/sbom", None, "app"),
+    ("POST", "/v1/apps/<app_name>/image/archive", None, "app"),
     ("POST", "/v1/apps/<app_name>/pushes", {}, "git-app"),
     ("POST", "/v1/apps/<app_name>/runs", {"command": ["ls"]}, "app"),
     ("GET", "/v1/apps/<app_name>/runs/<runtime_id>/attach", None, "app"),

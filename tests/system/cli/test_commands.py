@@ -350,7 +350,7 @@ NOT_WALKED = {
     "hooks:remove": "needs the name of a hook; in release/test_elsewhere",
     "deploy": "needs an archive; in release/test_sources",
     "image:push": "needs a registry; in release/test_images",
-    "image:pull": "needs a registry; in release/test_images",
+    "image:pull": "needs an image; in release/test_images",
     "server": "runs until it is stopped",
     "server:uninstall": "takes the platform away; in test_removal",
     "certs:add": "needs a certificate; its answer is certs:generate's",

@@ -294,9 +294,15 @@ def test_an_image_from_elsewhere_runs_with_its_own_command_user_folder_port_and_
     wait_for(lambda: "Stopping all processes with SIGINT" in logged() and "told to stop" in logged())
     assert platform.paas("run", "-a", "site", "--", "busybox", "echo", "a;b").stdout == "a;b\n"
 
+    file = tmp_path / "saved.tar"
+    skopeo("copy", "-q", f"oci:{layout.path}:v1", f"docker-archive:{file}:site:v9")
+    said = platform.paas("deploy", "--image", f"docker-archive:{file}", "-a", "site").stderr
+    assert re.search(r"Deploying docker-archive:\S+ to site\.\.\. done, v2", said), said
+    assert platform.get("site").text == "hello"
+
 
 def test_what_was_pushed_is_the_same_image_when_it_is_pulled(
-    platform: Platform, repository: Path, registry: RunningRegistry
+    platform: Platform, repository: Path, registry: RunningRegistry, tmp_path: Path
 ) -> None:
     done = push(platform, registry.reference("team/same:v1"), "--json")
     platform.paas("create", "away")
@@ -306,6 +312,10 @@ def test_what_was_pushed_is_the_same_image_when_it_is_pulled(
     assert there[0] == there[1]
     again = pull_image(platform, registry.reference("team/same:v1"), "away")
     assert again["digest"] == json.loads(done.stdout)["digest"] and again["image"] == there[0]
+    file = tmp_path / "image.tar"
+    platform.paas("image:export", str(file), "-a", APP)
+    for words in (f"oci-archive:{file}", f"docker-archive:{file}"):
+        assert platform.paas("image:pull", words, "-a", "away").stdout == f"{there[0]}\n"
     assert platform.get("away").status == 200
 
 

@@ -100,3 +100,9 @@ def test_an_export_that_cannot_begin_is_counted_no_longer(api: FlaskApi, path: s
         blob.unlink()
     messages = {api.ask("GET", f"{path}/export").error["message"] for _ in range(ROOTS + 1)}
     assert len(messages) == 1 and "under way" not in messages.pop()
+
+
+def test_an_archive_that_holds_no_image_is_refused(api: FlaskApi, path: str) -> None:
+    api.layout.sources.mkdir()
+    reply = api.ask("POST", f"{path}/archive?deploy=1", b"x" * 1024)
+    assert reply.end["error"]["code"] == "bad_input" and "ot a ustar" in reply.end["error"]["message"]

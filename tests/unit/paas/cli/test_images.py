@@ -67,3 +67,18 @@ def test_an_image_is_pulled_or_deployed(platform: Platform, capsys: Captured, de
 def test_a_deploy_of_nothing_says_what_to_deploy(platform: Platform, capsys: Captured) -> None:
     assert main.main(["deploy"]) == 1
     assert "paas deploy --image" in capsys.readouterr().err and not platform.asked
+
+
+def test_an_archive_is_sent_with_its_name_and_the_image_in_it(
+    platform: Platform, capsys: Captured, tmp_path: Path
+) -> None:
+    (tmp_path / "saved.tar").write_bytes(b"tar")
+    answer = lines("-----> Pulling", reference="saved.tar", digest="sha256:a", image="sha256:b", release="v2")
+    platform.answers["POST /apps/hello/image/archive"] = answer
+    assert main.main(["deploy", "--image", f"docker-archive:{tmp_path}/saved.tar:site:v9"]) == 0, (
+        platform.asked
+    )
+    assert platform.asked[0][2] == (b"tar", {"name": "saved.tar", "tag": "site:v9", "deploy": True})
+    assert "done, v2" in capsys.readouterr().err
+    assert main.main(["image:pull", f"oci-archive:{tmp_path}/none.tar"]) == 1
+    assert "cannot be read" in capsys.readouterr().err
