@@ -4,31 +4,32 @@ first."""
 from __future__ import annotations
 
 from buildpacks.aptnames import HEADERS, MODULES
+from buildpacks.aptpackages import PUT_IT
 from buildpacks.failurehint import FailureHint as Hint
 
 _LACKS = "a package written in C needs {name} (Debian package {package}), which the stack does not have"
-_WITHOUT_C = "Take a package that is written in Go, or add the Debian package."
+_ELSE = "Write the Debian package that holds it into a file named Aptfile, or take a package that is written in Go."
 
 
 def failure_hints(version: str) -> tuple[Hint, ...]:
     """Builds have Go `version`."""
     return (
-        Hint(r"fatal error: (?P<name>\S+\.h(?:pp)?): No such file", _LACKS, _WITHOUT_C, HEADERS),
+        Hint(r"fatal error: (?P<name>\S+\.h(?:pp)?): No such file", _LACKS, PUT_IT, HEADERS),
         Hint(
             r"Package '?(?P<name>[A-Za-z0-9_.+-]+)'?,? (?:was )?(?:required by '[^']*', )?not found",
             _LACKS,
-            _WITHOUT_C,
+            PUT_IT,
             MODULES,
         ),
         Hint(
             r"fatal error: (?P<name>\S+\.h(?:pp)?): No such file",
             "a package written in C needs {name}, which the stack does not have",
-            "Take a package that is written in Go.",
+            _ELSE,
         ),
         Hint(
             r"/ld: cannot find -l(?P<name>[\w.+-]+)",
             "a package written in C needs the library {name}, which the stack does not have",
-            "Take a package that is written in Go.",
+            _ELSE,
         ),
         Hint(
             r"go.mod requires go >= (?P<wanted>\S+) ",

@@ -103,9 +103,8 @@ def plan(tree: Tree) -> Plan:
         tools = (*tools, noderuntime.headers_step(version))
     said = (warning, *warnings) if warning else warnings
     note = note if manager.name == "npm" else f"{note}, {manager.name} {manager.version}"
-    return plan_with(
-        tree, package, Toolchain("Node", "node", "npm run", manager, tools, (note,), said, RUN_ENV)
-    )
+    env = {**RUN_ENV, **({"FASTIFY_ADDRESS": "0.0.0.0"} if "fastify-cli" in package.wanted else {})}
+    return plan_with(tree, package, Toolchain("Node", "node", "npm run", manager, tools, (note,), said, env))
 
 
 def plan_with(tree: Tree, package: Package, tools: Toolchain) -> Plan:

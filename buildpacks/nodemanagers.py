@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from buildpacks.failurehint import FailureHint
-from buildpacks.noderuntime import NPM, package_step
+from buildpacks.noderuntime import package_step
 from buildpacks.plan import BuildRefused, Step, Tree, quoted
 
 LOCKS = {
@@ -22,6 +22,7 @@ LOCKS = {
 KNOWN = {
     "yarn@1.22.22": "sha512-prL3kGtyG7o9Z9Sv8IPfBNrWTDmXB4Qbes8A9rEzt6wkJV8mUvoirjU0Mp3GGAU06Y0XQyA3/2/RQFVuK7MTfg==",
     "yarn@2.4.3": "sha512-HQ8VJL8v1Tlq+VVzcohmYw7dHtZ6VUB4/b2oHRGQc6Xv00AQjVk4C6cyqu4iHRI4esfgIi8S9doOm1d3Z3MlPA==",
+    "yarn@3.1.1": "sha512-7R8UUelyaGkpiSEgDgeK4A8jEUNmKw+un4UCY0xQoFXBJgVWS6lyWWN57FSs+3ybHZuNrEzaEa9+Bb5hiktGug==",
     "yarn@3.8.7": "sha512-YMoAlLR9f+kxXjK72ggBIidi3ulQQrQpMSxzrLUt0OUk9Xdst2v26LBSYFlzOm+7KRNWgYIJpFjA8uRnCgB5xQ==",
     "yarn@4.18.1": "sha512-EH+A4TxAtBWXKE0DGQxW9Bo9crXHLJ73mfxjTQJuv8XonNWWTpei8BQ5JjczHJNU9GROTycwMFn8iOvRIZXUcA==",
     "pnpm@7.33.7": "sha512-ev4kEGQrOcaY30baTOXHIxpczjYGmNafjPj0IlfUCz5D8jEFOwe43oSf1P+/SnH/V7g1E3d3o1I4jz09p0cgDg==",
@@ -29,6 +30,7 @@ KNOWN = {
     "pnpm@9.15.9": "sha512-aARhQYk8ZvrQHAeSMRKOmvuJ74fiaR1p5NQO7iKJiClf1GghgbrlW1hBjDolO95lpQXsfF+UA+zlzDzTfc8lMQ==",
     "pnpm@10.34.9": "sha512-9JtajqD97bRLs8DB1ldQkqU8KVDZW3rRXfEfF5dId6LeOgHAfpNOmyjOcW5RwJqUlixzBtCb4uHksYqMh2L9Mg==",
 }
+_YARN_OF_FORMAT = ((8, "4.18.1"), (6, "3.8.7"), (5, "3.1.1"), (0, "2.4.3"))
 """What is taken when only the lock's format says which version wrote it."""
 _NAMED = re.compile(r"(npm|yarn|pnpm|bun)@(\d+\.\d+\.\d+[\w.-]*)(?:\+(sha\d+)\.([0-9a-f]+))?")
 _TRY = """attempt() {{ "$@" 2>&1 | tee /var/tmp/install.log; return "${{PIPESTATUS[0]}}"; }}
@@ -126,14 +128,10 @@ def choose_manager(
 
 
 def _npm(tree: Tree, lock: str | None, version: str, integrity: str, engine_differs: bool) -> Manager:
-    steps = (
-        (package_step("npm", version, integrity, title=f"npm {version}"),)
-        if version and version != NPM
-        else ()
-    )
+    steps = (package_step("npm", version, integrity, title=f"npm {version}"),) if version else ()
     return Manager(
         name="npm",
-        version=version or NPM,
+        version=version or "as it comes with Node",
         lock=lock,
         frozen="npm ci",
         loose="npm install --no-save" if lock else "npm install --no-package-lock",
@@ -147,7 +145,7 @@ def _npm(tree: Tree, lock: str | None, version: str, integrity: str, engine_diff
 def _yarn(tree: Tree, lock: str | None, version: str, integrity: str, engine_differs: bool) -> Manager:
     version = version or _yarn_version(tree, lock)
     if not version.startswith(("0.", "1.")):
-        return _berry(lock, version)
+        return _berry(tree, lock, version)
     engines = " --ignore-engines" if engine_differs else ""
     common = f"yarn install --non-interactive --no-progress{engines}"
     registry = (
@@ -173,8 +171,9 @@ def _yarn(tree: Tree, lock: str | None, version: str, integrity: str, engine_dif
     )
 
 
-def _berry(lock: str | None, version: str) -> Manager:
-    """Yarn 2 and later, with node_modules. Only from 4 on it can leave development packages out by itself."""
+def _berry(tree: Tree, lock: str | None, version: str) -> Manager:
+    """Yarn 2 and later, with node_modules. Only from 4 on it can leave development packages out by itself, and leaves the
+    format of the lock as it is, if told to."""
     focus = "yarn workspaces focus --all --production"
     prepare = (
         'if [ -n "${npm_config_registry:-}" ]; then export YARN_NPM_REGISTRY_SERVER=${npm_config_registry%/}; '
@@ -185,12 +184,9 @@ def _berry(lock: str | None, version: str) -> Manager:
     package = "@yarnpkg/cli-dist"
     if version.startswith("2."):
         package, version = "yarn", "2.4.3"  # the one of its major that the registry surely has, and where
+    written = _yarn_format(tree, lock)
     if version.startswith(("2.", "3.")):
-        prepare = (
-            prepare.replace("YARN_HTTPS_CA_FILE_PATH", "YARN_CA_FILE_PATH")
-            if version.startswith("2.")
-            else prepare
-        )
+        prepare = prepare.replace("YARN_HTTPS_CA_FILE_PATH", "YARN_CA_FILE_PATH")
         focus = ""
     return Manager(
         name="yarn",
@@ -208,6 +204,7 @@ def _berry(lock: str | None, version: str) -> Manager:
             "YARN_ENABLE_PROGRESS_BARS": "false",
             "YARN_NODE_LINKER": "node-modules",
             "YARN_IGNORE_PATH": "1",
+            **({"YARN_LOCKFILE_VERSION_OVERRIDE": str(written)} if written >= 8 else {}),
         },
         steps=(package_step(package, version, KNOWN.get(f"yarn@{version}", ""), title=f"yarn {version}"),),
     )
@@ -219,12 +216,19 @@ def _yarn_version(tree: Tree, lock: str | None) -> str:
         match = re.fullmatch(r"\.yarn/releases/yarn-(\d+\.\d+\.\d+)\.c?js", path)
         if match:
             return match[1]
-    text = _head(tree, lock) if lock else ""
-    metadata = re.search(r"^__metadata:\n\s+version: (\d+)", text, re.MULTILINE)
-    if metadata:
-        written = int(metadata[1])
-        return "4.18.1" if written >= 8 else "3.8.7" if written > 4 else "2.4.3"
-    return "4.18.1" if not text.strip() and tree.exists(".yarnrc.yml") else "1.22.22"
+    written = _yarn_format(tree, lock)
+    if written:
+        return next(version for least, version in _YARN_OF_FORMAT if written >= least)
+    empty = lock is None or not _head(tree, lock).strip()
+    return "4.18.1" if empty and tree.exists(".yarnrc.yml") else "1.22.22"
+
+
+def _yarn_format(tree: Tree, lock: str | None) -> int:
+    """The format that the lock of yarn 2 or later says it has; 0 if it says none."""
+    match = re.search(
+        r"^__metadata:\n\s+version: (\d{1,4})\n", _head(tree, lock) if lock else "", re.MULTILINE
+    )
+    return int(match[1]) if match else 0
 
 
 def _pnpm(tree: Tree, lock: str | None, version: str, integrity: str, engine_differs: bool) -> Manager:

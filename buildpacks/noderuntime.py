@@ -22,6 +22,11 @@ RELEASES = {
     "24.21.0": "sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==",
     "26.10.0": "sha512-OmAztarr1gK4PD+sNyoku4N5Q40d8eqMuLjNa/zRvxF33aCsVKVIQLs4V5HYPWSWWlMiTdkmbZE/6Phigma0hw==",
 }
+NEW_NPM = "11.19.1"
+NEW_NPM_INTEGRITY = (
+    "sha512-ztsxKxt/kkIaAs+2i0GU6I+DRmUdrNasxTZKJe9TCdSjKxlhah/4r/hl5ygMD6XAg1qZ9c2TNomR4qgOydp10g=="
+)
+"""For the releases that come with npm 11 themselves: npm 10 breaks off on what it wrote."""
 NPM = "10.9.9"
 NPM_INTEGRITY = (
     "sha512-1g+6jLQvaIuB4zwvHL7yrXuXcWZwDsCtBX8bbWDqbvJSSr9nPiDDWTHNgwXR27iIcTTW7v3A57hDW9RYv2W4Yg=="
@@ -117,7 +122,9 @@ def choose_release(tree: Tree, engines: object) -> tuple[str, str, str]:
 
 
 def npm_for(version: str) -> tuple[str, str]:
-    """The npm that runs on a release of Node, and its integrity."""
+    """The npm that runs on a release of Node, of the major that comes with it, and its integrity."""
+    if _numbers(version)[0] >= 24:
+        return NEW_NPM, NEW_NPM_INTEGRITY
     fits = satisfies(_numbers(version), "^18.17.0 || >=20.5.0")
     return (NPM, NPM_INTEGRITY) if fits else (OLD_NPM, OLD_NPM_INTEGRITY)
 

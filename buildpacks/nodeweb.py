@@ -35,9 +35,11 @@ _DEVELOPMENT = re.compile(
     r"(?:react-scripts\s+start|craco\s+start|vue-cli-service\s+serve|ng\s+serve|ng\s+s\b|vite(?:\s*$|\s*&|\s+-|\s+(?:dev|serve|preview)\b)"
     r"|astro\s+(?:dev|start|preview)|next\s+dev|nuxi?t?\s+(?:dev|preview)|gatsby\s+(?:develop|serve)|parcel\s+(?!build)"
     r"|webpack\s+serve|webpack-dev-server|docusaurus\s+(?:start|serve)|vitepress\s+(?:dev|serve|preview)|vuepress\s+dev"
-    r"|ember\s+s(?:erve)?\b|eleventy\s+--serve|gridsome\s+develop|rsbuild\s+(?:dev|preview))"
+    r"|ember\s+s(?:erve)?\b|eleventy\s+--serve|gridsome\s+develop|rsbuild\s+(?:dev|preview)|nest\s+start)"
 )
 """Development servers, which are not installed at run time and are not meant to serve strangers."""
+_PRODUCTION = ("start:prod", "start:production", "serve:prod")
+"""Names of the script that serves where `start` is for development."""
 _LISTENS = re.compile(r"\.listen\s*\(|\bserve\s*\(|\bcreateServer\s*\(")
 
 _LOOK = r"""run() {
@@ -113,6 +115,11 @@ def choose_web(
     npm = scripts_run == "npm run"
     if start and not why:
         return Web({"web": "npm start" if npm else f"{scripts_run} start"})
+    production = next((name for name in _PRODUCTION if why and name in scripts), "")
+    if production:
+        return Web(
+            {"web": f"{scripts_run} {production}"}, notes=(f"{why.partition(':')[0]}: {production} serves",)
+        )
     if not start and tree.exists("server.js"):
         return Web({"web": "npm start" if npm else f"{run} server.js"})
     if builds:

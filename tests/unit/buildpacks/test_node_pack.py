@@ -216,7 +216,15 @@ def test_the_remedy_for_a_refused_release_works(asked: str) -> None:
 
 @pytest.mark.parametrize(
     ("version", "npm"),
-    [("18.0.0", "9."), ("18.17.0", "10."), ("20.4.0", "9."), ("20.5.0", "10."), ("22.11.0", "10.")],
+    [
+        ("18.0.0", "9."),
+        ("18.17.0", "10."),
+        ("20.4.0", "9."),
+        ("20.5.0", "10."),
+        ("22.11.0", "10."),
+        ("24.0.0", "11."),
+        ("26.10.0", "11."),
+    ],
 )
 def test_each_release_gets_an_npm_that_runs_on_it(version: str, npm: str) -> None:
     assert npm_for(version)[0].startswith(npm)
@@ -261,3 +269,8 @@ def test_builders_report_to_nobody_and_sveltekit_makes_a_server() -> None:
     assert plain["NEXT_TELEMETRY_DISABLED"] == "1" and "GCP_BUILDPACKS" not in plain
     kit = {"scripts": scripts, "devDependencies": {"@sveltejs/adapter-auto": "^7.0.0"}}
     assert step(planned(kit), "build").env["GCP_BUILDPACKS"] == "1"
+
+
+def test_the_command_line_of_fastify_listens_to_the_router() -> None:
+    assert "FASTIFY_ADDRESS" not in planned({}).env
+    assert planned({"dependencies": {"fastify-cli": "^8.0.2"}}).env["FASTIFY_ADDRESS"] == "0.0.0.0"

@@ -32,12 +32,14 @@ def installed(result: Plan) -> Step:
         ({"npm-shrinkwrap.json": "{}"}, None, None, "attempt npm ci --omit=dev"),
         ({}, None, None, "npm install --no-package-lock --omit=dev"),
         ({"package-lock.json": "{}"}, "npm@11.2.0", "npm 11.2.0", "attempt npm ci"),
+        ({"package-lock.json": "{}"}, "npm@10.9.9", "npm 10.9.9", "attempt npm ci"),
         ({"yarn.lock": V1}, None, "yarn 1.22.22", "--frozen-lockfile --production=true"),
         ({"yarn.lock": V1}, "yarn@1.22.10+sha512.00ff", "yarn 1.22.10", "--frozen-lockfile"),
         ({"yarn.lock": BERRY}, None, "yarn 4.18.1", "attempt yarn install --immutable && yarn workspaces focus --all --production"),
         ({"yarn.lock": "__metadata:\n  version: 6\n"}, None, "yarn 3.8.7", "attempt yarn install --immutable || status"),
         ({"yarn.lock": "__metadata:\n  version: 4\n"}, None, "yarn 2.4.3", "attempt yarn install --immutable || status"),
         ({"yarn.lock": "__metadata:\n  version: 4\n"}, "yarn@2.4.2", "yarn 2.4.3", "attempt yarn install --immutable || status"),
+        ({"yarn.lock": "__metadata:\n  version: 5\n"}, None, "yarn 3.1.1", "export YARN_CA_FILE_PATH"),
         ({"yarn.lock": BERRY, ".yarn/releases/yarn-4.1.1.cjs": ""}, None, "yarn 4.1.1", "--immutable"),
         ({"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}, None, "pnpm 10.34.9", "attempt pnpm install --frozen-lockfile --prod"),
         ({"pnpm-lock.yaml": "lockfileVersion: '6.0'\n"}, None, "pnpm 8.15.9", "attempt pnpm install"),
@@ -145,3 +147,11 @@ def test_caches_of_builders_are_kept_but_never_in_the_image() -> None:
 def test_a_manager_without_node_is_refused(named: str) -> None:
     with pytest.raises(BuildRefused):
         planned({}, packageManager=named)
+
+
+def test_a_newer_yarn_keeps_the_format_of_the_lock() -> None:
+    def told(text: str) -> str | None:
+        return installed(planned({"yarn.lock": text})).env.get("YARN_LOCKFILE_VERSION_OVERRIDE")
+
+    assert (told(BERRY), told(BERRY.replace("8", "10"))) == ("8", "10")
+    assert (told(BERRY.replace("8", "6")), told(V1)) == (None, None)

@@ -40,6 +40,9 @@ def planned(package: dict[str, Any], files: dict[str, str] | None = None) -> Pla
         ({"scripts": {"start": "react-scripts start", **BUILD}}, {}, ".paas/web"),
         ({"scripts": {"start": "vite --host", **BUILD}}, {}, ".paas/web"),
         ({"scripts": {"start": "cross-env A=1 ng serve", **BUILD}}, {}, ".paas/web"),
+        ({"scripts": {"start": "nest start", **BUILD}}, {}, ".paas/web"),
+        ({"scripts": {"start": "nest start", "start:prod": "node dist/main", **BUILD}}, {}, "npm run start:prod"),
+        ({"scripts": {"start": "node a.js", "start:prod": "node dist/main", **BUILD}}, {}, "npm start"),
         ({"scripts": {"start": "vite-node server.ts", **BUILD}}, {}, "npm start"),
         ({"scripts": {"start": "react-scripts start"}}, {}, "npm start"),
         ({"scripts": {"start": "next start", **BUILD}}, {"next.config.mjs": "export default { output: 'export' }"}, ".paas/web"),
@@ -57,6 +60,10 @@ def test_what_says_nothing_gets_no_web_process() -> None:
 def test_the_push_says_why_a_start_script_is_not_used() -> None:
     notes = planned({"scripts": {"start": "vite", "build": "vite build"}}).notes
     assert "npm start is a server for development (vite): what the build makes is served" in notes
+    notes = planned(
+        {"scripts": {"start": "nest start", "start:prod": "node dist/main", "build": "nest build"}}
+    ).notes
+    assert "npm start is a server for development (nest start): start:prod serves" in notes
 
 
 def test_a_procfile_leaves_out_the_look_and_its_command() -> None:
