@@ -195,12 +195,13 @@ class LayerWriter:
         return fd
 
     def _make_parents(self, path: bytes) -> None:
-        """Folders that the archive does not list, from the top down."""
+        """Folders that the archive does not list, from the top down: root's, where owners are kept."""
+        owner = APP if self._first_id is None else (0, 0)
         parts = path.split(b"/")
         for depth in range(1, len(parts) + 1):
             folder = b"/".join(parts[:depth])
             if folder not in self._folders:
-                self.directory(folder, 0o755)
+                self.directory(folder, 0o755, owner)
 
     def _open(self, folder: bytes) -> int:
         try:
