@@ -22,12 +22,13 @@ routes = Blueprint("deploy", __name__)
 @needs(Access.APP)
 def deploy_archive(app_name: str) -> Response:
     """Build and deploy the archive that is the body; `name` is what the release calls it. Hanging up cancels."""
-    from paas.release.origin import deploy_fetched
+    from paas.release.origin import RECEIVING, deploy_fetched
 
     ctx, app, who = context(), the_app(), principal()
     name = quoted(one_line(query({"name": text})["name"] or "an archive"), 100)
     most = ctx.settings.push_limit_bytes
-    file = received(ctx.layout.sources, most, "push_limit_bytes")
+    with RECEIVING.one(app.owner_id):
+        file = received(ctx.layout.sources, most, "push_limit_bytes")
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         with closing(file):

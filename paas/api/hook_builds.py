@@ -76,12 +76,14 @@ class HookBuilds:
         origin = f"{remote}#{hook.branch}"
         tell = partial(logs.platform_line, ctx.layout, app.id, "hook")
         tell(f"Deploying {origin}")
+        said = "failed: internal error"
         try:
             what, gone = {"url": f"{hook.url}#{hook.branch}"}, Gone(ctx, app, lambda: False)
             done = deploy_fetched(ctx, app, what, origin, actor, lambda line: None, gone, alone=True)
             said = f"v{done.release} serves"
         except PaasError as error:
             said = f"failed: {error.message}"
-        tell(f"{origin}: {said}")
-        with ctx.store.write() as tx:
-            hooks.ended(tx, hook.id, said)
+        finally:
+            tell(f"{origin}: {said}")
+            with ctx.store.write() as tx:
+                hooks.ended(tx, hook.id, said)

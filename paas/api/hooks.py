@@ -70,6 +70,7 @@ def remove(app_name: str, hook_id: str) -> dict[str, Any]:
     with edit(app) as change:
         hooks.remove(change.tx, app.id, hook_id)
         change.record("hook.remove", {"id": hook_id}, f"Remove hook {hook_id}")
+    _heard.pop(hook_id, None)
     return {"id": hook_id}
 
 

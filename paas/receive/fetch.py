@@ -37,6 +37,8 @@ from runtime.image.reach import Patience, Reach
 from runtime.kernel import syscalls
 
 _MOST_BYTES = 1 << 20
+_MEMORY_BYTES = 1 << 30
+"""Less than a push may take, whose children have a control group of their own."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Wanted:
 
 def make_source(wanted: Wanted, say: Callable[..., None], held: contextlib.ExitStack) -> dict[str, Any]:
     """Make the source and keep it until `held` is closed; its commit and tree. Raises PaasError."""
-    limits = Limits(pack_bytes=wanted.pack_bytes, source_bytes=wanted.source_bytes)
+    limits = Limits(wanted.pack_bytes, wanted.source_bytes, index_memory_bytes=_MEMORY_BYTES)
     sources = Sources(Path(wanted.sources))
     progress = Progress(lambda data: say(data.decode().rstrip("\n")))
     sources.sweep(SOURCE_AGE_S)
@@ -67,7 +69,7 @@ def make_source(wanted: Wanted, say: Callable[..., None], held: contextlib.ExitS
         quarantine = Quarantine(path, None, limits, progress.tick)
         if wanted.url:
             progress.begin("fetching")
-            found = Imported(_fetch(wanted, quarantine, limits), "")
+            found = Imported(_fetch(wanted, quarantine, limits, progress.tick), "")
         else:
             progress.begin("unpacking")
             found = _import(path, wanted.archive, limits, progress.tick)
@@ -76,12 +78,17 @@ def make_source(wanted: Wanted, say: Callable[..., None], held: contextlib.ExitS
     return {"commit": found.commit if wanted.url else "", "tree": exported.tree}
 
 
-def _fetch(wanted: Wanted, quarantine: Quarantine, limits: Limits) -> str:
+def _fetch(wanted: Wanted, quarantine: Quarantine, limits: Limits, tick: Callable[[], None]) -> str:
     """Take a commit of a repository elsewhere, checked as a push is. Raises PaasError."""
     from paas.receive.remote import fetch
 
     reach = Reach(tuple(ip_network(text) for text in wanted.private))
-    patience = Patience(time.monotonic() + limits.receive_s)
+
+    def gone() -> bool:  # asked before each wait
+        tick()
+        return False
+
+    patience = Patience(time.monotonic() + limits.receive_s, gone)
     with waiting():
         fetched = fetch(RemoteRepository.parse(wanted.url), quarantine.path, limits, reach, patience)
     with fetched.pack as pack, open(os.devnull, "wb") as nobody:

@@ -24,7 +24,6 @@ from paas.release.push_output import PushOutput, open_log
 from paas.store import builds
 from runtime.kernel.process import this_process
 
-_AT_ONCE, _OF_AN_OWNER = 8, 2
 _LOOK_S = 0.2
 _GOODBYE_S = 10.0
 _LINE_BYTES = 1 << 20
@@ -38,10 +37,11 @@ class Fetched:
     commit: str
 
 
-class _Turns:
+class Turns:
     """How many sources are deployed at once: counted until the process has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int, of_an_owner: int) -> None:
+        self._at_once, self._of_an_owner = at_once, of_an_owner
         self._running: Counter[int | None] = Counter()
         self._changed = threading.Condition()
 
@@ -49,7 +49,7 @@ class _Turns:
     def one(self, owner: int | None, cancelled: Cancel | None = None) -> Iterator[None]:
         """Raises TooMany when there is none, or with `cancelled` waits for one until that is true."""
         with self._changed:
-            while self._running[owner] >= _OF_AN_OWNER or self._running.total() >= _AT_ONCE:
+            while self._running[owner] >= self._of_an_owner or self._running.total() >= self._at_once:
                 if cancelled is None or cancelled():
                     raise TooMany("Other sources are being deployed already.", "Try again in a moment.")
                 self._changed.wait(1.0)
@@ -62,7 +62,12 @@ class _Turns:
                 self._changed.notify_all()
 
 
-_turns = _Turns()
+RECEIVING = Turns(64, 2)
+"""Archives on their way in: each takes room on the disk."""
+_turns = Turns(8, 2)
+"""Sources from the first byte until their release serves."""
+_fetching = Turns(4, 1)
+"""Those of them that are being fetched and unpacked, which takes memory."""
 
 
 def deploy_fetched(
@@ -127,9 +132,12 @@ def fetched(
     kept = [what["archive"]] if "archive" in what else []
     with _turns.one(app.owner_id, cancelled if patient else None), _process(kept) as process:
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(json.dumps(wanted).encode() + b"\n")
-        process.stdin.flush()
-        yield _read(process.stdout, say, cancelled)
+        with _fetching.one(app.owner_id, cancelled):
+            with suppress(BrokenPipeError):  # it has crashed: then it answers nothing
+                process.stdin.write(json.dumps(wanted).encode() + b"\n")
+                process.stdin.flush()
+            source = _read(process.stdout, say, cancelled)
+        yield source
 
 
 @contextmanager
