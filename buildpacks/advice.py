@@ -21,6 +21,7 @@ _LANGUAGES = {
     "pom.xml": "Java", "build.gradle": "Java", "build.gradle.kts": "Java", "mix.exs": "Elixir", "deno.json": "Deno",
     "project.clj": "Clojure", "build.sbt": "Scala", "Package.swift": "Swift",
 }  # fmt: skip
+_MISSPELT = ("procfile", "PROCFILE", "ProcFile", "Procfile.txt", "procfile.txt")
 _ELSEWHERE = {
     "render.yaml": "Render", "fly.toml": "Fly.io", "vercel.json": "Vercel", "netlify.toml": "Netlify", "railway.json": "Railway",
     "railway.toml": "Railway", "heroku.yml": "Heroku's containers", "app.yaml": "Google App Engine", "now.json": "Vercel",
@@ -98,6 +99,12 @@ def not_read(tree: Tree, language: str) -> tuple[str, ...]:
         )
     if language != "Static" and tree.exists("Staticfile"):
         found.append(f"Staticfile is not read: this is built as a {language} app")
+    if not tree.exists("Procfile"):
+        found += [
+            f"{name} is not read: rename it, git mv {name} Procfile"
+            for name in _MISSPELT
+            if tree.exists(name)
+        ]
     if tree.exists("Procfile.dev") and not tree.exists("Procfile"):
         found.append("Procfile.dev is not read: the platform reads Procfile")
     for name, platform in _ELSEWHERE.items():

@@ -40,7 +40,10 @@ def add(app_name: str) -> tuple[dict[str, Any], int]:
     with edit(app) as change:
         names = [item.name for item in domains.of_app(change.tx, app.id)]
         if len(names) >= _MOST:
-            raise BadInput(f"{app.name} has {_MOST} domains already.", "Remove one first.")
+            raise BadInput(
+                f"{app.name} has {_MOST} domains already.",
+                f"Remove one first: paas domains:remove {names[0]} -a {app.name}",
+            )
         check_size(routing.of_app(change.tx, app.id), [ctx.settings.app_host(app.name), *names, name])
         domain = domains.add(change.tx, app.id, name, anywhere=principal().is_admin)
         change.record("domain.add", {"name": name}, f"Add domain {name}")

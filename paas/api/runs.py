@@ -78,8 +78,9 @@ def _add_row(tx: Tx, app: App, command: Command, block_base: int) -> OneOff:
     origin = desired.origin(tx, app, releases.serving(tx, app))
     if origin is None:
         raise Conflict(f"Nothing has been deployed to {app.name} yet.", "Push it first: git push paas main")
-    if sum(one.kind == "run" for one in instances.live_of(tx, app.id)) >= MAX_RUNS:
-        hint = "Stop one first: paas ps shows them, paas ps:stop ends them."
+    running = [one for one in instances.live_of(tx, app.id) if one.kind == "run"]
+    if len(running) >= MAX_RUNS:
+        hint = f"Stop one first: paas ps:stop {running[0].name} -a {app.name}"
         raise Conflict(f"{MAX_RUNS} commands of {app.name} run already.", hint)
     one_off = add_row(tx, origin, command, block_base=block_base)
     event = {"instance": one_off.instance.runtime_id, "command": command.words[:_EVENT_WORDS]}

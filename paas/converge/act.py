@@ -10,7 +10,6 @@ from typing import Any
 from paas import logs
 from paas.converge import app_lines, diagnosis
 from paas.converge.diagnosis import Subject
-from paas.converge.health import LEADS_TO_HTTPS
 from paas.converge.link import Link
 from paas.converge.plan import (
     Action,
@@ -159,11 +158,11 @@ class Actions:
         self._delete(instance)
 
     def _mark_up(self, action: MarkUp) -> None:
-        note = "" if action.note.endswith(LEADS_TO_HTTPS) else action.note
+        note = "" if action.to_https else action.note
         with self._store.write() as tx:
             instance = instances.healthy(tx, action.id)
             if action.note:
-                instances.add_detail(tx, action.id, {"answered": action.note})
+                instances.add_detail(tx, action.id, {"answered": action.note, "to_https": action.to_https})
             if instance.deployment_id is not None and instance.kind == "process":
                 deployment = deployments.get(tx, instance.deployment_id)
                 if deployment.finished_at is None:
@@ -307,7 +306,9 @@ class Actions:
 def described(action: Action) -> str:
     """The action for the operator's log, which never repeats an app's output."""
     values = vars(action)
-    words = [f"{name}={values[name]}" for name in values if name not in ("lines", "error", "note")]
+    words = [
+        f"{name}={values[name]}" for name in values if name not in ("lines", "error", "note", "to_https")
+    ]
     if isinstance(action, Fail):
         words.append(f"cause={action.error.cause!r}")
     if isinstance(action, Advance) and action.error:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from buildpacks.bootfailures import BOOT_HINTS
+from buildpacks.failurehint import named_cause
 from paas.converge import unstartable
 from paas.nouns.errors import DeployFailed
 from paas.nouns.names import LIMITS
@@ -234,7 +236,10 @@ def exceptions(lines: tuple[str, ...]) -> tuple[str, ...]:
 
 def _reason(subject: Subject) -> str:
     named = exceptions(subject.lines)
-    return f"The app's own error: {' · '.join(named)}" if named else ""
+    said = f"The app's own error: {' · '.join(named)}" if named else ""
+    known = named_cause(BOOT_HINTS, subject.lines)
+    advice = f"{known[0][:1].upper()}{known[0][1:]}. {known[1]}" if known else ""
+    return "\n".join(filter(None, (said, advice)))
 
 
 def _error(subject: Subject, cause: str, message: str, hint: str) -> DeployFailed:

@@ -27,8 +27,6 @@ _STATIC_SERVER = ".paas/serve "
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _LOCATION = re.compile(rb"(?i)\nlocation:[ \t]*https://")
-LEADS_TO_HTTPS = "leads to https"
-"""The end of a note about a redirect, which is no fault of the app."""
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -50,12 +48,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a check: `healthy`, the HTTP status, and a note for the user. `hopeless`: no later one will differ."""
+    """The result of a check: `healthy`, the HTTP status, and a note for the user. `hopeless`: no later one will differ. `to_https`: it
+    leads to https, where another question is whether that answers."""
 
     healthy: bool
     status: int | None = None
     note: str = ""
     hopeless: bool = False
+    to_https: bool = False
 
 
 def boot_check(image: Image, type: str, *, pushed: bool = False) -> Check:
@@ -117,13 +117,8 @@ def judge(check: Check, received: bytes) -> Answer | None:
         return Answer(200 <= status < 400, status, "" if 200 <= status < 400 else note)
     if status in check.not_yet or status in check.never:
         return Answer(False, status, f"GET {check.path} answered {status}", status in check.never)
-    return Answer(True, status, note or _to_https(received[: end.end()], check.path))
-
-
-def _to_https(head: bytes, path: str) -> str:
-    """A note when the answer leads to https: whether that answers is another question."""
-    leads = _LOCATION.search(head)
-    return f"GET {path} {LEADS_TO_HTTPS}" if leads else ""
+    to_https = not note and _LOCATION.search(received[: end.end()]) is not None
+    return Answer(True, status, f"GET {check.path} leads to https" if to_https else note, to_https=to_https)
 
 
 def _may_be_http(received: bytes) -> bool:

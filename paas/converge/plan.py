@@ -50,6 +50,7 @@ class Start:
 class MarkUp:
     id: int
     note: str = ""
+    to_https: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,8 @@ def _follow_container(plan: Plan, instance: Instance, facts: Facts, timeouts: Ti
     elif instance.state == "starting" and instance.kind != "process":
         plan.actions.append(MarkUp(instance.id))
     elif instance.state == "starting" and instance.id in facts.ready:
-        plan.actions.append(MarkUp(instance.id, facts.ready[instance.id].note))
+        answer = facts.ready[instance.id]
+        plan.actions.append(MarkUp(instance.id, answer.note, answer.to_https))
 
 
 def _follow_exited(plan: Plan, instance: Instance, age: float) -> None:

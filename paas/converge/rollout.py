@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from paas.converge.health import LEADS_TO_HTTPS
 from paas.converge.plan import Advance, Plan, Start
 from paas.converge.world import AppState, Facts
 from paas.nouns.errors import Cancelled, DeployFailed
@@ -220,11 +219,12 @@ def _draining(
 
 def _live_lines(state: AppState, url: str, measured: str) -> list[str]:
     """That the app is live, and loudly what its own first answer was if that is no page."""
-    notes = (str(i.detail.get("answered", "")) for i in state.tried if i.type == WEB and i.ended_at is None)
-    note = next((note for note in notes if note), "")
-    if not note or (state.has_certificate and note.endswith(LEADS_TO_HTTPS)):
+    web = (i.detail for i in state.tried if i.type == WEB and i.ended_at is None)
+    detail = next((detail for detail in web if detail.get("answered")), {})
+    note, to_https = detail.get("answered", ""), detail.get("to_https", False)
+    if not note or (state.has_certificate and to_https):
         return [f"       {url} is live · {measured}"]
-    if note.endswith(LEADS_TO_HTTPS):
+    if to_https:
         return [
             f"       {url} is live · {measured}",
             f"{WARNING}{note}, where no certificate of the app answers yet: paas certs:auto:enable DOMAIN -a {state.app.name}",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from paas.manifest.appjson import AppManifest
 from paas.nouns.errors import BadInput
+from paas.nouns.names import LIMITS, shown_limit
 
 
 def wanted_vars(manifest: AppManifest, config: Mapping[str, str], *, first: bool) -> dict[str, str]:
@@ -47,3 +48,19 @@ def left_unset(manifest: AppManifest, config: Mapping[str, str]) -> str:
         f"app.json: {shown} {'are' if names[1:] else 'is'} not set, values count at the first release;"
         f" now: paas config:set {names[0]}=…"
     )
+
+
+def left_alone(manifest: AppManifest, before: AppManifest) -> list[str]:
+    """For a later release: sentences about the formation that app.json changes, and that stays as people have set it."""
+    found = []
+    for name, wish in manifest.formation.items():
+        was = before.formation.get(name)
+        if was is None or was == wish:
+            continue
+        limits = [f"{LIMITS[key][2]}={shown_limit(key, value)}" for key, value in wish.limits.items()]
+        now = [f"paas limits:set {name} {' '.join(limits)}"] if wish.limits not in ({}, was.limits) else []
+        if wish.quantity != was.quantity and wish.quantity is not None:
+            now.append(f"paas scale {name}={wish.quantity}")
+        if now:
+            found.append(f"app.json: formation.{name} counts at the first release; now: {', '.join(now)}")
+    return found

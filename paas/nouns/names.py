@@ -114,6 +114,11 @@ class DomainName(Name):
     @classmethod
     def parse(cls, text: object) -> Self:
         if isinstance(text, str):
+            address = re.match(r"https?://(?:[^@/\s]*@)?([\w.*-]*)", text, re.IGNORECASE)
+            if address is not None:
+                raise BadInput(
+                    f"{shown(text)} is an address, not a domain.", f"Name its host: {address[1][:253]}"
+                )
             text = (text if text.isascii() else _encoded(text)).lower().removesuffix(".")
         return super().parse(text)
 
@@ -165,6 +170,8 @@ class DomainPath(Name):
     def parse(cls, text: object) -> Self:
         if not isinstance(text, str) or "/" not in text:
             return cls(DomainName.parse(text))
+        if "://" in text:
+            DomainName.parse(text)
         host, _, path = text.partition("/")
         return super().parse(f"{DomainName.parse(host)}/{path.rstrip('/')}".rstrip("/"))
 
@@ -214,10 +221,12 @@ def scalable(text: object) -> ProcessType:
 
 def quantity(value: object) -> int:
     """How many of a process. Raises BadInput."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_QUANTITY:
+    if isinstance(value, bool) or not isinstance(value, int):
         raise BadInput(
             f"{shown(value)} is not a quantity.", f"It must be a whole number from 0 to {MAX_QUANTITY}."
         )
+    if not 0 <= value <= MAX_QUANTITY:
+        raise BadInput(f"{value} is outside of 0 to {MAX_QUANTITY}, the range of a quantity.")
     return value
 
 
@@ -274,7 +283,10 @@ def limit_word(word: str) -> tuple[str, int]:
     name, equals, text = word.partition("=")
     parsers = {"memory": memory_bytes, "cpu": cpu_millis, "pids": pids}
     if not equals or name not in parsers:
-        raise BadInput(f"{shown(word)} is not a limit.", "It must be like memory=256M, cpu=0.5 or pids=100.")
+        hint = "It must be like memory=256M, cpu=0.5 or pids=100."
+        if re.fullmatch(r"[a-z][a-z0-9_-]*=[\d.]+[KMGT]i?B?", word, re.IGNORECASE):
+            hint = f"The process type stands before it: paas limits:set {name} memory={text}"
+        raise BadInput(f"{shown(word)} is not a limit.", hint)
     keys = {entry[2]: key for key, entry in LIMITS.items()}
     return keys[name], parsers[name](text)
 

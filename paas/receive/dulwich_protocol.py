@@ -25,7 +25,7 @@ from paas.receive.policy import RefUpdate
 from paas.receive.progress import Progress
 from paas.receive.repository import ZERO
 from paas.receive.wire import Wire
-from runtime.kernel.forked import log_crash
+from runtime.kernel.forked import log_crash, log_lines
 
 DECLINED = b"pre-receive hook declined"
 
@@ -168,6 +168,9 @@ class ReceivePack(ReceivePackHandler):
         self.progress.say(
             *progress.failure(error), *progress.rejected(error.cause or progress.first_words(error.message))
         )
+        log_lines(
+            [f"git: event=rejected cause={error.cause or error.code!r}"]
+        )  # the job itself does not fail
         status = [(b"unpack", refusal.unpack.encode() or b"ok")]
         reason = b"unpacker error" if refusal.unpack else DECLINED
         status += [(update.ref.encode(), reason) for update in updates]

@@ -19,7 +19,7 @@ from paas.build.stack import load_or_make
 from paas.build.turns import TURNS, Turn, take_turn
 from paas.logs import platform_line
 from paas.manifest.appjson import AppManifest
-from paas.manifest.wishes import left_unset, wanted_vars
+from paas.manifest.wishes import left_alone, left_unset, wanted_vars
 from paas.nouns.errors import BadInput, Cancelled, Conflict, NotFound, PaasError, Unavailable
 from paas.nouns.model import App, Build, Image
 from paas.nouns.names import OBJECT_ID
@@ -206,8 +206,10 @@ class _RunningPush:
         self._first = serving is None or serving.image_digest is None
         wanted = wanted_vars(described.manifest, config, first=self._first)
         unset = "" if self._first else left_unset(described.manifest, config)
-        if unset:
-            output.warning(unset)
+        before = AppManifest.from_json(image.manifest) if image else described.manifest
+        for sentence in (unset, *left_alone(described.manifest, before)):
+            if sentence:
+                output.warning(sentence)
         stack = load_or_make(self._platform, described.stack, steps)
         job = ImageJob(self._platform, app, self.build.number, tree, {**config, **wanted}, stack, steps)
         return described, wanted, build_image(job, described)

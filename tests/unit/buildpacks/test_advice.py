@@ -87,3 +87,10 @@ def test_what_to_run_is_advised_as_lines_that_a_procfile_may_have(
 )  # fmt: skip
 def test_files_that_decide_nothing_are_named(files: dict[str, str], said: list[str]) -> None:
     assert list(not_read(DictTree({"requirements.txt": "", **files}), "Python")) == said
+
+
+@pytest.mark.parametrize("name", ["procfile", "PROCFILE", "Procfile.txt"])
+def test_a_procfile_by_another_name_is_told_unless_there_is_one(name: str) -> None:
+    told = not_read(DictTree({name: "web: x\n", "app.py": ""}), "Python")
+    assert told == (f"{name} is not read: rename it, git mv {name} Procfile",)
+    assert not_read(DictTree({name: "web: x\n", "Procfile": "web: y\n"}), "Python") == ()

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from buildpacks import nodefailures, noderuntime, pyfailures
+from buildpacks.bootfailures import BOOT_HINTS
 from buildpacks.failurehint import FailureHint, named_cause
 
 STAGED = Path(__file__).parents[2] / "data" / "build_failures.txt"
 TABLES = {
+    "boot": BOOT_HINTS,
     "uv": pyfailures.failure_hints("3.11"),
     "django": pyfailures.DJANGO_HINTS,
     "npm": nodefailures.FAILURE_HINTS,

@@ -216,7 +216,7 @@ def test_what_the_first_answer_must_be_for_a_push(
 
 def test_a_redirect_to_https_is_noted_and_healthy() -> None:
     answer = judge(PUSHED_APP, b"HTTP/1.1 301 Moved\r\nX: y\r\nLocation: https://x.example/\r\n\r\n")
-    assert answer == Answer(True, 301, "GET / leads to https")
+    assert answer == Answer(True, 301, "GET / leads to https", to_https=True)
     assert judge(PUSHED_APP, b"HTTP/1.1 301 Moved\r\nLocation: /login\r\n\r\n") == Answer(True, 301, "")
 
 

@@ -202,7 +202,7 @@ def test_a_redirect_to_https_is_mentioned_where_no_certificate_answers(
     certificate: bool, warned: bool
 ) -> None:
     up = [
-        candidate(3, state="up", detail={"answered": "GET / leads to https"}),
+        candidate(3, state="up", detail={"answered": "GET / leads to https", "to_https": True}),
         candidate(4, number=2, state="up"),
     ]
     (action,) = step("draining", *up, has_certificate=certificate)

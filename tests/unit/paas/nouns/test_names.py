@@ -180,3 +180,25 @@ def test_errors_never_carry_control_characters_or_long_values() -> None:
         AppName.parse("\x1b[31m" + "x" * 1000)
     assert "\x1b" not in caught.value.message
     assert len(caught.value.message) < 120
+
+
+def test_a_quantity_out_of_range_is_told_the_range() -> None:
+    with pytest.raises(BadInput) as caught:
+        names.quantity(99_999)
+    assert caught.value.message == "99999 is outside of 0 to 100, the range of a quantity."
+
+
+@pytest.mark.parametrize("name", [DomainName, DomainPath])
+def test_an_address_is_no_domain_but_has_one(name: type[DomainName | DomainPath]) -> None:
+    with pytest.raises(BadInput) as caught:
+        name.parse("https://user:secret@Shop.example.com:8443/cart?x=1")
+    assert caught.value.message.endswith("is an address, not a domain.")
+    assert caught.value.hint == "Name its host: Shop.example.com"
+    assert name.parse("Shop.example.com") == "shop.example.com"
+
+
+def test_a_size_for_a_process_type_is_told_the_word_for_it() -> None:
+    with pytest.raises(BadInput) as caught:
+        names.limit_word("web=512M")
+    assert caught.value.hint == "The process type stands before it: paas limits:set web memory=512M"
+    assert names.limit_word("memory=512M") == ("memory_bytes", 512 << 20)
