@@ -20,12 +20,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import builds
+from bench import builds, pushes
 from bench.figures import Figure, timed
 from harness.platform import ROOT, Platform, commit, free_port, wait_for
 
@@ -186,7 +187,11 @@ def running() -> Iterator[Platform]:
 
 def _part(name: str) -> Iterator[Figure]:
     with running() as platform:
-        yield from measure(platform) if name == "platform" else builds.measure(platform)
+        yield from (
+            chain(measure(platform), pushes.measure(platform))
+            if name == "platform"
+            else builds.measure(platform)
+        )
     if name == "builds":
         yield builds.fresh_machine()
 
