@@ -117,9 +117,9 @@ class Spawner:
         """Remove the logs, volumes and caches of an app."""
         self.call("app_remove", app_id=app_id)
 
-    def ensure_stack(self, name: str) -> dict[str, Any]:
-        """Build a stack if it is missing, which takes minutes."""
-        return self.call("stack", timeout_s=SLOW_S, name=name)
+    def ensure_stack(self, name: str, *, again: bool = False) -> dict[str, Any]:
+        """Build a stack if it is missing, or `again`, which takes minutes."""
+        return self.call("stack", timeout_s=SLOW_S, name=name, again=again)
 
     def info(self) -> dict[str, Any]:
         return self.call("info")

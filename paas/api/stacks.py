@@ -7,13 +7,16 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from paas.api.access import Access, needs
-from paas.api.bodies import body
+from paas.api.access import Access, needs, principal
+from paas.api.bodies import body, boolean
 from paas.api.context import Context, context
 from paas.api.streams import Cancelled, Emit, stream
 from paas.build.platform import spawner_errors
 from paas.build.stack import make_stack
+from paas.nouns import errors
 from paas.nouns.names import StackName
+from paas.release.rebase import rebase_all, standings
+from runtime.stack import build as stacks
 
 routes = Blueprint("stacks", __name__)
 
@@ -48,5 +51,48 @@ def create() -> Response:
         with spawner_errors():
             make_stack(ctx, name, line=emit, cancelled=cancelled)
         return {"stacks": [stack for stack in _stacks(ctx) if stack.get("name") == name]}
+
+    return stream(work)
+
+
+@routes.get("/v1/stacks/apps")
+@needs(Access.USER)
+def list_apps() -> dict[str, Any]:
+    """On which stack the caller's apps stand; `current` is false for one that is older than the newest of its name."""
+    who = principal()
+    seen = [standing for standing in standings(context()) if who.may_touch(standing.app)]
+    return {
+        "apps": [
+            {
+                "name": one.app.name,
+                "stack": one.image.stack,
+                "release": f"v{one.release.number}",
+                "current": one.current,
+            }
+            for one in seen
+        ]
+    }
+
+
+@routes.post("/v1/stacks/<name>/update")
+@needs(Access.ADMIN)
+def update(name: str) -> Response:
+    """Build a stack anew beside the old one (unless `build` is false), and rebase the apps that stand on an older one."""
+    ctx, who = context(), principal().name
+    stack_name = StackName.parse(name)
+    build = body(required={"build": boolean})["build"]
+    if stacks.load(ctx.layout.stacks, stack_name) is None:
+        raise errors.NotFound(f"There is no stack {stack_name} on this machine.", "See: paas stacks")
+
+    def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
+        if build:
+            with spawner_errors():
+                make_stack(ctx, stack_name, line=emit, cancelled=cancelled, again=True)
+        stack = stacks.load(ctx.layout.stacks, stack_name)
+        if stack is None or cancelled():
+            raise errors.Cancelled("No app was rebased.", cause="cancelled")
+        outcomes = rebase_all(ctx, stack, who, emit, cancelled)
+        apps = [{**vars(one), "release": f"v{one.release}" if one.release else None} for one in outcomes]
+        return {"stack": stack.name, "created": stack.created, "apps": apps}
 
     return stream(work)

@@ -39,9 +39,14 @@ def load_or_make(platform: Platform, name: str, output: Output) -> Stack:
 
 
 def make_stack(
-    platform: Platform, name: str, *, line: Callable[[str], None], cancelled: Callable[[], bool]
+    platform: Platform,
+    name: str,
+    *,
+    line: Callable[[str], None],
+    cancelled: Callable[[], bool],
+    again: bool = False,
 ) -> None:
-    """Have the spawner make the stack unless it exists. When cancelled it returns at once, and the spawner goes on.
+    """Have the spawner make the stack unless it exists, or `again`. When cancelled it returns at once, and the spawner goes on.
 
     Raises what the spawner's client does: SpawnerError, OSError.
     """
@@ -49,7 +54,7 @@ def make_stack(
 
     def make() -> None:
         try:
-            platform.spawner.ensure_stack(name)
+            platform.spawner.ensure_stack(name, again=again)
         except Exception as error:
             failed.append(error)
 

@@ -43,7 +43,7 @@ MODULES = {
         "keys", "keys:add", "keys:remove", "tokens", "tokens:create", "tokens:revoke",
         "users", "users:add", "whoami", "login", "logout",
     ),
-    "stacks": ("stacks", "stacks:create"),
+    "stacks": ("stacks", "stacks:create", "stacks:apps", "stacks:update"),
     "server": ("server", "server:status", "server:unit", "server:uninstall", "doctor"),
     "help": ("help",),
 }  # fmt: skip

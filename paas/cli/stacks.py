@@ -6,6 +6,7 @@ import click
 
 from paas.cli import output
 from paas.cli.base import Answer, client, command, run_stream
+from paas.cli.client import part
 from paas.nouns.text import quoted
 
 
@@ -27,3 +28,31 @@ def stacks_create(name: str) -> Answer:
     with output.Progress(f"Creating stack {quoted(name)}") as progress:
         made = run_stream(progress, client().stream("POST", "/stacks", {"name": name}))
     yield made
+
+
+@command("stacks:apps")
+def stacks_apps() -> Answer:
+    """List on which stack apps stand, and which of them still run on an older one."""
+    found = client().get("/stacks/apps")["apps"]
+    yield found
+    rows = [
+        [item["name"], item["stack"], item["release"], "current" if item["current"] else "older"]
+        for item in found
+    ]
+    output.listing("Apps on stacks", rows, ("NAME", "STACK", "RELEASE", "STATE"))
+
+
+@command("stacks:update")
+@click.argument("name")
+@click.option(
+    "--rebase-only", is_flag=True, help="Build no stack; rebase the apps that are not on the newest."
+)
+def stacks_update(name: str, rebase_only: bool) -> Answer:
+    """Build a stack anew, with Debian's updates, and put the apps on it that need no build for that."""
+    with output.Progress(f"Updating stack {quoted(name)}") as progress:
+        messages = client().stream("POST", f"/stacks/{part(name)}/update", {"build": not rebase_only})
+        done = run_stream(progress, messages)
+        progress.done(f"done, made {done['created'][:10]}")
+    yield done
+    rows = [[item["app"], item["release"] or "stays", item["reason"]] for item in done["apps"]]
+    output.listing("Rebased", rows, ("NAME", "RELEASE", "REASON"))

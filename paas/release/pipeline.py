@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from paas.build.base import BUILT_AS
 from paas.build.image import WARNED, Described, ImageJob, build_image, describe, read_manifest, source_key
 from paas.build.output import Output
 from paas.build.platform import Platform
@@ -74,7 +75,9 @@ def rebuild_request(tx: Tx, app: App, actor: str, *, deploy: bool) -> PushReques
     serving = releases.serving(tx, app)
     if serving is None or serving.image_digest is None:
         raise NotFound(f"{app.name} serves nothing that could be built again.", "Push it: git push paas main")
-    build = builds.of_image(tx, app.id, serving.image_digest)
+    image = images.of(tx, serving)
+    built_as = image.manifest.get(BUILT_AS) if image else None
+    build = builds.of_image(tx, app.id, built_as or serving.image_digest)
     if build is None:
         raise _forgotten(serving.number)
     request = PushRequest(build.commit, build.tree, actor, wait=False, again=serving.number, deploy=deploy)

@@ -317,6 +317,7 @@ class Verbs:
         name = request.get("name")
         if not isinstance(name, str) or not _STACK.fullmatch(name):
             raise BadRequest("name: not the name of a stack")
+        again = request.get("again") is True
         layout, group = self._engine.layout, self._engine.attach_group
 
         def work() -> Answer:
@@ -332,7 +333,7 @@ class Verbs:
             def say(line: str) -> None:
                 os.write(fd, f"{line}\n".encode())
 
-            made = build.create(name, layout.stacks, say)
+            made = build.create(name, layout.stacks, say, again=again)
             link_stack_blobs(layout.stacks, layout.images)
             return {"name": made.name}
 

@@ -107,8 +107,9 @@ def load_all(stacks: Path) -> list[Stack]:
     return [stack for stack in found if stack is not None]
 
 
-def create(name: str, stacks: Path, say: Say) -> Stack:
-    """Build the stack unless it is there; waits while another process builds it. Needs root and mount rights.
+def create(name: str, stacks: Path, say: Say, *, again: bool = False) -> Stack:
+    """Build the stack unless it is there, or anew beside the old one; waits while another process builds it. Needs root and
+    mount rights.
 
     Publishing is atomic: layers and blobs first, the description last. Raises StackError.
     """
@@ -118,7 +119,7 @@ def create(name: str, stacks: Path, say: Say) -> Stack:
     stacks.mkdir(mode=0o755, parents=True, exist_ok=True)
     with _locked(stacks, say):
         stack = load(stacks, name)
-        if stack is not None:
+        if stack is not None and not again:
             return stack
         for folder in ("layers", "blobs/sha256"):
             (stacks / folder).mkdir(mode=0o755, parents=True, exist_ok=True)

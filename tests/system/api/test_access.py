@@ -90,6 +90,8 @@ MATRIX: list[Row] = [
     ("GET", "/v1/users", None, "admin"),
     ("POST", "/v1/users", {"name": "bad name"}, "admin"),
     ("GET", "/v1/stacks", None, "user"),
+    ("GET", "/v1/stacks/apps", None, "user"),
+    ("POST", "/v1/stacks/<name>/update", {}, "admin"),
     ("GET", "/v1/router/stats", None, "user"),
     ("GET", "/v1/router/metrics", None, "admin"),
     ("POST", "/v1/stacks", {"name": "BAD"}, "admin"),

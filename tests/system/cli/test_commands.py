@@ -339,7 +339,7 @@ errors:set 503 {page} | errors | errors:unset 503
 keys:add --name bea {key} | keys | keys:remove {fingerprint}
 tokens:create json | tokens | tokens:revoke json | users:add zoe | users | whoami
 login {url} --token {token} | logout
-stacks | stacks:create debian-12
+stacks | stacks:create debian-12 | stacks:apps | stacks:update debian-12 --rebase-only
 server:status | server:unit | router:restart | doctor | help | help ps
 apps:destroy jsoned --confirm jsoned | create --no-remote jsoned | destroy jsoned --confirm jsoned
 """
