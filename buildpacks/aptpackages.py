@@ -51,7 +51,8 @@ for name in (word.partition("=")[0] for word in sys.argv[1:]):
 NEAR
   exit 100
 fi
-sed -n 's/^Setting up \(.*\) \.\.\.$/\1/p' /tmp/install.log
+dpkg-query -W -f '${Package} ${Version}\n' "${@%%=*}"
+echo "With what they depend on: $(grep -c '^Setting up' /tmp/install.log) packages"
 rm -f /usr/sbin/policy-rc.d /etc/.pwd.lock /etc/*-
 find /var/lib/apt/lists -mindepth 1 -delete
 rm -f /var/lib/apt/extended_states /var/lib/dpkg/*-old /var/lib/dpkg/lock* /var/lib/dpkg/triggers/Lock
@@ -96,7 +97,7 @@ def packages_step(names: Iterable[str], *, in_image: bool = True) -> Step:
     chosen = sorted(set(names))
     return Step(
         name=NAME if in_image else BUILD_NAME,
-        title=f"Installing Debian packages{'' if in_image else ' for the build'}: {quoted(', '.join(chosen), 200)}",
+        title=f"Installing Debian packages{'' if in_image else ' for the build'}",
         script=f"set -- {' '.join(chosen)}\n{_SCRIPT}",
         outputs=("/usr", "/etc", "/opt", "/var/lib"),
         key=(_RECIPE,),

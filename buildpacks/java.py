@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 from buildpacks.failurehint import FailureHint as Hint
-from buildpacks.plan import BuildRefused, Plan, Step, Tree, quoted, read_text
+from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
 from buildpacks.surroundings import NETWORK
 
 POM, GRADLE = "pom.xml", ("build.gradle", "build.gradle.kts")
 LOOKS_FOR = (POM, *GRADLE)
 VERSION = 17
+_STACKS = {21: "debian-13", 25: "debian-13"}
+"""Which stack has a newer Java, as openjdk-N; the first stack's is its default."""
 _RECIPE = "java-1"
 _WANTED = re.compile(r"^[ \t]*java\.runtime\.version[ \t]*[=:][ \t]*(?:1\.)?(\d+)", re.MULTILINE)
 _JAR = re.compile(r"[A-Za-z0-9._-]+\.jar")
@@ -65,9 +67,9 @@ _HINTS = (
         'Say in a Procfile which one runs: "web: java -Dserver.port=$PORT -jar FILE".',
     ),
     Hint(
-        r"(?:release version|invalid target release:|invalid source release:) (?P<version>[\d.]+)",
-        f"the code is for Java {{version}}; the stack has {VERSION}",
-        f"Compile for Java {VERSION}: maven.compiler.release, or java.toolchain.",
+        r"(?:release version|invalid target release:|invalid source release:) (?P<version>\d+)",
+        "the code is for Java {version}, a newer one than the build has",
+        "Write java.runtime.version={version} into a file named system.properties, and commit it.",
     ),
     Hint(r"Could not (?:find|resolve) (?:artifact )?(?P<name>[\w.:-]+)", "{name} is not in the repositories", "Check its name and version."),
     Hint(r"Unknown host (?P<host>[\w.-]+)|UnknownHostException: (?P<name>[\w.-]+)", "the host {host}{name} was not found",
@@ -94,12 +96,15 @@ def plan(tree: Tree) -> Plan:
             "Gradle's wrapper is not in the repository, which says what version of Gradle builds the app.",
             "Run gradle wrapper, and commit gradlew and gradle/wrapper (with its jar).",
         )
+    version, warnings = _version(tree)
+    java = "default" if version == VERSION else f"openjdk-{version}"
     said = tree.exists("Procfile")  # and so, which program runs
     return Plan(
         language="Java",
         detected=detected,
-        notes=(f"Java {VERSION} of the stack",),
-        warnings=_version(tree),
+        notes=(f"Java {version}",),
+        warnings=warnings,
+        stack=_STACKS.get(version, ""),
         steps=()
         if said and tool == "jar"
         else (
@@ -118,21 +123,23 @@ def plan(tree: Tree) -> Plan:
         ),
         env={"LANG": "C.UTF-8"},
         default_processes={} if said else {"web": ".paas/java"},
-        packages=("default-jre-headless",),
-        build_packages={"Maven": ("default-jdk-headless", "maven"), "Gradle": ("default-jdk-headless",)}.get(
+        packages=(f"{java}-jre-headless",),
+        build_packages={"Maven": (f"{java}-jdk-headless", "maven"), "Gradle": (f"{java}-jdk-headless",)}.get(
             tool, ()
         ),
     )
 
 
-def _version(tree: Tree) -> tuple[str, ...]:
+def _version(tree: Tree) -> tuple[int, tuple[str, ...]]:
+    """The Java to take, and a warning when it is not the one that is asked for. Raises BuildRefused."""
     text = read_text(tree, "system.properties", 65536) if tree.exists("system.properties") else ""
-    wanted = _WANTED.search(text)
-    if wanted is None or int(wanted[1]) == VERSION:
-        return ()
-    if int(wanted[1]) > VERSION:
+    wanted = int(found[1]) if (found := _WANTED.search(text)) else VERSION
+    taken = next((version for version in (VERSION, *_STACKS) if version >= wanted), None)
+    if taken is None:
         raise BuildRefused(
-            f"system.properties asks for Java {quoted(wanted[1])}; the stack has {VERSION}.",
-            f"Compile for Java {VERSION}, and write java.runtime.version={VERSION} there.",
+            f"system.properties asks for Java {wanted}; there are {', '.join(map(str, (VERSION, *_STACKS)))}.",
+            f"Compile for Java {max(_STACKS)}, and write java.runtime.version={max(_STACKS)} there.",
         )
-    return (f"system.properties asks for Java {wanted[1]}; it runs on {VERSION}",)
+    return taken, () if taken == wanted else (
+        f"system.properties asks for Java {wanted}; it runs on {taken}",
+    )

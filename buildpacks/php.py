@@ -10,12 +10,15 @@ from typing import Any
 from buildpacks.failurehint import FailureHint as Hint
 from buildpacks.phpserver import server_step
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
+from buildpacks.semver import Version, satisfies
 from buildpacks.surroundings import NETWORK
 
 COMPOSER, LOCK = "composer.json", "composer.lock"
 _FRONT = ("public/index.php", "web/index.php", "index.php")
 LOOKS_FOR = (COMPOSER, *_FRONT)
 _RECIPE = "php-1"
+_STACKS: dict[Version, str] = {(8, 2, 99): "", (8, 4, 99): "debian-13"}
+"""The PHP of the first stack, and of one that an app gets when its composer.json excludes that."""
 _ROOT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 _PACKAGES = (
@@ -89,6 +92,7 @@ def plan(tree: Tree) -> Plan:
         warnings=("There is no composer.lock: another build may get other versions",) if unlocked else (),
         steps=tuple(steps),
         env={"LANG": "C.UTF-8"},
+        stack=_stack(composer),
         path=("/app/.paas/bin", "/app/vendor/bin"),
         default_processes={"web": f".paas/php {root}"},
         packages=(*_PACKAGES, *(f"php-{name}" for name in sorted(_EXTENSIONS & _required(tree, composer)))),
@@ -109,7 +113,7 @@ def _composer_steps(tree: Tree, composer: Mapping[str, Any]) -> Iterator[Step]:
             name="composer",
             title="Installing dependencies with Composer",
             script=f"{_INSTALL} --no-autoloader --no-scripts\n",
-            outputs=("/app/vendor",),
+            outputs=("/app/vendor", *(() if tree.exists(LOCK) else (f"/app/{LOCK}",))),
             key=(_RECIPE,),
             inputs=tuple(path for path in (COMPOSER, LOCK, "auth.json") if tree.exists(path)),
             env=_ENV,
@@ -142,6 +146,19 @@ def _json(tree: Tree, path: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise BuildRefused(f"{path} is not an object.", "Check it: composer validate")
     return data
+
+
+def _stack(composer: Mapping[str, Any]) -> str:
+    """The stack whose PHP `require` allows; the app's own when no range is given, or none fits and Composer shall say so."""
+    require = composer.get("require")
+    text = require.get("php") if isinstance(require, dict) else None
+    if not isinstance(text, str):
+        return ""
+    ranges = text.replace("||", "|").replace("|", "||").replace(",", " ").replace(".*", ".x")
+    try:
+        return next((stack for version, stack in _STACKS.items() if satisfies(version, ranges)), "")
+    except ValueError:
+        return ""
 
 
 def _required(tree: Tree, composer: Mapping[str, Any]) -> set[str]:

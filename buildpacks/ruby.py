@@ -20,13 +20,13 @@ _LOCAL = re.compile(r"""^[ \t]*gemspec\b|\bpath:|:path[ \t]*=>|eval_gemfile|requ
 _RUN = {
     "mysql2": "libmariadb3",
     "ruby-vips": "libvips42",
-    "rmagick": "libmagickwand-6.q16-6",
-    "charlock_holmes": "libicu72",
+    "rmagick": "imagemagick",
+    "charlock_holmes": "icu-devtools",
     "ethon": "libcurl4",
 }
 _BUILD = {"mysql2": "default-libmysqlclient-dev", "sqlite3": "libsqlite3-dev", "rmagick": "libmagickwand-dev", "charlock_holmes": "libicu-dev",
           "nokogiri": "libxml2-dev", "curb": "libcurl4-openssl-dev"}  # fmt: skip
-"""What gems need from Debian at run and at build; that of pg is in the stack."""
+"""What gems need from Debian at run (by names that releases keep) and at build; that of pg is in the stack."""
 
 _GEMS = """export BUNDLE_USER_HOME=/cache/bundle BUNDLE_JOBS=4 BUNDLE_RETRY=2 BUNDLE_APP_CONFIG=/app/.bundle
 bundle config set --local without development:test

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,16 +44,22 @@ def publish(
         remove_path(folder(layout))
     folder(layout).mkdir(mode=0o700)
     sources, withheld = {}, dict[str, None]()
-    for name, recipe in RECIPES.items():
-        target = folder(layout) / name
-        target.mkdir()
-        try:
-            apt = debian.read_apt(recipe.suite, target)
-        except debian.StackError:
-            remove_path(target)
-            continue
-        sources[name] = _write(apt, target, ca_bundle, share_credentials, withheld)
+    with ThreadPoolExecutor(len(RECIPES)) as pool:
+        read = dict(zip(RECIPES, pool.map(partial(_read, folder(layout)), RECIPES), strict=True))
+    for name, apt in read.items():
+        if apt is not None:
+            sources[name] = _write(apt, folder(layout) / name, ca_bundle, share_credentials, withheld)
     return sources, list(withheld)
+
+
+def _read(top: Path, name: str) -> debian.Apt | None:
+    target = top / name
+    target.mkdir()
+    try:
+        return debian.read_apt(RECIPES[name].suite, target)
+    except debian.StackError:
+        remove_path(target)
+        return None
 
 
 def _write(
@@ -76,7 +84,7 @@ def _write(
         shutil.copy(authority, target / "ca.crt")
         settings.append(f'Acquire::https::CaInfo "{TARGET}/ca.crt";')
     settings += _credentials(target, share_credentials, withheld)
-    settings += [f'Dir::Etc::{part} "/dev/null";' for part in ("trusted", "sourceparts")]
+    settings.append('Dir::Etc::sourceparts "/dev/null";')
     settings += [
         f'Dir::Etc::{key} "{TARGET}/{name}";'
         for key, name in (("sourcelist", "sources.list"), ("trustedparts", "keyrings"))

@@ -46,8 +46,12 @@ def test_gradle_without_its_wrapper_is_refused_with_the_command() -> None:
 
 
 def test_a_newer_java_is_refused_and_an_older_one_told() -> None:
-    with pytest.raises(BuildRefused, match="asks for Java 21; the stack has 17"):
-        plan({"pom.xml": "", "system.properties": "java.runtime.version=21\n"})
+    with pytest.raises(BuildRefused, match="asks for Java 26; there are 17, 21, 25"):
+        plan({"pom.xml": "", "system.properties": "java.runtime.version=26\n"})
+    newer = plan({"pom.xml": "", "system.properties": "java.runtime.version=21\n"})
+    assert (newer.stack, newer.packages, newer.warnings) == ("debian-13", ("openjdk-21-jre-headless",), ())
+    assert "openjdk-21-jdk-headless" in newer.build_packages
+    assert plan({"pom.xml": ""}).stack == ""
     assert plan({"pom.xml": "", "system.properties": "java.runtime.version=1.8"}).warnings != ()
     assert plan({"pom.xml": "", "system.properties": "java.runtime.version = 17"}).warnings == ()
 
@@ -55,7 +59,7 @@ def test_a_newer_java_is_refused_and_an_older_one_told() -> None:
 @pytest.mark.parametrize(
     ("line", "cause"),
     [
-        ("[ERROR] Fatal error compiling: error: release version 21 not supported", "the code is for Java 21; the stack has 17"),
+        ("[ERROR] Fatal error compiling: error: release version 21 not supported", "the code is for Java 21, a newer one than the build has"),
         ("[ERROR] /app/src/Main.java:[6,9] cannot find symbol", "/app/src/Main.java:[6,9] cannot find symbol"),
         ("/app/src/Main.java:6: error: cannot find symbol", "/app/src/Main.java:6: error: cannot find symbol"),
         ("executable jars: a.jar, b.jar; one is needed", "there are several executable jars: a.jar, b.jar"),

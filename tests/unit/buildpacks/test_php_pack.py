@@ -59,6 +59,17 @@ def test_the_document_root_is_the_frameworks(files: dict[str, str], root: str) -
     assert plan(files).default_processes == {"web": f".paas/php {root}"}
 
 
+@pytest.mark.parametrize(
+    ("wanted", "stack"),
+    [
+        ("^8.1", ""), (">=8.1,<8.3", ""), ("^8.3|^8.4", "debian-13"), ("^8.4", "debian-13"), ("8.4.*", "debian-13"), ("~8.2.0 || ~8.3.0", ""),
+        (">=7.4", ""), ("^9.0", ""), ("what", ""),
+    ],
+)  # fmt: skip
+def test_the_stack_is_one_whose_php_is_allowed(wanted: str, stack: str) -> None:
+    assert plan({"composer.json": json.dumps({"require": {"php": wanted}})}).stack == stack
+
+
 @pytest.mark.parametrize("text", ["[1]", "{", "3", "[" * 100_000])
 def test_a_composer_file_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(BuildRefused) as refused:
