@@ -74,6 +74,8 @@ def nothing_to_run(tree: Tree, language: str) -> str:
     say = "Add a Procfile with the command that listens on $PORT, and commit it"
     if tree.exists("Procfile.dev"):
         return f"{say}. Procfile.dev is there, but only Procfile is read."
+    if language == "Dockerfile":
+        return 'End the Dockerfile with the command that the app runs: CMD ["PROGRAM", "ARGUMENT"].'
     if language == "Python":
         line = procfile_line(tree)
         if line:
@@ -91,8 +93,10 @@ def nothing_to_run(tree: Tree, language: str) -> str:
 def not_read(tree: Tree, language: str) -> tuple[str, ...]:
     """Warnings about files from which a reader could expect something, and which decide nothing here."""
     found = []
-    if tree.exists("Dockerfile"):
-        found.append(f"Dockerfile is not read: this is built as a {language} app")
+    if tree.exists("Dockerfile") and language != "Dockerfile":
+        found.append(
+            f"Dockerfile is not read: this is built as a {language} app (paas builds:set builder=dockerfile builds it)"
+        )
     if language in ("PHP", "Ruby", "Java") and tree.exists("package.json"):
         found.append(
             f"package.json is not read: this is built as a {language} app; commit what its build script makes"

@@ -12,6 +12,7 @@ from buildpacks import (
     bun,
     classic,
     deno,
+    dockerfile,
     go,
     java,
     node,
@@ -46,6 +47,7 @@ BUILDPACKS = (
     Buildpack("deno", deno.LOOKS_FOR, deno.detect, deno.plan),
     Buildpack("node", node.LOOKS_FOR, node.detect, node.plan),
     Buildpack("static", static.LOOKS_FOR, static.detect, static.plan),
+    Buildpack("dockerfile", dockerfile.LOOKS_FOR, dockerfile.detect, dockerfile.plan),
     Buildpack("procfile", procfile_only.LOOKS_FOR, procfile_only.detect, procfile_only.plan),
 )
 _ALIASES = {
@@ -82,6 +84,8 @@ def choose(
     Raises BuildRefused: nothing matches, an unknown buildpack, or what the chosen one refuses.
     """
     plan = _chosen(tree, processes, [one for one in wanted if not _APT.search(one)], pythons)
+    if plan.config is not None:
+        return plan
     packages = (*plan.packages, *aptpackages.asked_for(tree))
     steps = [aptpackages.packages_step(packages)] if packages else []
     if plan.build_packages:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from buildpacks.failurehint import FailureHint
 
@@ -19,11 +19,22 @@ class Tree(Protocol):
         """Every regular file's path."""
         ...
 
+    def links(self) -> Iterable[str]:
+        """Every symbolic link's path."""
+        ...
+
     def exists(self, path: str) -> bool: ...
 
     def read(self, path: str, limit: int = 1 << 20) -> bytes:
         """A regular file's bytes. Raises FileNotFoundError, or ValueError when larger than `limit`."""
         ...
+
+
+TOOLS = "/.paas"
+"""Where bare steps have their programs (`bin`), the libraries of these and the loader; no such folder gets into an image."""
+WORK = TOOLS + "/work"
+FROM = "from "
+REGISTRIES = "registries"
 
 
 def quoted(text: str, most: int = 60) -> str:
@@ -64,9 +75,7 @@ class Step:
     after_source: bool = False
     env: dict[str, str] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
-    """What the builder brings: `uv`, or the settings of `apt`."""
-    base: str = "build"
-    """The stack's layers below: `build`, or `run` for what must be right without the compilers, too."""
+    """What the builder brings: `uv`, or the settings of `apt`; a bare step gets those of the `registries` only when it asks."""
     failure_hints: tuple[FailureHint, ...] = ()
     """What its output may say when it fails: the first that matches names the failure."""
     onto: tuple[str, ...] = ()
@@ -77,6 +86,18 @@ class Step:
     shared: bool = False
     """Only digest-pinned inputs decide the result: the layer is shared by all apps, and made without the app's
     cache, which another build could have written."""
+    base: str = "build"
+    """What lies below `onto`: the stack's layers for a `build`, or those that apps `run` on, for what must be right without
+    the compilers, too; nothing (empty); or, after FROM, the name of a stack or an image."""
+    bare: bool = False
+    """Over whatever `base` and `onto` are, by the programs of the layer TOOLS, with nothing of the platform's own in sight:
+    no /app, /tmp is kept. The inputs lie at WORK, links among them, and the script begins at `/`."""
+    without: tuple[str, ...] = ()
+    """What is left out of `outputs`."""
+    secrets: tuple[str, ...] = ()
+    """Config vars that lie as files in WORK/secrets; they never count for the key."""
+    caches: tuple[tuple[str, str], ...] = ()
+    """Folders that the app's builds keep, as name and place."""
     in_image: bool = True
     serves: str = ""
     """The process type whose default command needs this step; a Procfile that declares the type drops the step."""
@@ -107,6 +128,12 @@ class Plan:
     """Debian packages that the language is made of; they and the app's own become one layer below all steps."""
     build_packages: tuple[str, ...] = ()
     """Those that only steps need; no image has them."""
+    base: str = "run"
+    """As a step's: what lies below all of the image."""
+    source: bool = True
+    """Whether the source is a layer of the image."""
+    config: dict[str, Any] | None = None
+    """`config` of an OCI image configuration, when the image says itself how it starts."""
 
 
 def read_text(tree: Tree, path: str, limit: int = 4 << 20) -> str:

@@ -86,9 +86,10 @@ class Spawner:
         """Empty the cache of an app's builds."""
         self.call("cache_empty", app_id=app_id)
 
-    def snapshot(self, id: str, paths: Sequence[str]) -> Layer:
-        """Make a layer of an ended container's files at these absolute paths."""
-        return read(Layer, self.call("snapshot", timeout_s=SLOW_S, id=id, paths=[*paths]))
+    def snapshot(self, id: str, paths: Sequence[str], without: Sequence[str] = ()) -> Layer:
+        """Make a layer of an ended container's files at and below these absolute paths (`/` is all), `without` others."""
+        answer = self.call("snapshot", timeout_s=SLOW_S, id=id, paths=[*paths], without=[*without])
+        return read(Layer, answer)
 
     def unpack(self, tar: str, *, image: bool = False) -> Layer:
         """Make a layer of a tar in `sources/`; of an `image` from elsewhere it may be compressed."""

@@ -156,7 +156,8 @@ class Box:
     """One container as the kernel makes it.
 
     `layers` are the digests of its root, lowest first; `id_base` is the host's number of container id 0; without
-    `network` there is loopback only, with it `allow` names the ADDRESS:PORT of neighbours it may reach.
+    `network` there is loopback only, with it `allow` names the ADDRESS:PORT of neighbours it may reach. A `bare` one gets
+    no /app, and /tmp is a folder of its root: nothing hides what its layers have there.
     """
 
     layers: tuple[str, ...] = checked(_layers)
@@ -165,6 +166,7 @@ class Box:
     hostname: str = checked(text("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"), default="app")
     mounts: tuple[Mount, ...] = checked(_mounts, default=())
     network: bool = checked(flag, default=True)
+    bare: bool = checked(flag, default=False)
     allow: tuple[str, ...] = checked(
         lambda name, value: sequence(name, value, _text, 64, item=name), default=()
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from buildpacks import detect
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean, text
 from paas.api.context import context
@@ -15,7 +16,8 @@ from paas.api.releases import show_build
 from paas.api.streams import Cancelled, Emit, stream
 from paas.build.turns import TURNS
 from paas.nouns.buildsettings import DEFAULTS, changed
-from paas.nouns.errors import Conflict
+from paas.nouns.errors import BadInput, Conflict
+from paas.nouns.names import shown
 from paas.store import apps
 
 routes = Blueprint("builds", __name__)
@@ -36,9 +38,16 @@ def change_settings(app_name: str) -> dict[str, Any]:
     changes = {name: value for name, value in given.items() if value is not None}
     with edit(app) as change:
         settings = changed(apps.get(change.tx, app.id).build_settings, changes)
+        _check_builder(settings.get("builder"))
         apps.set_build_settings(change.tx, app.id, settings)
         change.record("builds.set", settings, f"Set {', '.join(changes)} for builds")
     return {"settings": settings, "defaults": DEFAULTS}
+
+
+def _check_builder(name: str | None) -> None:
+    known = [pack.name for pack in detect.BUILDPACKS]
+    if name not in (None, *known):
+        raise BadInput(f"{shown(name)} is not a builder; there are auto, {', '.join(known)}.")
 
 
 @routes.post("/v1/apps/<app_name>/builds")

@@ -11,14 +11,16 @@ from typing import Any
 
 from buildpacks import aptpackages, classic, detect
 from buildpacks.advice import not_read, nothing_to_run
-from buildpacks.plan import BuildRefused, Plan, Step, quoted
+from buildpacks.plan import FROM, REGISTRIES, TOOLS, BuildRefused, Plan, Step, quoted
 from buildpacks.pyversion import STACK_ONLY, Pythons
 from paas.build import apt_settings
 from paas.build import registry as registries
+from paas.build.declared import own_config_of, started, strangers
 from paas.build.kept import keep_layer, kept_layer
 from paas.build.output import Output
 from paas.build.platform import Platform
 from paas.build.processes import processes_in
+from paas.build.pull import Pulled, stored_image
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
 from paas.build.step import BASE_ENV, MadeLayer, StepSpec, run_step, spawner_failure
@@ -88,26 +90,27 @@ def read_manifest(tree: SourceTree) -> AppManifest:
 
 
 def describe(
-    tree: SourceTree, manifest: AppManifest | None = None, pythons: Pythons = STACK_ONLY
+    tree: SourceTree, manifest: AppManifest | None = None, pythons: Pythons = STACK_ONLY, builder: str = ""
 ) -> Described:
-    """Read the Procfile (and app.json, if `manifest` is not given) and choose the buildpack. Pure but for reading the source.
+    """Read the Procfile (and app.json, if `manifest` is not given) and choose the buildpack, unless it is said to be
+    `builder`. Pure but for reading the source.
 
     Raises BadInput naming the line, BuildFailed («no buildpack matched» …).
     """
     manifest = read_manifest(tree) if manifest is None else manifest
     procfile = parse_procfile(_read(tree, "Procfile", PROCFILE_BYTES)) if tree.exists("Procfile") else {}
     try:
-        plan = detect.choose(tree, procfile, manifest.buildpacks, pythons)
+        plan = detect.choose(tree, procfile, (builder,) if builder else manifest.buildpacks, pythons)
     except BuildRefused as error:
         cause = "no buildpack matched" if error.message.startswith("No buildpack") else "cannot be built"
         raise BuildFailed(error.message, error.hint, cause=cause) from None
-    processes = {**plan.default_processes, **procfile}
+    processes = {**plan.default_processes, **started(plan, procfile)}
     processes = _with_predeploy(manifest, processes)
     warnings = [
         *plan.warnings,
         *not_read(tree, plan.language),
         *doubts(procfile),
-        *_strangers(manifest, processes),
+        *strangers(manifest, processes),
     ]
     if manifest.stack not in ("", pythons.stack):
         warnings.append(
@@ -208,13 +211,27 @@ class _Builder:
         plan = described.plan
         steps = self.layers.by_step
         made = [steps[step.name] for step in _before(plan) if step.in_image]
-        made += [self.source, *(steps[step.name] for step in _after(plan) if step.in_image)]
+        made += [self.source] if plan.source else []
+        made += [steps[step.name] for step in _after(plan) if step.in_image]
         app_layers = [layer for layer in made if layer.digest]
-        digests = (*self.stack.run, *dict.fromkeys(layer.digest for layer in app_layers))
+        base = self._base(plan.base)
+        digests = (*base, *dict.fromkeys(layer.digest for layer in app_layers))
         titles = {steps[step.name].digest: step.title for step in plan.steps} | {self.source.digest: "Source"}
-        made_by = dict.fromkeys(self.stack.run, f"Stack {self.stack.name}") | titles
-        env = {"PATH": ":".join((*plan.path, BASE_ENV["PATH"])), "HOME": "/app", **plan.env}
+        made_by = dict.fromkeys(base, f"Stack {self.stack.name}") | titles
+        image = self._written(described, digests, made_by)
+        fresh = [layer for layer in app_layers if layer.digest in self.layers.fresh]
+        new = f"{len(fresh)} new, {shown_size(sum(layer.size_bytes for layer in fresh))}"
+        said = f"{len(digests)} layers, {shown_size(image.size_bytes)} ({new})"
+        self.output.line(f"-----> Image {image.digest[:15]}… : {said}")
+        return image
+
+    def _written(self, described: Described, digests: tuple[str, ...], made_by: Mapping[str, str]) -> Image:
+        plan = described.plan
         manifest = {**described.manifest.to_json(), WARNED: list(_all_warnings(described))}
+        if plan.config is not None:
+            config = own_config_of(described.processes, plan.config, [made_by[one] for one in digests])
+            return stored_image(self.platform, self.app, Pulled("", config, digests), manifest)[0]
+        env = {"PATH": ":".join((*plan.path, BASE_ENV["PATH"])), "HOME": "/app", **plan.env}
         digest = self.store.write(
             digests,
             env=env,
@@ -226,9 +243,6 @@ class _Builder:
         image = Image(self.app.id, digest, digests, env, described.processes, manifest, self.stack.name, size)
         with self.platform.store.write() as tx:
             images.add(tx, image)
-        fresh = [layer for layer in app_layers if layer.digest in self.layers.fresh]
-        new = f"{len(fresh)} new, {shown_size(sum(layer.size_bytes for layer in fresh))}"
-        self.output.line(f"-----> Image {digest[:15]}… : {len(digests)} layers, {shown_size(size)} ({new})")
         return image
 
     def _source_layer(self) -> MadeLayer:
@@ -256,14 +270,34 @@ class _Builder:
         below += [made[name].digest for name in step.onto if name in self.layers.after_source]
         return tuple(dict.fromkeys(digest for digest in below if digest))
 
-    def _stack_of(self, step: Step) -> tuple[str, ...]:
-        return self.stack.run if step.base == "run" else self.stack.build
+    def _base(self, base: str) -> tuple[str, ...]:
+        """The layers of what a step or an image stands on. Raises BuildFailed for what is not there."""
+        name = base.removeprefix(FROM)
+        if name != base and name != self.stack.name:
+            raise BuildFailed(
+                f"FROM {quoted(name)}: no such stack.",
+                f"Write FROM {self.stack.name}, the stack of the app.",
+                cause="cannot be built",
+            )
+        return {"build": self.stack.build, "": ()}.get(base, self.stack.run)
 
     def _key(self, step: Step) -> str:
-        parts: list[Any] = [RECIPE, step.name, *self._stack_of(step), *self._below(step), *step.key]
+        parts: list[Any] = [
+            RECIPE,
+            "" if step.bare else step.name,
+            *self._base(step.base),
+            *self._below(step),
+            *step.key,
+        ]
         parts += [step.script, list(step.outputs), sorted(step.env.items())]
         parts += [self.registry.uv_version if "uv" in step.tools else ""]
-        parts += [[path, hashlib.sha256(self.tree.read(path, 64 << 20)).hexdigest()] for path in step.inputs]
+        if step.bare:
+            parts += [[path, *self.tree.digest(path)] for path in step.inputs]
+            parts += ["bare", step.without, step.secrets, step.caches]
+        else:
+            parts += [
+                [path, hashlib.sha256(self.tree.read(path, 64 << 20)).hexdigest()] for path in step.inputs
+            ]
         if step.written:
             parts.append(step.written)
         if step.config:
@@ -287,27 +321,42 @@ class _Builder:
         if classic.TOOL in step.tools:
             env[classic.CONFIG_NAMES] = " ".join(sorted(own_config(self.config)))
         apt = aptpackages.TOOL in step.tools
-        mounts = [] if apt else list(registries.build_mounts(self.registry))
+        alone = apt or (step.bare and REGISTRIES not in step.tools)
+        mounts = [] if alone else list(registries.build_mounts(self.registry))
         if apt and self.stack.name in self.registry.apt:
             mounts.append(apt_settings.mount(self.platform.layout, self.stack.name))
         if "uv" in step.tools and self.registry.uv:
             mounts.append(registries.uv_mount(self.registry))
-        if step.shared or step.root:
+        if step.bare:
+            keep = [f"docker-{_digest([name])[:32]}" for name, _ in step.caches]
+            targets = [target for _, target in step.caches]
+            mounts += [
+                Mount("cache", f"{self.app.id}/{name}", at) for name, at in zip(keep, targets, strict=True)
+            ]
+        elif step.shared or step.root:
             env = {name: _private_cache(value) for name, value in env.items()}
         else:
             mounts.append(Mount("cache", self.app.id, "/cache"))
         return StepSpec(
             title=step.title,
             script=step.script,
-            layers=(*self._stack_of(step), *self._below(step)),
+            layers=tuple(dict.fromkeys((*self._base(step.base), *self._below(step)))),
             env=env,
             mounts=tuple(mounts),
-            stdin=self.tree.pack(() if step.source else step.inputs, step.written),
+            stdin=self.tree.pack(() if step.source else step.inputs, (*step.written, *self._secrets(step))),
             outputs=step.outputs,
+            bare=step.bare,
+            without=(TOOLS, *step.without, *(mount.destination for mount in mounts))
+            if step.outputs == ("/",)
+            else (),
             root=step.root,
             failure_hints=step.failure_hints,
             notices=step.notices,
         )
+
+    def _secrets(self, step: Step) -> list[tuple[str, str]]:
+        """Config vars as files; they lie in no folder that becomes a layer, and in no key."""
+        return [(f"secrets/{name}", self.config[name]) for name in step.secrets if name in self.config]
 
 
 def source_key(app_id: str, tree: str) -> str:
@@ -324,17 +373,6 @@ def _say_processes(described: Described, output: Output) -> None:
         output.line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
     for name in defaults:
         output.line(f"       {name} runs: {described.processes[name]}")
-
-
-def _strangers(manifest: AppManifest, processes: Mapping[str, str]) -> list[str]:
-    """Warnings about process types that app.json names and the app does not have."""
-    named = [("formation", name) for name in manifest.formation]
-    named += [("healthchecks", name) for name in manifest.healthchecks]
-    return [
-        f"app.json: {section}.{name} is ignored, the app has no process type {name}"
-        for section, name in named
-        if processes and name not in processes
-    ]
 
 
 def _private_cache(value: str) -> str:

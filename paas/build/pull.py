@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -155,8 +155,11 @@ def _diff_ids(config: dict[str, Any], count: int) -> list[str]:
     return [str(digest) for digest in found]
 
 
-def stored_image(platform: Platform, app: App, pulled: Pulled) -> tuple[Image, Foreign]:
-    """Write the image and its row. One that the platform built and pushed is the same image again.
+def stored_image(
+    platform: Platform, app: App, pulled: Pulled, more: Mapping[str, Any] | None = None
+) -> tuple[Image, Foreign]:
+    """Write the image and its row, of which `more` goes into the manifest. One that the platform built and pushed is the
+    same image again.
 
     Raises BuildFailed, BadInput, NotFound, ImageError.
     """
@@ -175,9 +178,8 @@ def stored_image(platform: Platform, app: App, pulled: Pulled) -> tuple[Image, F
         raise BuildFailed("The image has no files.", cause="bad image")
     found = read_config(pulled.config, files)
     digest = store.write_config(pulled.stacked, _kept_config(pulled, ours=bool(found.language)))
-    image = Image(
-        app.id, digest, pulled.stacked, found.env, found.processes, found.manifest, app.stack, sum(sizes)
-    )
+    manifest = {**(more or {}), **found.manifest}
+    image = Image(app.id, digest, pulled.stacked, found.env, found.processes, manifest, app.stack, sum(sizes))
     with platform.store.write() as tx:
         images.add(tx, image)
     return image, found

@@ -6,6 +6,7 @@ The index is mapped and searched, never read as a whole: a pusher decides how lo
 
 from __future__ import annotations
 
+import hashlib
 import io
 import mmap
 import os
@@ -18,12 +19,13 @@ from paas.nouns.errors import BadInput, NotFound, Unavailable
 from paas.nouns.names import OBJECT_ID
 from runtime.image.errors import BadArchive
 from runtime.image.tarreader import TarReader
-from runtime.image.tarwriter import TarWriter
+from runtime.image.tarwriter import BLOCK, TarWriter
 
 ENDINGS = (".tar", ".index", ".json")
 """The files of a source, in the order in which they appear: with the last one it is whole."""
 
 _LAYER_FOLDER = b"app/"
+_MOST_PACKED, _MOST_PACKED_TOGETHER = 64 << 20, 256 << 20
 _MODES = {"file": "100644", "symlink": "120000"}
 
 Kind = Literal["file", "link", "none"]
@@ -111,6 +113,13 @@ class SourceTree:
             if file.mode.startswith(b"100"):
                 yield os.fsdecode(file.path)
 
+    def links(self) -> Iterator[str]:
+        start = 0
+        while start < len(self._index):
+            file, start = self._record_at(start)
+            if not file.mode.startswith(b"100"):
+                yield os.fsdecode(file.path)
+
     def exists(self, path: str) -> bool:
         return self.kind(path) == "file"
 
@@ -157,13 +166,42 @@ class SourceTree:
         finally:
             os.close(descriptor)
 
+    def digest(self, path: str) -> list[str]:
+        """What a file or a link is, for a key: its mode, and the digest of its bytes or of where it leads."""
+        known = self._find(path)
+        if known is not None and not known.mode.startswith(b"100"):
+            return ["link", hashlib.sha256(self._target(known)).hexdigest()]
+        mode = known.mode.decode() if known is not None else ""
+        return [mode, hashlib.sha256(self.read(path, _MOST_PACKED)).hexdigest()]
+
+    def _target(self, link: _File) -> bytes:
+        """Where a link leads: its header stands before where its content would begin."""
+        with open(self._tar, "rb") as tar:
+            tar.seek(link.offset - BLOCK)
+            for entry in TarReader(tar.read):
+                if entry.kind == "symlink" and len(entry.target) < 100:
+                    return entry.target
+                break
+        raise BadInput(
+            f"{os.fsdecode(link.path)} is a link to a name of 100 bytes or more.", "Make it shorter."
+        )
+
     def pack(self, paths: Iterable[str], written: Iterable[tuple[str, str]] = ()) -> bytes:
-        """A small tar of these files, and of `written` ones as path and text, for the standard input of a build
-        step. The same files give the same bytes."""
+        """A tar of these files and links, and of `written` ones as path and text, for the standard input of a build
+        step. The same files give the same bytes. Raises BadInput when they are too much."""
         buffer = io.BytesIO()
         tar = TarWriter(buffer.write)
         for path in sorted(set(paths)):
-            data, known = self.read(path, limit=64 << 20), self._find(path)
+            known = self._find(path)
+            if known is not None and not known.mode.startswith(b"100"):
+                tar.symlink(os.fsencode(path), self._target(known))
+                continue
+            data = self.read(path, limit=_MOST_PACKED)
+            if tar.offset + len(data) > _MOST_PACKED_TOGETHER:
+                raise BadInput(
+                    f"A build step is given more than {_MOST_PACKED_TOGETHER >> 20} MiB of files.",
+                    "Leave out what it does not need: .dockerignore, or fewer folders.",
+                )
             mode = 0o755 if known and known.mode == b"100755" else 0o644
             tar.file(os.fsencode(path), mode, len(data), (data,))
         for path, text in written:

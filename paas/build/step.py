@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from buildpacks import dockerscript
 from buildpacks.failurehint import FailureHint, named_cause
 from buildpacks.surroundings import SURROUNDINGS
 from paas.build.disk import DiskQuota
@@ -61,6 +62,8 @@ class StepSpec:
     mounts: tuple[Mount, ...]
     stdin: bytes
     outputs: tuple[str, ...]
+    bare: bool = False
+    without: tuple[str, ...] = ()
     root: bool = False
     failure_hints: tuple[FailureHint, ...] = ()
     notices: tuple[FailureHint, ...] = ()
@@ -97,7 +100,7 @@ def run_step(platform: Platform, app: App, build_number: int, spec: StepSpec, ou
             raise _failure(platform, spec, cause, exit_record, output)
         for sentence in named_cause(spec.notices, output.recent) or ():
             output.line(WARNING + sentence)
-        made = platform.spawner.snapshot(row.runtime_id, list(spec.outputs))
+        made = platform.spawner.snapshot(row.runtime_id, spec.outputs, spec.without)
         return MadeLayer(made.digest or "", made.size_bytes, made.files)
     except (SpawnerError, OSError) as error:
         cause = "platform error"
@@ -124,7 +127,8 @@ def _spec(
     platform: Platform, app: App, runtime_id: str, number: int, spec: StepSpec, output: Output
 ) -> tuple[Order, Box]:
     settings = platform.settings
-    argv = ("/bin/bash", "-e", "-c", _PROLOGUE + spec.script)
+    start = (dockerscript.SHELL, dockerscript.START) if spec.bare else (("/bin/bash",), _PROLOGUE)
+    argv = (*start[0], "-e", "-c", start[1] + spec.script)
     user = 0 if spec.root else APP_USER
     return Order(runtime_id, app.id, "build", number), Box(
         layers=spec.layers,
@@ -141,6 +145,7 @@ def _spec(
             wall_s=max(_LEAST_WALL_S, settings.builds_wall_s - (time.monotonic() - output.began)),
         ),
         mounts=spec.mounts,
+        bare=spec.bare,
     )
 
 

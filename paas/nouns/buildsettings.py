@@ -1,4 +1,4 @@
-"""What people set for the builds of an app: where in the repository it lies, and its Procfile. Pure."""
+"""What people set for the builds of an app: where in the repository it lies, what builds it, its Procfile. Pure."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ SETTINGS = (
     BuildSetting(
         "root", ".", "the folder of the repository that is the app; nothing outside of it is built."
     ),
+    BuildSetting(
+        "builder", "auto", "the buildpack that builds the app, like dockerfile; auto: its files decide."
+    ),
     BuildSetting("procfile", "Procfile", "the path of the Procfile in that folder."),
 )
 DEFAULTS = {row.name: row.default for row in SETTINGS}
@@ -31,7 +34,7 @@ def changed(settings: Mapping[str, str], changes: Mapping[str, str]) -> dict[str
     """The settings after a change; an empty value takes one back to its default. Raises BadInput."""
     found = dict(settings)
     for name, text in changes.items():
-        found[name] = tree_path(text)
+        found[name] = text.lower() if name == "builder" else tree_path(text)
         if found[name] in ("", DEFAULTS[name]):
             del found[name]
     return found

@@ -1,32 +1,24 @@
-"""`.slugignore`: which files of a commit the app does without. Heroku's rules; see docs/builds.md. Pure.
-
-A pattern is matched part by part, and a star within a part is never given back once it has matched
-(`fnmatch.translate` writes atomic groups), so no pattern takes more than its length times that of the path.
-"""
+"""`.slugignore`: which files of a commit the app does without. Heroku's rules; see docs/builds.md. Pure."""
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 from dataclasses import dataclass
 
+from buildpacks.globs import ANY_DEPTH, Parts, matches, parts_of
 from paas.nouns.errors import BadInput
 
 NAME = ".slugignore"
 MAX_PATTERNS = 200
-_ANY_DEPTH = "**"
 
 
 @dataclass(frozen=True)
 class _Pattern:
-    """`parts` of the path from the root; None stands for any number of parts."""
-
-    parts: tuple[re.Pattern[str] | None, ...]
+    parts: Parts
     folders_only: bool
 
     def matches(self, path: list[str], *, folder: bool) -> bool:
-        return (folder or not self.folders_only) and _match(self.parts, path)
+        return (folder or not self.folders_only) and matches(self.parts, path)
 
 
 class SlugIgnore:
@@ -60,24 +52,5 @@ def _parse(line: str) -> _Pattern:
     """With a slash inside, a pattern is a path from the root; without one, a name in any folder."""
     words = [word for word in line.split("/") if word not in ("", ".")]
     if "/" not in line.rstrip("/"):
-        words.insert(0, _ANY_DEPTH)
-    parts = tuple(None if word == _ANY_DEPTH else re.compile(fnmatch.translate(word)) for word in words)
-    return _Pattern(parts, line.endswith("/"))
-
-
-def _match(parts: tuple[re.Pattern[str] | None, ...], path: list[str]) -> bool:
-    """Whether the whole path matches: after each None the first place that fits is taken, and tried further on if the rest fails."""
-    at = here = 0
-    star, resume = -1, 0
-    while here < len(path):
-        part = parts[at] if at < len(parts) else None
-        if at < len(parts) and part is None:
-            star, resume, at = at, here, at + 1
-        elif part is not None and part.match(path[here]):
-            at, here = at + 1, here + 1
-        elif star >= 0:
-            resume += 1
-            at, here = star + 1, resume
-        else:
-            return False
-    return all(part is None for part in parts[at:])
+        words.insert(0, ANY_DEPTH)
+    return _Pattern(parts_of(words), line.endswith("/"))

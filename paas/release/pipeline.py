@@ -259,7 +259,7 @@ class _RunningPush:
             manifest = read_manifest(tree)
             pythons = available(self._platform.layout, stack, manifest.stack)
             stack = pythons.stack
-            described = describe(tree, manifest, pythons)
+            described = describe(tree, manifest, pythons, self._app.build_settings.get("builder", ""))
             stack = described.stack
         finally:  # a refusal, too, stands below this line
             output.line(f"-----> Building {self._app.name} from {self._request.source} on stack {stack}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paas.build.image import describe
+from paas.build.image import read_manifest
 from paas.build.platform import Platform
 from paas.build.source import SourceTree
 from paas.daemon.wakeup import Waiter
@@ -89,7 +89,7 @@ def _tell_of_scripts(platform: Platform, app: App, request: PushRequest, out: Ca
     """Warn about scripts that may not have finished; running one twice could do harm, so none is repeated."""
     procfile = app.build_settings.get("procfile", "Procfile")
     try:
-        scripts = describe(SourceTree.open(platform.layout.sources, request.tree, procfile)).manifest.scripts
+        scripts = read_manifest(SourceTree.open(platform.layout.sources, request.tree, procfile)).scripts
     except NotFound:
         return
     if any(name.endswith("postdeploy") for name in scripts):

@@ -107,7 +107,7 @@ class _Creation:
         views = [CgroupView(sources.open_folder(path, shim_fds), name) for path, name in group.view()]
         launch = Launch(
             box=box,
-            plan=Plan(box.id_base, box.resources.memory_bytes, views, binds),
+            plan=Plan(box.id_base, box.resources.memory_bytes, views, binds, box.bare),
             stage=engine.stage,
             layer_fds=layer_fds,
             upper_fd=upper_fd,
@@ -156,7 +156,8 @@ class _Creation:
             "hosts": f"127.0.0.1 localhost\n{address} {hostname}\n",
             "resolv.conf": "".join(f"nameserver {server}\n" for server in servers),
         }
-        rootfs.make_upper(folder, self.box.id_base, self.box.process.user, files)
+        app_owner = None if self.box.bare else self.box.process.user
+        rootfs.make_upper(folder, self.box.id_base, app_owner, files)
         return sources.open_folder(folder, self.shim_fds)
 
     def _exit_file(self, folder: Path) -> int:

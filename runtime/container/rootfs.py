@@ -72,15 +72,19 @@ class Plan:
     memory_bytes: int
     cgroups: Sequence[CgroupView] = ()
     binds: Sequence[Bind] = ()
+    bare: bool = False
 
 
-def make_upper(folder: Path, id_base: int, user: int, files: dict[str, str]) -> None:
-    """Make `upper` and `work` in `folder` with the skeleton; /app is `user`'s, `files` are names in /etc."""
+def make_upper(folder: Path, id_base: int, app_owner: int | None, files: dict[str, str]) -> None:
+    """Make `upper` and `work` in `folder` with the skeleton; without an owner of it no /app; `files` are names in /etc."""
     upper, work = folder / "upper", folder / "work"
     work.mkdir(mode=0o700)
     _folder(upper, 0o755, id_base)
     for name, mode in _SKELETON.items():
-        _folder(upper / name, mode, id_base + (user if name == "app" else 0))
+        if name != "app":
+            _folder(upper / name, mode, id_base)
+        elif app_owner is not None:
+            _folder(upper / name, mode, id_base + app_owner)
     for name, content in files.items():
         path = upper / "etc" / name
         path.write_text(content)
@@ -142,9 +146,7 @@ def plan(wanted: Plan) -> list[Operation]:
         ),
         Folder("dev/shm", 0o1777),
         Filesystem("tmpfs", "dev/shm", _QUIET, f"mode=1777,size={half},nr_inodes=16k,{owner}"),
-        Filesystem(
-            "tmpfs", "tmp", sc.MS_NOSUID | sc.MS_NODEV, f"mode=1777,size={half},nr_inodes=64k,{owner}"
-        ),
+        *(() if wanted.bare else (_tmp(half, owner),)),
         ReadOnlyMount("dev", sc.MS_NOSUID | sc.MS_NOEXEC),
         *_cgroups(wanted.cgroups),
         *sorted(wanted.binds, key=lambda bind: bind.target.split("/")),
@@ -152,6 +154,12 @@ def plan(wanted: Plan) -> list[Operation]:
         *(Mask(path) for path in _MASKED),
     ]
     return operations
+
+
+def _tmp(size: int, owner: str) -> Filesystem:
+    return Filesystem(
+        "tmpfs", "tmp", sc.MS_NOSUID | sc.MS_NODEV, f"mode=1777,size={size},nr_inodes=64k,{owner}"
+    )
 
 
 def _cgroups(views: Sequence[CgroupView]) -> list[Operation]:

@@ -45,6 +45,8 @@ _MAX_OPAQUE = 1000
 _MAX_ANSWER = _MAX_OPAQUE * (names.MAX_PATH + 1) + 1000
 _PIPE = 1024 * 1024
 _F_SETPIPE_SZ = 1031
+_MAX_TOP = 1000
+_MOUNTED = frozenset({b"dev", b"proc", b"sys"})
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\.tar")
 _PRIVATE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
 
@@ -103,18 +105,22 @@ def run_snapshot(
     layers: Collection[str],
     reader: Reader,
     limits: Limits | None = None,
+    *,
+    without: Collection[str] = (),
 ) -> Layer | None:
-    """Make a layer of `paths` (absolute) of what an ended instance wrote over `layers` (digests).
+    """Make a layer of `paths` (absolute; `/` is all but what containers get mounted) of what an ended instance wrote over
+    `layers` (digests), `without` other paths.
 
     None when it wrote nothing there. Raises ImageError.
     """
-    wanted = [names.normal(os.fsencode(path.lstrip("/"))) for path in paths]
-    if not all(wanted):
-        raise BadArchive("the root of a container cannot be snapshot, only folders in it")
+    wanted = [_inside(path) for path in paths if path != "/"]
+    left_out = frozenset(map(_inside, without))
     store = layer_store(layout)
     with ExitStack() as stack:
         upper = os.open(layout.instances / instance / "upper", FOLDER)
         stack.callback(os.close, upper)
+        if "/" in paths:
+            wanted += _top(upper)
         lowers = []
         for digest in layers:
             lowers.append(os.open(store.path(digest), FOLDER))
@@ -123,9 +129,23 @@ def run_snapshot(
 
         def make(writer: LayerWriter) -> None:
             upper = os.open("/upper", FOLDER)
-            snapshot(upper, wanted, writer, opaque=opaque, first_id=reader.first_id or 0)
+            first_id = reader.first_id or 0
+            snapshot(upper, wanted, writer, opaque=opaque, first_id=first_id, without=left_out)
 
         return _make_layer(layout, make, reader, limits, read={"upper": upper})
+
+
+def _top(upper: int) -> list[bytes]:
+    found = [name for name in map(os.fsencode, os.listdir(upper)) if name not in _MOUNTED]
+    if len(found) > _MAX_TOP:
+        raise TooLarge(f"{len(found)} names at the root of a container; {_MAX_TOP} can become a layer")
+    return found
+
+
+def _inside(path: str) -> bytes:
+    if not (found := names.normal(os.fsencode(path.lstrip("/")))):
+        raise BadArchive("the root of a container is no path inside it")
+    return found
 
 
 def run_repair(layout: Layout, reader: Reader) -> list[tuple[str, bool]]:

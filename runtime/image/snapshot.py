@@ -33,14 +33,15 @@ def snapshot(
     *,
     opaque: Collection[bytes] = (),
     first_id: int = 0,
+    without: Collection[bytes] = (),
 ) -> None:
     """Copy `paths` (as in `names.normal`) of an upper folder into `writer` and finish it.
 
     The folders above them come along, for their modes and owners. Container id 0 is `first_id` for this process.
     `opaque` are folders that hide their namesakes in lower layers; see `find_opaque`. A missing path is
-    skipped. Raises BadTree for an entry that cannot be part of a layer.
+    skipped, and so is what lies at and below a path of `without`. Raises BadTree for an entry that cannot be part of a layer.
     """
-    walk = _Walk(upper_fd, writer, frozenset(opaque), first_id)
+    walk = _Walk(upper_fd, writer, frozenset(opaque), first_id, frozenset(without))
     for path in _outermost(paths):
         walk.copy(path)
     writer.finish()
@@ -55,11 +56,19 @@ def _outermost(paths: Collection[bytes]) -> list[bytes]:
 
 
 class _Walk:
-    def __init__(self, upper_fd: int, writer: LayerWriter, opaque: frozenset[bytes], first_id: int) -> None:
+    def __init__(
+        self,
+        upper_fd: int,
+        writer: LayerWriter,
+        opaque: frozenset[bytes],
+        first_id: int,
+        without: frozenset[bytes],
+    ) -> None:
         self._upper = upper_fd
         self._writer = writer
         self._opaque = opaque
         self._first_id = first_id
+        self._without = without
         self._above: set[bytes] = set()
         self._first_names: dict[tuple[int, int], bytes] = {}
 
@@ -112,7 +121,7 @@ class _Walk:
 
     def _entry(self, fd: int, parent: bytes, name: bytes) -> tuple[bytes, int, Iterator[bytes]] | None:
         path = names.join(parent, name)
-        if path in _CONTAINERS_OWN:
+        if path in _CONTAINERS_OWN or path in self._without:
             return None
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)

@@ -152,9 +152,11 @@ class Verbs:
         instance = self._instances.get(_id(request))
         if instance.alive():
             raise ContainerError("running", f"instance {instance.id} still runs")
-        paths = request.get("paths")
-        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-            raise BadRequest("paths: not a list of text")
+        paths: Any = request.get("paths")
+        without: Any = request.get("without", [])
+        for name, value in (("paths", paths), ("without", without)):
+            if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
+                raise BadRequest(f"{name}: not a list of text")
         layout, layers, base = self._engine.layout, instance.layers, instance.id_base
 
         def prepare() -> tuple[Work, tuple[int, ...]]:
@@ -162,7 +164,7 @@ class Verbs:
 
             def work() -> Answer:
                 reader = make.owners_reader(base, userns)
-                return _layer(make.run_snapshot(layout, instance.id, paths, layers, reader))
+                return _layer(make.run_snapshot(layout, instance.id, paths, layers, reader, without=without))
 
             return work, (userns,)
 

@@ -25,6 +25,9 @@ class DictTree:
     def names(self) -> Iterable[str]:
         return list(self.files)
 
+    def links(self) -> Iterable[str]:
+        return []
+
     def exists(self, path: str) -> bool:
         return path in self.files
 
@@ -87,7 +90,7 @@ def _add(tar: tarfile.TarFile, buffer: io.BytesIO, name: str, mode: str, content
         entry = _entry(name, tarfile.SYMTYPE, 0o777)
         entry.linkname = os.fsdecode(content)
         tar.addfile(entry)
-        return 0
+        return buffer.tell()
     entry = _entry(name, tarfile.REGTYPE, 0o755 if mode == "100755" else 0o644)
     entry.size = len(content)
     tar.addfile(entry, io.BytesIO(content))

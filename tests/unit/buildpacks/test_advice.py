@@ -64,7 +64,7 @@ def test_what_to_run_is_advised_as_lines_that_a_procfile_may_have(
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"Dockerfile": "FROM x"}, ["Dockerfile is not read: this is built as a Python app"]),
+        ({"Dockerfile": "FROM x"}, ["Dockerfile is not read: this is built as a Python app (paas builds:set builder=dockerfile builds it)"]),
         ({"Staticfile": ""}, ["Staticfile is not read: this is built as a Python app"]),
         ({"Procfile.dev": "web: x"}, ["Procfile.dev is not read: the platform reads Procfile"]),
         ({"Procfile.dev": "web: x", "Procfile": "web: x"}, []),

@@ -59,7 +59,8 @@ def test_app_json_names_the_buildpack() -> None:
     ):
         assert choose(tree, {}, [name]).language == "Python"
     with pytest.raises(
-        BuildRefused, match="there are go, python, php, ruby, java, bun, deno, node, static, procfile"
+        BuildRefused,
+        match="there are go, python, php, ruby, java, bun, deno, node, static, dockerfile, procfile",
     ):
         choose(tree, {}, ["heroku/cobol"])
     assert choose(tree, {}, ["https://github.com/mallory/heroku-buildpack-python"]).language == "Buildpack"

@@ -328,7 +328,9 @@ def test_an_app_that_says_nothing_is_described_first_and_refused_then(tmp_path: 
     files = {"requirements.txt": "", "Dockerfile": "FROM x"}
     tree = SourceTree.open(tmp_path, export(files, tmp_path))
     described = describe(tree)
-    assert described.warnings == ("Dockerfile is not read: this is built as a Python app",)
+    assert described.warnings == (
+        "Dockerfile is not read: this is built as a Python app (paas builds:set builder=dockerfile builds it)",
+    )
     with pytest.raises(BuildFailed, match="says nothing about what to run"):
         described.require_processes(tree)
 
