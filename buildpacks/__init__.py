@@ -2,4 +2,5 @@
 
 Begin with `plan` (what a buildpack answers), then `detect` (`choose` picks one), then a language: `python`, `node`, `static`. Beside a language
 lie its parts: `pyversion` (which Python), `pydependencies` and `pysteps`, `requirements`, `noderuntime` and `semver`; `pyfailures` and `nodefailures` explain failed builds.
+`libraries` looks at what was compiled.
 """

@@ -23,6 +23,7 @@ from buildpacks import (
     static,
 )
 from buildpacks.advice import unmatched
+from buildpacks.libraries import checked
 from buildpacks.plan import BuildRefused, Plan, Tree, quoted
 from buildpacks.pyversion import STACK_ONLY, Pythons
 
@@ -90,7 +91,7 @@ def choose(
     steps = [aptpackages.packages_step(packages)] if packages else []
     if plan.build_packages:
         steps.append(aptpackages.packages_step(plan.build_packages, in_image=False))
-    return replace(plan, steps=(*steps, *plan.steps))
+    return checked(replace(plan, steps=(*steps, *plan.steps)))
 
 
 def _chosen(tree: Tree, processes: Mapping[str, str] | None, wanted: Sequence[str], pythons: Pythons) -> Plan:

@@ -45,7 +45,7 @@ def satisfies(release: tuple[int, int, int], required: Required) -> bool:
 
 
 def _from_toml(tree: Tree) -> tuple[str, str] | None:
-    for path in ("pyproject.toml", "Pipfile"):
+    for path in ("pyproject.toml", "Pipfile", "uv.lock"):
         if not tree.exists(path):
             continue
         try:
@@ -62,7 +62,7 @@ def _declared(data: dict[str, Any], path: str) -> tuple[str, str] | None:
     project, requires = _table(data.get("project")), _table(data.get("requires"))
     poetry = _table(_table(_table(data.get("tool")).get("poetry")).get("dependencies"))
     for text, key in (
-        (project.get("requires-python"), "requires-python in "),
+        (project.get("requires-python") or data.get("requires-python"), "requires-python in "),
         (requires.get("python_full_version") or requires.get("python_version"), ""),
         (poetry.get("python"), "the Python of "),
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 WHEEL = "sha256:c6242fc49e35958c8b15141343aa660db5fc54d4f13a1db01a3f5891b98700ef"
 ARCHIVE = "sha256:e0050c0b7da1eea53ffaf149c0cfbb5c6e2e2b69c4bef22c81fa6eb73e5f6173"
 NONE = "sha256:" + "0" * 64
@@ -38,19 +40,20 @@ itsdangerous = "^2.0"
 [tool.poetry.group.dev.dependencies]
 iniconfig = "*"
 """
-PDM = f"""[metadata]
-groups = ["default", "dev"]
-strategy = ["inherit_metadata"]
-lock_version = "4.5.0"
+PDM = (Path(__file__).parents[1] / "data" / "pdm.lock").read_text()
+"""As pdm 2.26.9 wrote it for `PDM_PROJECT`."""
+PDM_PROJECT = """[project]
+name = "shop"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["itsdangerous", "python-dotenv[cli]", "colorama; sys_platform == 'win32'"]
 
-[[package]]
-name = "itsdangerous"
-version = "2.2.0"
-groups = ["default"]
-{_FILES}{_DEV}"""
-PDM_PROJECT = (
-    '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["itsdangerous"]\n'
-)
+[dependency-groups]
+dev = ["iniconfig"]
+
+[tool.pdm]
+distribution = false
+"""
 PIPFILE = """[[source]]
 url = "https://pypi.org/simple"
 verify_ssl = true

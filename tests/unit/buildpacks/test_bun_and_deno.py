@@ -59,7 +59,7 @@ def test_the_web_process_is_found(files: dict[str, str], package: dict[str, Any]
 
 def test_bun_installs_its_lock_and_builds_with_its_own_scripts() -> None:
     result = planned({"bun.lock": ""}, packageManager="bun@1.2.3", scripts={"start": "x", "build": "y"})
-    assert [step.name for step in result.steps] == ["Bun", "dependencies", "build"]
+    assert [step.name for step in result.steps] == ["Bun", "dependencies", "libraries", "build"]
     assert step(result, "Bun").title == "Fetching Bun 1.2.3"
     assert "attempt bun install --frozen-lockfile --omit=dev || status" in step(result, "dependencies").script
     assert "\nbun run build\n" in step(result, "build").script

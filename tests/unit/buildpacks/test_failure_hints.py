@@ -103,3 +103,17 @@ def test_a_name_that_is_in_no_package_leaves_the_output_to_the_next_hint() -> No
     hint = FailureHint(r"needs (?P<name>\S+)", "{name} is in {package}", "", {"a.h": "liba-dev"})
     assert hint.read("needs a.h") == ("a.h is in liba-dev", "")
     assert hint.read("needs b.h") is None
+
+
+def test_a_package_that_wants_a_newer_python_is_answered_with_one_that_can_be_had() -> None:
+    printed = (
+        "  cause: Because the current Python version (3.11.2) does not satisfy Python>=3.12 and django==6.0 depends on "
+        "Python>=3.12, we can conclude that django==6.0 cannot be used."
+    )
+    told = named_cause(pyfailures.failure_hints("3.11", ("3.11", "3.13", "3.14")), [printed])
+    assert told is not None
+    assert told[0] == "a package does not support Python 3.11 (it wants >=3.12)"
+    assert told[1].startswith("Write 3.13 into .python-version")
+    alone = named_cause(pyfailures.failure_hints("3.11", ("3.11",)), [printed])
+    assert alone is not None
+    assert alone[1] == "Pin a version of it that supports Python 3.11."

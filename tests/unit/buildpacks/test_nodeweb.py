@@ -70,7 +70,7 @@ def test_a_procfile_leaves_out_the_look_and_its_command() -> None:
     tree = DictTree({"package.json": json.dumps({"scripts": BUILD})})
     for processes in ({"web": "node x.js"}, {"worker": "node x.js"}):
         result = choose(tree, processes)
-        assert [step.name for step in result.steps] == ["node", "dependencies", "build"]
+        assert [step.name for step in result.steps] == ["node", "dependencies", "libraries", "build"]
         assert result.default_processes == {}
     assert choose(tree, {"release": "x"}).default_processes == {"web": ".paas/web"}
 

@@ -136,3 +136,15 @@ def test_other_indexes_are_named_and_bring_the_config_vars_in() -> None:
     result = locked("Pipfile.lock", **{"Pipfile.lock": json.dumps(lock)})
     assert result.text.startswith("--extra-index-url https://${TOKEN}@example.com/simple\n")
     assert result.variables
+
+
+def test_a_lock_that_pdm_wrote_is_read_whole() -> None:
+    result = locked("pdm.lock")
+    lines = [line.partition(" --hash")[0] for line in result.text.splitlines()]
+    assert lines == [
+        "click==8.5.1",
+        'colorama==0.4.6 ; sys_platform == "win32"',
+        "itsdangerous==2.2.0",
+        "python-dotenv==1.2.4",
+    ]
+    assert result.warnings == ()

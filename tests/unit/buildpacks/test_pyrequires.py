@@ -26,6 +26,7 @@ def test_a_range_is_compared_as_pip_and_poetry_do(specifier: str, fits: bool) ->
     [
         ({"pyproject.toml": '[project]\nrequires-python = ">=3.12"\n'}, ">=3.12"),
         ({"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.12"\n'}, "^3.12"),
+        ({"pyproject.toml": "[tool.uv.workspace]\n", "uv.lock": 'requires-python = ">=3.12"\n'}, ">=3.12"),
         ({"Pipfile": '[requires]\npython_version = "3.12"\n'}, "==3.12.*"),
         ({"Pipfile": '[requires]\npython_full_version = "3.12.4"\n'}, "==3.12.*"),
         ({"setup.cfg": "[options]\npython_requires = >=3.12\n"}, ">=3.12"),

@@ -262,7 +262,7 @@ def test_setup_py_alone_is_installed_from_its_source() -> None:
 def test_a_procfile_needs_no_added_server() -> None:
     files = {"requirements.txt": "flask==3", "app.py": "import flask\napp = flask.Flask(__name__)\n"}
     result = choose(DictTree(files), {"web": "python app.py"})
-    assert steps(result) == ["dependencies"]
+    assert steps(result) == ["dependencies", "libraries"]
 
 
 def test_without_a_web_command_the_advice_names_the_program_that_is_there() -> None:
