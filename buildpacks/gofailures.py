@@ -32,6 +32,11 @@ def failure_hints(version: str) -> tuple[Hint, ...]:
             _ELSE,
         ),
         Hint(
+            r"undefined reference to [`'](?P<name>[\w.@]+)'",
+            "{name} is called, and its C library is not linked",
+            "Write the library into the code: // #cgo LDFLAGS: -lNAME",
+        ),
+        Hint(
             r"go.mod requires go >= (?P<wanted>\S+) ",
             f"go.mod asks for Go {{wanted}}; builds have {version}",
             "Lower the go line in go.mod.",

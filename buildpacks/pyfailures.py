@@ -297,12 +297,14 @@ def failure_hints(minor: str, others: Sequence[str] = ()) -> tuple[Hint, ...]:
 
 
 _COLLECT = "or: paas config:set DISABLE_COLLECTSTATIC=1"
-DJANGO_HINTS = (
+DJANGO_NOTICES = (
     Hint(
-        "ImproperlyConfigured: You're using the staticfiles app without having set the STATIC_ROOT",
-        "collectstatic needs STATIC_ROOT",
-        f"Set STATIC_ROOT in the settings, {_COLLECT}",
+        "^STATIC_ROOT is not set: nothing collected$",
+        "the settings have no STATIC_ROOT: static files are not collected, and nothing serves them",
+        "Set it, and let WhiteNoise serve them, for example.",
     ),
+)
+DJANGO_HINTS = (
     Hint(
         r"^(?:KeyError: '|\S*ImproperlyConfigured: Set the |\S*UndefinedValueError: )(?P<name>[A-Z][A-Z0-9_]+)\b",
         "the settings need the config var {name}",

@@ -8,7 +8,7 @@ from typing import Any
 
 from buildpacks.failurehint import FailureHint
 from buildpacks.plan import Step
-from buildpacks.pyfailures import DJANGO_HINTS, failure_hints
+from buildpacks.pyfailures import DJANGO_HINTS, DJANGO_NOTICES, failure_hints
 from buildpacks.pyversion import Chosen, Python
 from buildpacks.pyweb import WebCommand
 
@@ -149,12 +149,16 @@ def _hook_step(path: str, name: str, onto: tuple[str, ...]) -> Step:
 
 
 def collectstatic_step(onto: tuple[str, ...]) -> Step:
-    """Django's static files, over the source, with the config vars."""
+    """Django's static files, over the source, with the config vars. A project as Django starts it has no place for them."""
     script = """if [ -n "${DISABLE_COLLECTSTATIC:-}" ] && [ "$DISABLE_COLLECTSTATIC" != 0 ]; then
   echo "DISABLE_COLLECTSTATIC is set: nothing collected"; exit 0
 fi
 if probe=$(python manage.py help collectstatic 2>&1); then
-  python manage.py collectstatic --noinput --traceback
+  status=0; python manage.py collectstatic --noinput --traceback >/var/tmp/collect.log 2>&1 || status=$?
+  if [ $status != 0 ] && grep -q 'without having set the STATIC_ROOT' /var/tmp/collect.log; then
+    echo "STATIC_ROOT is not set: nothing collected"; exit 0
+  fi
+  cat /var/tmp/collect.log; exit $status
 elif [[ $probe == *"Unknown command"* ]]; then
   echo "django.contrib.staticfiles is not installed: nothing to collect"
 else
@@ -172,6 +176,7 @@ fi
         after_source=True,
         env={**RUN_ENV, "PYTHONDONTWRITEBYTECODE": "1"},
         failure_hints=DJANGO_HINTS,
+        notices=DJANGO_NOTICES,
         onto=onto,
         reused="Static files: sources and config unchanged, layer reused",
     )

@@ -12,11 +12,17 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from bench.figures import Figure, timed
+from harness.builder import build_platform
 from harness.platform import ROOT, Platform, commit
+
+from paas.build.kept import kept_layer
+from paas.store import layer_keys
 
 ROUNDS = 5
 
@@ -112,13 +118,22 @@ def _locked(requirements: Path) -> str:
 
 
 def _stored_kib(platform: Platform) -> float:
-    """What images and layers take on disk; a file with several names counts once."""
+    """What images and layers take on disk, once nothing changes there any more; a file with several names counts once."""
+    last, now = -1.0, _files_kib(platform)
+    while now != last:
+        time.sleep(3)
+        last, now = now, _files_kib(platform)
+    return now
+
+
+def _files_kib(platform: Platform) -> float:
     seen = {}
     for top in ("images", "layers"):
         for folder, folders, files in os.walk(platform.home / top):
             for name in (*folders, *files):
-                entry = os.lstat(os.path.join(folder, name))
-                seen[entry.st_ino] = entry.st_blocks
+                with suppress(FileNotFoundError):
+                    entry = os.lstat(os.path.join(folder, name))
+                    seen[entry.st_ino] = entry.st_blocks
     return sum(seen.values()) / 2
 
 
@@ -132,6 +147,20 @@ def _go(platform: Platform) -> Iterator[Figure]:
     texts = [files["main.go"].replace("from Go", f"number {number}") for number in range(ROUNDS)]
     rounds = _changes(platform, repository, "go-code", "main.go", texts)
     yield Figure("code-only push Go hello until it answers", "s", rounds, "1.5", "0.7", "with its boot")
+
+
+def lookup() -> Figure:
+    """What it costs to see that a layer is there: its note and its blob, without a process."""
+    with build_platform() as platform:
+        platform.build(platform.app("lookup"), dict(_files("hello")))
+        with platform.store.read() as tx:
+            keys = [row.key for row in layer_keys.all(tx)]
+        rounds = []
+        for key in keys * 100:
+            began = time.monotonic()
+            assert kept_layer(platform, key) is not None
+            rounds.append(1000 * (time.monotonic() - began))
+    return Figure("lookup of an unchanged layer", "ms", rounds, "2", "")
 
 
 def fresh_machine() -> Figure:

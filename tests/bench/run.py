@@ -193,6 +193,7 @@ def _part(name: str) -> Iterator[Figure]:
             else builds.measure(platform)
         )
     if name == "builds":
+        yield builds.lookup()
         yield builds.fresh_machine()
 
 

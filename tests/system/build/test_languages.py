@@ -136,6 +136,9 @@ def test_djangos_static_files_are_collected_with_the_config_vars(platform: Build
     assert (top / "app" / "collected" / "site.css").read_text() == "body {}"
     platform.build(app, files, config={"DISABLE_COLLECTSTATIC": "1"})
     assert any("nothing collected" in line for line in platform.lines)
+    bare = SETTINGS.replace("STATIC_ROOT", "NOWHERE").replace('os.environ["SECRET_KEY"]', "'x'")
+    platform.build(app, {**files, "shop/settings.py": bare})
+    assert any(line.startswith(" !     the settings have no STATIC_ROOT") for line in platform.lines)
 
 
 STARLETTE = (

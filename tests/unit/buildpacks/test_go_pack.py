@@ -221,6 +221,11 @@ def test_go_serves_beside_files_of_other_languages_unless_the_procfile_says_othe
             "collect2: error: ld returned 1 exit status",
             "a package written in C needs the library rdkafka, which the stack does not have",
         ),
+        (
+            "/usr/bin/ld: /var/tmp/go-link-3381051033/000001.o: in function `_cgo_529fdd268c7a_Cfunc_sqrt':\n"
+            "/tmp/go-build/main.cgo2.c:54: undefined reference to `sqrt'\ncollect2: error: ld returned 1 exit status",
+            "sqrt is called, and its C library is not linked",
+        ),
     ],
 )
 def test_what_go_says_is_put_into_words(said: str, cause: str) -> None:
