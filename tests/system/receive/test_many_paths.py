@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import tracemalloc
 from pathlib import Path
 
+import pytest
 from harness.git import Client, GitDaemon
 
 from buildpacks.detect import choose
@@ -74,3 +77,53 @@ def test_pointers_of_git_lfs_are_told_by_name(daemon: GitDaemon, ann: Client) ->
         assert "'model4.bin' and 2 more elsewhere; the app gets the pointers." in told
         assert "notes.txt" not in told and "long.txt" not in told
         ann.commit("the same files")
+
+
+class PeakMemory:
+    """The most memory that any process below this one has had at its peak, looked at all the time."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.kib: dict[str, int] = {}
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.02):
+            for pid in self._below(self._pid):
+                with contextlib.suppress(OSError, StopIteration, IndexError):
+                    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+                    name = lines[0].split()[1]
+                    self.kib[name] = max(self.kib.get(name, 0), peak)
+
+    def _below(self, pid: int) -> list[int]:
+        found = [pid]
+        for parent in found:
+            with contextlib.suppress(OSError):
+                for task in Path(f"/proc/{parent}/task").iterdir():
+                    found += map(int, (task / "children").read_text().split())
+        return found
+
+
+@pytest.mark.long
+def test_150_000_long_names_cost_no_process_much_memory(daemon: GitDaemon, ann: Client) -> None:
+    lines = ["commit refs/heads/main", "committer Ann <ann@example.com> 1700000000 +0000", "data 4", "many"]
+    for number in range(150_000):
+        lines += [f"M 644 inline d{number // 1000:03}/{'f' * 190}{number:06}", "data 1", "x"]
+    lines += ["M 644 inline Procfile", "data 15", "web: sleep 1000"]
+    ann.git("fast-import", "--quiet", "--force", input="\n".join(lines) + "\n")
+    with PeakMemory(daemon.process.pid) as peak:
+        done = ann.push()
+    assert done.returncode == 0, done.stderr
+    assert sum(1 for _ in daemon.platform.pushes[0].source.names()) == 150_001
+    print({name: f"{kib >> 10} MiB" for name, kib in peak.kib.items()})
+    assert max(peak.kib.values()) < 300 << 10  # a generous double of the budget

@@ -6,7 +6,8 @@ import json
 import os
 import signal
 
-from harness.platform import Platform, wait_for
+import pytest
+from harness.platform import Platform, commit, wait_for
 from harness.pushes import SLOW, Push
 
 from runtime.client import Spawner
@@ -61,3 +62,23 @@ def test_a_running_build_holds_up_no_clean_up_and_loses_nothing(platform: Platfo
         (folder / "go").touch()
     assert push.end() == 0, "".join(push.lines)
     assert platform.get("holding").text == "built"
+
+
+@pytest.mark.long
+def test_clean_ups_one_after_the_other_lose_nothing_of_two_builds(platform: Platform) -> None:
+    package = json.loads(SLOW["package.json"]) | {"dependencies": {"is-number": "7.0.0"}}
+    scripts = {"build": "echo building; sleep 4; echo $RANDOM >made", "start": "node s.js"}
+    files = {**SLOW, "package.json": json.dumps(package | {"scripts": scripts})}
+    pushes = [Push(platform, f"busy{number}", {**files, "n": str(number)}) for number in range(2)]
+    rounds = 0
+    while any(push.process.poll() is None for push in pushes):
+        platform.paas("create", "passing", "--no-remote")
+        platform.paas("destroy", "passing", "--confirm", "passing")  # a clean-up follows
+        rounds += 1
+    for number, push in enumerate(pushes):
+        assert push.end() == 0, push.text
+        assert platform.get(f"busy{number}").text == "built"
+        commit(push.repository, "Again", n=f"again {number}")
+        again = platform.push(push.repository, f"busy{number}")
+        assert again.returncode == 0 and "layer reused" in again.stdout, again.stdout
+    assert rounds > 2
