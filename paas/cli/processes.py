@@ -175,11 +175,11 @@ def limit_words(values: dict[str, int]) -> list[str]:
 
 @command("limits:set")
 @click.argument("type")
-@click.argument("words", metavar="[memory=256M] [cpu=0.5] [pids=100]", nargs=-1, required=True)
+@click.argument("words", metavar="[memory=256M] [cpu=0.5] [pids=100]", nargs=-1)
 @app_option
 def limits_set(type: str, words: tuple[str, ...], app: str) -> Answer:
     """Limit a process type: one new release, one rolling restart."""
-    changes = dict(limit_word(word) for word in words)
+    changes = dict(limit_word(word) for word in words or (type,))
     api, type = client(), ProcessType.parse(type)
     with output.Progress(f"Setting {type} limits {restarting(api, app)}") as progress:
         messages = api.stream("PATCH", app_path(app, "limits"), {type: changes})
