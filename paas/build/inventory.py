@@ -2,7 +2,8 @@
 
 Layers hold what tenants' builds made, so a process of its own reads them, confined before the first byte: it may read what
 it was given, and write its answer. What package managers leave behind is believed, not what a lock file asks for: Debian's
-status file, the metadata of Python and Ruby packages, and package.json of each folder in `node_modules`.
+status file, the metadata of Python, Ruby and PHP packages, package.json of each folder in `node_modules`, and the modules that Go notes in a
+program. Deno alone leaves no more than its lock.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from paas.build.layerfiles import answer, ask
@@ -20,16 +22,24 @@ from runtime.image.names import OPAQUE, hidden
 from runtime.image.tarreader import Entry, TarReader
 
 MAX_PACKAGES = 20_000
-_STATUS, _PACKAGE_JSON, _RELEASE = 32 << 20, 1 << 20, 1 << 16
+_STATUS, _LOCK, _PACKAGE_JSON, _RELEASE = 32 << 20, 8 << 20, 1 << 20, 1 << 16
 _WORD = re.compile(r"[!-~]{1,200}")
 
 _PYTHON = re.compile(rb"(?:.*/)?site-packages/([^/]+)-([^/-]+)\.dist-info/METADATA")
 _RUBY = re.compile(rb"(?:.*/)?specifications/([^/]+?)-([0-9][^/]*)\.gemspec")
+_COMPOSER = re.compile(rb"(?:.*/)?vendor/composer/installed\.json")
+_DENO = re.compile(r"(@?[^@]+)@([^_]+)")
+_DEBIANS = (b"usr/bin/", b"usr/sbin/", b"usr/lib", b"bin/", b"sbin/", b"lib")
+"""Folders whose programs are Debian's: their packages are listed."""
+_GO_BEGIN = b"0w\xaf\x0c\x92t\x08\x02A\xe1\xc1\x07\xe6\xd6\x18\xe6"
+_GO_END = b"\xf92C1\x86\x18 r\x00\x82B\x10A\x16\xd8\xf2"
+_GO_NOTE = 1 << 20
+_GO_MODULE = re.compile(r"^(?:dep|=>)\t(\S+)\t(v\S+)", re.M)
 _NODE = re.compile(rb"(?:.*/)?node_modules/(?:@[^/@]+/)?[^/@]+/package\.json")
 
 
 class Package(NamedTuple):
-    """`kind` is a purl type: deb, pypi, npm, gem; or `os` for the distribution."""
+    """`kind` is a purl type: deb, pypi, npm, gem, composer, golang; or `os` for the distribution."""
 
     kind: str
     name: str
@@ -81,6 +91,12 @@ def _packages(path: bytes, entry: Entry, reader: TarReader) -> list[Package]:
         return _package("gem", *map(_text, match.groups()))
     if _NODE.fullmatch(path) and entry.size <= _PACKAGE_JSON:
         return _node(b"".join(reader.content()))
+    if _COMPOSER.fullmatch(path) and entry.size <= _LOCK:
+        return _composer(b"".join(reader.content()))
+    if path == b"app/deno.lock" and entry.size <= _LOCK:
+        return _deno(b"".join(reader.content()))
+    if entry.mode & 0o111 and not path.startswith(_DEBIANS):
+        return _go(reader.content())
     return []
 
 
@@ -106,6 +122,46 @@ def _node(data: bytes) -> list[Package]:
         return _package("npm", found["name"], found["version"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
+
+
+def _composer(data: bytes) -> list[Package]:
+    try:
+        items = json.loads(data)["packages"]
+        return [one for item in items for one in _package("composer", item["name"], item["version"])]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def _deno(data: bytes) -> list[Package]:
+    """The npm packages of the lock, which Deno keeps under names of its own: `@scope/name@1.0.0_peer@2.0.0`."""
+    try:
+        keys = [str(key) for key in json.loads(data)["npm"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    matches = (_DENO.match(key) for key in keys)
+    return [one for match in matches if match for one in _package("npm", match[1], match[2])]
+
+
+def _go(pieces: Iterator[bytes]) -> list[Package]:
+    """The modules that Go's linker notes in a program (runtime/debug.BuildInfo)."""
+    first = next(pieces, b"")
+    if not first.startswith(b"\x7fELF"):
+        return []
+    rest = b""
+    for piece in chain((first,), pieces):
+        data = rest + piece
+        begin = data.find(_GO_BEGIN)
+        if begin >= 0:
+            for more in pieces:
+                if _GO_END in data[begin:] or len(data) - begin > _GO_NOTE:
+                    break
+                data += more
+            note = _text(data[begin : begin + _GO_NOTE].partition(_GO_END)[0])
+            return [
+                one for name, version in _GO_MODULE.findall(note) for one in _package("golang", name, version)
+            ]
+        rest = data[-len(_GO_BEGIN) :]
+    return []
 
 
 def _package(kind: str, name: object, version: object) -> list[Package]:

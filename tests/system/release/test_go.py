@@ -92,6 +92,8 @@ def test_a_module_is_fetched_compiled_and_served(proxy: Platform) -> None:
     assert again.returncode == 0, again.stdout
     assert "Fetching Go" not in again.stdout
     assert proxy.get("shop").text == "greetings!"
+    purls = {part.get("purl") for part in proxy.json("image:sbom", "-a", "shop")["components"]}
+    assert "pkg:golang/example.test/greet@v1.0.0" in purls
     proxy.deploy(WORKSPACE, "workspace")
     assert proxy.get("workspace").text == "1.4142"
 

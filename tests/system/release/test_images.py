@@ -304,7 +304,7 @@ def test_an_image_from_elsewhere_runs_with_its_own_command_user_folder_port_and_
 def test_what_was_pushed_is_the_same_image_when_it_is_pulled(
     platform: Platform, repository: Path, registry: RunningRegistry, tmp_path: Path
 ) -> None:
-    done = push(platform, registry.reference("team/same:v1"), "--json")
+    done = push(platform, registry.reference("team/same:v1"), "--mount-from", "team/hello", "--json")
     platform.paas("create", "away")
     said = deploy_image(platform, registry.reference("team/same:v1"), "away")
     assert "web runs: gunicorn app:app" in said and "User" not in said

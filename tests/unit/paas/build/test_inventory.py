@@ -123,3 +123,56 @@ def test_a_process_that_needs_too_much_memory_says_so() -> None:
     huge = "\n\n".join(f"Package:{number:x}\nVersion:1\nStatus:x installed" for number in range(700_000))
     with pytest.raises(ImageError, match="too much to list"):
         given_to_a_process(layer(**{"var/lib/dpkg/status": huge}))
+
+
+GO = b"0w\xaf\x0c\x92t\x08\x02A\xe1\xc1\x07\xe6\xd6\x18\xe6"
+GO_END = b"\xf92C1\x86\x18 r\x00\x82B\x10A\x16\xd8\xf2"
+NOTE = (
+    b"path\texample.com/hello\nmod\texample.com/hello\t(devel)\t\n"
+    b"dep\tgithub.com/a/b\tv1.2.3\th1:x=\ndep\trsc.io/q\tv1.5.0+incompatible\n=>\trsc.io/r\tv1.6.0\th1:y=\nbuild\tGOOS=linux\n"
+)
+MODULES = [
+    Package("golang", "github.com/a/b", "v1.2.3"),
+    Package("golang", "rsc.io/q", "v1.5.0+incompatible"),
+    Package("golang", "rsc.io/r", "v1.6.0"),
+]
+
+
+def program(path: str, data: bytes, mode: int = 0o755) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        entry = tarfile.TarInfo(path)
+        entry.size, entry.mode = len(data), mode
+        archive.addfile(entry, io.BytesIO(data))
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("before", [100, (1 << 20) - 4 - 8, (1 << 20) - 4 - 40, 3 << 20])
+def test_the_modules_of_a_go_program_are_those_that_it_notes(before: int) -> None:
+    data = b"\x7fELF" + bytes(before) + GO + NOTE + GO_END + bytes(2 << 20)
+    assert found(program("app/bin/hello", data)) == MODULES
+
+
+def test_only_programs_that_are_not_debians_are_looked_into() -> None:
+    data = b"\x7fELF" + GO + NOTE + GO_END
+    assert found(program("usr/bin/tool", data)) == []
+    assert found(program("app/bin/hello", data, 0o644)) == []
+    assert found(program("app/bin/hello", b"#!/bin/sh\n" + data)) == []
+    assert found(program("app/bin/hello", b"\x7fELF")) == []
+    endless = b"\x7fELF" + GO + NOTE + b"dep\tx\tv1\n" * (1 << 18)
+    assert found(program("usr/local/bin/x", endless))[:3] == MODULES
+
+
+def test_packages_of_php_and_of_deno_are_listed() -> None:
+    installed = json.dumps(
+        {"packages": [{"name": "monolog/monolog", "version": "3.5.0"}, {"name": 1, "version": "1"}]}
+    )
+    lock = json.dumps({"version": "5", "npm": {"chalk@5.3.0": {}, "@a/b@1.0.0_react@18.0.0": {}, "odd": {}}})
+    files = {"app/vendor/composer/installed.json": installed, "app/deno.lock": lock}
+    assert set(found(layer(**files))) == {
+        Package("composer", "monolog/monolog", "3.5.0"),
+        Package("npm", "chalk", "5.3.0"),
+        Package("npm", "@a/b", "1.0.0"),
+    }
+    for text in ("", "[]", "{", '{"packages": 1}', '{"npm": 1}'):
+        assert found(layer(**dict.fromkeys(files, text))) == []
