@@ -52,7 +52,7 @@ def test_a_flask_app_with_a_dockerfile_is_served_and_a_change_of_its_code_instal
     assert platform.get("dockered").text.startswith("two web /srv/app 8123 ")
     ran = platform.paas("run", "-a", "dockered", "--", "id", "-un").stdout
     assert ran.strip().endswith("web")
-    assert platform.json("builds:get", "-a", "dockered")["settings"] == {"builder": "dockerfile"}
+    assert platform.json("builds:get", "-a", "dockered") == {"builder": "dockerfile"}
 
 
 def test_a_procfile_runs_through_the_entrypoint_and_root_has_no_power(platform: Platform) -> None:
