@@ -14,7 +14,7 @@ VERSION = 17
 _STACKS = {21: "debian-13", 25: "debian-13"}
 """Which stack has a newer Java, as openjdk-N; the first stack's is its default."""
 _RECIPE = "java-1"
-_WANTED = re.compile(r"^[ \t]*java\.runtime\.version[ \t]*[=:][ \t]*(?:1\.)?(\d+)", re.MULTILINE)
+_WANTED = re.compile(r"^[ \t]*java\.runtime\.version[ \t]*[=:][ \t]*(?:1\.)?([0-9]{1,3})", re.MULTILINE)
 _JAR = re.compile(r"[A-Za-z0-9._-]+\.jar")
 
 _START = """cat >/app/.paas/java <<'START'

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from paas.nouns.errors import BadInput
+from paas.daemon import threads
+from paas.nouns.errors import BadInput, Unavailable
 from paas.nouns.names import shown
 from paas.nouns.units import shown_memory
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 6
 MAX_SAFE_INTEGER = 2**53
+RESERVE_BYTES = 1 << 30
+"""Room on the disk that no upload may take."""
+UPLOAD_S = 3600.0
 _PIECE = 1 << 18
 
 T = TypeVar("T")
@@ -131,9 +139,13 @@ def fields(rules: Mapping[str, Rule], *, needed: bool = True) -> Rule:
 
 
 def received(folder: Path, most: int, setting: str = "") -> BinaryIO:
-    """The request's body as an unnamed file in `folder`, at its beginning. Raises BadInput if it is too large."""
+    """The request's body as an unnamed file in `folder`, at its beginning.
+
+    Raises BadInput if it is too large or takes longer than UPLOAD_S, Unavailable if the disk has no room for it.
+    """
     request.max_content_length = most + 1
-    with ExitStack() as failed:
+    _need_room(folder, min(request.content_length or 0, most))
+    with ExitStack() as failed, _ended_after(UPLOAD_S) as overdue:
         descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
         file = failed.enter_context(open(descriptor, "w+b"))
         try:
@@ -141,6 +153,9 @@ def received(folder: Path, most: int, setting: str = "") -> BinaryIO:
                 file.write(piece)
                 if file.tell() > most:
                     raise RequestEntityTooLarge
+                if overdue():
+                    raise BadInput(f"The upload took longer than {UPLOAD_S:.0f} s.", cause="too slow")
+                _need_room(folder, 0)
         except RequestEntityTooLarge:
             sentence = f"What was sent is larger than {shown_memory(most)}."
             hint = f"The operator may allow more: {setting}." if setting else ""
@@ -148,6 +163,35 @@ def received(folder: Path, most: int, setting: str = "") -> BinaryIO:
         file.seek(0)
         failed.pop_all()
         return file
+
+
+def _need_room(folder: Path, size: int) -> None:
+    """Raises Unavailable. Asked again for each piece, since other uploads take room meanwhile."""
+    status = os.statvfs(folder)
+    if status.f_bavail * status.f_frsize < size + RESERVE_BYTES:
+        raise Unavailable(
+            "The disk of the server has no room for what is sent.", "See: paas doctor", cause="disk full"
+        )
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[Callable[[], bool]]:
+    """Whether the time is over; then a read that still waits for its client ends too, however little trickles in."""
+    deadline, sock = time.monotonic() + seconds, request.environ.get("gunicorn.socket")
+
+    received = threading.Event()
+
+    def end(sock: socket.socket) -> None:
+        with suppress(OSError):
+            if not received.wait(max(0.0, seconds)):
+                sock.shutdown(socket.SHUT_RD)
+
+    if sock is not None:
+        threads.start("upload", partial(end, sock))
+    try:
+        yield lambda: time.monotonic() >= deadline
+    finally:
+        received.set()
 
 
 def _json_object() -> dict[str, Any]:

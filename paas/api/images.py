@@ -28,6 +28,7 @@ from paas.nouns.model import Release
 from paas.nouns.names import release_number
 from paas.nouns.text import one_line, quoted
 from paas.release.from_image import Taken, deploy_image, take_image
+from paas.release.origin import RECEIVING
 from paas.release.portable import created_at, image_errors, labelled, released_image
 from runtime.image.distribution import Reference, parse_reference
 from runtime.image.imagearchive import ImageArchive
@@ -139,7 +140,8 @@ def take_archive(app_name: str) -> Response:
     ctx, app, who = context(), the_app(), principal().name
     given = query({"name": text, "tag": text, "deploy": boolean})
     name = quoted(one_line(given["name"] or "an archive"), 100)
-    file = received(ctx.layout.sources, MOST_BYTES)
+    with RECEIVING.one(app.owner_id):
+        file = received(ctx.layout.sources, MOST_BYTES)
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         gone = Gone(ctx, app, cancelled)

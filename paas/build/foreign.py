@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paas.manifest.appjson import parse_app_json
+from paas.manifest.procfile import MAX_BYTES, MAX_TYPES, RESERVED, TYPE
 from paas.nouns.errors import BuildFailed
 from paas.nouns.startup import STARTUP, STOP_SIGNAL, STOP_SIGNALS, WEB_PORT, Startup
+from paas.nouns.text import quoted
 from runtime.spec import APP_USER, ID_RANGE
 
 PROCESS, LANGUAGE = "paas.process.", "paas.language"
 """Labels of our own images: the command of a process type, and what built it."""
 PASSWD, GROUP, APP_JSON = FILES = "etc/passwd", "etc/group", "app/app.json"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}")
 _PORT = re.compile(r"([0-9]{1,5})(?:/tcp)?")
 _ENV_BYTES, _WORDS = 256 * 1024, 1024
 _OURS = f"{APP_USER}:{APP_USER}"
@@ -47,8 +48,9 @@ def read_config(config: Mapping[str, Any], files: Files) -> Foreign:
     settings = settings if isinstance(settings, dict) else {}
     labels = {name: text for name, text in _object(settings, "Labels").items() if isinstance(text, str)}
     env = _env(settings)
+    declared, left_out = _processes(labels)
     if labels.get(LANGUAGE) and settings.get("User") == _OURS and settings.get("WorkingDir") == "/app":
-        return Foreign(env, _processes(labels), _app_json(files()), labels[LANGUAGE])
+        return Foreign(env, declared, _app_json(files()), labels[LANGUAGE], left_out)
     args = (*_words(settings, "Entrypoint"), *_words(settings, "Cmd"))
     if not args or not args[0]:
         raise BuildFailed(
@@ -66,8 +68,15 @@ def read_config(config: Mapping[str, Any], files: Files) -> Foreign:
         port=_port(settings),
         stop_signal=_stop_signal(settings.get("StopSignal")),
     )
-    processes = {"web": startup.command, **_processes(labels)}
-    return Foreign(env, processes, {STARTUP: startup.to_json()}, warnings=_warnings(settings))
+    if len(startup.command) > MAX_BYTES:
+        raise BuildFailed(
+            f"The command of the image is longer than {MAX_BYTES >> 10} KiB.",
+            "Put it into a script of the image, and name that in its CMD.",
+            cause="bad image",
+        )
+    processes = {"web": startup.command, **declared}
+    warnings = (*left_out, *_warnings(settings))
+    return Foreign(env, processes, {STARTUP: startup.to_json()}, warnings=warnings)
 
 
 def _object(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -92,9 +101,28 @@ def _env(settings: Mapping[str, Any]) -> dict[str, str]:
     return env
 
 
-def _processes(labels: Mapping[str, str]) -> dict[str, str]:
+def _processes(labels: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The process types of the labels by the rules of a Procfile, and a warning about those that break one."""
     types = {name.removeprefix(PROCESS): text for name, text in labels.items() if name.startswith(PROCESS)}
-    return {type: text for type, text in types.items() if _TYPE.fullmatch(type) and text}
+    if len(types) > MAX_TYPES or sum(len(type) + len(text) for type, text in types.items()) > MAX_BYTES:
+        raise BuildFailed(
+            f"The image's labels {PROCESS}* are more than {MAX_TYPES}, or longer than {MAX_BYTES >> 10} KiB.",
+            "Build it with fewer process types.",
+            cause="bad image",
+        )
+    kept = {type: text for type, text in types.items() if _declares(type, text)}
+    lost = [quoted(type) for type in types if type not in kept]
+    said = f"Left out, as they declare no process type: labels {PROCESS}{{{','.join(lost[:5])}}}"
+    return kept, (said,) if lost else ()
+
+
+def _declares(type: str, command: str) -> bool:
+    return (
+        bool(TYPE.fullmatch(type))
+        and type not in RESERVED
+        and bool(command.strip())
+        and not set(command) & set("\0\n\r")
+    )
 
 
 def _app_json(files: Mapping[str, str]) -> dict[str, Any]:
@@ -118,7 +146,7 @@ def _port(settings: Mapping[str, Any]) -> int:
 
 def _stop_signal(value: object) -> str:
     text = str(value or STOP_SIGNAL).upper().removeprefix("SIG")
-    if text.isdigit() and int(text) in {int(each) for each in signal.Signals}:
+    if re.fullmatch("[0-9]{1,3}", text) and int(text) in {int(each) for each in signal.Signals}:
         text = signal.Signals(int(text)).name.removeprefix("SIG")
     return text if text in STOP_SIGNALS else STOP_SIGNAL
 

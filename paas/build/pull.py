@@ -192,6 +192,8 @@ def _kept_config(pulled: Pulled, *, ours: bool) -> dict[str, Any]:
     made = [item for item in history if isinstance(item, dict)] if isinstance(history, list) else []
     if sum(not item.get("empty_layer") for item in made) != len(pulled.stacked):
         config.pop("history", None)
+    else:
+        config["history"] = made
     if ours:
         labels = config["config"]["Labels"]
         kept = {name: text for name, text in labels.items() if not name.startswith(ANNOTATION)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from paas.build.base import base_of, rebased_image
@@ -52,12 +53,22 @@ class Outcome:
     reason: str = ""
 
 
+def in_turn(standings: Sequence[Standing]) -> list[Standing]:
+    """One app of each owner, then the next of each: one owner's slow releases hold up the others' least."""
+    seen: Counter[int | None] = Counter()
+    rounds = []
+    for standing in standings:
+        rounds.append((seen[standing.app.owner_id], standing))
+        seen[standing.app.owner_id] += 1
+    return [standing for _, standing in sorted(rounds, key=lambda each: each[0])]
+
+
 def rebase_all(
     platform: Platform, stack: Stack, actor: str, line: Callable[[str], None], cancelled: Cancel
 ) -> list[Outcome]:
     """Rebase the apps that still stand on an older `stack`, one after the other. A failure ends that app's rebase alone."""
     outcomes = []
-    for standing in standings(platform):
+    for standing in in_turn(standings(platform)):
         if standing.image.stack == stack.name and not standing.current and not cancelled():
             line(f"-----> Rebasing {standing.app.name}")
             outcomes.append(_rebase(platform, standing, stack, actor, line, cancelled))

@@ -192,7 +192,8 @@ def chosen(manifests: list[Any], architecture: str, name: str = "") -> str:
     """
     found = [item for item in manifests if isinstance(item, dict)]
     if name:
-        found = [item for item in found if name in (item.get("annotations") or {}).values()]
+        said = ((item, item.get("annotations")) for item in found)
+        found = [item for item, notes in said if isinstance(notes, dict) and name in notes.values()]
     wanted = ("linux", architecture)
     fitting = [item for item in found if wanted == _platform(item)] or [
         item for item in found if _platform(item) == ("", "")

@@ -12,6 +12,7 @@ import posixpath
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from runtime.image import names
 from runtime.image.distribution import Blob, Manifest, chosen, config_blob, parse_manifest
 from runtime.image.errors import BadArchive, Damaged, NotFound
 from runtime.image.exchange import MAX_JSON
@@ -67,7 +68,8 @@ class ImageArchive:
         images = _list_of({"images": self._json("manifest.json")}, "images")
         found = [image for image in images if isinstance(image, dict)]
         if name:
-            found = [image for image in found if name in (image.get("RepoTags") or ())]
+            tags = ((image, image.get("RepoTags")) for image in found)
+            found = [image for image, tagged in tags if isinstance(tagged, list) and name in tagged]
         if len(found) != 1:
             raise BadArchive(_several(len(found), name))
         config, layers = str(found[0].get("Config")), [str(path) for path in _list_of(found[0], "Layers")]
@@ -91,16 +93,21 @@ class ImageArchive:
         if kind := _COMPRESSED.get(self._file.read(2)):
             raise BadArchive(f"the archive is compressed with {kind}: unpack it first")
         self._file.seek(0)
-        reader = TarReader(self._file.read)
-        for entry in reader:
+        reader, letters = TarReader(self._file.read), 0
+        for count, entry in enumerate(reader, start=1):
+            names.check(entry.path)
+            names.check(entry.target)
+            letters += len(entry.path) + len(entry.target)
+            if count > MAX_MEMBERS or letters > MAX_JSON:
+                raise BadArchive(
+                    f"the archive has more than {MAX_MEMBERS} members, or {MAX_JSON >> 20} MiB of names, which no image has"
+                )
             name = posixpath.normpath(os.fsdecode(entry.path))
             if entry.kind == "file":
                 self._members[name] = self._file.tell(), entry.size
             elif entry.kind in ("symlink", "hard_link"):
                 folder = posixpath.dirname(name) if entry.kind == "symlink" else ""
                 self._links[name] = posixpath.normpath(posixpath.join(folder, os.fsdecode(entry.target)))
-            if len(self._members) + len(self._links) > MAX_MEMBERS:
-                raise BadArchive(f"the archive has more than {MAX_MEMBERS} members, which no image has")
             self._file.seek(reader.skip(), os.SEEK_CUR)
         if not {"index.json", "manifest.json"} & self._members.keys():
             raise BadArchive("the archive has neither index.json nor manifest.json: it holds no image")
@@ -124,9 +131,11 @@ class ImageArchive:
 
 
 def json_of(data: bytes, what: str) -> Any:
-    """JSON of a stranger. Raises BadArchive."""
+    """JSON of a stranger, whose texts are whole characters. Raises BadArchive."""
     try:
-        return json.loads(data)
+        value = json.loads(data)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character would fail where it is used
+        return value
     except (ValueError, RecursionError):
         raise BadArchive(f"{what[:100]!a} is not JSON") from None
 

@@ -20,6 +20,8 @@ Read = Callable[[int], bytes]
 
 Kind = Literal["file", "directory", "symlink", "hard_link"]
 MAX_EXTENSION = 64 * 1024
+MAX_EXTENSIONS = 16
+"""Extension headers before one entry."""
 CHUNK = 1024 * 1024
 
 _KINDS: dict[bytes, Kind] = {
@@ -61,6 +63,7 @@ class TarReader:
 
     def __iter__(self) -> Iterator[Entry]:
         extra: dict[bytes, bytes] = {}
+        extensions = 0
         while True:
             self._skip()
             block = self._exactly(BLOCK, or_nothing=self._foreign)
@@ -70,8 +73,12 @@ class TarReader:
                 return
             size, kind = _checked(block)
             if kind in (b"x", b"L", b"K", b"g"):
+                extensions += 1
+                if extensions > MAX_EXTENSIONS:
+                    raise BadArchive(f"more than {MAX_EXTENSIONS} extension headers before one entry")
                 self._extension(kind, size, extra)
                 continue
+            extensions = 0
             if self._foreign and kind in _NODES:
                 extra, self._left, self._padding = {}, size, -size % BLOCK
                 continue

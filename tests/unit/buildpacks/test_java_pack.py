@@ -48,6 +48,8 @@ def test_gradle_without_its_wrapper_is_refused_with_the_command() -> None:
 def test_a_newer_java_is_refused_and_an_older_one_told() -> None:
     with pytest.raises(BuildRefused, match="asks for Java 26; there are 17, 21, 25"):
         plan({"pom.xml": "", "system.properties": "java.runtime.version=26\n"})
+    with pytest.raises(BuildRefused, match="asks for Java 999;"):
+        plan({"pom.xml": "", "system.properties": f"java.runtime.version={'9' * 5000}\n"})
     newer = plan({"pom.xml": "", "system.properties": "java.runtime.version=21\n"})
     assert (newer.stack, newer.packages, newer.warnings) == ("debian-13", ("openjdk-21-jre-headless",), ())
     assert "openjdk-21-jdk-headless" in newer.build_packages

@@ -73,7 +73,7 @@ def test_the_lowest_exposed_port_is_the_port(ports: Any, port: int) -> None:
     ("text", "name"),
     [
         ("SIGQUIT", "QUIT"), ("int", "INT"), ("3", "QUIT"), ("28", "WINCH"), ("SIGSTOP", "TERM"),
-        ("SIGRTMIN+3", "TERM"), ("99", "TERM"), (None, "TERM"), (7, "TERM"),
+        ("SIGRTMIN+3", "TERM"), ("99", "TERM"), ("²", "TERM"), ("9" * 5000, "TERM"), (None, "TERM"), (7, "TERM"),
     ],
 )  # fmt: skip
 def test_a_stop_signal_that_would_end_nothing_is_the_usual_one(text: Any, name: str) -> None:
@@ -91,7 +91,7 @@ def test_the_folder_is_absolute_and_normal(value: Any, folder: str) -> None:
     "settings",
     [
         {"Cmd": None}, {"Cmd": []}, {"Cmd": [""]}, {"Cmd": "run"}, {"Cmd": [1]}, {"Cmd": ["a\0b"]},
-        {"Cmd": ["x"] * 2000}, {"WorkingDir": "/proc/self"}, {"WorkingDir": "/sys"},
+        {"Cmd": ["x"] * 2000}, {"Cmd": ["x" * (1 << 16), "y"]}, {"WorkingDir": "/proc/self"}, {"WorkingDir": "/sys"},
         {"Env": ["A=" + "x" * (300 << 10)]},
     ],
 )  # fmt: skip
@@ -125,6 +125,28 @@ def test_labels_add_process_types() -> None:
     }
     found = read(Labels=labels)
     assert found.processes == {"web": "serve", "worker": "tick"}
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_labels_that_no_procfile_could_have_are_left_out_and_told(ours: bool) -> None:
+    types = {"build": "x", "run": "x", "nul": "a\0b", "lines": "a\nb", "empty": " ", "a" * 40: "tick"}
+    labels = {f"paas.process.{type}": command for type, command in types.items()}
+    found = read(
+        {}, **({**OURS, "Labels": {**labels, "paas.language": "Go"}} if ours else {"Labels": labels})
+    )
+    assert found.processes == {"a" * 40: "tick"} | ({} if ours else {"web": "run"})
+    assert [f"paas.process.{{{','.join(list(types)[:5])}}}" in line for line in found.warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    "labels", [{f"paas.process.w{at}": "x" for at in range(51)}, {"paas.process.web": "x" * (1 << 16)}]
+)
+def test_more_process_types_than_a_procfile_may_have_are_refused(labels: dict[str, str]) -> None:
+    for settings in ({}, {key: OURS[key] for key in ("User", "WorkingDir")}):
+        with pytest.raises(
+            BuildFailed, match=r"labels paas\.process\.\* are more than 50, or longer than 64 KiB"
+        ):
+            read({}, **settings, Labels={**labels, "paas.language": "Go"})
 
 
 def test_what_is_not_kept_or_not_run_is_said() -> None:

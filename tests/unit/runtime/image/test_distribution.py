@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runtime.image.distribution import (
     MAX_BLOB,
     Manifest,
+    chosen,
     parse_challenges,
     parse_errors,
     parse_manifest,
@@ -128,3 +129,9 @@ def test_the_words_of_a_refusal_are_one_short_line() -> None:
         json.dumps({"errors": [{"code": "DENIED", "message": "no\x1b[2J\n" + "x" * 999}]}).encode()
     )
     assert said.startswith("DENIED: no?[2J?xxx") and len(said) == 200
+
+
+@pytest.mark.parametrize("annotations", [["v1"], "v1", 5, {"x": ["v1"]}, {"x": {}}])
+def test_annotations_of_another_kind_name_nothing(annotations: Any) -> None:
+    with pytest.raises(RegistryError, match="no variant"):
+        chosen([{"digest": DIGEST, "annotations": annotations}], "amd64", "v1")

@@ -12,7 +12,8 @@ import pytest
 
 from runtime.image.distribution import Blob, Manifest
 from runtime.image.errors import BadArchive, Damaged, ImageError
-from runtime.image.imagearchive import ImageArchive
+from runtime.image.exchange import MAX_JSON
+from runtime.image.imagearchive import MAX_MEMBERS, ImageArchive
 from runtime.image.ocilayout import CONFIG, LAYER
 
 
@@ -150,3 +151,50 @@ def test_bytes_that_are_not_what_their_digest_says_are_damaged() -> None:
 def test_what_holds_no_image_is_refused(data: bytes, said: str) -> None:
     with pytest.raises(BadArchive, match=said):
         ImageArchive(io.BytesIO(data)).read_manifest("", "amd64")
+
+
+@pytest.mark.parametrize("tags", [5, {"a:v1": 1}, "a:v1", None])
+def test_tags_that_are_no_list_name_nothing(tags: Any) -> None:
+    with pytest.raises(BadArchive, match="holds 0 images called 'a:v1'"):
+        ImageArchive(docker({**IMAGE, "RepoTags": tags})).read_manifest("a:v1", "amd64")
+
+
+def test_half_a_character_is_no_json() -> None:
+    with pytest.raises(BadArchive, match="is not JSON"):
+        ImageArchive(tar(index_json=b'{"manifests": ["\\ud800"]}')).read_manifest("", "amd64")
+
+
+def members(*entries: tarfile.TarInfo) -> io.BytesIO:
+    blocks = b"".join(each.tobuf(tarfile.PAX_FORMAT) for each in entries)
+    return io.BytesIO(blocks + bytes(1024))
+
+
+def member(name: str, type: bytes = tarfile.DIRTYPE, target: str = "") -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = type, target
+    return entry
+
+
+LONG = "/".join(["n" * 200] * 19)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (members(*[member("same")] * (MAX_MEMBERS + 1)), "more than 10000 members"),
+        (members(member(f"{LONG}/{'n' * 190}")), "a path of 40.. bytes, more than 4000"),
+        (
+            members(member("a", tarfile.SYMTYPE, f"{LONG}/{'n' * 190}")),
+            "a path of 40.. bytes, more than 4000",
+        ),
+        (members(*(member(f"{LONG}/{at}") for at in range(MAX_JSON // len(LONG) + 1))), "4 MiB of names"),
+        (
+            io.BytesIO(tarfile.TarInfo.create_pax_global_header({"comment": "x"}) * 17),
+            "more than 16 extension",
+        ),
+    ],
+    ids=["folders", "name", "target", "names", "headers"],
+)
+def test_what_would_be_kept_or_counted_for_ever_is_refused(file: io.BytesIO, said: str) -> None:
+    with pytest.raises(BadArchive, match=said):
+        ImageArchive(file)
