@@ -18,9 +18,9 @@ from flask import g, request
 from paas.api.context import Context, context
 from paas.keys.proof import HEADER, Proof, Sessions
 from paas.nouns.errors import Forbidden, NotFound, Unauthorized
-from paas.nouns.model import App, User
+from paas.nouns.model import App, Hook, User
 from paas.nouns.names import shown
-from paas.store import Tx, apps, people
+from paas.store import Tx, apps, hooks, people
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class Principal:
-    """The caller. `user` is None for root on the server's own socket, and for the git daemon on its own behalf."""
+    """The caller. `user` is None for root on the server's own socket, for the git daemon itself, and for a hook's forge."""
 
     name: str
     user: User | None
@@ -68,7 +68,8 @@ def check_request(view: Callable[..., Any] | None, arguments: dict[str, Any]) ->
     """Authenticate the caller, then authorise it for `view` with the `arguments` of the address. Raises PaasError."""
     access = getattr(view, "access", None)
     if access is Access.HOOK:
-        g.principal = Principal("a forge", None, False, "hook")
+        g.hook = _known_hook(arguments["hook_id"])
+        g.principal = Principal(f"hook:{g.hook.id}", None, False, "hook")
         return
     g.principal = authenticate(context())
     if view is None:
@@ -88,6 +89,11 @@ def principal() -> Principal:
 def the_app() -> App:
     """The app in the address; the caller may touch it."""
     return cast(App, g.app)
+
+
+def the_hook() -> Hook:
+    """The hook in the address; nothing is known of the caller."""
+    return cast(Hook, g.hook)
 
 
 def peer_uid(sock: socket.socket) -> int:
@@ -171,6 +177,14 @@ def _authorise(who: Principal, access: Access) -> None:
 def _visible_app(name: str) -> App:
     with context().store.read() as tx:
         return visible_app(tx, name)
+
+
+def _known_hook(id: str) -> Hook:
+    with context().store.read() as tx:
+        hook = hooks.get(tx, id)
+    if hook is None:
+        raise NotFound("There is no such hook.")
+    return hook
 
 
 def refuse_former_name(tx: Tx, name: str) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import time
 from collections import deque
+from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 from flask import Blueprint, current_app, request
+from werkzeug.exceptions import ClientDisconnected
 
-from paas.api.access import Access, needs, the_app
+from paas.api.access import Access, needs, principal, the_app, the_hook
 from paas.api.bodies import body, text
 from paas.api.context import Context, context
 from paas.api.edit import edit
 from paas.api.hook_builds import EXTENSION, HookBuilds
 from paas.api.shapes import hook_json
+from paas.daemon import threads
 from paas.nouns.deliveries import Delivery, is_signed, parse_delivery
-from paas.nouns.errors import BadInput, NotFound, TooMany, Unauthorized
+from paas.nouns.errors import BadInput, TooMany, Unauthorized
 from paas.nouns.model import Hook
 from paas.nouns.names import BranchName
 from paas.nouns.remoteurl import RemoteRepository
@@ -25,7 +30,7 @@ from paas.store import hooks
 routes = Blueprint("hooks", __name__)
 
 _MOST = 20
-_BODY_BYTES = 4 << 20
+_BODY_BYTES, _BODY_S = 4 << 20, 10.0
 _DELIVERIES, _DELIVERIES_S = 30, 60.0
 _heard: dict[str, deque[float]] = {}
 """When each hook was last used, by its id."""
@@ -57,6 +62,7 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
             url=given["url"],
             branch=given["branch"] or app.deploy_branch,
             secret=secrets.token_urlsafe(32),
+            created_by=principal().name,
         )
         change.record("hook.create", {"id": hook.id}, f"Create a hook for {hook.branch} of {remote}")
     address = f"http://{ctx.settings.api}/hooks/{hook.id}"
@@ -78,19 +84,33 @@ def remove(app_name: str, hook_id: str) -> dict[str, Any]:
 @needs(Access.HOOK)
 def deliver(hook_id: str) -> tuple[dict[str, Any], int]:
     """Believe a delivery only if it is signed; nothing of it is parsed before. The build goes on after the answer."""
-    ctx = context()
-    with ctx.store.read() as tx:
-        hook = hooks.get(tx, hook_id)
-    if hook is None:
-        raise NotFound("There is no such hook.")
-    request.max_content_length = _BODY_BYTES
-    data = request.get_data(cache=False)
+    ctx, hook = context(), the_hook()
+    data = _body()
     headers = {name.lower(): value for name, value in request.headers.items()}
     if not is_signed(headers, data, hook.secret):
         raise Unauthorized("The signature is missing, or does not fit the hook's secret.")
     _check_rate(hook.id)
     said, status = _take(ctx, hook, parse_delivery(headers, request.mimetype, data))
     return {"message": said}, status
+
+
+def _body() -> bytes:
+    """The whole body, within a bound of bytes and of time: each byte of a slow one comes in time. Raises BadInput."""
+    request.max_content_length = _BODY_BYTES
+    stop = partial(_stop_reading, request.environ.get("gunicorn.socket"))
+    end = threads.later("body of a delivery", _BODY_S, stop)
+    try:
+        return request.get_data(cache=False)
+    except ClientDisconnected:
+        raise BadInput(f"The body did not come whole within {_BODY_S:g} s.", "Deliver it again.") from None
+    finally:
+        end.cancel()
+
+
+def _stop_reading(sock: socket.socket | None) -> None:
+    with suppress(OSError):
+        if sock is not None:
+            sock.shutdown(socket.SHUT_RD)
 
 
 def _take(ctx: Context, hook: Hook, delivery: Delivery) -> tuple[str, int]:

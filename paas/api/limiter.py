@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from paas.api.access import Principal
-from paas.nouns.errors import Unavailable
+from paas.nouns.errors import TooMany, Unavailable
 
 LOCAL_THREADS = 96
-REMOTE_THREADS = 64
+HOOKS, OF_A_HOOK = 8, 2
+"""Deliveries at once, each of which anybody may begin and send slowly: in all, and to one hook."""
+REMOTE_THREADS = 64 + HOOKS
 ROOT_THREADS = 48
 RESERVE = 16
 """Threads of each pool that only users with fewer than FEW requests get."""
@@ -41,7 +43,7 @@ class Bounds:
     wait_s: float = _WAIT_S
 
 
-POOLS = {"token": REMOTE_THREADS - RESERVE, "git": LOCAL_THREADS - RESERVE}
+POOLS = {"token": REMOTE_THREADS - HOOKS - RESERVE, "git": LOCAL_THREADS - RESERVE}
 """`Principal.via` → threads of its pool that are open to every user."""
 
 
@@ -57,7 +59,10 @@ class RequestLimiter:
         self._changed = threading.Condition()
 
     def acquire(self, who: Principal) -> Callable[[], None]:
-        """Count a request, after a moment if the user has too many; call the result at its end. Raises Unavailable."""
+        """Count a request, after a moment if the user has too many; call the result at its end. Raises Unavailable,
+        and TooMany for a delivery, whose forge does not wait."""
+        if who.via == "hook":
+            return self._acquire_delivery(who)
         if who.user is None:
             return lambda: None
         bounds, name = self._bounds, who.name
@@ -68,6 +73,14 @@ class RequestLimiter:
                     raise Unavailable("The platform is busy with others.", "Try again in a moment.")
                 self._await_room(who)
             self._under_way[name] += 1
+            self._pools[who.via] += 1
+        return _once(lambda: self._leave(who))
+
+    def _acquire_delivery(self, who: Principal) -> Callable[[], None]:
+        with self._changed:
+            if self._pools[who.via] >= HOOKS or self._under_way[who.name] >= OF_A_HOOK:
+                raise TooMany("Too many deliveries are under way.", "Try again in a moment.")
+            self._under_way[who.name] += 1
             self._pools[who.via] += 1
         return _once(lambda: self._leave(who))
 
@@ -92,6 +105,8 @@ class RequestLimiter:
     def _leave(self, who: Principal) -> None:
         with self._changed:
             self._under_way[who.name] -= 1
+            if not self._under_way[who.name]:
+                del self._under_way[who.name]
             self._pools[who.via] -= 1
             self._changed.notify_all()
 

@@ -80,7 +80,7 @@ def domain_json(domain: Domain) -> dict[str, Any]:
 def hook_json(hook: Hook) -> dict[str, Any]:
     """Without the secret and the login."""
     url = RemoteRepository.parse(hook.url).url
-    return {**_fields(hook, "id branch heard_at said created_at"), "url": url}
+    return {**_fields(hook, "id branch heard_at said created_at created_by"), "url": url}
 
 
 def key_json(key: Key, user: User | None) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from paas.nouns.units import shown_memory
 _SHARE = 8
 """A build is measured whenever this part of its quota has gone from the disk."""
 _PERIOD_S = 30.0
+_RESERVE_BYTES = 512 << 20
+"""So much of the disk stays free for the platform and its apps, whatever a build is found to have written."""
 _ENDS = 8
 """The cache is measured at the end of each of so many builds, however little was written."""
 
@@ -41,7 +43,13 @@ class DiskQuota:
         self._looked, self._free = time.monotonic(), self._now()
 
     def check(self) -> None:
-        """Raises BuildFailed when the step has written too much, SpawnerError."""
+        """Raises BuildFailed when the step has written too much or the disk is nearly full, SpawnerError."""
+        if self._now().bytes < _RESERVE_BYTES:
+            raise BuildFailed(
+                f"The server's disk has less than {shown_memory(_RESERVE_BYTES)} left.",
+                "Tell the platform's operator, and push again.",
+                cause="disk full",
+            )
         if not self._gone(_SHARE) and time.monotonic() - self._looked < _PERIOD_S:
             return
         self._measure()

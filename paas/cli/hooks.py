@@ -24,12 +24,13 @@ def hooks(app: str) -> Answer:
             item["id"],
             item["branch"],
             item["url"],
+            item["created_by"],
             output.moment(item["heard_at"], now) if item["heard_at"] else "never",
             item["said"],
         ]
         for item in found
     ]
-    output.listing(f"{app} Hooks", rows, ("HOOK", "BRANCH", "REPOSITORY", "HEARD", "OUTCOME"))
+    output.listing(f"{app} Hooks", rows, ("HOOK", "BRANCH", "REPOSITORY", "BY", "HEARD", "OUTCOME"))
 
 
 @command("hooks:create")

@@ -213,7 +213,7 @@ class Domain:
 class Hook:
     """An address at which a forge tells of pushes to `branch` of the repository at `url`, which may hold a login.
 
-    `wanted`: a push was told of that no build has begun for. `said` is what became of the last delivery, at `heard_at`.
+    Since `wanted_at` a push waits that no build has begun for. `said` is what became of the last delivery, at `heard_at`.
     """
 
     id: str
@@ -221,10 +221,11 @@ class Hook:
     url: str = field(repr=False)
     branch: str
     secret: str = field(repr=False)
-    wanted: bool
+    wanted_at: float | None
     heard_at: float | None
     said: str
     created_at: float
+    created_by: str
 
 
 @dataclass(frozen=True)

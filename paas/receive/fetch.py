@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -19,7 +20,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from paas.nouns.errors import PaasError, Unavailable
+from paas.nouns.errors import BadInput, PaasError, Unavailable
 from paas.nouns.remoteurl import RemoteRepository
 from paas.receive import children, git
 from paas.receive.archive import Imported, import_archive
@@ -39,6 +40,10 @@ from runtime.kernel import syscalls
 _MOST_BYTES = 1 << 20
 _MEMORY_BYTES = 1 << 30
 """Less than a push may take, whose children have a control group of their own."""
+
+
+_OWN_BYTES = 512 << 20
+"""Address space of this process, which holds the refs of a repository; its children have bounds of their own."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ def _root(top: str, root: str) -> str:
 def main() -> int:
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGHUP)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_AS, (_OWN_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     hang_up_on_signal()
     os.umask(0o027)
     with contextlib.suppress(Hangup), contextlib.ExitStack() as held:
@@ -147,6 +153,12 @@ def _answer(held: contextlib.ExitStack) -> dict[str, Any]:
         return {"source": make_source(wanted, _say, held)}
     except PaasError as error:
         return {"error": error.to_json()}
+    except MemoryError:
+        return {
+            "error": BadInput(
+                "The source needs more memory than there is for it.", "Name a smaller one."
+            ).to_json()
+        }
     except OSError as error:
         sentence = f"The source cannot be written: {error.strerror}."
         return {"error": Unavailable(sentence, "Tell the platform's operator.").to_json()}

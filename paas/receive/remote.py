@@ -27,6 +27,8 @@ from runtime.image.exchange import request
 from runtime.image.reach import Patience, Reach, connect
 
 _REF_BYTES = 64 << 20
+_SHALLOW = 64
+"""Commits where history may end; one commit is asked for, so a server names one."""
 _REDIRECTS = 4
 _MOVED = (301, 302, 303, 307, 308)
 _GIT_PORT = 9418
@@ -198,7 +200,8 @@ def _refs(stream: IO[bytes], capabilities: set[str]) -> Iterator[tuple[str, str]
         if read > _REF_BYTES:
             raise _TooLarge
         text, _, more = packet.rstrip(b"\n").partition(b"\0")
-        capabilities.update(more.decode("ascii", "replace").split())
+        if read == len(packet):
+            capabilities.update(more.decode("ascii", "replace").split())
         oid, _, name = text.decode("utf-8", "replace").partition(" ")
         if OBJECT_ID.fullmatch(oid) and name != "capabilities^{}":
             yield name, oid
@@ -247,6 +250,8 @@ def _read_until_pack(answer: IO[bytes]) -> tuple[str, ...]:
         word, _, oid = packet.decode("ascii", "replace").strip().partition(" ")
         if word == "shallow" and OBJECT_ID.fullmatch(oid):
             shallow.append(oid)
+            if len(shallow) > _SHALLOW:
+                raise ValueError(f"its history is cut off at more than {_SHALLOW} commits")
         elif word == "NAK":
             return tuple(shallow)
     raise ValueError("no pack came")

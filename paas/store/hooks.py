@@ -7,11 +7,11 @@ from paas.nouns.model import Hook
 from paas.store.database import Tx, now
 from paas.store.table import Table
 
-HOOKS = Table("hook", Hook, flags=("wanted",))
+HOOKS = Table("hook", Hook)
 
 
-def add(tx: Tx, app_id: str, *, id: str, url: str, branch: str, secret: str) -> Hook:
-    hook = Hook(id, app_id, url, branch, secret, False, None, "", now())
+def add(tx: Tx, app_id: str, *, id: str, url: str, branch: str, secret: str, created_by: str) -> Hook:
+    hook = Hook(id, app_id, url, branch, secret, None, None, "", now(), created_by)
     HOOKS.insert(tx, vars(hook))
     return hook
 
@@ -26,17 +26,17 @@ def of_app(tx: Tx, app_id: str) -> list[Hook]:
 
 def wanted(tx: Tx) -> list[Hook]:
     """Those whose push waits for its build, the longest waiting first."""
-    return HOOKS.select(tx, "WHERE wanted = 1 ORDER BY heard_at")
+    return HOOKS.select(tx, "WHERE wanted_at IS NOT NULL ORDER BY wanted_at")
 
 
 def heard(tx: Tx, id: str, said: str, *, wanted: bool) -> None:
-    """A delivery came. What was wanted before stays wanted."""
-    sql = "UPDATE hook SET heard_at = ?, said = ?, wanted = max(wanted, ?) WHERE id = ?"
-    tx.execute(sql, (now(), said, int(wanted), id))
+    """A delivery came. What was wanted before stays wanted, and keeps its place."""
+    sql = "UPDATE hook SET heard_at = ?, said = ?, wanted_at = coalesce(wanted_at, ?) WHERE id = ?"
+    tx.execute(sql, (now(), said, now() if wanted else None, id))
 
 
 def begun(tx: Tx, id: str) -> None:
-    tx.execute("UPDATE hook SET wanted = 0 WHERE id = ?", (id,))
+    tx.execute("UPDATE hook SET wanted_at = NULL WHERE id = ?", (id,))
 
 
 def ended(tx: Tx, id: str, said: str) -> None:

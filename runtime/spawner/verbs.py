@@ -135,9 +135,12 @@ class Verbs:
         group = self._engine.cgroups.group(instance.id)
 
         def work() -> Answer:
+            top, cache = layout.instances / instance.id / "upper", layout.caches / app_id
+            gone = usage.unlinked(group.pids(), (top, cache), most)
             usage.give_up_rights()
-            upper = usage.measure(layout.instances / instance.id / "upper", most)
-            return {"upper": vars(upper), "cache": vars(usage.measure(layout.caches / app_id, most))}
+            upper = usage.measure(top, most)
+            upper = usage.Usage(upper.bytes + gone.bytes, upper.files + gone.files)
+            return {"upper": vars(upper), "cache": vars(usage.measure(cache, most))}
 
         def done(answer: Answer) -> None:
             group.set_frozen(False)

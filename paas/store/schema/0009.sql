@@ -5,8 +5,9 @@ CREATE TABLE hook (
     url TEXT NOT NULL,                          -- with the login, if the repository needs one
     branch TEXT NOT NULL,
     secret TEXT NOT NULL,                       -- the forge signs with it
-    wanted INTEGER NOT NULL DEFAULT 0,          -- 1: told of a push that no build has begun for
+    wanted_at REAL,                             -- since when a push waits that no build has begun for
     heard_at REAL,                              -- the last delivery with a valid signature
     said TEXT NOT NULL DEFAULT '',              -- what became of it
-    created_at REAL NOT NULL
+    created_at REAL NOT NULL,
+    created_by TEXT NOT NULL                    -- the maker's name
 ) STRICT;

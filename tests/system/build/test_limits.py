@@ -50,6 +50,11 @@ def refused(platform: BuildPlatform, app: App, script: str) -> BuildFailed:
         ("output", "head -c 2G /dev/zero >/app/big; sleep 300"),
         pytest.param("elsewhere", "head -c 2G /dev/zero >/var/tmp/big; sleep 300", marks=pytest.mark.long),
         pytest.param(
+            "nameless",
+            "exec 3>/app/x; rm /app/x; head -c 2G /dev/zero >&3; sleep 300",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
             "names",
             "mkdir /app/d; cd /app/d; for i in $(seq 200); do touch $i.{1..500}; done; sleep 300",
             marks=pytest.mark.long,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -107,11 +109,52 @@ def test_a_flood_and_a_large_body_are_refused(
     assert deliver(api, made(api, name)["id"], github("x")).status == 401  # other hooks are as they were
 
 
+def test_a_body_that_does_not_end_is_given_up(
+    api: FlaskApi, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = made(api, name)
+    monkeypatch.setattr(routes, "_BODY_S", 0.1)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, theirs.makefile("rb") as stream:
+        ours.sendall(b"{")
+        ended = threading.Event()
+        threading.Thread(target=lambda: ended.wait(20) or ours.close(), daemon=True).start()
+        environ = {"gunicorn.socket": theirs, "wsgi.input": stream, "CONTENT_LENGTH": "1000"}
+        answer = api.asked(api.application, "POST", f"/hooks/{hook['id']}", environ=environ)
+        ended.set()
+    assert (answer.status, "within 0.1 s" in answer.json["error"]["message"]) == (422, True), answer.body
+
+
+def test_an_unknown_hook_and_a_large_body_are_refused_unread(api: FlaskApi, name: str) -> None:
+    hook = made(api, name)
+    for id, status in (("none", 404), (hook["id"], 413)):
+        environ = {"gunicorn.socket": None, "wsgi.input": None, "CONTENT_LENGTH": str(5 << 20)}
+        assert api.asked(api.application, "POST", f"/hooks/{id}", environ=environ).status == status
+
+
+def test_who_waits_keeps_its_place_and_its_maker_is_told(api: FlaskApi, name: str) -> None:
+    first, second = made(api, name), made(api, name)
+    with api.store.write() as tx:
+        for id, wanted in (
+            (first["id"], True),
+            (second["id"], True),
+            (first["id"], True),
+            (first["id"], False),
+        ):
+            hooks.heard(tx, id, "pong", wanted=wanted)
+        assert [hook.id for hook in hooks.wanted(tx)] == [first["id"], second["id"]]
+        hooks.begun(tx, first["id"])
+        hooks.heard(tx, first["id"], "more", wanted=True)
+        assert [hook.id for hook in hooks.wanted(tx)] == [second["id"], first["id"]]
+        for id in (first["id"], second["id"]):
+            hooks.begun(tx, id)
+    listed = api.ask("GET", f"/v1/apps/{name}/hooks").json["hooks"]
+    assert [item["created_by"] for item in listed] == ["root", "root"]
+
+
 def test_one_build_of_an_owner_at_a_time_and_the_last_push_counts(
     api: FlaskApi, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading
-
     first, second = made(api, name, branch="one"), made(api, name, branch="two")
     end, begun = threading.Event(), list[str]()
 

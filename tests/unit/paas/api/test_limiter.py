@@ -8,8 +8,8 @@ import time
 import pytest
 
 from paas.api.access import Principal
-from paas.api.limiter import EACH, LASTING, POOLS, RESERVE, ROOTS, Bounds, RequestLimiter
-from paas.nouns.errors import Unavailable
+from paas.api.limiter import EACH, HOOKS, LASTING, OF_A_HOOK, POOLS, RESERVE, ROOTS, Bounds, RequestLimiter
+from paas.nouns.errors import TooMany, Unavailable
 from paas.nouns.model import User
 
 ROOT = Principal("root", None, True, "root")
@@ -17,6 +17,10 @@ ROOT = Principal("root", None, True, "root")
 
 def member(name: str, via: str = "git") -> Principal:
     return Principal(name, User(1, name, "member"), False, via)
+
+
+def delivery(hook: str) -> Principal:
+    return Principal(hook, None, False, "hook")
 
 
 def limiter(most: int = 5, wait_s: float = 0.0) -> RequestLimiter:
@@ -91,3 +95,17 @@ def test_root_is_bound_in_what_lasts_alone() -> None:
 def test_no_two_users_can_hold_every_thread() -> None:
     assert LASTING < EACH
     assert all(most >= 2 * EACH for most in POOLS.values()) and RESERVE > 0
+
+
+def test_deliveries_have_a_few_places_of_their_own() -> None:
+    made = limiter()
+    leave = [made.acquire(delivery(f"hook:{number // OF_A_HOOK}")) for number in range(HOOKS - 1)]
+    with pytest.raises(TooMany):
+        made.acquire(delivery("hook:0"))
+    leave.append(made.acquire(delivery("hook:last")))
+    with pytest.raises(TooMany):
+        made.acquire(delivery("hook:new"))
+    made.acquire(member("ann", "token"))
+    for each in leave:
+        each()
+    made.acquire(delivery("hook:0"))

@@ -13,8 +13,8 @@ def test_a_hook_is_made_listed_and_removed(paas: Shell, app: str) -> None:
     hook = address.rpartition("/")[2]
     listed = paas("hooks")
     assert [line.split() for line in listed.out.splitlines()[1:]] == [
-        ["HOOK", "BRANCH", "REPOSITORY", "HEARD", "OUTCOME"],
-        [hook, "release", "https://forge.example/a.git", "never"],
+        ["HOOK", "BRANCH", "REPOSITORY", "BY", "HEARD", "OUTCOME"],
+        [hook, "release", "https://forge.example/a.git", "root", "never"],
     ]
     assert "s3cret" not in told.out + told.err + listed.out
     assert paas("hooks:remove", hook).status == 0

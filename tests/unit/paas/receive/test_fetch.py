@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,6 +95,8 @@ def test_the_source_is_that_of_the_same_files_pushed_and_goes_at_the_end(sources
     answer = fetching.answer()
     assert answer["source"] == {"commit": "", "tree": git(tree, "rev-parse", "HEAD^{tree}")}
     assert answer["said"] == ["-----> Leaving out 1 file that .slugignore names"]
+    limits = Path(f"/proc/{fetching.process.pid}/limits").read_text()
+    assert re.search(rf"Max address space +{512 << 20} ", limits)
     tars = list(sources.glob("*.tar"))
     with tarfile.open(tars[0]) as tar:
         assert {"app/app.py", "app/services/api/run.sh"} <= set(tar.getnames())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from harness.platform import commit, git
 
 from paas.nouns.errors import BadInput, NotFound, PaasError, Unavailable
 from paas.nouns.remoteurl import RemoteRepository
+from paas.receive import remote
 from paas.receive.dulwich_protocol import Refused
 from paas.receive.limits import Limits
 from paas.receive.quarantine import Quarantine
@@ -202,3 +204,14 @@ def test_a_host_that_answers_nonsense_is_told_of_in_a_sentence(answer: bytes, ta
             take(f"git://127.0.0.1:{listener.getsockname()[1]}/app")
         thread.join()
     assert "\x1b" not in str(refused.value)
+
+
+def test_what_a_server_can_do_is_read_once_and_its_ends_of_history_are_few() -> None:
+    known: set[str] = set()
+    lines = [line(b"%040x refs/heads/b%d\0can-%d\n" % (number + 1, number, number)) for number in range(5)]
+    assert len(list(remote._refs(io.BytesIO(b"".join(lines) + b"0000"), known))) == 5
+    assert known == {"can-0"}
+    ends = [line(b"shallow %040x\n" % number) for number in range(65)]
+    assert len(remote._read_until_pack(io.BytesIO(b"".join(ends[:64]) + line(b"NAK\n")))) == 64
+    with pytest.raises(ValueError, match="more than 64"):
+        remote._read_until_pack(io.BytesIO(b"".join(ends) + line(b"NAK\n")))

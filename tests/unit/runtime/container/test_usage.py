@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
-from runtime.container.usage import Usage, measure
+import pytest
+
+from runtime.container import usage
+from runtime.container.usage import Usage, measure, unlinked
 
 MOST = Usage(1 << 30, 10_000)
 
@@ -50,3 +55,53 @@ def test_folders_too_deep_to_look_into_count_as_too_many(tmp_path: Path) -> None
         here = below
     os.close(here)
     assert measure(tmp_path, MOST).files == MOST.files + 1
+
+
+def test_the_paths_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(100):
+        (tmp_path / ("d" * 200 + str(number))).mkdir()
+    assert measure(tmp_path, MOST).files == 100
+    monkeypatch.setattr(usage, "MOST_WAITING_BYTES", 10_000)
+    assert measure(tmp_path, MOST).files == MOST.files + 1
+
+
+HOLD = """
+import io, mmap, os, sys
+for name in ("open", "mapped", "named"):
+    with io.open(name, "w+b", buffering=0) as file:
+        file.write(b"x" * (1 << 20))
+        kept = os.dup(file.fileno()) if name == "open" else mmap.mmap(file.fileno(), 0) if name == "mapped" else None
+        globals()[name] = kept
+        if name != "named":
+            os.unlink(name)
+memory = os.memfd_create("memory")
+os.write(memory, b"x" * (1 << 20))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_files_without_a_name_count_while_a_process_has_them(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        found = unlinked([process.pid, 1 << 30], [tmp_path, tmp_path / "missing"], MOST)
+        process.stdin.close()
+    assert found.files == 2 and 2 << 20 <= found.bytes < 3 << 20
+    assert measure(tmp_path, MOST).bytes < 2 << 20
+    assert unlinked([process.pid], [tmp_path], MOST) == Usage(0, 0)
+
+
+def test_more_descriptors_than_are_looked_at_count_as_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MOST_LOOKS", 3)
+    assert unlinked([os.getpid()], [tmp_path], MOST).files == MOST.files + 1
