@@ -102,9 +102,9 @@ def _record(platform: Platform, app: App, origin: str, actor: str, error: PaasEr
     holder = str(this_process())
     with platform.store.write() as tx:
         build = builds.start(tx, app.id, commit="", tree="", actor=actor, holder=holder, origin=origin)
+        with open_log(platform.layout.builds / app.id, build.number) as log:  # before anybody sees the build
+            PushOutput(lambda text: None, log).failure(error)
         builds.finish(tx, app.id, build.number, "failed", cause=error.cause or error.message)
-    with open_log(platform.layout.builds / app.id, build.number) as log:
-        PushOutput(lambda text: None, log).failure(error)
 
 
 @contextmanager
