@@ -84,7 +84,7 @@ def detect(tree: Tree) -> str | None:
     found = next((path for path in LOOKS_FOR if tree.exists(path)), None)
     if found or tree.exists("package.json"):
         return found
-    return next((path for path in sorted(tree.names()) if _JAR.fullmatch(path)), None)
+    return min(filter(_JAR.fullmatch, tree.names()), default=None)
 
 
 def plan(tree: Tree) -> Plan:

@@ -101,7 +101,7 @@ def test_scripts_run_before_and_after_a_release_and_only_the_first_can_reject_it
     order = ["before", "released", "Traffic switched to v1", "once in v1", "finally", "exited with status 3"]
     places = [done.stdout.index(words) for words in order]
     assert places == sorted(places), done.stdout
-    assert "stack heroku-24 is not used" in done.stdout
+    assert "there is no stack heroku-24; the app is on debian-12" in done.stdout
     commit(repository, "Break", broken="")
     done = platform.push(repository, "scripted")
     assert done.returncode == 1
