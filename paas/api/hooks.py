@@ -99,12 +99,15 @@ def _body() -> bytes:
     request.max_content_length = _BODY_BYTES
     stop = partial(_stop_reading, request.environ.get("gunicorn.socket"))
     end = threads.later("body of a delivery", _BODY_S, stop)
+    data = b""
     try:
-        return request.get_data(cache=False)
-    except ClientDisconnected:
-        raise BadInput(f"The body did not come whole within {_BODY_S:g} s.", "Deliver it again.") from None
+        with suppress(ClientDisconnected):
+            data = request.get_data(cache=False)
     finally:
         end.cancel()
+    if len(data) < (request.content_length or 0):
+        raise BadInput(f"The body did not come whole within {_BODY_S:g} s.", "Deliver it again.")
+    return data
 
 
 def _stop_reading(sock: socket.socket | None) -> None:

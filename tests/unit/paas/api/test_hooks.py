@@ -109,8 +109,9 @@ def test_a_flood_and_a_large_body_are_refused(
     assert deliver(api, made(api, name)["id"], github("x")).status == 401  # other hooks are as they were
 
 
+@pytest.mark.parametrize("terminated", [False, True])  # True: as gunicorn says, which tells of no early end
 def test_a_body_that_does_not_end_is_given_up(
-    api: FlaskApi, name: str, monkeypatch: pytest.MonkeyPatch
+    api: FlaskApi, name: str, monkeypatch: pytest.MonkeyPatch, terminated: bool
 ) -> None:
     hook = made(api, name)
     monkeypatch.setattr(routes, "_BODY_S", 0.1)
@@ -120,6 +121,7 @@ def test_a_body_that_does_not_end_is_given_up(
         ended = threading.Event()
         threading.Thread(target=lambda: ended.wait(20) or ours.close(), daemon=True).start()
         environ = {"gunicorn.socket": theirs, "wsgi.input": stream, "CONTENT_LENGTH": "1000"}
+        environ["wsgi.input_terminated"] = terminated
         answer = api.asked(api.application, "POST", f"/hooks/{hook['id']}", environ=environ)
         ended.set()
     assert (answer.status, "within 0.1 s" in answer.json["error"]["message"]) == (422, True), answer.body
