@@ -105,28 +105,29 @@ def plan(tree: Tree) -> Plan:
         notes=(f"Java {version}",),
         warnings=warnings,
         stack=_STACKS.get(version, ""),
-        steps=()
-        if said and tool == "jar"
-        else (
-            Step(
-                name="jar",
-                title=f"Building with {tool}" if tool != "jar" else "Finding the executable jar",
-                script=_TOOLS[tool] + ("" if said else _FIND + _START),
-                outputs=("/app",),
-                key=(_RECIPE,),
-                source=True,
-                config=True,
-                after_source=True,
-                env=_ENV,
-                failure_hints=_HINTS,
-            ),
-        ),
+        steps=() if said and tool == "jar" else (_step(tool, said),),
         env={"LANG": "C.UTF-8"},
         default_processes={} if said else {"web": ".paas/java"},
         packages=(f"{java}-jre-headless",),
         build_packages={"Maven": (f"{java}-jdk-headless", "maven"), "Gradle": (f"{java}-jdk-headless",)}.get(
             tool, ()
         ),
+    )
+
+
+def _step(tool: str, said: bool) -> Step:
+    """Build with the tool; unless the Procfile says what to run, find the jar that can be run, too."""
+    return Step(
+        name="jar",
+        title=f"Building with {tool}" if tool != "jar" else "Finding the executable jar",
+        script=_TOOLS[tool] + ("" if said else _FIND + _START),
+        outputs=("/app",),
+        key=(_RECIPE,),
+        source=True,
+        config=True,
+        after_source=True,
+        env=_ENV,
+        failure_hints=_HINTS,
     )
 
 

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from buildpacks import aptpackages, classic, detect
+from buildpacks import aptpackages, detect
 from buildpacks.advice import not_read, nothing_to_run
-from buildpacks.plan import FROM, REGISTRIES, TOOLS, BuildRefused, Plan, Step, quoted
+from buildpacks.plan import FROM, TOOLS, BuildRefused, Plan, Step, quoted
 from buildpacks.pyversion import STACK_ONLY, Pythons
-from paas.build import apt_settings
 from paas.build import registry as registries
 from paas.build.declared import own_config_of, started, strangers
 from paas.build.kept import keep_layer, kept_layer
@@ -24,17 +23,16 @@ from paas.build.pull import Pulled, stored_image
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
 from paas.build.step import BASE_ENV, MadeLayer, StepSpec, run_step, spawner_failure
+from paas.build.step_view import StepView
 from paas.manifest.appjson import AppManifest, parse_app_json
 from paas.manifest.procfile import MAX_BYTES as PROCFILE_BYTES
 from paas.manifest.procfile import doubts, parse_procfile
 from paas.nouns.errors import BadInput, BuildFailed
 from paas.nouns.model import App, Image
-from paas.nouns.names import own_config
 from paas.nouns.units import shown_size
 from paas.store import images
 from runtime.client import SpawnerError
 from runtime.image.ocilayout import ImageStore
-from runtime.spec import Mount
 from runtime.stack.build import Stack
 
 RECIPE = "build-1"
@@ -311,52 +309,23 @@ class _Builder:
         return _digest(parts)
 
     def _spec(self, plan: Plan, step: Step) -> StepSpec:
-        env = {
-            **(own_config(self.config) if step.config else {}),
-            **registries.build_env(self.registry),
-            **step.env,
-        }
-        if "PATH" not in step.env:
-            env["PATH"] = ":".join((*plan.path, BASE_ENV["PATH"]))
-        if classic.TOOL in step.tools:
-            env[classic.CONFIG_NAMES] = " ".join(sorted(own_config(self.config)))
-        apt = aptpackages.TOOL in step.tools
-        alone = apt or (step.bare and REGISTRIES not in step.tools)
-        mounts = [] if alone else list(registries.build_mounts(self.registry))
-        if apt and self.stack.name in self.registry.apt:
-            mounts.append(apt_settings.mount(self.platform.layout, self.stack.name))
-        if "uv" in step.tools and self.registry.uv:
-            mounts.append(registries.uv_mount(self.registry))
-        if step.bare:
-            keep = [f"docker-{_digest([name])[:32]}" for name, _ in step.caches]
-            targets = [target for _, target in step.caches]
-            mounts += [
-                Mount("cache", f"{self.app.id}/{name}", at) for name, at in zip(keep, targets, strict=True)
-            ]
-        elif step.shared or step.root:
-            env = {name: _private_cache(value) for name, value in env.items()}
-        else:
-            mounts.append(Mount("cache", self.app.id, "/cache"))
+        seen = StepView(self.platform.layout, self.app.id, self.config, self.stack.name, self.registry)
+        mounts = seen.mounts(step)
+        whole_root = step.outputs == ("/",)
         return StepSpec(
             title=step.title,
             script=step.script,
             layers=tuple(dict.fromkeys((*self._base(step.base), *self._below(step)))),
-            env=env,
-            mounts=tuple(mounts),
-            stdin=self.tree.pack(() if step.source else step.inputs, (*step.written, *self._secrets(step))),
+            env=seen.environment(plan, step),
+            mounts=mounts,
+            stdin=self.tree.pack(() if step.source else step.inputs, (*step.written, *seen.secrets(step))),
             outputs=step.outputs,
             bare=step.bare,
-            without=(TOOLS, *step.without, *(mount.destination for mount in mounts))
-            if step.outputs == ("/",)
-            else (),
+            without=(TOOLS, *step.without, *(mount.destination for mount in mounts)) if whole_root else (),
             root=step.root,
             failure_hints=step.failure_hints,
             notices=step.notices,
         )
-
-    def _secrets(self, step: Step) -> list[tuple[str, str]]:
-        """Config vars as files; they lie in no folder that becomes a layer, and in no key."""
-        return [(f"secrets/{name}", self.config[name]) for name in step.secrets if name in self.config]
 
 
 def source_key(app_id: str, tree: str) -> str:
@@ -373,10 +342,6 @@ def _say_processes(described: Described, output: Output) -> None:
         output.line(f"       Default types for {described.plan.language} -> {', '.join(defaults)}")
     for name in defaults:
         output.line(f"       {name} runs: {described.processes[name]}")
-
-
-def _private_cache(value: str) -> str:
-    return "/var/tmp" + value if value.startswith("/cache/") else value
 
 
 def _before(plan: Plan) -> list[Step]:
