@@ -73,8 +73,9 @@ def test_blobs_are_what_their_names_say(stacks: str, made: Stack) -> None:
 
 
 def test_list_says_what_is_there(stacks: str, made: Stack) -> None:
-    (row,) = json.loads(subprocess.check_output(command("list", "--json", "--stacks", stacks)))
-    assert (row["name"], row["build"]) == ("debian-12", list(made.build))
+    rows = json.loads(subprocess.check_output(command("list", "--json", "--stacks", stacks)))
+    (row,) = (row for row in rows if row["name"] == "debian-12")
+    assert row["build"] == list(made.build)
     assert any(line.startswith("python3 ") for line in row["packages"])
 
 
