@@ -15,8 +15,8 @@ from buildpacks.failurehint import FailureHint as Hint
 from buildpacks.plan import BuildRefused, Step, Tree, quoted, read_text
 
 NAME, BUILD_NAME, TOOL = "packages", "build-packages", "apt"
-"""The names of the steps whose layers lie below all others, the second at builds only, and the tool that they ask for: the
-builder gives them the machine's apt settings at /run/apt."""
+"""NAME and BUILD_NAME are steps whose layers lie below all others; builds alone have the second. A step with TOOL gets the
+machine's apt settings at /run/apt."""
 
 APTFILE, PROJECT = "Aptfile", "project.toml"
 PUT_IT = "Write {package} into a file named Aptfile, commit it and push again."

@@ -132,7 +132,7 @@ def _step(tool: str, said: bool) -> Step:
 
 
 def _version(tree: Tree) -> tuple[int, tuple[str, ...]]:
-    """The Java to take, and a warning when it is not the one that is asked for. Raises BuildRefused."""
+    """The Java release that builds and runs the app. Warns if system.properties names another. Raises BuildRefused."""
     text = read_text(tree, "system.properties", 65536) if tree.exists("system.properties") else ""
     wanted = int(found[1]) if (found := _WANTED.search(text)) else VERSION
     taken = next((version for version in (VERSION, *_STACKS) if version >= wanted), None)

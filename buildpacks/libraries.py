@@ -46,8 +46,8 @@ _SAID = "{path} was compiled against {name}, which apps do not have when they ru
 
 
 def checked(plan: Plan) -> Plan:
-    """The plan, with a step that refuses compiled files whose libraries are missing at run time. It runs on the stack of
-    apps, once for what was installed; the loader of the container reads the files, nothing outside of it."""
+    """Add a step that refuses compiled files if the run stack lacks their libraries. It runs once for each set of
+    dependencies. Only the loader inside the container reads the files."""
     below = [step for step in plan.steps if step.in_image and not step.after_source]
     if not any(step.name in _INSTALLED for step in below):
         return plan

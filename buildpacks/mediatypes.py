@@ -130,10 +130,20 @@ COMPRESSED: Final = (
 """What gets smaller by gzip, besides HTML."""
 
 
-def nginx() -> str:
-    """The same as directives of nginx."""
+def _nginx() -> str:
     types = "".join(f"    {kind} {ends};\n" for kind, ends in TYPES.items())
     return (
         f"  types {{\n{types}  }}\n  types_hash_max_size 4096;\n  default_type application/octet-stream;\n"
         f"  charset utf-8;\n  charset_types {' '.join(TEXT)};\n  gzip_types {' '.join(COMPRESSED)};\n"
     )
+
+
+NGINX_HTTP: Final = (
+    _nginx()
+    + r"""  log_format plain '\$http_x_forwarded_for "\$request" \$status \$body_bytes_sent \$request_time';
+  access_log /dev/stdout plain;
+  client_body_temp_path $work/body; proxy_temp_path $work/proxy; fastcgi_temp_path $work/fastcgi;
+  uwsgi_temp_path $work/uwsgi; scgi_temp_path $work/scgi;
+"""
+)
+"""What each nginx of ours has in its `http` block, inside of a here-document: types, log lines, folders below $work."""

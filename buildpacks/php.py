@@ -149,7 +149,7 @@ def _json(tree: Tree, path: str) -> dict[str, Any]:
 
 
 def _stack(composer: Mapping[str, Any]) -> str:
-    """The stack whose PHP `require` allows; the app's own when no range is given, or none fits and Composer shall say so."""
+    """The first stack whose PHP satisfies `require`. Without a range, or if none fits, it is the app's: Composer reports that."""
     require = composer.get("require")
     text = require.get("php") if isinstance(require, dict) else None
     if not isinstance(text, str):

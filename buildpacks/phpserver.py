@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildpacks.mediatypes import nginx
+from buildpacks.mediatypes import NGINX_HTTP
 from buildpacks.plan import Step
 
 _RECIPE = "php-server-1"
@@ -34,10 +34,7 @@ daemon off;
 error_log stderr warn;
 events { worker_connections 1024; }
 http {
-@TYPES@  log_format plain '\$http_x_forwarded_for "\$request" \$status \$body_bytes_sent \$request_time';
-  access_log /dev/stdout plain;
-  client_body_temp_path $work/body; proxy_temp_path $work/proxy; fastcgi_temp_path $work/fastcgi;
-  uwsgi_temp_path $work/uwsgi; scgi_temp_path $work/scgi;
+@HTTP@
   client_max_body_size 0; keepalive_timeout 90s; server_tokens off; absolute_redirect off;
   gzip on; gzip_vary on; gzip_proxied any; gzip_min_length 1024;
   map \$http_x_forwarded_proto \$https_seen { default ""; https on; }
@@ -67,7 +64,7 @@ nginx -e stderr -c "$work/nginx.conf" &
 wait -n || status=$?
 kill $(jobs -p) 2>/dev/null || true
 exit "${status:-0}"
-""".replace("@TYPES@", nginx())
+""".replace("@HTTP@\n", NGINX_HTTP)
 
 
 def server_step() -> Step:

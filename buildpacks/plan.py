@@ -81,8 +81,8 @@ class Step:
     onto: tuple[str, ...] = ()
     """Names of earlier steps whose layers lie below this one, lowest first."""
     root: bool = False
-    """Whether the script is root in its container, to install packages or add users; it sees no cache then, whose files
-    would become root's."""
+    """The script runs as root in its container, to install packages or add users. It does not see the app's cache,
+    because its files there would belong to root."""
     shared: bool = False
     """Only digest-pinned inputs decide the result: the layer is shared by all apps, and made without the app's
     cache, which another build could have written."""

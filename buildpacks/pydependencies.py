@@ -194,7 +194,7 @@ def _project(tree: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _check_lock(project: dict[str, Any], packages: list[dict[str, Any]]) -> None:
-    """Refuse a lock whose own record of the project's requirements is not what pyproject.toml says."""
+    """Refuse a lock that was made from other requirements than pyproject.toml has now."""
     own = normalised(str(project.get("name", "")))
     for item in packages:
         if normalised(str(item.get("name", ""))) == own and "registry" not in _table(item.get("source")):

@@ -133,10 +133,18 @@ def post_compile_step(onto: tuple[str, ...]) -> Step:
 
 
 def _hook_step(path: str, name: str, onto: tuple[str, ...]) -> Step:
+    step = _over_source(name, f"if [ -x {path} ]; then {path}; else bash -e {path}; fi\n", onto)
+    return replace(
+        step, title=f"Running {path}", reused=f"{path}: sources and config unchanged, layer reused"
+    )
+
+
+def _over_source(name: str, script: str, onto: tuple[str, ...]) -> Step:
+    """A step that runs the app's own code over its source, with the config vars."""
     return Step(
         name=name,
-        title=f"Running {path}",
-        script=f"if [ -x {path} ]; then {path}; else bash -e {path}; fi\n",
+        title="",
+        script=script,
         outputs=("/app",),
         key=(RECIPE,),
         source=True,
@@ -144,7 +152,6 @@ def _hook_step(path: str, name: str, onto: tuple[str, ...]) -> Step:
         after_source=True,
         env={**RUN_ENV, "PYTHONDONTWRITEBYTECODE": "1"},
         onto=onto,
-        reused=f"{path}: sources and config unchanged, layer reused",
     )
 
 
@@ -165,19 +172,11 @@ else
   printf '%s\\n' "$probe"; exit 1
 fi
 """
-    return Step(
-        name="collectstatic",
+    return replace(
+        _over_source("collectstatic", script, onto),
         title="Collecting static files: python manage.py collectstatic --noinput",
-        script=script,
-        outputs=("/app",),
-        key=(RECIPE,),
-        source=True,
-        config=True,
-        after_source=True,
-        env={**RUN_ENV, "PYTHONDONTWRITEBYTECODE": "1"},
         failure_hints=DJANGO_HINTS,
         notices=DJANGO_NOTICES,
-        onto=onto,
         reused="Static files: sources and config unchanged, layer reused",
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from buildpacks.mediatypes import nginx
+from buildpacks.mediatypes import NGINX_HTTP
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, quoted, read_text
 
 RECIPE = "static-3"
@@ -37,10 +37,7 @@ daemon off;
 error_log stderr warn;
 events { worker_connections 1024; }
 http {
-@TYPES@  log_format plain '\$http_x_forwarded_for "\$request" \$status \$body_bytes_sent \$request_time';
-  access_log /dev/stdout plain;
-  client_body_temp_path $work/body; proxy_temp_path $work/proxy; fastcgi_temp_path $work/fastcgi;
-  uwsgi_temp_path $work/uwsgi; scgi_temp_path $work/scgi;
+@HTTP@
   sendfile on; tcp_nopush on; keepalive_timeout 90s; server_tokens off;
   gzip on; gzip_vary on; gzip_proxied any; gzip_min_length 1024;
   etag off; if_modified_since off; absolute_redirect off;
@@ -58,7 +55,7 @@ http {
 }
 CONF
 exec nginx -e stderr -c "$work/nginx.conf"
-""".replace("@TYPES@", nginx())
+""".replace("@HTTP@\n", NGINX_HTTP)
 
 
 def detect(tree: Tree) -> str | None:

@@ -152,7 +152,7 @@ def _process(kept: list[int]) -> Iterator[subprocess.Popen[bytes]]:
     )
     try:
         yield process
-    except BaseException:
+    except BaseException:  # a cancellation and the worker's end as well: the fetch must not go on alone
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGHUP)
         raise

@@ -65,7 +65,7 @@ def test_media_types_are_those_of_iana_each_end_has_one_and_text_is_utf_8() -> N
         "gz": "application/gzip", "m4a": "audio/mp4", "flac": "audio/flac", "glb": "model/gltf-binary",
     }  # fmt: skip
     assert {end: known[end] for end in expected} == expected
-    said = mediatypes.nginx()
+    said = mediatypes.NGINX_HTTP
     assert {"text/javascript", "text/markdown", "text/csv"} <= set(mediatypes.TEXT)
     assert said in serve_step().script and "mime.types" not in serve_step().script
 
