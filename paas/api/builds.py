@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from buildpacks import detect
 from paas.api.access import Access, needs, principal, the_app
 from paas.api.bodies import body, boolean, text
 from paas.api.context import context
@@ -45,7 +44,9 @@ def change_settings(app_name: str) -> dict[str, Any]:
 
 
 def _check_builder(name: str | None) -> None:
-    known = [pack.name for pack in detect.BUILDPACKS]
+    from buildpacks.detect import BUILDPACKS
+
+    known = [pack.name for pack in BUILDPACKS]
     if name not in (None, *known):
         raise BadInput(f"{shown(name)} is not a builder; there are auto, {', '.join(known)}.")
 

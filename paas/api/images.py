@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response
 
@@ -22,19 +22,19 @@ from paas.api.git import Gone
 from paas.api.streams import Cancelled, Emit, lasting, stream
 from paas.build.cyclonedx import bill
 from paas.build.inventory import read_packages
-from paas.build.pull import MOST_BYTES
 from paas.nouns import errors
 from paas.nouns.model import Release
 from paas.nouns.names import release_number
 from paas.nouns.text import one_line, quoted
-from paas.release.from_image import Taken, deploy_image, take_image
-from paas.release.origin import RECEIVING
 from paas.release.portable import created_at, image_errors, labelled, released_image
 from runtime.image.distribution import Reference, parse_reference
 from runtime.image.imagearchive import ImageArchive
 from runtime.image.portable import Pushed, archive, push
 from runtime.image.reach import Patience, Reach
 from runtime.image.registry import Login, Registry
+
+if TYPE_CHECKING:
+    from paas.release.from_image import Taken
 
 routes = Blueprint("images", __name__)
 
@@ -113,6 +113,8 @@ def _pushed_json(done: Pushed) -> dict[str, Any]:
 @needs(Access.APP)
 def pull_image(app_name: str) -> Response:
     """Take an image from a registry, and deploy it if asked to. Hanging up ends the transfer."""
+    from paas.release.from_image import deploy_image, take_image
+
     ctx, app, who = context(), the_app(), principal().name
     given = body(
         required={"reference": text, "deploy": boolean}, optional={"username": text, "password": text}
@@ -137,6 +139,10 @@ def pull_image(app_name: str) -> Response:
 def take_archive(app_name: str) -> Response:
     """As `image/pull`, from an OCI or Docker archive that is the body; `name` is what the release calls it, `tag` chooses one
     image of several. Hanging up ends it."""
+    from paas.build.pull import MOST_BYTES
+    from paas.release.from_image import deploy_image, take_image
+    from paas.release.origin import RECEIVING
+
     ctx, app, who = context(), the_app(), principal().name
     given = query({"name": text, "tag": text, "deploy": boolean})
     name = quoted(one_line(given["name"] or "an archive"), 100)

@@ -15,7 +15,6 @@ from paas.build.platform import spawner_errors
 from paas.build.stack import make_stack
 from paas.nouns import errors
 from paas.nouns.names import StackName
-from paas.release.rebase import rebase_all, standings
 from runtime.stack import build as stacks
 
 routes = Blueprint("stacks", __name__)
@@ -59,6 +58,8 @@ def create() -> Response:
 @needs(Access.USER)
 def list_apps() -> dict[str, Any]:
     """On which stack the caller's apps stand; `current` is false for one that is older than the newest of its name."""
+    from paas.release.rebase import standings
+
     who = principal()
     seen = [standing for standing in standings(context()) if who.may_touch(standing.app)]
     return {
@@ -78,6 +79,8 @@ def list_apps() -> dict[str, Any]:
 @needs(Access.ADMIN)
 def update(name: str) -> Response:
     """Build a stack anew beside the old one (unless `build` is false), and rebase the apps that stand on an older one."""
+    from paas.release.rebase import rebase_all
+
     ctx, who = context(), principal().name
     stack_name = StackName.parse(name)
     build = body(required={"build": boolean})["build"]
