@@ -58,7 +58,7 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
         hook = hooks.add(
             change.tx,
             app.id,
-            id=secrets.token_urlsafe(16),
+            id=secrets.token_hex(16),  # hex: hands type it, and a name may not begin with «-» (an option does)
             url=given["url"],
             branch=given["branch"] or app.deploy_branch,
             secret=secrets.token_urlsafe(32),

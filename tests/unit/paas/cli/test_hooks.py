@@ -11,6 +11,7 @@ def test_a_hook_is_made_listed_and_removed(paas: Shell, app: str) -> None:
     address, secret = told.out.splitlines()
     assert "/hooks/" in address and secret.startswith("Secret:")
     hook = address.rpartition("/")[2]
+    assert hook.isalnum(), "hands type it: a leading «-» would be an option"
     listed = paas("hooks")
     assert [line.split() for line in listed.out.splitlines()[1:]] == [
         ["HOOK", "BRANCH", "REPOSITORY", "BY", "HEARD", "OUTCOME"],
