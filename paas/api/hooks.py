@@ -58,7 +58,7 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
         hook = hooks.add(
             change.tx,
             app.id,
-            id=secrets.token_hex(16),  # hex: hands type it, and a name may not begin with «-» (an option does)
+            id=secrets.token_hex(16),  # typed by hand: no «-» at its beginning, which an option has
             url=given["url"],
             branch=given["branch"] or app.deploy_branch,
             secret=secrets.token_urlsafe(32),

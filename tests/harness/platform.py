@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -22,10 +23,21 @@ PAAS = Path(sys.executable).parent / "paas"
 STACKS = Path(os.environ.get("PAAS_TEST_STACKS", "/var/cache/paas/stacks"))
 
 
+_CLAIMS: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that stays this process's: no other run of tests gets it (an abstract socket claims it), and no connection
+    on its way out, which takes one of `ip_local_port_range`."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port, claim = random.randrange(lowest // 2, lowest), socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            claim.bind(f"\0paas-test-port-{port}")
+            sock.bind(("127.0.0.1", port))
+            _CLAIMS.append(claim)
+            return port
+        claim.close()
 
 
 @dataclass

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from harness.platform import free_port
 from harness.router_process import App, Visitors, Worker, fds, listener, table, wait_until
 
 GET = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
@@ -313,13 +314,6 @@ def refuses(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return False
     return True
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def test_alone_in_front_of_backends_for_any_host(stack: contextlib.ExitStack) -> None:

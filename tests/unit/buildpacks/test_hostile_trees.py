@@ -48,13 +48,13 @@ def planned(files: dict[str, bytes]) -> Plan | None:
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(FILES), TEXT, min_size=1, max_size=6))
 def test_any_bytes_in_known_files(files: dict[str, bytes]) -> None:
     planned(files)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SHAPED | JSON, st.none() | SHAPED)
 def test_any_json_as_package_and_lock(package: Any, lock: Any) -> None:
     files = {"package.json": json.dumps(package).encode()}
@@ -67,7 +67,7 @@ def test_any_json_as_package_and_lock(package: Any, lock: Any) -> None:
         )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.text(alphabet="-rce =~<>.;#@[]\\/:abz09$(){}'\"&|", max_size=30), max_size=6))
 def test_any_lines_as_requirements(lines: list[str]) -> None:
     plan = planned({"requirements.txt": "\n".join(lines).encode()})
@@ -76,7 +76,7 @@ def test_any_lines_as_requirements(lines: list[str]) -> None:
             assert not any(line.strip() in step.script for line in lines if len(line.strip()) > 8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300))
 def test_any_bytes_as_procfile(data: bytes) -> None:
     try:
@@ -87,7 +87,7 @@ def test_any_bytes_as_procfile(data: bytes) -> None:
         assert all(types.values())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300) | (SHAPED | JSON).map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_as_app_json(data: bytes) -> None:
     try:

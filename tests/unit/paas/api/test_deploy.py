@@ -77,7 +77,10 @@ def test_an_upload_that_never_ends_is_ended(
     api: FlaskApi, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "UPLOAD_S", -1.0)
-    answer = api.ask("POST", f"/v1/apps/{name}/image/archive?deploy=0", b"x" * 1024)
+    ours, theirs = socket.socketpair()  # its reading end is shut
+    monkeypatch.setitem(api.as_root, "gunicorn.socket", ours)
+    with ours, theirs:
+        answer = api.ask("POST", f"/v1/apps/{name}/image/archive?deploy=0", b"x" * 1024)
     assert answer.status == 422 and answer.error["cause"] == "too slow"
 
 

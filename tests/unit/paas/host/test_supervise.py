@@ -90,6 +90,12 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+def traps(pid: int) -> bool:
+    """Whether it has a handler for SIGTERM by now."""
+    caught = Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def test_what_is_renewable_is_replaced_and_the_rest_left_alone(tmp_path: Path) -> None:
     names = ["plain", "router.1", "router.2"]
     run = Run(
@@ -115,8 +121,8 @@ def test_an_old_one_that_takes_its_time_is_not_waited_for_and_not_started_again(
     run = Run(tmp_path, Daemon("router.1", "u", "", stubborn, lambda pid: True, renewable=True))
 
     def act() -> None:
-        time.sleep(0.2)
         [old] = run.pids()
+        run.until(lambda: traps(old))
         run.renew()
         assert run.pids("leaving") == [old] and alive(old)
         run.until(lambda: not run.pids("leaving"))
@@ -155,15 +161,21 @@ def test_a_successor_that_does_not_serve_changes_nothing(
 
 def test_one_that_dies_while_its_successor_starts_is_started_again_and_let_go(tmp_path: Path) -> None:
     ready: set[int] = set()
-    run = Run(tmp_path, Daemon("router.1", "u", "", sleeper, lambda pid: pid in ready, renewable=True))
+    started: list[int] = []
+
+    def launch() -> int:
+        started.append(sleeper())
+        return started[-1]
+
+    run = Run(tmp_path, Daemon("router.1", "u", "", launch, lambda pid: pid in ready, renewable=True))
 
     def act() -> None:
         [old] = run.pids()
         os.kill(os.getpid(), signal.SIGUSR1)
-        time.sleep(0.2)
+        run.until(lambda: len(started) == 2)
         os.kill(old, signal.SIGKILL)
         run.until(lambda: run.pids() not in ([old], [0]))
-        ready.update(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        ready.update(started)
         run.until(lambda: run.status()["renewal"]["finished"])
         assert run.status()["renewal"]["failed"] == ""
         run.until(lambda: not run.pids("leaving"))

@@ -547,7 +547,7 @@ def outcome(cuts: list[int]) -> tuple[list[tuple[bytes, bytes]], bytes]:
         rig.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_any_split_of_the_bytes_means_the_same(cuts: list[int]) -> None:
     assert outcome(cuts)[0] == WHOLE[0]
@@ -590,7 +590,7 @@ def frames() -> st.SearchStrategy[bytes]:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(frames(), max_size=40))
 def test_nothing_that_comes_is_a_bug_or_leaves_anything_behind(steps: list[bytes]) -> None:
     rig, errors = Rig(), io.StringIO()

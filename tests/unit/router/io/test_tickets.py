@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from harness import certificates
+from harness.platform import free_port
 from harness.router_process import App, Worker, listener, table, wait_until
 
 from router.io import openssl
@@ -263,11 +264,6 @@ def test_flags_about_clients_reach_every_listener(site: Site) -> None:
     assert [line.rpartition("protocol=")[2] for line in lines] == ["http", "https"]
     assert all(' fwd="198.51.100.7" ' in line for line in lines)
     assert "event=client-limit address=198.51.100.7" in said
-
-
-def free_port() -> int:
-    with listener() as sock:
-        return int(sock.getsockname()[1])
 
 
 def connects(port: int) -> bool:

@@ -123,7 +123,7 @@ def test_a_backend_that_does_not_read_stops_the_client(rig: Rig) -> None:
     assert received == MORE_THAN_SOCKETS_HOLD
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_it_does_not_matter_how_records_are_cut(files: Path, data: st.DataObject) -> None:
     rig = serve(Rig(), files)

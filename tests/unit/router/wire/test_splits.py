@@ -9,14 +9,14 @@ import re
 import pytest
 from harness.corpus import INVALID, VALID, converse, unescape
 from harness.router import Rig, settle
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.wire.chunked import BadChunk, ChunkReader
 
 SMALL = [path for path in VALID if len(unescape(path.read_bytes())) < 1500]
 SMALL_INVALID = [path for path in INVALID if len(unescape(path.read_bytes())) < 1500]
-FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=60)
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -109,7 +109,7 @@ def test_an_answer_means_the_same_in_any_split(answer: bytes, places: list[int],
     assert answered(cut(answer, places), version) == answered([answer], version)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.binary(min_size=1, max_size=300), max_size=5),
     st.lists(st.integers(0, 2000), max_size=10),
@@ -129,7 +129,7 @@ def test_chunks_in_any_split(bodies: list[bytes], places: list[int], rest: bytes
     assert reader.done and (got, after, reader.trailers) == (b"".join(bodies), rest, b"X-T: 1\r\n")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.sampled_from([b"5", b"0", b"\r", b"\n", b"\r\n", b"hello", b";", b" ", b"a", b"X: y", b"-"]),

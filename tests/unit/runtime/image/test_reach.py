@@ -59,7 +59,7 @@ def test_without_tls_only_what_the_operator_names_is_spoken_to() -> None:
 
 def test_a_peer_that_says_a_byte_now_and_then_is_left_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        waiting = Patience(time.monotonic() + 0.3)
+        waiting = Patience(time.monotonic() + 1.5)
         with connect(LOOPBACK, waiting, "127.0.0.1", server.getsockname()[1], plain=True) as stream:
             peer, _ = server.accept()
             with peer, stream.makefile("rb") as reading:
