@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 PACKAGES      := python3-venv git openssh-client curl ca-certificates iproute2 nftables mmdebstrap debian-archive-keyring
-TEST_PACKAGES := skopeo umoci docker-registry wrk chromium slowhttptest nghttp2-client pebble openssl gcc busybox-static python3-dev
+TEST_PACKAGES := skopeo umoci zstd docker-registry wrk chromium slowhttptest nghttp2-client pebble openssl gcc busybox-static python3-dev
 BENCH_PACKAGES := nginx-light haproxy caddy nghttp2-client openssl gcc libc6-dev
 LONG_PACKAGES := podman docker.io qemu-system-x86 cpio kmod e2fsprogs gcc python3-dev
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response
 
 from paas.api.access import Access, needs, principal, the_app
-from paas.api.bodies import body, boolean, query, received, text
+from paas.api.bodies import RESERVE_BYTES, body, boolean, query, received, text
 from paas.api.context import Context, context
 from paas.api.git import Gone
 from paas.api.streams import Cancelled, Emit, lasting, stream
 from paas.build.cyclonedx import bill
+from paas.build.expand import expanded
 from paas.build.inventory import read_packages
 from paas.nouns import errors
 from paas.nouns.model import Release
@@ -152,7 +153,9 @@ def take_archive(app_name: str) -> Response:
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         gone = Gone(ctx, app, cancelled)
         with closing(file), _transfers.one(app.owner_id), image_errors():
-            taken = take_image(ctx, app, ImageArchive(file), name, given["tag"] or "", emit, gone)
+            bounds = {"most": MOST_BYTES, "reserve": RESERVE_BYTES}
+            with closing(expanded(file, ctx.layout.sources, **bounds)) as tar:
+                taken = take_image(ctx, app, ImageArchive(tar), name, given["tag"] or "", emit, gone)
         ctx.log(app.id, f"Image {name} taken by {who}")
         release = deploy_image(ctx, app, taken, who, emit, gone) if given["deploy"] else None
         return _taken_json(taken, release)

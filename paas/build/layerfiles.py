@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from runtime.image.errors import ImageError
@@ -20,7 +21,7 @@ from runtime.image.tarreader import TarReader
 from runtime.kernel.confine import Bounds, confine
 
 _ANSWER_BYTES = 8 * 1024 * 1024
-_CPU_S, _WALL_S, _MEMORY = 60, 120.0, 128 * 1024 * 1024
+_READING = Bounds(memory_bytes=128 * 1024 * 1024, file_bytes=0, cpu_s=60, wall_s=120.0)
 _FILE_BYTES = 1 << 20
 _SEPARATOR = ","
 
@@ -49,12 +50,11 @@ def _ended() -> ImageError:
     return ImageError("the layers of the image cannot be read: their reader ended before its time")
 
 
-def answer(layers: Sequence[int], work: Callable[[list[io.BufferedReader]], object]) -> None:
+def answer(
+    layers: Sequence[int], work: Callable[[list[io.BufferedReader]], object], bounds: Bounds = _READING
+) -> None:
     """In that process: confine it, read, and answer with what `work` finds, or with one sentence. Does not return."""
-    bounds = Bounds(
-        memory_bytes=_MEMORY, file_bytes=0, open_files=len(layers) + 16, cpu_s=_CPU_S, wall_s=_WALL_S
-    )
-    confine(bounds, keep=layers, parent=os.getppid())
+    confine(replace(bounds, open_files=len(layers) + 16), keep=layers, parent=os.getppid())
     try:
         found: object = work([io.BufferedReader(io.FileIO(fd), 1 << 18) for fd in layers])
     except ImageError as error:

@@ -22,7 +22,7 @@ from paas.nouns.text import quoted
 @click.option("--from-git", "url", metavar="URL[#REF]", help="A repository, and its branch, tag or commit.")
 @click.option(
     "--image", metavar="REF",
-    help="An image that was built elsewhere: HOST/REPOSITORY:TAG, docker-archive:FILE or oci-archive:FILE.",
+    help="An image that was built elsewhere: HOST/REPOSITORY:TAG, docker-archive:FILE, oci-archive:FILE, or - for an archive on standard input.",
 )  # fmt: skip
 @login_options
 @about_app

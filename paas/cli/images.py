@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -28,6 +29,11 @@ from paas.nouns.text import quoted
 from runtime.kernel.files import STAGED
 
 ARCHIVES = ("oci-archive", "docker-archive")
+_ELSEWHERE = {
+    "docker-daemon": "docker save {} | paas deploy --image - -a {}",
+    "containers-storage": "podman save {} | paas deploy --image - -a {}",
+}
+"""What skopeo reads where the platform cannot look, with a command that brings it."""
 _release = click.option("--release", metavar="vN", help="A release's image, by default the serving one's.")
 
 
@@ -79,13 +85,19 @@ def image_push(
 def taking(
     app: str, reference: str, given: dict[str, str | None], held: ExitStack, *, deploy: bool
 ) -> Iterator[dict[str, Any]]:
-    """Ask for an image: of a registry, or of the archive that `oci-archive:FILE` or `docker-archive:FILE` names."""
-    kind, colon, rest = reference.partition(":")
-    if not colon or kind not in ARCHIVES:
+    """Ask for an image: of a registry, or of the archive that `oci-archive:FILE`, `docker-archive:FILE` or `-` names."""
+    kind, _, rest = reference.partition(":") if reference != "-" else ("oci-archive", "", "-")
+    if kind in _ELSEWHERE:
+        raise BadInput(
+            f"{quoted(reference)} is an image on your machine, which the platform cannot read.",
+            _ELSEWHERE[kind].format(shlex.quote(rest), app),
+        )
+    if kind not in ARCHIVES:
+        reference = reference.removeprefix("docker://")
         body = {"reference": reference, "deploy": deploy, **given}
         return client().stream("POST", app_path(app, "image", "pull"), body)
     path, _, tag = rest.partition(":")
-    file, name = open_file(path, held, f"ssh paas@HOST deploy --image {kind}:- -a APP < FILE")
+    file, name = open_file(path, held, "ssh paas@HOST deploy --image - -a APP < FILE")
     query = {"name": name, "tag": tag or None, "deploy": deploy}
     return client().upload(app_path(app, "image", "archive"), file, **query)
 

@@ -22,7 +22,7 @@ from runtime.image.tarreader import TarReader
 
 MAX_MEMBERS = 10_000
 _PIECE = 1024 * 1024
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz"}
 
 
 class ImageArchive:

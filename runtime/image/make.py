@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from runtime.home import Layout
-from runtime.image import errors, names
+from runtime.image import errors, names, zstd
 from runtime.image.errors import BadArchive, ImageError, NotFound, TooLarge
 from runtime.image.layerstore import Layer, LayerStore
 from runtime.image.layerwriter import BENEATH, LayerWriter, Limits, set_opaque
@@ -186,6 +186,8 @@ def _unpack(
 ) -> Layer | None:
     if image:
         import gzip  # before the child is confined: then it sees no library  # noqa: F401
+
+        zstd.load()
 
     def make(writer: LayerWriter) -> None:
         with io.BufferedReader(io.FileIO(archive, closefd=False), 256 * 1024) as file:

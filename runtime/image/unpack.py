@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
-from runtime.image import names
+from runtime.image import names, zstd
 from runtime.image.errors import BadArchive
 from runtime.image.layerwriter import LayerWriter
 from runtime.image.names import shown
 from runtime.image.tarreader import Entry, Read, TarReader
 
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP = b"\x1f\x8b"
 _AUFS = re.compile(rb"(?:^|/)\.wh\.\.wh\.(?!\.opq$)")
 """What old Docker layers hold of the file system that they came from."""
 
@@ -61,12 +62,12 @@ def _add(entry: Entry, path: bytes, reader: TarReader, writer: LayerWriter, whit
         writer.hard_link(path, names.normal(entry.target), entry.mode)
 
 
-def plain(file: io.BufferedReader[io.FileIO]) -> Read:
-    """Read a layer's tar whether it is compressed with gzip or not. Raises BadArchive."""
+def plain(file: io.BufferedReader[Any]) -> Read:
+    """Read a tar whether it is compressed with gzip or zstd, or not at all. Raises BadArchive."""
     magic = file.peek(4)[:4]
-    if magic == _ZSTD:
-        raise BadArchive("a layer that is compressed with zstd, which is not read here")
-    if magic[:2] != _GZIP:
+    if magic == zstd.MAGIC:
+        return zstd.Reader(file.read).read
+    if magic[:2] != GZIP:
         return file.read
     import gzip
     import zlib
@@ -77,6 +78,6 @@ def plain(file: io.BufferedReader[io.FileIO]) -> Read:
         try:
             return unpacked.read(size)
         except (OSError, EOFError, zlib.error) as error:
-            raise BadArchive(f"a layer that is no whole gzip stream: {error}") from None
+            raise BadArchive(f"no whole gzip stream: {error}") from None
 
     return read

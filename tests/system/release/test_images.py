@@ -274,7 +274,13 @@ def test_an_image_from_elsewhere_runs_with_its_own_command_user_folder_port_and_
         "--config.user", "web", "--config.workingdir", "/www", "--config.exposedports", "8080/tcp",
         "--config.env", "GREET=a b", "--config.stopsignal", "SIGINT",
     )  # fmt: skip
-    digest, reference = layout.copy(registry, "team/site:v1"), registry.reference("team/site:v1")
+    zstd = ("--dest-compress-format", "zstd")
+    digest, reference = layout.copy(registry, "team/site:v1", *zstd), registry.reference("team/site:v1")
+    raw = skopeo(
+        "inspect", "--raw", "--tls-verify=false", "--creds", f"{USER}:{PASSWORD}",
+        f"docker://{registry.host}/team/site:v1",
+    )  # fmt: skip
+    assert {layer["mediaType"][-9:] for layer in json.loads(raw)["layers"]} == {".tar+zstd"}
     platform.paas("create", "site")
     said = deploy_image(platform, reference, "site")
     assert "web runs: /bin/sh /start 8080" in said and "User 101, folder /www, PORT=8080" in said, said
@@ -298,6 +304,11 @@ def test_an_image_from_elsewhere_runs_with_its_own_command_user_folder_port_and_
     skopeo("copy", "-q", f"oci:{layout.path}:v1", f"docker-archive:{file}:site:v9")
     said = platform.paas("deploy", "--image", f"docker-archive:{file}", "-a", "site").stderr
     assert re.search(r"Deploying docker-archive:\S+ to site\.\.\. done, v2", said), said
+    subprocess.run(["gzip", str(file)], check=True)
+    command = [str(platform.program), "deploy", "--image", "-", "-a", "site"]
+    with (tmp_path / "saved.tar.gz").open("rb") as packed:
+        done = subprocess.run(command, stdin=packed, env=platform.environ(), capture_output=True, check=False)
+    assert b"Deploying - to site... done, v3" in done.stderr, done.stderr
     assert platform.get("site").text == "hello"
 
 

@@ -166,7 +166,6 @@ def test_what_a_push_of_ours_added_is_taken_off_again(place: Place) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (Memory(b"x", kind="application/vnd.oci.image.layer.v1.tar+zstd"), "zstd"),
         (Memory(b"x", architecture="mips"), "made for linux/mips"),
         (Memory(b"x", os="windows"), "made for windows/"),
         (Memory(b"x", rootfs={"diff_ids": []}), "other layers"),

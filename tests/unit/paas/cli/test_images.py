@@ -82,3 +82,24 @@ def test_an_archive_is_sent_with_its_name_and_the_image_in_it(
     assert "done, v2" in capsys.readouterr().err
     assert main.main(["image:pull", f"oci-archive:{tmp_path}/none.tar"]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reference", "remedy"),
+    [
+        ("docker-daemon:site:v1", "docker save site:v1 | paas deploy --image - -a hello"),
+        ("containers-storage:localhost/a b", "podman save 'localhost/a b' | paas deploy --image - -a hello"),
+    ],
+)
+def test_an_image_on_the_own_machine_is_told_how_it_comes(
+    platform: Platform, capsys: Captured, reference: str, remedy: str
+) -> None:
+    assert main.main(["deploy", "--image", reference, "-a", "hello"]) == 1
+    assert remedy in capsys.readouterr().err and not platform.asked
+
+
+def test_an_archive_comes_through_standard_input(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = lines("-----> Pulling", reference="x", digest="sha256:a", image="sha256:b", release="v2")
+    platform.answers["POST /apps/hello/image/archive"] = answer
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"tar")))
+    assert main.main(["deploy", "--image", "-", "-a", "hello"]) == 0

@@ -6,12 +6,14 @@ import gzip
 import io
 import os
 import stat
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from runtime.image import zstd
 from runtime.image.errors import BadArchive, ImageError, TooLarge
 from runtime.image.layerwriter import LayerWriter, Limits
 from runtime.image.removal import remove_tree
@@ -327,6 +329,36 @@ def test_a_compressed_layer_that_is_cut_or_changed_is_refused(cut: int) -> None:
                 pass
 
 
-def test_zstd_is_refused_by_name() -> None:
-    with pytest.raises(BadArchive, match="zstd"):
-        plain(buffered(b"\x28\xb5\x2f\xfd" + b"x" * 99))  # type: ignore[arg-type]
+def zstd_of(data: bytes) -> bytes:
+    return subprocess.run(["zstd", "-q", "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def test_a_layer_may_be_compressed_with_zstd_in_several_frames() -> None:
+    data = os.urandom(70_000) + bytes(900_000)
+    for stored in (zstd_of(data), zstd_of(data[:100]) + zstd_of(data[100:])):
+        read = plain(buffered(stored))  # type: ignore[arg-type]
+        assert b"".join(iter(lambda read=read: read(1 << 16), b"")) == data  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("cut", [5, 40_000, 69_999])
+def test_zstd_that_is_cut_or_changed_is_refused(cut: int) -> None:
+    whole = zstd_of(os.urandom(70_000))
+    for stored in (whole[:cut], whole[:cut] + b"\xff" * 9 + whole[cut + 9 :]):
+        read = plain(buffered(stored))  # type: ignore[arg-type]
+        with pytest.raises(BadArchive, match="zstd stream"):
+            while read(1 << 16):
+                pass
+
+
+def test_zstd_that_wants_much_memory_is_refused() -> None:
+    """A frame of one GiB's window (RFC 8878, section 3.1.1.1.2), whose reader would have to hold so much."""
+    read = plain(buffered(b"\x28\xb5\x2f\xfd\x00\xa0" + bytes(600)))  # type: ignore[arg-type]
+    with pytest.raises(BadArchive, match="too much memory"):
+        read(1 << 16)
+
+
+def test_what_is_written_with_zstd_others_read(place: Place) -> None:
+    data, packer = os.urandom(300_000) + bytes(3_000_000), zstd.Writer(3)
+    packed = packer.compress(data[:1_000_000]) + packer.compress(data[1_000_000:]) + packer.flush()
+    command = ["zstd", "-q", "-d", "-c"]
+    assert subprocess.run(command, input=packed, stdout=subprocess.PIPE, check=True).stdout == data
