@@ -24,6 +24,8 @@ from paas.store import Tx, apps, hooks, people
 
 V = TypeVar("V", bound=Callable[..., Any])
 
+ROOT = "root"
+"""The name of root on the server's own socket; no user has it."""
 TOKEN_PREFIX = "paas_"
 _TOKEN = re.compile(rf"Bearer ({TOKEN_PREFIX}[A-Za-z0-9_-]{{43}})")
 _LAST_USED_STEP_S = 60.0
@@ -68,8 +70,8 @@ def check_request(view: Callable[..., Any] | None, arguments: dict[str, Any]) ->
     """Authenticate the caller, then authorise it for `view` with the `arguments` of the address. Raises PaasError."""
     access = getattr(view, "access", None)
     if access is Access.HOOK:
-        g.hook = _known_hook(arguments["hook_id"])
-        g.principal = Principal(f"hook:{g.hook.id}", None, False, "hook")
+        g.hook, g.app = _known_hook(arguments["hook_id"])
+        g.principal = Principal(f"hooks of {g.app.owner_id}", None, False, "hook")
         return
     g.principal = authenticate(context())
     if view is None:
@@ -87,7 +89,7 @@ def principal() -> Principal:
 
 
 def the_app() -> App:
-    """The app in the address; the caller may touch it."""
+    """The app in the address, which the caller may touch, or that of the hook."""
     return cast(App, g.app)
 
 
@@ -133,7 +135,7 @@ def authenticate(ctx: Context) -> Principal:
 
 def _local(ctx: Context, uid: int) -> Principal:
     if uid in (0, os.geteuid()):
-        return Principal("root", None, True, "root")
+        return Principal(ROOT, None, True, "root")
     if uid != ctx.git_uid:
         raise Unauthorized(
             "This socket serves root and the platform's own users.", "Use `paas login URL` with a token."
@@ -179,12 +181,25 @@ def _visible_app(name: str) -> App:
         return visible_app(tx, name)
 
 
-def _known_hook(id: str) -> Hook:
+def _known_hook(id: str) -> tuple[Hook, App]:
     with context().store.read() as tx:
         hook = hooks.get(tx, id)
-    if hook is None:
+        app = apps.by_id(tx, hook.app_id) if hook else None
+    if hook is None or app is None:
         raise NotFound("There is no such hook.")
-    return hook
+    return hook, app
+
+
+def lost_maker(tx: Tx, app: App, hook: Hook) -> str:
+    """Why the hook deploys nothing: it has the rights of whoever made it. Empty while they have them, and a key or token."""
+    if hook.created_by == ROOT:
+        return ""
+    maker = people.user_named(tx, hook.created_by)
+    if maker is None or not Principal(maker.name, maker, maker.is_admin, "hook").may_touch(app):
+        return f"refused: {hook.created_by}, who made it, may not touch {app.name} any more"
+    if not people.keys_of(tx, maker.id) and not people.tokens_of(tx, maker.id):
+        return f"refused: {maker.name}, who made it, has no key and no token any more"
+    return ""
 
 
 def refuse_former_name(tx: Tx, name: str) -> None:

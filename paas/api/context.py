@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from flask import current_app
@@ -28,6 +29,7 @@ class Context:
     settings: Settings
     store: Store
     git_uid: int | None
+    work_groups: tuple[Path, ...] = ()
     _block_base: int | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -11,6 +11,7 @@ from collections import Counter
 from functools import partial
 
 from paas import logs
+from paas.api.access import lost_maker
 from paas.api.context import Context
 from paas.api.git import Gone
 from paas.daemon import threads
@@ -21,8 +22,8 @@ from paas.store import Tx, apps, hooks
 
 EXTENSION = "hooks"
 """The name of the application's one `HookBuilds` among Flask's extensions."""
-AT_ONCE, OF_AN_OWNER = 4, 1
-"""Fewer than the sources that may be fetched at once: people's own commands find a turn."""
+AT_ONCE, OF_AN_OWNER = 8, 1
+"""Half of the sources that owners of few may have under way: people's own commands find a turn."""
 
 
 class HookBuilds:
@@ -57,6 +58,10 @@ class HookBuilds:
                 or hook.id in self._running
                 or owners[app.owner_id] >= OF_AN_OWNER
             ):
+                continue
+            if lost := lost_maker(tx, app, hook):
+                hooks.begun(tx, hook.id)
+                hooks.ended(tx, hook.id, lost)
                 continue
             if owners.total() < AT_ONCE:
                 owners[app.owner_id] += 1

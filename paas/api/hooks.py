@@ -13,7 +13,7 @@ from typing import Any, cast
 from flask import Blueprint, current_app, request
 from werkzeug.exceptions import ClientDisconnected
 
-from paas.api.access import Access, needs, principal, the_app, the_hook
+from paas.api.access import Access, lost_maker, needs, principal, the_app, the_hook
 from paas.api.bodies import body, text
 from paas.api.context import Context, context
 from paas.api.edit import edit
@@ -21,11 +21,11 @@ from paas.api.hook_builds import EXTENSION, HookBuilds
 from paas.api.shapes import hook_json
 from paas.daemon import threads
 from paas.nouns.deliveries import Delivery, is_signed, parse_delivery
-from paas.nouns.errors import BadInput, TooMany, Unauthorized
-from paas.nouns.model import Hook
+from paas.nouns.errors import BadInput, Forbidden, TooMany, Unauthorized
+from paas.nouns.model import App, Hook
 from paas.nouns.names import BranchName
 from paas.nouns.remoteurl import RemoteRepository
-from paas.store import hooks
+from paas.store import Tx, hooks
 
 routes = Blueprint("hooks", __name__)
 
@@ -39,8 +39,15 @@ _heard: dict[str, deque[float]] = {}
 @routes.get("/v1/apps/<app_name>/hooks")
 @needs(Access.APP)
 def list_hooks(app_name: str) -> dict[str, Any]:
+    app = the_app()
     with context().store.read() as tx:
-        return {"hooks": [hook_json(hook) for hook in hooks.of_app(tx, the_app().id)]}
+        found = hooks.of_app(tx, app.id)
+        return {"hooks": [{**hook_json(hook), **_refused(tx, app, hook)} for hook in found]}
+
+
+def _refused(tx: Tx, app: App, hook: Hook) -> dict[str, str]:
+    lost = lost_maker(tx, app, hook)
+    return {"said": lost} if lost else {}
 
 
 @routes.post("/v1/apps/<app_name>/hooks")
@@ -90,6 +97,9 @@ def deliver(hook_id: str) -> tuple[dict[str, Any], int]:
     if not is_signed(headers, data, hook.secret):
         raise Unauthorized("The signature is missing, or does not fit the hook's secret.")
     _check_rate(hook.id)
+    with ctx.store.read() as tx:
+        if lost := lost_maker(tx, the_app(), hook):
+            raise Forbidden(f"{lost[0].upper()}{lost[1:]}.", "Make another: paas hooks:create")
     said, status = _take(ctx, hook, parse_delivery(headers, request.mimetype, data))
     return {"message": said}, status
 

@@ -6,11 +6,9 @@ names (`private_registries`). Credentials live as long as the request; they are 
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response
@@ -23,6 +21,7 @@ from paas.api.streams import Cancelled, Emit, lasting, stream
 from paas.build.cyclonedx import bill
 from paas.build.expand import expanded
 from paas.build.inventory import read_packages
+from paas.daemon.turns import Turns
 from paas.nouns import errors
 from paas.nouns.model import Release
 from paas.nouns.names import release_number
@@ -40,35 +39,8 @@ if TYPE_CHECKING:
 routes = Blueprint("images", __name__)
 
 TRANSFER_S = 3600.0
-_OF_AN_OWNER, _AT_ONCE = 2, 8
-
-
-class Transfers:
-    """How many pushes and readings of images are under way: counted until the work ends, even if its client has hung up."""
-
-    def __init__(self, of_an_owner: int = _OF_AN_OWNER, at_once: int = _AT_ONCE) -> None:
-        self._of_an_owner, self._at_once = of_an_owner, at_once
-        self._running: Counter[int | None] = Counter()
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def one(self, owner: int | None) -> Iterator[None]:
-        """Raises TooMany."""
-        with self._lock:
-            if self._running[owner] >= self._of_an_owner or self._running.total() >= self._at_once:
-                raise errors.TooMany(
-                    f"{self._running.total()} images are being pushed or read already.",
-                    "Try again in a moment.",
-                )
-            self._running[owner] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running[owner] -= 1
-
-
-_transfers = Transfers()
+_transfers = Turns(8, 2, "Other images are being pushed or read")
+"""Each is counted until its work ends, even if its client has hung up."""
 
 
 @routes.post("/v1/apps/<app_name>/image/push")

@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from paas.api.access import Principal
-from paas.nouns.errors import TooMany, Unavailable
+from paas.daemon.turns import Turns
+from paas.nouns.errors import Unavailable
 
 LOCAL_THREADS = 96
-HOOKS, OF_A_HOOK = 8, 2
-"""Deliveries at once, each of which anybody may begin and send slowly: in all, and to one hook."""
-REMOTE_THREADS = 64 + HOOKS
+HOOKS, OF_AN_OWNER = 8, 4
+"""Deliveries at once, each of which anybody may begin and send slowly: in all but for owners that have none, and to one
+owner's hooks."""
+HOOK_THREADS = 2 * HOOKS
+REMOTE_THREADS = 64 + HOOK_THREADS
 ROOT_THREADS = 48
 RESERVE = 16
 """Threads of each pool that only users with fewer than FEW requests get."""
@@ -43,7 +46,7 @@ class Bounds:
     wait_s: float = _WAIT_S
 
 
-POOLS = {"token": REMOTE_THREADS - HOOKS - RESERVE, "git": LOCAL_THREADS - RESERVE}
+POOLS = {"token": REMOTE_THREADS - HOOK_THREADS - RESERVE, "git": LOCAL_THREADS - RESERVE}
 """`Principal.via` → threads of its pool that are open to every user."""
 
 
@@ -56,13 +59,15 @@ class RequestLimiter:
         self._pools: Counter[str] = Counter()
         """Requests per pool, the waiting ones included."""
         self._lasting: Counter[str] = Counter()
+        self._deliveries = Turns(HOOKS, OF_AN_OWNER, "Too many deliveries are under way")
         self._changed = threading.Condition()
 
     def acquire(self, who: Principal) -> Callable[[], None]:
         """Count a request, after a moment if the user has too many; call the result at its end. Raises Unavailable,
         and TooMany for a delivery, whose forge does not wait."""
         if who.via == "hook":
-            return self._acquire_delivery(who)
+            self._deliveries.take(who.name)
+            return _once(lambda: self._deliveries.leave(who.name))
         if who.user is None:
             return lambda: None
         bounds, name = self._bounds, who.name
@@ -73,14 +78,6 @@ class RequestLimiter:
                     raise Unavailable("The platform is busy with others.", "Try again in a moment.")
                 self._await_room(who)
             self._under_way[name] += 1
-            self._pools[who.via] += 1
-        return _once(lambda: self._leave(who))
-
-    def _acquire_delivery(self, who: Principal) -> Callable[[], None]:
-        with self._changed:
-            if self._pools[who.via] >= HOOKS or self._under_way[who.name] >= OF_A_HOOK:
-                raise TooMany("Too many deliveries are under way.", "Try again in a moment.")
-            self._under_way[who.name] += 1
             self._pools[who.via] += 1
         return _once(lambda: self._leave(who))
 

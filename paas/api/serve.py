@@ -44,11 +44,12 @@ def listen_unix(path: Path) -> socket.socket:
     return sock
 
 
-def serve(settings: Settings, remote: socket.socket) -> None:
-    """Serve until SIGTERM, or until the parent is gone; `remote` is the TCP socket for the network."""
+def serve(settings: Settings, remote: socket.socket, groups: tuple[Path, ...]) -> None:
+    """Serve until SIGTERM, or until the parent is gone; `remote` is the TCP socket for the network, `groups` is where work on
+    what tenants sent is charged."""
     layout = settings.layout()
     git_uid = _uid_of(_GIT_USER)
-    app = create_app(Context(settings, Store.open(layout.database), git_uid))
+    app = create_app(Context(settings, Store.open(layout.database), git_uid, groups))
     cast(HookBuilds, app.extensions[EXTENSION]).go()
     remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listeners = [listen_unix(layout.api_socket), remote]
@@ -71,10 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--settings", required=True, metavar="FILE", help="what the server wrote for its daemons"
     )
     parser.add_argument("--listen-fd", required=True, type=int, metavar="N", help="a listening TCP socket")
+    parser.add_argument(
+        "--group", action="append", default=[], type=Path, help="a cgroup.procs file for sources"
+    )
     arguments = parser.parse_args(argv)
     log_to_stderr("daemon=api level=%(levelname)s %(message)s")
     try:
-        serve(Settings.read(arguments.settings), socket.socket(fileno=arguments.listen_fd))
+        remote = socket.socket(fileno=arguments.listen_fd)
+        serve(Settings.read(arguments.settings), remote, tuple(arguments.group))
     except PaasError as error:
         print(f"daemon=api level=ERROR {error.message} {error.hint}", file=sys.stderr, flush=True)
         return 1

@@ -79,7 +79,7 @@ def list_apps() -> dict[str, Any]:
 @needs(Access.ADMIN)
 def update(name: str) -> Response:
     """Build a stack anew beside the old one (unless `build` is false), and rebase the apps that stand on an older one."""
-    from paas.release.rebase import rebase_all
+    from paas.release.rebase import Rebase
 
     ctx, who = context(), principal().name
     stack_name = StackName.parse(name)
@@ -94,7 +94,7 @@ def update(name: str) -> Response:
         stack = stacks.load(ctx.layout.stacks, stack_name)
         if stack is None or cancelled():
             raise errors.Cancelled("No app was rebased.", cause="cancelled")
-        outcomes = rebase_all(ctx, stack, who, emit, cancelled)
+        outcomes = Rebase(ctx, stack, who, emit, cancelled).run()
         apps = [{**vars(one), "release": f"v{one.release}" if one.release else None} for one in outcomes]
         return {"stack": stack.name, "created": stack.created, "apps": apps}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from paas.nouns.errors import Unavailable, from_json
@@ -20,6 +21,8 @@ class Platform(Protocol):
     store: Store
     layout: Layout
     spawner: Spawner
+    work_groups: tuple[Path, ...]
+    """The `cgroup.procs` files of the groups that work on what tenants sent is charged to."""
 
     def poke(self) -> None: ...
 

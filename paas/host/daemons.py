@@ -63,9 +63,10 @@ def _converge(wiring: Wiring) -> Daemon:
 
 def _api(wiring: Wiring) -> Daemon:
     control, path = accounts.account(accounts.CONTROL), wiring.layout.api_socket
-    fd = wiring.listeners.api.fileno()
+    fd, lent = wiring.listeners.api.fileno(), _lend(wiring.layout, "api", control)
     words = ["-m", "paas.api.serve", "--settings", str(wiring.settings_file), "--listen-fd", str(fd)]
-    start = _starter(words, control, wiring.control_view(), keep=[fd])
+    words += [word for path in lent.work for word in ("--group", str(path))]
+    start = _starter(words, control, wiring.control_view(), keep=[fd], groups=lent.daemon)
     listens = f"http://{wiring.settings.api} and {path}"
     return Daemon("api", control.name, listens, start, lambda pid: _answers_http(path))
 

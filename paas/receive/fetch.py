@@ -3,6 +3,7 @@
 The api starts it, so that what forks and reads strangers' bytes has one thread and nothing else in its memory. A JSON
 object on standard input says what to take (`Wanted`); objects on standard output answer: `{"line": …}` now and then, in
 the end `{"source": …}` or `{"error": …}`. The source stays until standard input ends. SIGHUP ends it all.
+The arguments are the `cgroup.procs` files of the groups to be in.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from paas.receive.repository import Repositories
 from paas.receive.sources import Sources
 from paas.receive.verdicts import answer_of, told
 from paas.receive.wire import Hangup, Wire, hang_up_on_signal, waiting
+from runtime.cgroup.base import enter
 from runtime.image.reach import Patience, Reach
 from runtime.kernel import syscalls
 
@@ -140,6 +142,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (_OWN_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     hang_up_on_signal()
     os.umask(0o027)
+    enter(map(Path, sys.argv[1:]))
     with contextlib.suppress(Hangup), contextlib.ExitStack() as held:
         _tell(_answer(held))
         with waiting():

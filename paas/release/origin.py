@@ -8,15 +8,14 @@ import select
 import signal
 import subprocess
 import sys
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
 from paas.build.platform import Platform
-from paas.nouns.errors import Cancelled, PaasError, TooMany, from_json
+from paas.daemon.turns import Turns
+from paas.nouns.errors import Cancelled, PaasError, from_json
 from paas.nouns.model import App
 from paas.release.deployment import Cancel
 from paas.release.pipeline import PushRequest, PushResult, run_push
@@ -37,36 +36,12 @@ class Fetched:
     commit: str
 
 
-class Turns:
-    """How many sources are deployed at once: counted until the process has ended."""
-
-    def __init__(self, at_once: int, of_an_owner: int) -> None:
-        self._at_once, self._of_an_owner = at_once, of_an_owner
-        self._running: Counter[int | None] = Counter()
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def one(self, owner: int | None, cancelled: Cancel | None = None) -> Iterator[None]:
-        """Raises TooMany when there is none, or with `cancelled` waits for one until that is true."""
-        with self._changed:
-            while self._running[owner] >= self._of_an_owner or self._running.total() >= self._at_once:
-                if cancelled is None or cancelled():
-                    raise TooMany("Other sources are being deployed already.", "Try again in a moment.")
-                self._changed.wait(1.0)
-            self._running[owner] += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._running[owner] -= 1
-                self._changed.notify_all()
-
-
-RECEIVING = Turns(64, 2)
+_OTHERS = "Other sources are being deployed"
+RECEIVING = Turns(32, 2, _OTHERS)
 """Archives on their way in: each takes room on the disk."""
-_turns = Turns(8, 2)
+_turns = Turns(8, 2, _OTHERS)
 """Sources from the first byte until their release serves."""
-_fetching = Turns(4, 1)
+_fetching = Turns(4, 1, _OTHERS)
 """Those of them that are being fetched and unpacked, which takes memory."""
 
 
@@ -130,7 +105,7 @@ def fetched(
         **what,
     }
     kept = [what["archive"]] if "archive" in what else []
-    with _turns.one(app.owner_id, cancelled if patient else None), _process(kept) as process:
+    with _turns.one(app.owner_id, cancelled if patient else None), _process(platform, kept) as process:
         assert process.stdin is not None and process.stdout is not None
         with _fetching.one(app.owner_id, cancelled):
             with suppress(BrokenPipeError):  # it has crashed: then it answers nothing
@@ -141,10 +116,10 @@ def fetched(
 
 
 @contextmanager
-def _process(kept: list[int]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(platform: Platform, kept: list[int]) -> Iterator[subprocess.Popen[bytes]]:
     """The process that fetches; at the end it lets the source go and ends."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "paas.receive.fetch"],
+        [sys.executable, "-P", "-m", "paas.receive.fetch", *map(str, platform.work_groups)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=kept,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from paas.build.base import base_of, rebased_image
 from paas.build.platform import Platform
-from paas.nouns.errors import PaasError
+from paas.daemon import threads
+from paas.daemon.turns import Turns
+from paas.nouns.errors import PaasError, TooMany
 from paas.nouns.model import App, Image, Release
 from paas.nouns.text import WARNING
 from paas.release.change import Push
@@ -18,6 +21,10 @@ from paas.release.portable import image_errors
 from paas.store import apps, images, releases
 from runtime.stack import build as stacks
 from runtime.stack.build import Stack
+
+_AT_ONCE = 2
+"""Owners whose apps are rebased at once, twice as many at most."""
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -53,51 +60,80 @@ class Outcome:
     reason: str = ""
 
 
-def in_turn(standings: Sequence[Standing]) -> list[Standing]:
-    """One app of each owner, then the next of each: one owner's slow releases hold up the others' least."""
-    seen: Counter[int | None] = Counter()
-    rounds = []
+def by_owner(standings: Sequence[Standing]) -> list[list[Standing]]:
+    """The apps of each owner, in their order."""
+    found: dict[int | None, list[Standing]] = {}
     for standing in standings:
-        rounds.append((seen[standing.app.owner_id], standing))
-        seen[standing.app.owner_id] += 1
-    return [standing for _, standing in sorted(rounds, key=lambda each: each[0])]
+        found.setdefault(standing.app.owner_id, []).append(standing)
+    return list(found.values())
 
 
-def rebase_all(
-    platform: Platform, stack: Stack, actor: str, line: Callable[[str], None], cancelled: Cancel
-) -> list[Outcome]:
-    """Rebase the apps that still stand on an older `stack`, one after the other. A failure ends that app's rebase alone."""
-    outcomes = []
-    for standing in in_turn(standings(platform)):
-        if standing.image.stack == stack.name and not standing.current and not cancelled():
-            line(f"-----> Rebasing {standing.app.name}")
-            outcomes.append(_rebase(platform, standing, stack, actor, line, cancelled))
-    return outcomes
+@dataclass(frozen=True)
+class Rebase:
+    """All apps that stand on an older `stack` on their way to it: of each owner one after the other, of few owners at once.
 
+    A rebase that takes longer than `patience_s` (a slow release command, say) holds up the next app of its owner, and of
+    nobody else.
+    """
 
-def _rebase(
-    platform: Platform,
-    standing: Standing,
-    stack: Stack,
-    actor: str,
-    line: Callable[[str], None],
-    cancelled: Cancel,
-) -> Outcome:
-    app, serving = standing.app, standing.release
-    try:
+    platform: Platform
+    stack: Stack
+    actor: str
+    line: Callable[[str], None]
+    cancelled: Cancel
+    patience_s: float = PATIENCE_S
+    _turns: Turns = field(default_factory=lambda: Turns(_AT_ONCE, 1, "Others are rebased"))
+
+    def run(self) -> list[Outcome]:
+        """What became of each app, by name. A failure ends that app's rebase alone."""
+        found = standings(self.platform)
+        due = [one for one in found if one.image.stack == self.stack.name and not one.current]
+        owners = by_owner(due)
+        with ThreadPoolExecutor(max(1, len(owners)), "rebase") as pool:
+            outcomes = [outcome for done in pool.map(self._one_by_one, owners) for outcome in done]
+        return sorted(outcomes, key=lambda outcome: outcome.app)
+
+    def _one_by_one(self, due: Sequence[Standing]) -> list[Outcome]:
+        return [outcome for one in due if not self.cancelled() and (outcome := self._in_turn(one))]
+
+    def _in_turn(self, one: Standing) -> Outcome | None:
+        """The outcome, None if it was cancelled before it began."""
+        turn = ExitStack()
+        try:
+            turn.enter_context(self._turns.one(one.app.owner_id, self.cancelled))
+        except TooMany:
+            return None
+        late = threads.later("slow rebase", self.patience_s, turn.close)
+        try:
+            return self._rebased(one)
+        finally:
+            late.cancel()
+            late.join()
+            turn.close()
+
+    def _rebased(self, one: Standing) -> Outcome:
+        name = one.app.name
+        self.line(f"-----> Rebasing {name}")
+
+        def line(text: str) -> None:
+            self.line(f"       {name}: {text.removeprefix('----->').strip()}")
+
+        try:
+            release = self._deployed(one, line)
+        except PaasError as error:
+            for sentence in filter(None, (error.message, error.hint)):
+                self.line(f"{WARNING}{name}: {sentence}")
+            return Outcome(name, 0, error.message)
+        return Outcome(name, release.number)
+
+    def _deployed(self, one: Standing, line: Callable[[str], None]) -> Release:
         with storage_failures(), image_errors():
-            image = rebased_image(platform, standing.image, stack)
+            image = rebased_image(self.platform, one.image, self.stack)
         change = Push(
-            actor=actor,
-            description=f"Rebase on stack {stack.name} {stack.created[:10]}",
+            actor=self.actor,
+            description=f"Rebase on stack {self.stack.name} {self.stack.created[:10]}",
             image_digest=image.digest,
-            commit=serving.commit,
-            origin=serving.origin,
+            commit=one.release.commit,
+            origin=one.release.origin,
         )
-        release = deploy(platform, app.id, change, line, wait_s=0.0, cancelled=cancelled)
-    except PaasError as error:
-        line(f"{WARNING}{app.name}: {error.message}")
-        if error.hint:
-            line(f"{WARNING}{error.hint}")
-        return Outcome(app.name, 0, error.message)
-    return Outcome(app.name, release.number)
+        return deploy(self.platform, one.app.id, change, line, wait_s=0.0, cancelled=self.cancelled)

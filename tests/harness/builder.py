@@ -38,6 +38,7 @@ class BuildPlatform:
     layout: Layout
     spawner: Spawner
     lines: list[str]
+    work_groups: tuple[Path, ...] = ()
 
     def poke(self) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tarfile
 from pathlib import Path
 
 from harness.platform import Platform, wait_for
@@ -49,10 +50,23 @@ def test_a_push_is_work_and_a_login_is_none(platform: Platform) -> None:
     wait_for(lambda: not lent.pids())
 
 
+def test_an_archive_is_taken_in_within_a_bound(platform: Platform, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "app.tar", "w") as archive:
+        archive.add(Path(__file__), "index.html")
+    platform.paas("create", "sent", "--no-remote")
+    lent = group(platform, "_api")
+    before = lent.stats().peak_memory_bytes
+    platform.paas("deploy", "sent", "--archive", str(tmp_path / "app.tar"))
+    weight, memory = weight_and_memory(lent)
+    assert weight < Limits().cpu_weight and memory <= work_limits().memory_bytes
+    assert lent.stats().peak_memory_bytes > before
+    wait_for(lambda: not lent.pids())
+
+
 def test_layers_are_made_within_a_bound(platform: Platform) -> None:
     lent = group(platform, "_layers")
     before = lent.stats().cpu_usec
     platform.deploy({"Procfile": "web: python3 -m http.server $PORT\n", "index.html": "hello\n"}, "layers")
     assert weight_and_memory(lent)[0] < Limits().cpu_weight
     assert lent.stats().peak_memory_bytes > 0 and lent.stats().cpu_usec >= before
-    assert not {"_git", "_layers"} & set(detect(platform.id).groups()), "they are no instances"
+    assert not {"_api", "_git", "_layers"} & set(detect(platform.id).groups()), "they are no instances"

@@ -10,10 +10,11 @@ import pytest
 from harness.deliveries import FORGES, github
 from harness.flask_api import FlaskApi
 from harness.platform import wait_for
+from harness.rows import app_of
 
 from paas.api import hooks as routes
 from paas.api.hook_builds import EXTENSION, HookBuilds
-from paas.store import hooks
+from paas.store import hooks, people
 
 URL = "https://bot:s3cret@127.0.0.1:1/ann/app.git"
 
@@ -152,6 +153,38 @@ def test_who_waits_keeps_its_place_and_its_maker_is_told(api: FlaskApi, name: st
             hooks.begun(tx, id)
     listed = api.ask("GET", f"/v1/apps/{name}/hooks").json["hooks"]
     assert [item["created_by"] for item in listed] == ["root", "root"]
+
+
+@pytest.mark.parametrize("loss", ["token", "app"])
+def test_a_hook_has_the_rights_of_its_maker_and_no_longer(
+    api: FlaskApi, name: str, begun: list[str], loss: str
+) -> None:
+    app = app_of(api, name)
+    with api.store.write() as tx:
+        ann = people.add_user(tx, maker := f"ann-{loss}", "member")
+        tx.execute("UPDATE app SET owner_id = ? WHERE id = ?", (ann.id, app.id))
+    token = api.ask("POST", "/v1/tokens", {"name": "laptop", "user": maker}).json
+    body = {"url": URL}
+    hook = api.ask("POST", f"/v1/apps/{name}/hooks", body, token=token["token"]).json
+    assert deliver(api, hook["id"], github(hook["secret"])).status == 202
+    wait_for(lambda: begun == ["main"])
+    with api.store.write() as tx:
+        hooks.heard(tx, hook["id"], "", wanted=True)  # it waits when its maker goes
+    if loss == "token":
+        assert api.ask("DELETE", f"/v1/tokens/{token['id']}").status == 200
+        why = f"refused: {maker}, who made it, has no key and no token any more"
+    else:
+        with api.store.write() as tx:
+            bob = people.add_user(tx, "bob", "member")
+            tx.execute("UPDATE app SET owner_id = ? WHERE id = ?", (bob.id, app.id))
+        why = f"refused: {maker}, who made it, may not touch {name} any more"
+    answer = deliver(api, hook["id"], github(hook["secret"]))
+    assert (answer.status, why[1:] in answer.json["error"]["message"]) == (403, True)
+    assert api.ask("GET", f"/v1/apps/{name}/hooks").json["hooks"][0]["said"] == why
+    api.application.extensions[EXTENSION].go()
+    with api.store.read() as tx:
+        assert hooks.wanted(tx) == []
+    assert begun == ["main"]
 
 
 def test_one_build_of_an_owner_at_a_time_and_the_last_push_counts(

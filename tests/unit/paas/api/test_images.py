@@ -8,9 +8,7 @@ import pytest
 from harness.flask_api import FlaskApi
 from harness.rows import app_of, deployed
 
-from paas.api.images import Transfers
 from paas.api.limiter import ROOTS
-from paas.nouns.errors import TooMany
 from paas.nouns.model import Image
 from paas.store import images
 from runtime.image.ocilayout import ImageStore
@@ -82,17 +80,6 @@ def test_an_export_is_as_long_as_it_says(api: FlaskApi, path: str) -> None:
     assert reply.status == 200 and len(reply.body) % 512 == 0
     assert int(reply.headers["Content-Length"]) == len(reply.body)
     assert b"org.opencontainers.image.version" in reply.body
-
-
-def test_an_owner_has_few_pushes_at_once_and_all_have_a_bound() -> None:
-    transfers = Transfers(2, 3)
-    with transfers.one(1), transfers.one(1):
-        with pytest.raises(TooMany), transfers.one(1):
-            pass
-        with transfers.one(2), pytest.raises(TooMany), transfers.one(3):
-            pass
-    with transfers.one(1):
-        pass
 
 
 def test_an_export_that_cannot_begin_is_counted_no_longer(api: FlaskApi, path: str) -> None:

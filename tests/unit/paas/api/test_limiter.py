@@ -8,7 +8,7 @@ import time
 import pytest
 
 from paas.api.access import Principal
-from paas.api.limiter import EACH, HOOKS, LASTING, OF_A_HOOK, POOLS, RESERVE, ROOTS, Bounds, RequestLimiter
+from paas.api.limiter import EACH, HOOKS, LASTING, OF_AN_OWNER, POOLS, RESERVE, ROOTS, Bounds, RequestLimiter
 from paas.nouns.errors import TooMany, Unavailable
 from paas.nouns.model import User
 
@@ -19,8 +19,8 @@ def member(name: str, via: str = "git") -> Principal:
     return Principal(name, User(1, name, "member"), False, via)
 
 
-def delivery(hook: str) -> Principal:
-    return Principal(hook, None, False, "hook")
+def delivery(owner: object) -> Principal:
+    return Principal(f"hooks of {owner}", None, False, "hook")
 
 
 def limiter(most: int = 5, wait_s: float = 0.0) -> RequestLimiter:
@@ -97,15 +97,15 @@ def test_no_two_users_can_hold_every_thread() -> None:
     assert all(most >= 2 * EACH for most in POOLS.values()) and RESERVE > 0
 
 
-def test_deliveries_have_a_few_places_of_their_own() -> None:
+def test_deliveries_have_a_few_places_of_their_own_and_no_four_owners_hold_them() -> None:
     made = limiter()
-    leave = [made.acquire(delivery(f"hook:{number // OF_A_HOOK}")) for number in range(HOOKS - 1)]
+    leave = [made.acquire(delivery(number // OF_AN_OWNER)) for number in range(HOOKS)]
     with pytest.raises(TooMany):
-        made.acquire(delivery("hook:0"))
-    leave.append(made.acquire(delivery("hook:last")))
+        made.acquire(delivery(0))
+    leave += [made.acquire(delivery(f"another {number}")) for number in range(HOOKS)]
     with pytest.raises(TooMany):
-        made.acquire(delivery("hook:new"))
+        made.acquire(delivery("one too many"))
     made.acquire(member("ann", "token"))
     for each in leave:
         each()
-    made.acquire(delivery("hook:0"))
+    made.acquire(delivery(0))

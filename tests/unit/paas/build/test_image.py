@@ -50,6 +50,8 @@ class FakeSpawner:
 
 
 class FakePlatform:
+    work_groups = ()
+
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = replace(load({"home": str(folder), "stacks": str(folder)}, {}, None), id="0a0b0c")
         self.layout = self.settings.layout()

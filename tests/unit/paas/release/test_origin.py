@@ -22,6 +22,8 @@ from paas.release.deployment import never
 class Home:
     """What of a platform a fetch needs."""
 
+    work_groups = ()
+
     def __init__(self, folder: Path) -> None:
         self.settings = load({"home": str(folder)}, {})
         self.layout = type("Layout", (), {"sources": folder})()
