@@ -21,6 +21,7 @@ _LANGUAGES = {
     "pom.xml": "Java", "build.gradle": "Java", "build.gradle.kts": "Java", "mix.exs": "Elixir", "deno.json": "Deno",
     "project.clj": "Clojure", "build.sbt": "Scala", "Package.swift": "Swift",
 }  # fmt: skip
+_LISTENS = ', if that program listens on 0.0.0.0 and on the port int(os.environ["PORT"])'
 _MISSPELT = ("procfile", "PROCFILE", "ProcFile", "Procfile.txt", "procfile.txt")
 _ELSEWHERE = {
     "render.yaml": "Render", "fly.toml": "Fly.io", "vercel.json": "Vercel", "netlify.toml": "Netlify", "railway.json": "Railway",
@@ -79,7 +80,8 @@ def nothing_to_run(tree: Tree, language: str) -> str:
     if language == "Python":
         line = procfile_line(tree)
         if line:
-            return f'Write "{line}" into a file named Procfile, if that program listens on 0.0.0.0:$PORT, and commit it.'
+            program = _LISTENS if line.startswith("web: python ") else ""
+            return f'Write "{line}" into a file named Procfile{program}, and commit it.'
         return (
             f'{say}: "web: gunicorn MODULE:APP" for WSGI (Flask, Django), "web: uvicorn MODULE:APP --host 0.0.0.0'
             ' --port $PORT" for ASGI (FastAPI, Starlette).'

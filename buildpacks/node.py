@@ -34,7 +34,6 @@ MAX_CACHE_MIB = 512
 
 BUILD_ENV = {
     "npm_config_cache": "/cache/npm",
-    "npm_config_nodedir": "/app/.node",
     "npm_config_audit": "false",
     "npm_config_fund": "false",
     "npm_config_update_notifier": "false",
@@ -160,7 +159,7 @@ def _install(tree: Tree, package: Package, manager: Manager, onto: tuple[str, ..
     return Step(
         name="all-dependencies" if dev else "dependencies",
         title=title if dev else f"Installing dependencies with {command}",
-        script=_without_own_scripts(package) + manager.script(dev=dev) + _tidy(manager),
+        script=_use_headers(onto) + _without_own_scripts(package) + manager.script(dev=dev) + _tidy(manager),
         outputs=("/app",) if whole else ("/app/node_modules",),
         key=(RECIPE, manager.version),
         inputs=() if package.local else tuple(dict.fromkeys(inputs)),
@@ -174,6 +173,10 @@ def _install(tree: Tree, package: Package, manager: Manager, onto: tuple[str, ..
         in_image=not dev,
         reused="" if dev else "Restoring cache: dependencies unchanged, layer reused",
     )
+
+
+def _use_headers(onto: tuple[str, ...]) -> str:
+    return noderuntime.USE_HEADERS if "node-headers" in onto else ""
 
 
 def _without_own_scripts(package: Package) -> str:
@@ -229,7 +232,8 @@ def _build(package: Package, manager: Manager, builds: list[tuple[str, str]], on
     return Step(
         name="build",
         title=f"Running the scripts of package.json: {', '.join(told for told, _ in builds[:8])}",
-        script=_RESTORE.format(folders=words)
+        script=_use_headers(onto)
+        + _RESTORE.format(folders=words)
         + script
         + "\n"
         + _SAVE.format(folders=words, most=MAX_CACHE_MIB),

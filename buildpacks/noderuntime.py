@@ -179,6 +179,12 @@ PYTHON
     return replace(step, onto=onto)
 
 
+USE_HEADERS = """gyp=~/.cache/node-gyp/$(node -p process.versions.node)
+mkdir -p "$gyp" && ln -sfn /app/.node/include "$gyp/include" && echo 99 >"$gyp/installVersion"
+"""
+"""Where node-gyp keeps headers that it fetched, for it to fetch none: npm 11 warns of its setting `nodedir`."""
+
+
 def headers_step(version: str) -> Step:
     """Node's C headers, for packages that compile; never in an image."""
     script = f"""python3 - <<'PYTHON'{_FETCH}

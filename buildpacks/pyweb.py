@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
+from buildpacks import pyprograms
 from buildpacks.plan import Tree
 
 MOST_BYTES, MOST_BYTES_OF_ALL = 256 << 10, 768 << 10
 """How much code is parsed: of one file, and of all."""
 MOST_LOOKUPS = 100
 """How many names are looked for in other files."""
-_STEMS = ("app", "main", "wsgi", "asgi", "server", "application", "run", "api", "web", "index")
+_STEMS = (
+    "app",
+    "main",
+    "wsgi",
+    "asgi",
+    "server",
+    "application",
+    "run",
+    "api",
+    "web",
+    "index",
+    *pyprograms.STEMS,
+)
 _MAKERS = {
     "flask.Flask": "wsgi", "bottle.Bottle": "wsgi", "bottle.default_app": "wsgi", "falcon.App": "wsgi",
     "falcon.API": "wsgi", "django.get_wsgi_application": "wsgi", "fastapi.FastAPI": "asgi",
     "starlette.Starlette": "asgi", "litestar.Litestar": "asgi", "quart.Quart": "asgi",
     "fasthtml.FastHTML": "asgi", "fasthtml.fast_app": "asgi", "django.get_asgi_application": "asgi",
-    "blacksheep.Application": "asgi", "sanic.Sanic": "sanic", "aiohttp.Application": "aiohttp",
+    "blacksheep.Application": "asgi", "sanic.Sanic": "sanic", "aiohttp.Application": "aiohttp", "dash.Dash": "dash",
 }  # fmt: skip
 _FRAMEWORKS = {
-    maker.split(".")[0]: kind for maker, kind in _MAKERS.items() if not maker.startswith("django.")
+    maker.split(".")[0]: kind for maker, kind in _MAKERS.items() if not maker.startswith(("django.", "dash."))
 }
 _OBJECTS = ("app", "application", "api", "server")
-_FACTORIES = ("create_app", "make_app", "build_app", "get_app", "create_application", "init_app")
+_NO_PROGRAMS = ("setup", "conftest", "manage", "noxfile", "tasks", "fabfile")
+_FACTORIES = ("create_app", "make_app", "build_app", "get_app", "create_application", "init_app", "init")
 _SERVERS = {
     "wsgi": {"gunicorn": "gunicorn {}", "waitress": "waitress-serve --listen=0.0.0.0:$PORT {}"},
     "asgi": {
@@ -36,6 +51,7 @@ _SERVERS = {
     },
     "sanic": {"sanic": "sanic {} --host=0.0.0.0 --port=$PORT"},
     "aiohttp": {"gunicorn": "gunicorn {} --worker-class aiohttp.GunicornWebWorker"},
+    "dash": {"waitress": "waitress-serve --listen=0.0.0.0:$PORT {}.server"},
 }
 """For each kind of app the servers that can run it, and how. The first one is added when none is there."""
 _BRINGS = {"python-fasthtml": "uvicorn", "quart": "hypercorn"}
@@ -71,13 +87,17 @@ def web_command(tree: Tree, names: frozenset[str]) -> WebCommand | None:
                 django, _Found("asgi" if django.split(":")[0].endswith(".asgi") else "wsgi", ""), names
             )
     paths = _candidates(tree)
-    for path in paths:
+    others = [path for path in _scripts(tree) if path not in paths]
+    for path in (*paths, *_only(path for path in others if reader.app_in(path))):
         found = reader.app_in(path)
         if found:
             folder = "/app/src" if path.startswith("src/") and not tree.exists("src/__init__.py") else ""
             module = _module(path.removeprefix("src/") if folder else path)
             return _served(f"{module}:{found.name}", found, names, folder)
-    for path in paths:
+    for path in (*paths, *_only(path for path in others if reader.serves_itself(path))):
+        if command := reader.serves_itself(path):
+            return WebCommand(command, path)
+    for path in (*paths, *_only(path for path in others if reader.listens_on_port(path))):
         if "/" not in path and reader.listens_on_port(path):
             return WebCommand(f"python {path}", path)
     return None
@@ -85,13 +105,23 @@ def web_command(tree: Tree, names: frozenset[str]) -> WebCommand | None:
 
 def procfile_line(tree: Tree) -> str:
     """What to write when no web command was found: the program that is there, as its Procfile line."""
-    scripts = sorted(name for name in tree.names() if "/" not in name and re.fullmatch(r"[\w-]+\.py", name))
-    scripts = [name for name in scripts if name not in ("setup.py", "conftest.py", "manage.py")]
+    scripts = _scripts(tree)
     stems = [f"{stem}.py" for stem in (*_STEMS, "bot", "serve", "worker")]
-    likely = [name for name in stems if name in scripts] or [
-        name for name in scripts if not name.startswith("test")
-    ]
-    return f"web: python {likely[0]}" if likely else ""
+    likely = next((name for name in stems if name in scripts), next(iter(scripts), ""))
+    command = likely and (_Reader(tree, frozenset()).serves_itself(likely) or f"python {likely}")
+    return command and f"web: {command}"
+
+
+def _scripts(tree: Tree) -> list[str]:
+    """The programs at the root, tests and settings of tools left out."""
+    names = sorted(name for name in tree.names() if re.fullmatch(r"[A-Za-z0-9_-]+\.py", name))
+    return [name for name in names if not name.startswith("test") and name[:-3] not in _NO_PROGRAMS]
+
+
+def _only(paths: Iterable[str]) -> list[str]:
+    """One path if there is only this one: between programs of any name there is no telling."""
+    some = list(islice(paths, 2))
+    return some if len(some) == 1 else []
 
 
 def _served(target: str, found: _Found, names: frozenset[str], path: str = "") -> WebCommand:
@@ -203,6 +233,11 @@ class _Reader:
             isinstance(node, ast.Constant) and node.value == "PORT" for node in ast.walk(module)
         )
 
+    def serves_itself(self, path: str) -> str:
+        """How the program at `path` is started, when its framework brings the server."""
+        module = self.parse(path)
+        return "" if module is None else pyprograms.command_for(path, _roots(_imports(module)))
+
     def app_in(self, path: str, deep: bool = True) -> _Found | None:
         """The app object of a file, else its factory. `deep`: names it imports are looked up in their files."""
         module = self.parse(path)
@@ -230,7 +265,7 @@ class _Reader:
                     made = self._elsewhere(imports.get(local, ""), path)
                     if made and local in _OBJECTS:
                         objects.append(_Found(made, local))
-        objects.sort(key=lambda found: found.name not in _OBJECTS)
+        objects.sort(key=lambda found: (found.kind == "dash", found.name not in _OBJECTS))
         return next(iter([*objects, *factories]), None)
 
     def _kind(self, value: ast.expr, imports: dict[str, str], path: str, deep: bool) -> str:
@@ -330,6 +365,7 @@ def _function(
         yield _Found("asgi" if coroutine else "wsgi", node.name)
     elif node.name in _FACTORIES and count == len(node.args.defaults):
         calls = (inner for inner in ast.walk(node) if isinstance(inner, ast.Call))
-        kind = next(filter(None, (_made(_dotted(call.func, imports)) for call in calls)), usual)
+        made = (kind for call in calls if (kind := _made(_dotted(call.func, imports))) not in ("", "dash"))
+        kind = next(made, usual if node.name != "init" else "")  # `init` may begin anything
         if kind and (not coroutine or kind == "aiohttp"):
             yield _Found(kind, node.name, factory=True, coroutine=coroutine)

@@ -170,6 +170,25 @@ def test_a_python_app_without_procfile_and_server_is_served(platform: BuildPlatf
         assert get("/").read() == b"made"
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("framework", "code", "path", "said"),
+    [
+        ("robyn==0.73.0", "from robyn import Robyn\napp = Robyn(__file__)\n@app.get('/')\nasync def home(request):\n    return 'Hello'\n"
+         "app.start(port=8080)\n", "/", b"Hello"),
+        ("dash==3.2.0", "from dash import Dash, html\napp = Dash()\napp.layout = html.Div('Hello')\nif __name__ == '__main__':\n    app.run()\n",
+         "/_dash-layout", b"Hello"),
+    ],
+)  # fmt: skip
+def test_an_app_whose_framework_brings_the_server_is_served(
+    platform: BuildPlatform, framework: str, code: str, path: str, said: bytes
+) -> None:
+    app = platform.app(framework.partition("=")[0])
+    files: dict[str, str | bytes] = {"requirements.txt": f"{framework}\n", "report.py": code}
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert said in get(path).read()
+
+
 def test_the_line_to_write_when_no_web_command_is_found_works(platform: BuildPlatform) -> None:
     app = platform.app("program")
     files: dict[str, str | bytes] = {
@@ -262,6 +281,7 @@ def test_install_scripts_and_compiling_packages_work(platform: BuildPlatform) ->
     app = platform.app("native")
     with serving(platform, app, platform.build(app, files)) as get:
         assert get("/").read() == b"42 x"
+    assert not any("Unknown env config" in line for line in platform.lines)
 
 
 def test_what_a_build_script_removes_or_changes_is_gone_or_changed_at_run_time(

@@ -102,7 +102,7 @@ def test_a_workspace_is_installed_from_its_package_files() -> None:
     assert not step.source
     assert {"apps/web/package.json", "apps/broken/package.json"} <= set(step.inputs)
     assert "apps/web/node_modules/x/package.json" not in step.inputs
-    assert step.script.startswith("python3 - apps/web/package.json package.json <<")
+    assert "python3 - apps/web/package.json package.json <<" in step.script
     assert [step.name for step in result.steps][-2:] == ["all-dependencies", "build"]
     build = result.steps[-1].script
     assert (

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from harness.sources import DictTree
 
-from buildpacks.pyweb import WebCommand, web_command
+from buildpacks.pyweb import WebCommand, procfile_line, web_command
 
 UVICORN = " --host 0.0.0.0 --port $PORT"
 
@@ -45,6 +45,17 @@ def command(files: dict[str, str], *names: str) -> str | None:
             "gunicorn",
         ),
         ("import dash\nd = dash.Dash()\nserver = d.server\n", "gunicorn main:server", "gunicorn"),
+        (
+            "import dash\nserver = dash.Dash()\napp = server\n",
+            "waitress-serve --listen=0.0.0.0:$PORT main:server.server",
+            "waitress",
+        ),
+        (
+            "from aiohttp import web\ndef init():\n  return web.Application()\n",
+            "gunicorn 'main:init()' --worker-class aiohttp.GunicornWebWorker",
+            "gunicorn",
+        ),
+        ("import flask\ndef init():\n  pass\n", None, None),
         ("def app(environ, start):\n  pass\n", "gunicorn main:app", "gunicorn"),
         ("async def app(scope, receive, send):\n  pass\n", "uvicorn main:app" + UVICORN, "uvicorn"),
         (
@@ -119,4 +130,43 @@ def test_djangos_settings_name_the_application() -> None:
 def test_hostile_code_is_read_or_left_within_bounds(code: str) -> None:
     assert (
         command({"app.py": code, "main.py": "import flask\napp = flask.Flask('x')\n"}) == "gunicorn main:app"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "web"),
+    [
+        (
+            "import streamlit as st\nst.title('x')\n",
+            "streamlit run app.py --server.address 0.0.0.0 --server.port $PORT",
+        ),
+        (
+            "import gradio as gr\ngr.Interface().launch()\n",
+            "env GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=$PORT python app.py",
+        ),
+        ("import panel as pn\npn.Row().servable()\n", "panel serve app.py --address 0.0.0.0 --port $PORT"),
+        (
+            "from robyn import Robyn\nRobyn(__file__).start(port=8080)\n",
+            "env ROBYN_HOST=0.0.0.0 ROBYN_PORT=$PORT python app.py",
+        ),
+    ],
+)
+def test_a_program_that_serves_itself_is_started_as_its_framework_says(code: str, web: str) -> None:
+    result = found({"app.py": code})
+    assert result is not None and result.command.startswith(web) and result.server == ""
+
+
+def test_gradio_in_an_app_of_fastapi_is_served_as_that_app() -> None:
+    code = "import fastapi, gradio\napp = fastapi.FastAPI()\napp = gradio.mount_gradio_app(app, gradio.Blocks(), path='/')\n"
+    assert command({"app.py": code}, "gradio", "fastapi") == "uvicorn app:app" + UVICORN
+
+
+def test_a_program_of_any_name_counts_when_it_is_the_only_one() -> None:
+    flask, shown = "import flask\napp = flask.Flask('x')\n", "import streamlit\n"
+    assert command({"hello.py": flask, "setup.py": "", "test_hello.py": flask}) == "gunicorn hello:app"
+    assert command({"hello.py": flask, "other.py": flask}) is None
+    assert str(command({"report.py": shown})).startswith("streamlit run report.py")
+    assert command({"report.py": shown, "second.py": shown}) is None
+    assert procfile_line(DictTree({"report.py": shown, "second.py": shown})).startswith(
+        "web: streamlit run report.py --server.address 0.0.0.0"
     )
