@@ -72,7 +72,7 @@ def push_image(app_name: str) -> Response:
                 cancelled=cancelled,
             )
         ctx.log(app.id, f"Image of v{found.release.number} pushed to {reference} by {who}")
-        return {"reference": str(reference), "release": f"v{found.release.number}", **_pushed_json(done)}
+        return {"reference": str(reference), "release": found.release.number, **_pushed_json(done)}
 
     return stream(work)
 
@@ -136,12 +136,11 @@ def take_archive(app_name: str) -> Response:
 
 
 def _taken_json(taken: Taken, release: Release | None) -> dict[str, Any]:
-    version = f"v{release.number}" if release else None
     return {
         "reference": taken.reference,
         "digest": taken.digest,
         "image": taken.image.digest,
-        "release": version,
+        "release": release.number if release else None,
     }
 
 
@@ -167,7 +166,7 @@ def history(app_name: str) -> dict[str, Any]:
         stored = found.store.read(found.image.digest)
         layers = [(digest, found.store.size(digest), by) for digest, by in stored.made_by().items()]
     return {
-        "release": f"v{found.release.number}",
+        "release": found.release.number,
         "digest": stored.digest,
         "size_bytes": stored.size_bytes,
         "layers": [{"digest": digest, "size_bytes": size, "made_by": by} for digest, size, by in layers],

@@ -67,7 +67,7 @@ def list_apps() -> dict[str, Any]:
             {
                 "name": one.app.name,
                 "stack": one.image.stack,
-                "release": f"v{one.release.number}",
+                "release": one.release.number,
                 "current": one.current,
             }
             for one in seen
@@ -95,7 +95,7 @@ def update(name: str) -> Response:
         if stack is None or cancelled():
             raise errors.Cancelled("No app was rebased.", cause="cancelled")
         outcomes = Rebase(ctx, stack, who, emit, cancelled).run()
-        apps = [{**vars(one), "release": f"v{one.release}" if one.release else None} for one in outcomes]
+        apps = [{**vars(one), "release": one.release or None} for one in outcomes]
         return {"stack": stack.name, "created": stack.created, "apps": apps}
 
     return stream(work)

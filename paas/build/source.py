@@ -72,11 +72,11 @@ class SourceTree:
             with open(sources / f"{tree}.index", "rb") as file:
                 index = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
-            raise NotFound(f"The source {tree[:10]} is not here.", "Push the commit again.") from None
+            raise NotFound(f"The source {tree[:10]} is not here.", "Deploy it again.") from None
         except ValueError as error:  # an empty file
             raise _damaged(tree) from error
         if not tar.is_file():
-            raise NotFound(f"The source {tree[:10]} is not here.", "Push the commit again.")
+            raise NotFound(f"The source {tree[:10]} is not here.", "Deploy it again.")
         return cls(tree, tar, index, procfile)
 
     @classmethod
@@ -212,7 +212,7 @@ class SourceTree:
 
 
 def _damaged(tree: str) -> Unavailable:
-    return Unavailable(f"The source {tree[:10]} is damaged.", "Push the commit again.")
+    return Unavailable(f"The source {tree[:10]} is damaged.", "Deploy it again.")
 
 
 def _pread(descriptor: int, size: int, offset: int) -> bytes:
@@ -220,6 +220,6 @@ def _pread(descriptor: int, size: int, offset: int) -> bytes:
     while len(data) < size:
         piece = os.pread(descriptor, size - len(data), offset + len(data))
         if not piece:
-            raise Unavailable("A source is shorter than its index says.", "Push the commit again.")
+            raise Unavailable("A source is shorter than its index says.", "Deploy it again.")
         data += piece
     return data

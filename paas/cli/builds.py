@@ -126,7 +126,7 @@ def builds_set(words: tuple[str, ...], app: str) -> Answer:
 @command("ps:rebuild")
 @about_app
 def ps_rebuild(app: str) -> Answer:
-    """Build the commit that serves again, with the settings and config vars of now, and deploy it."""
+    """Build the source of the serving release again, with the settings and config vars of now, and deploy it."""
     result = _build_again(f"Rebuilding {app}", app, deploy=True)
     yield result
 
@@ -134,7 +134,7 @@ def ps_rebuild(app: str) -> Answer:
 @command("build")
 @about_app
 def build(app: str) -> Answer:
-    """Build the commit that serves again without deploying it; prints the image's digest."""
+    """Build the source of the serving release again without deploying it; prints the image's digest."""
     result = _build_again(f"Building {app}", app, deploy=False)
     yield result
     output.result(result["image"])

@@ -57,5 +57,5 @@ def deploy(
             file, name = open_file(archive or "", held, "ssh paas@HOST deploy --archive - -a APP < FILE")
             messages = client().upload(app_path(app, "deploy", "archive"), file, name=name)
         result = run_stream(progress, messages)
-        progress.done(f"done, v{str(result['release']).removeprefix('v')}")
+        progress.done(f"done, v{result['release']}")
     yield result

@@ -127,7 +127,7 @@ def image_history(app: str, release: str | None) -> Answer:
     """List the layers of an image, lowest first, with what made them."""
     found = client().get(app_path(app, "image", "history"), release=_number(release))
     yield found
-    output.heading(f"{app} {found['release']} Image {found['digest']} ({output.size(found['size_bytes'])})")
+    output.heading(f"{app} v{found['release']} Image {found['digest']} ({output.size(found['size_bytes'])})")
     rows = [
         [layer["digest"][:19], output.size(layer["size_bytes"]), layer["made_by"]]
         for layer in found["layers"]

@@ -36,7 +36,7 @@ def stacks_apps() -> Answer:
     found = client().get("/stacks/apps")["apps"]
     yield found
     rows = [
-        [item["name"], item["stack"], item["release"], "current" if item["current"] else "older"]
+        [item["name"], item["stack"], f"v{item['release']}", "current" if item["current"] else "older"]
         for item in found
     ]
     output.listing("Apps on stacks", rows, ("NAME", "STACK", "RELEASE", "STATE"))
@@ -54,5 +54,8 @@ def stacks_update(name: str, rebase_only: bool) -> Answer:
         done = run_stream(progress, messages)
         progress.done(f"done, made {done['created'][:10]}")
     yield done
-    rows = [[item["app"], item["release"] or "stays", item["reason"]] for item in done["apps"]]
+    rows = [
+        [item["app"], f"v{item['release']}" if item["release"] else "stays", item["reason"]]
+        for item in done["apps"]
+    ]
     output.listing("Rebased", rows, ("NAME", "RELEASE", "REASON"))

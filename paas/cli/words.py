@@ -24,7 +24,7 @@ FOREIGN = {
     "mariadb": NO_SERVICES, "mongo": NO_SERVICES, "redis": NO_SERVICES, "kafka": NO_SERVICES, "db": NO_SERVICES,
     "storage": NO_FILES, "volume": NO_FILES, "volumes": NO_FILES, "disk": NO_FILES, "mount": NO_FILES,
     "redeploy": PUSH, "push": PUSH, "release": PUSH, "publish": PUSH, "up": PUSH, "launch": PUSH,
-    "ship": PUSH, "rebuild": "Build the same commit again: paas ps:rebuild", "git": REMOTE, "remote": REMOTE,
+    "ship": PUSH, "rebuild": "Build the same source again: paas ps:rebuild", "git": REMOTE, "remote": REMOTE,
     "init": "Make an app: paas create", "new": "Make an app: paas create",
     "top": SEE, "ps:top": SEE, "stats": SEE, "metrics": SEE, "status": SEE, "monitor": SEE, "health": SEE,
     "ps:report": SEE, "ps:inspect": SEE, "dyno": SCALE, "ps:type": SCALE, "ps:resize": "See: paas limits:set",

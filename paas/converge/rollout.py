@@ -61,7 +61,7 @@ def next_step(
     if deployment is None or state.app.destroying or facts.containers is None:
         return plan
     if state.new_release is None or state.new_image is None:
-        error = DeployFailed("The release's image is gone.", "Push the commit again.", cause="image gone")
+        error = DeployFailed("The release's image is gone.", "Deploy it again.", cause="image gone")
         return Plan([Advance(deployment.id, "failed", error=error.to_json())])
     if deployment.state == "draining":
         _draining(plan, state, facts, now, url, traffic)

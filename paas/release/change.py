@@ -108,7 +108,7 @@ def rollback_target(tx: Tx, app: App, number: int | None) -> Release:
     if images.of(tx, release) is None:
         raise BadInput(
             f"The image of v{release.number} is no longer kept.",
-            "Push the commit again, or choose a newer one.",
+            "Deploy it again, or choose a newer one.",
         )
     if not configs.kept(tx, app.id, release.config_number):
         raise BadInput(f"The config vars of v{release.number} are no longer kept.", "Choose a newer release.")

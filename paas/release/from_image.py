@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from paas.build.platform import Platform
 from paas.build.pull import Pull, Source, stored_image
+from paas.manifest.appjson import AppManifest
 from paas.nouns.errors import RegistryRefused
 from paas.nouns.model import App, Image, Release
 from paas.nouns.text import WARNING
@@ -15,6 +16,8 @@ from paas.release.change import Push
 from paas.release.deployment import Cancel, deploy
 from paas.release.pipeline import storage_failures
 from paas.release.portable import image_errors
+from paas.release.postdeploy import run_script, scripts_of
+from paas.store import releases
 from runtime.image.errors import Damaged
 
 
@@ -55,9 +58,15 @@ def take_image(
 def deploy_image(
     platform: Platform, app: App, taken: Taken, actor: str, line: Callable[[str], None], cancelled: Cancel
 ) -> Release:
-    """Make a release of it and see it serve. Raises PaasError; the image stays."""
+    """Make a release of it, see it serve, and run what its app.json wants then. Raises PaasError; the image stays."""
+    with platform.store.read() as tx:
+        serving = releases.serving(tx, app)
     change = Push(actor=actor, description=f"Deploy image {taken.reference}", image_digest=taken.image.digest)
-    return deploy(platform, app.id, change, line, wait_s=0.0, cancelled=cancelled)
+    release = deploy(platform, app.id, change, line, wait_s=0.0, cancelled=cancelled)
+    first = serving is None or serving.image_digest is None
+    for script in scripts_of(AppManifest.from_json(taken.image.manifest).scripts, first=first):
+        run_script(platform, app, release.number, script, actor=actor, line=line)
+    return release
 
 
 def _described(image: Image) -> Iterator[str]:

@@ -79,9 +79,16 @@ def rebuild_request(tx: Tx, app: App, actor: str, *, deploy: bool) -> PushReques
     built_as = image.manifest.get(BUILT_AS) if image else None
     build = builds.of_image(tx, app.id, built_as or serving.image_digest)
     if build is None:
-        raise _forgotten(serving.number)
+        raise _forgotten(serving.number) if serving.commit or serving.origin else _never_here(serving.number)
     request = PushRequest(build.commit, build.tree, actor, wait=False, again=serving.number, deploy=deploy)
     return replace(request, origin=build.origin)
+
+
+def _never_here(release: int) -> NotFound:
+    return NotFound(
+        f"The image of v{release} was built elsewhere: there is no source of it here.",
+        "Deploy a newer one: paas deploy --image REF",
+    )
 
 
 def _forgotten(release: int) -> NotFound:

@@ -40,7 +40,12 @@ def platform(stacks: str) -> Iterator[Platform]:
 def repository(platform: Platform) -> Path:
     platform.paas("create", APP)
     platform.paas("config:set", f"SECRET_KEY={SECRET}", "-a", APP)
-    return platform.deploy("examples/hello", APP)
+    made = platform.repository("examples/hello", APP)
+    scripts = {"scripts": {"paas": {"postdeploy": "echo served by $PAAS_RELEASE"}}}
+    commit(made, "Say who serves", **{"app.json": json.dumps(scripts)})
+    pushed = platform.push(made, APP)
+    assert pushed.returncode == 0, pushed.stdout
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +251,7 @@ def deploy_image(platform: Platform, reference: str, app: str, *words: str, chec
     return done.stdout + done.stderr
 
 
-def pull_image(platform: Platform, reference: str, app: str) -> dict[str, str]:
+def pull_image(platform: Platform, reference: str, app: str) -> dict[str, Any]:
     done = platform.paas("image:pull", reference, "-a", app, *LOGIN, "--json", input=f"{PASSWORD}\n")
     return dict(json.loads(done.stdout))
 
@@ -319,9 +324,13 @@ def test_what_was_pushed_is_the_same_image_when_it_is_pulled(
     platform.paas("create", "away")
     said = deploy_image(platform, registry.reference("team/same:v1"), "away")
     assert "web runs: gunicorn app:app" in said and "User" not in said
+    assert "       served by v1\n" in said, said
+    rebuilt = platform.paas("ps:rebuild", "-a", "away", check=False)
+    assert rebuilt.returncode == 1 and "The image of v1 was built elsewhere" in rebuilt.stderr
     there = [platform.json("image:history", "-a", app)["digest"] for app in (APP, "away")]
     assert there[0] == there[1]
     again = pull_image(platform, registry.reference("team/same:v1"), "away")
+    assert again["release"] is None
     assert again["digest"] == json.loads(done.stdout)["digest"] and again["image"] == there[0]
     file = tmp_path / "image.tar"
     platform.paas("image:export", str(file), "-a", APP)

@@ -56,7 +56,7 @@ def test_an_app_is_put_on_a_new_stack_without_a_build_and_can_go_back(platform: 
     platform.paas("config:set", "A=1", "-a", "hello")
     before = platform.json("image:history", "-a", "hello")["layers"]
     assert platform.json("stacks:apps") == [
-        {"name": "hello", "stack": "debian-12", "release": "v2", "current": True}
+        {"name": "hello", "stack": "debian-12", "release": 2, "current": True}
     ]
     listed = "ls /etc/older; echo $A"
     assert platform.paas("run", "-a", "hello", "--", listed).stdout == "/etc/older\n1\n"
@@ -75,7 +75,7 @@ def test_an_app_is_put_on_a_new_stack_without_a_build_and_can_go_back(platform: 
     platform.paas("rollback", "v2", "-a", "hello")
     assert [app["current"] for app in platform.json("stacks:apps")] == [False]
     assert platform.json("stacks:update", "debian-12", "--rebase-only")["apps"] == [
-        {"app": "hello", "release": "v5", "reason": ""}
+        {"app": "hello", "release": 5, "reason": ""}
     ]
     rebuilt = platform.paas("ps:rebuild", "-a", "hello")
     assert "done, v6" in rebuilt.stderr

@@ -41,7 +41,7 @@ def standing(api: FlaskApi, name: str, *layers: str) -> list[dict[str, object]]:
 
 
 def test_an_app_stands_on_the_newest_stack_or_on_an_older_one(api: FlaskApi, served: str) -> None:
-    shown = {"name": served, "stack": "debian-12", "release": "v1"}
+    shown = {"name": served, "stack": "debian-12", "release": 1}
     assert standing(api, served, RUN, OWN) == [{**shown, "current": True}]
     assert standing(api, served, OLD, OWN) == [{**shown, "current": False}]
     assert standing(api, served, OWN) == []

@@ -15,7 +15,7 @@ Captured = pytest.CaptureFixture[str]
 DONE = {
     "reference": "r.example/a:v1",
     "digest": "sha256:ab",
-    "release": "v1",
+    "release": 1,
     "layers": {"sent": 1, "there": 2, "mounted": 1},
     "sent_bytes": 2048,
 }
@@ -52,7 +52,7 @@ def test_an_export_that_fails_leaves_no_file(paas: Shell, app: str, tmp_path: Pa
 @pytest.mark.parametrize("deploys", [True, False])
 def test_an_image_is_pulled_or_deployed(platform: Platform, capsys: Captured, deploys: bool) -> None:
     answer = {"reference": "r.example/a:v1", "digest": "sha256:there", "image": "sha256:here"}
-    platform.answers["POST /apps/hello/image/pull"] = lines("-----> Pulling", **answer, release="v2")
+    platform.answers["POST /apps/hello/image/pull"] = lines("-----> Pulling", **answer, release=2)
     words = ["deploy", "--image"] if deploys else ["image:pull"]
     assert main.main([*words, "r.example/a:v1"]) == 0
     (asked,) = platform.asked
@@ -73,7 +73,7 @@ def test_an_archive_is_sent_with_its_name_and_the_image_in_it(
     platform: Platform, capsys: Captured, tmp_path: Path
 ) -> None:
     (tmp_path / "saved.tar").write_bytes(b"tar")
-    answer = lines("-----> Pulling", reference="saved.tar", digest="sha256:a", image="sha256:b", release="v2")
+    answer = lines("-----> Pulling", reference="saved.tar", digest="sha256:a", image="sha256:b", release=2)
     platform.answers["POST /apps/hello/image/archive"] = answer
     assert main.main(["deploy", "--image", f"docker-archive:{tmp_path}/saved.tar:site:v9"]) == 0, (
         platform.asked
@@ -99,7 +99,7 @@ def test_an_image_on_the_own_machine_is_told_how_it_comes(
 
 
 def test_an_archive_comes_through_standard_input(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = lines("-----> Pulling", reference="x", digest="sha256:a", image="sha256:b", release="v2")
+    answer = lines("-----> Pulling", reference="x", digest="sha256:a", image="sha256:b", release=2)
     platform.answers["POST /apps/hello/image/archive"] = answer
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"tar")))
     assert main.main(["deploy", "--image", "-", "-a", "hello"]) == 0

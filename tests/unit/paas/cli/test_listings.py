@@ -41,7 +41,7 @@ LISTINGS: list[tuple[str, str, Any, list[str]]] = [
     ("tokens", "GET /tokens", {"tokens": [{"id": 7, "name": "ci", "user": "ann", "last_used_at": None}]},
         ["=== Tokens", "ID  NAME  USER  LAST USED", "7   ci    ann   never"]),
     ("users", "GET /users", {"users": [{"name": "ann", "role": "admin"}]}, ["=== Users", "NAME  ROLE", "ann   admin"]),
-    ("stacks:apps", "GET /stacks/apps", {"apps": [{"name": "hello", "stack": "debian-12", "release": "v2", "current": False}]}, ["=== Apps on stacks", "NAME   STACK      RELEASE  STATE", "hello  debian-12  v2       older"]),
+    ("stacks:apps", "GET /stacks/apps", {"apps": [{"name": "hello", "stack": "debian-12", "release": 2, "current": False}]}, ["=== Apps on stacks", "NAME   STACK      RELEASE  STATE", "hello  debian-12  v2       older"]),
     ("stacks", "GET /stacks", {"stacks": [{"name": "debian-12"}]}, ["=== Stacks", "NAME       SIZE  CREATED", "debian-12  -"]),
     ("domains", "GET /apps/hello/domains", {"own": "hello.localhost", "domains": [{"name": "xn--bcher-kva.example"}]},
         ["=== hello Domains", "hello.localhost", "xn--bcher-kva.example (bücher.example)"]),
