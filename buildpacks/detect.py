@@ -23,6 +23,7 @@ from buildpacks import (
     static,
 )
 from buildpacks.advice import unmatched
+from buildpacks.dockerbase import Docker
 from buildpacks.libraries import checked
 from buildpacks.plan import BuildRefused, Plan, Tree, quoted
 from buildpacks.pyversion import STACK_ONLY, Pythons
@@ -79,13 +80,15 @@ def choose(
     processes: Mapping[str, str] | None = None,
     wanted: Sequence[str] = (),
     pythons: Pythons = STACK_ONLY,
+    docker: Docker = dockerfile.NOTHING_KNOWN,
 ) -> Plan:
-    """The plan for a tree. `processes` is the Procfile's, `wanted` the `buildpacks` of app.json, `pythons` what there is.
+    """The plan for a tree. `processes` is the Procfile's, `wanted` the `buildpacks` of app.json, `pythons` what there is,
+    `docker` what is known for a Dockerfile. A plan that `wants` images is none yet.
 
     Raises BuildRefused: nothing matches, an unknown buildpack, or what the chosen one refuses.
     """
-    plan = _chosen(tree, processes, [one for one in wanted if not _APT.search(one)], pythons)
-    if plan.config is not None:
+    plan = _chosen(tree, processes, [one for one in wanted if not _APT.search(one)], pythons, docker)
+    if plan.config is not None or plan.wants:
         return plan
     packages = (*plan.packages, *aptpackages.asked_for(tree))
     steps = [aptpackages.packages_step(packages)] if packages else []
@@ -94,23 +97,27 @@ def choose(
     return checked(replace(plan, steps=(*steps, *plan.steps)))
 
 
-def _chosen(tree: Tree, processes: Mapping[str, str] | None, wanted: Sequence[str], pythons: Pythons) -> Plan:
+def _chosen(
+    tree: Tree, processes: Mapping[str, str] | None, wanted: Sequence[str], pythons: Pythons, docker: Docker
+) -> Plan:
     if next(iter(tree.names()), None) is None:
         raise BuildRefused("The commit contains no files.", "Commit the app, then push again.")
     wanted = wanted or classic.listed(tree)
     if wanted and not any(map(_known, wanted)) and all(classic.is_one(tree, one) for one in wanted):
         return classic.plan(tree, wanted)
     if wanted:
-        return _only_needed(_plan(_named(wanted), tree, pythons), processes or {})
+        return _only_needed(_plan(_named(wanted), tree, pythons, docker), processes or {})
     matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
     if not matching:
         raise unmatched(tree, [path for pack in BUILDPACKS for path in pack.looks_for])
     chosen, reason = _prefer(tree, matching, processes or {})
-    plan = _only_needed(_plan(chosen, tree, pythons), processes or {})
+    plan = _only_needed(_plan(chosen, tree, pythons, docker), processes or {})
     return replace(plan, notes=(reason, *plan.notes)) if reason else plan
 
 
-def _plan(pack: Buildpack, tree: Tree, pythons: Pythons) -> Plan:
+def _plan(pack: Buildpack, tree: Tree, pythons: Pythons, docker: Docker) -> Plan:
+    if pack.name == "dockerfile":
+        return dockerfile.plan(tree, docker)
     return python.plan(tree, pythons) if pack.name == "python" else pack.plan(tree)
 
 
@@ -128,6 +135,10 @@ def _prefer(tree: Tree, matching: list[Buildpack], processes: Mapping[str, str])
         if runtime in by_name:
             by_name["node"] = by_name[runtime]
     languages = [name for name in ("go", "python", "node") if name in by_name]
+    if matching[0].name == "static" and "dockerfile" in by_name and not tree.exists("Staticfile"):
+        return by_name[
+            "dockerfile"
+        ], f'{static.detect(tree)} is there, too ("buildpacks" in app.json decides)'
     if len(languages) < 2:
         return matching[0], ""
     other = "go.mod" if "go" in by_name else "package.json"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from buildpacks.globs import Parts, matches, parts_of
 from buildpacks.plan import BuildRefused, Tree, read_text
 
-IGNORE_FILES = ("Dockerfile.dockerignore", ".dockerignore")
+_IGNORE = ".dockerignore"
 _MOST_PATTERNS = 200
 _MOST_COMPARISONS = 5_000_000
 _WILD = frozenset("*?[")
@@ -34,9 +35,9 @@ class _Rule:
 class Context:
     """The files of a push, its links among them, without those that `.dockerignore` leaves out."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, dockerfile: str = "Dockerfile") -> None:
         """Raises BuildRefused for too many patterns."""
-        rules = _rules(tree)
+        rules = _rules(tree, (dockerfile + _IGNORE, _IGNORE))
         found = sorted({*tree.names(), *tree.links()})
         if len(rules) * len(found) > _MOST_COMPARISONS:
             raise BuildRefused(f"{len(rules)} patterns of .dockerignore are too many for {len(found)} files.")
@@ -68,8 +69,8 @@ class Context:
         return [Source(path, tuple(self.names[start:end]), folder=True)] if end > start else []
 
 
-def _rules(tree: Tree) -> list[_Rule]:
-    name = next((name for name in IGNORE_FILES if tree.exists(name)), None)
+def _rules(tree: Tree, files: Sequence[str]) -> list[_Rule]:
+    name = next((name for name in files if tree.exists(name)), None)
     if name is None:
         return []
     lines = [line.strip() for line in read_text(tree, name).splitlines() if not line.startswith("#")]

@@ -9,22 +9,23 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from buildpacks import dockerscript
+from buildpacks.dockerbase import SCRATCH, Base, Docker, Heads, stack_of
 from buildpacks.dockercopy import Context, Source
-from buildpacks.dockerlines import DOCKERFILE, Instruction, Lines, read_lines
+from buildpacks.dockerlines import DOCKERFILE, Instruction, Lines, read_lines, read_triggers
 from buildpacks.dockermounts import Mounted, read_mount
 from buildpacks.dockerscript import PICKED
-from buildpacks.dockerstage import PLATFORM, Stage, declare
-from buildpacks.plan import FROM, REGISTRIES, WORK, Plan, Step, Tree, quoted
+from buildpacks.dockerstage import PLATFORM, Stage
+from buildpacks.plan import FROM, REGISTRIES, WORK, BuildRefused, Plan, Step, Tree, quoted
 
 LANGUAGE = "Dockerfile"
 LOOKS_FOR = (DOCKERFILE,)
-SCRATCH = "scratch"
+NOTHING_KNOWN = Docker()
 _RECIPE = "dockerfile-1"
-_STAGE = re.compile(r"[a-z][a-z0-9._-]*")
 _MODE = re.compile(r"[0-7]{3,4}|[ugoa]*[-+=][rwxX]*(?:,[ugoa]*[-+=][rwxX]*)*")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 _MOST_ARCHIVE = 64 << 20
@@ -34,19 +35,36 @@ def detect(tree: Tree) -> str | None:
     return DOCKERFILE if tree.exists(DOCKERFILE) else None
 
 
-def plan(tree: Tree) -> Plan:
-    """Raises BuildRefused naming the line."""
-    lines = read_lines(tree)
-    stages = _Stages(lines, Context(tree), tree)
-    target = stages.stage(len(lines.stages) - 1)
+def plan(tree: Tree, docker: Docker = NOTHING_KNOWN) -> Plan:
+    """What the Dockerfile says, or, if images are missing in `docker`, a plan that only `wants` them.
+
+    Raises BuildRefused naming the line.
+    """
+    if docker.path != DOCKERFILE and not tree.exists(docker.path):
+        raise BuildRefused(
+            f"{quoted(docker.path)} is not in the commit; the app is set to have its Dockerfile there.",
+            "Commit it, or choose another: paas builds:set dockerfile=PATH",
+        )
+    lines = read_lines(tree, docker.path)
+    heads = Heads(lines)
+    index = heads.target(docker.target)
+    stages = _Stages(lines, heads, Context(tree, docker.path), tree, docker.images)
+    wants = {name: place for name, place in heads.wanted(index).items() if name not in docker.images}
+    if wants:
+        return Plan(LANGUAGE, docker.path, wants=tuple(wants.items()))
+    target = stages.stage(index)
     stages.finish(target)
     wanted = set(target.chain)
     steps = tuple(replace(step, in_image=step.name in wanted) for step in stages.steps)
     args = (*target.entrypoint, *target.command)
+    which = f"the stage {docker.target}" if docker.target else "the last"
     return Plan(
         language=LANGUAGE,
-        detected=DOCKERFILE,
-        notes=(f"Building the last of {len(lines.stages)} stages",) if len(lines.stages) > 1 else (),
+        detected=docker.path,
+        notes=(
+            *((f"Building {which} of {len(lines.stages)} stages",) if len(lines.stages) > 1 else ()),
+            *stages.notes,
+        ),
         warnings=stages.warnings(),
         steps=(dockerscript.tools_step(), *steps) if steps else (),
         env=target.env,
@@ -60,33 +78,21 @@ def plan(tree: Tree) -> Plan:
 class _Stages:
     """Reads the stages that are needed, and collects their steps."""
 
-    def __init__(self, lines: Lines, context: Context, tree: Tree) -> None:
-        self._lines, self._context, self._tree = lines, context, tree
+    def __init__(
+        self, lines: Lines, heads: Heads, context: Context, tree: Tree, images: Mapping[str, Base]
+    ) -> None:
+        self._lines, self._heads, self._context, self._tree = lines, heads, context, tree
+        self._images = images
         self._done: dict[int, Stage] = {}
-        self._names: dict[str, int] = {}
-        self._before: dict[str, str] = {}
-        for one in lines.before:
-            declare(lines, one, self._before, {}, {})
-        for index, stage in enumerate(lines.stages):
-            words = stage[0].words
-            name = words[-1].lower()
-            if (
-                len(words) == 3
-                and words[1].lower() == "as"
-                and _STAGE.fullmatch(name)
-                and name not in self._names
-            ):
-                self._names[name] = index
-            elif len(words) != 1:
-                raise stage[0].refused("FROM takes an image, and AS with a name that no other stage has.")
         self.steps: list[Step] = []
+        self.notes: list[str] = []
 
     def stage(self, index: int) -> Stage:
         if index in self._done:
             return self._done[index]
         start, *rest = self._lines.stages[index]
-        stage = self._begun(start, index)
-        for one in rest:
+        stage, triggers = self._begun(start, index)
+        for one in (*triggers, *rest):
             if one.name == "RUN":
                 self.run(stage, one)
             elif one.name in ("COPY", "ADD"):
@@ -105,20 +111,28 @@ class _Stages:
             script = dockerscript.run_script(["true"], stage.folder, "", own_home=False)
             self._add(stage, f"WORKDIR {quoted(stage.folder)}", script)
 
-    def _begun(self, start: Instruction, index: int) -> Stage:
-        platform = self._lines.expanded(start.flag("platform"), {**self._before, **PLATFORM}, start)
+    def _begun(self, start: Instruction, index: int) -> tuple[Stage, list[Instruction]]:
+        """The stage at its FROM, and the instructions that an image brings along."""
+        outer = self._heads.before
+        platform = self._lines.expanded(start.flag("platform"), {**outer, **PLATFORM}, start)
         if platform not in ("", PLATFORM["TARGETPLATFORM"]):
             raise start.refused(f"this machine is no {quoted(platform)}.", "Leave --platform out.")
-        base = self._lines.expanded(start.words[0], self._before, start)
-        if not base:
-            raise start.refused(
-                f"{quoted(start.words[0])} is empty: an ARG before the first FROM gives it a value."
-            )
-        earlier = self._names.get(base.lower(), index)
-        if earlier < index:
+        name = self._heads.image(index)
+        earlier = self._heads.earlier(name, index)
+        if earlier is not None:
             below = self.stage(earlier)
-            return replace(below, index=index, args={}, env=dict(below.env), more=dict(below.more))
-        return Stage(self._lines, index, "" if base == SCRATCH else FROM + base, self._before)
+            return replace(below, index=index, args={}, env=dict(below.env), more=dict(below.more)), []
+        if name == SCRATCH:
+            return Stage(self._lines, index, "", outer), []
+        if (stack := stack_of(name)) is not None:
+            if stack != name:
+                self.notes.append(f"FROM {name} is the stack {stack} here: the same Debian")
+            return Stage(self._lines, index, FROM + stack, outer), []
+        base = self._images[name]
+        triggers = read_triggers(base.triggers, start)
+        if triggers:
+            self.notes.append(f"{quoted(name)} brings {len(triggers)} ONBUILD instructions, which come first")
+        return base.stage(self._lines, index, name, outer), triggers
 
     def _add(self, stage: Stage, title: str, script: str, *, over: tuple[str, ...] = (), **more: Any) -> Step:
         """A step over the stage as it is, which becomes part of it."""
@@ -142,10 +156,7 @@ class _Stages:
 
     def _picked(self, of: Stage, source: str, patterns: list[str], one: Instruction) -> tuple[str, str]:
         """A step that copies files of another stage to where the next step finds them; its name and that place."""
-        index = self._names.get(source.lower(), int(source) if source.isdecimal() and len(source) < 4 else -1)
-        if not 0 <= index < of.index:
-            raise one.refused(f"there is no earlier stage {quoted(source)}.", "Name one: FROM … AS NAME")
-        stage = self.stage(index)
+        stage = self._source(of, source, one)
         place = f"{PICKED}/{len(self.steps)}"
         paths = [posixpath.join("/", pattern) for pattern in patterns]
         step = Step(
@@ -161,6 +172,17 @@ class _Stages:
         )
         self.steps.append(step)
         return step.name, place
+
+    def _source(self, of: Stage, name: str, one: Instruction) -> Stage:
+        """An earlier stage, or an image as it is."""
+        index = self._heads.earlier(name, of.index)
+        if index is not None:
+            return self.stage(index)
+        if (stack := stack_of(name)) is not None:
+            return Stage(self._lines, of.index, FROM + stack, {})
+        if name not in self._images:
+            raise one.refused(f"there is no earlier stage {quoted(name)}.", "Name one: FROM … AS NAME")
+        return self._images[name].stage(self._lines, of.index, name, {})
 
     # instructions that change files
 
@@ -255,6 +277,8 @@ class _Stages:
             for source in self._sources(word, one):
                 inputs += source.files
                 puts.append(("put", f"{WORK}/{source.path}".rstrip("/")))
+        if one.flag("checksum") and not any(re.match("https?://", word) for word in froms):
+            raise one.refused("--checksum is for what is fetched from an address.", "Leave it out.")
         script = dockerscript.copy_script(puts, place, owner, mode)
         self._add(
             stage, one.shown, script, over=tuple(over), inputs=tuple(dict.fromkeys(inputs)), written=written
@@ -268,7 +292,7 @@ class _Stages:
             if not name:
                 raise one.refused(f"{quoted(word)} does not end in the name of a file.")
             script = f"mkdir -p {place}/0/files\ncurl -fsSL --retry 2 -o {place}/0/files/{shlex.quote(name)} -- {shlex.quote(word)}\n"
-            script += f"chmod 600 {place}/0/files/*\n"
+            script += f"chmod 600 {place}/0/files/*\n" + self._checked(one, f"{place}/0/files/{name}")
             inputs: tuple[str, ...] = ()
         elif re.match(r"[a-z]+://|git@|[a-z.]+\.[a-z]+/.*\.git", word):
             raise one.refused(f"ADD of {quoted(word)} is not supported.", "Fetch it in a RUN.")
@@ -292,6 +316,20 @@ class _Stages:
         )
         self.steps.append(step)
         return step.name, place
+
+    def _checked(self, one: Instruction, path: str) -> str:
+        """What compares a file with the digest of --checksum, if there is one."""
+        checksum = one.flag("checksum")
+        if not checksum:
+            return ""
+        if not re.fullmatch("sha256:[0-9a-f]{64}", checksum):
+            raise one.refused(f"--checksum={quoted(checksum)} is no digest.", "Write one like sha256:2cf2…")
+        said = shlex.quote(f"what was fetched is not {checksum}, but sha256:")
+        quoted_path = shlex.quote(path)
+        return (
+            f"found=$(sha256sum <{quoted_path}); found=${{found%% *}}\n"
+            f'[ "$found" = {checksum.removeprefix("sha256:")} ] || {{ echo {said}"$found" >&2; exit 1; }}\n'
+        )
 
     def _is_archive(self, path: str) -> bool:
         try:

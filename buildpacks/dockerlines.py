@@ -5,9 +5,10 @@ The file is a tenant's: its size, its lines and what its variables grow to are b
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from e2b_dockerfile_utils import (
     DockerfileHeredoc,
@@ -28,12 +29,16 @@ _FLAGS = {
     "FROM": ("platform",),
     "RUN": ("mount", "network"),
     "COPY": ("from", "chown", "chmod", "link"),
-    "ADD": ("chown", "chmod", "link"),
+    "ADD": ("chown", "chmod", "link", "checksum"),
     "HEALTHCHECK": ("interval", "timeout", "start-period", "start-interval", "retries"),
 }
 _REFUSED = {
     "ONBUILD": "it acts on images that are built from this one, and there are none",
 }
+INSTRUCTIONS = (
+    "FROM", "RUN", "CMD", "LABEL", "EXPOSE", "ENV", "ADD", "COPY", "ENTRYPOINT", "VOLUME", "USER", "WORKDIR", "ARG",
+    "STOPSIGNAL", "HEALTHCHECK", "SHELL", "MAINTAINER",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,17 +52,22 @@ class Instruction:
     words: tuple[str, ...]
     exec_form: bool
     heredocs: tuple[DockerfileHeredoc, ...]
+    file: str = DOCKERFILE
 
     def flag(self, name: str) -> str:
         """Its last value; empty without one."""
         return self.flags.get(name, ("",))[-1]
 
     def refused(self, reason: str, hint: str = "") -> BuildRefused:
-        return BuildRefused(f"{DOCKERFILE} line {self.line}: {reason}", hint)
+        return BuildRefused(f"{self.place}: {reason}", hint)
+
+    @property
+    def place(self) -> str:
+        return f"{self.file} line {self.line}"
 
     @property
     def shown(self) -> str:
-        return f"{quoted(' '.join(self.text.split()), 90)} ({DOCKERFILE} line {self.line})"
+        return f"{quoted(' '.join(self.text.split()), 90)} ({self.place})"
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class Lines:
     before: tuple[Instruction, ...]
     stages: tuple[tuple[Instruction, ...], ...]
     escape: str
+    file: str = DOCKERFILE
 
     def expanded(self, word: str, env: Mapping[str, str], where: Instruction, *, quotes: bool = True) -> str:
         """A word with its variables put in, and without its quotes unless they mean nothing here. Raises BuildRefused."""
@@ -90,24 +101,16 @@ class Lines:
         return self.expanded(text, env, where, quotes=False) if heredoc.expand else text
 
 
-def read_lines(tree: Tree) -> Lines:
+def read_lines(tree: Tree, path: str = DOCKERFILE) -> Lines:
     """Raises BuildRefused naming the line."""
-    text = read_text(tree, DOCKERFILE, _MOST_BYTES)
+    text = read_text(tree, path, _MOST_BYTES)
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line) > _MOST_LINE:
-            raise BuildRefused(f"{DOCKERFILE} line {number} is longer than {_MOST_LINE >> 10} KiB.")
-    try:
-        ast = parse_dockerfile_ast(text)
-    except (ValueError, RecursionError) as error:
-        at = getattr(error, "line", None)
-        place = f" line {at}" if at else ""
-        reason = str(error).partition(": ")[2] or str(error)
-        raise BuildRefused(f"{DOCKERFILE}{place} cannot be read: {quoted(reason, 200)}.") from None
-    if len(ast.instructions) > _MOST_INSTRUCTIONS:
-        raise BuildRefused(f"{DOCKERFILE} has more than {_MOST_INSTRUCTIONS} instructions.")
+            raise BuildRefused(f"{path} line {number} is longer than {_MOST_LINE >> 10} KiB.")
+    instructions, escape = _parsed(text, path)
     before: list[Instruction] = []
     stages: list[list[Instruction]] = []
-    for found in map(_checked, ast.instructions):
+    for found in instructions:
         if found.name == "FROM":
             stages.append([found])
         elif stages:
@@ -117,11 +120,39 @@ def read_lines(tree: Tree) -> Lines:
         else:
             raise found.refused(f"{found.name} stands before the first FROM.", "Begin with FROM debian-12.")
     if not stages or len(stages) > _MOST_STAGES:
-        raise BuildRefused(f"{DOCKERFILE} has {len(stages)} FROM; 1 to {_MOST_STAGES} are allowed.")
-    return Lines(tuple(before), tuple(map(tuple, stages)), ast.escape_token)
+        raise BuildRefused(f"{path} has {len(stages)} FROM; 1 to {_MOST_STAGES} are allowed.")
+    return Lines(tuple(before), tuple(map(tuple, stages)), escape, path)
 
 
-def _checked(found: DockerfileInstruction) -> Instruction:
+def read_triggers(texts: Sequence[str], where: Instruction) -> list[Instruction]:
+    """The ONBUILD instructions of the image that a FROM names. Raises BuildRefused naming its line."""
+    text = "\n".join(texts)
+    if len(text) > _MOST_LINE:
+        raise where.refused("the ONBUILD instructions of the image are too long.")
+    found, _ = _parsed(text, f"{where.place}, ONBUILD of the image,")
+    if any(one.name == "FROM" for one in found):
+        raise where.refused("an ONBUILD of the image begins another one.")
+    return [replace(one, line=where.line, file=where.file) for one in found]
+
+
+def _parsed(text: str, file: str) -> tuple[list[Instruction], str]:
+    """The instructions, and what escapes the end of a line. Raises BuildRefused."""
+    try:
+        ast = parse_dockerfile_ast(text)
+    except (ValueError, RecursionError) as error:
+        at = getattr(error, "line", None)
+        place = f" line {at}" if at else ""
+        reason = str(error).partition(": ")[2] or str(error)
+        word = reason.partition("unknown instruction: ")[2]
+        near = difflib.get_close_matches(word[:20].upper(), INSTRUCTIONS, 1) if word else []
+        hint = f"Did you mean {near[0]}?" if near else ""
+        raise BuildRefused(f"{file}{place} cannot be read: {quoted(reason, 200)}.", hint) from None
+    if len(ast.instructions) > _MOST_INSTRUCTIONS:
+        raise BuildRefused(f"{file} has more than {_MOST_INSTRUCTIONS} instructions.")
+    return [_checked(found, file) for found in ast.instructions], ast.escape_token
+
+
+def _checked(found: DockerfileInstruction, file: str) -> Instruction:
     flags: dict[str, tuple[str, ...]] = {}
     for flag in found.flags:
         name, _, value = flag.removeprefix("--").partition("=")
@@ -130,7 +161,7 @@ def _checked(found: DockerfileInstruction) -> Instruction:
     if found.name in ("ENV", "LABEL"):
         words = tuple(word for at, word in enumerate(words) if at % 3 != 2)
     read = Instruction(
-        found.name, found.start_line, found.original, flags, words, found.json, tuple(found.heredocs)
+        found.name, found.start_line, found.original, flags, words, found.json, tuple(found.heredocs), file
     )
     if found.name in _REFUSED:
         raise read.refused(f"{found.name} is not supported: {_REFUSED[found.name]}.", "Remove the line.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import re
@@ -12,7 +13,7 @@ from typing import Any
 from buildpacks.dockerlines import Instruction, Lines
 from buildpacks.plan import quoted
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHELL = ("/bin/sh", "-c")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PORT = re.compile(r"([0-9]{1,5})(/tcp|/udp)?")
@@ -39,7 +40,7 @@ class Stage:
     base: str
     outer: Mapping[str, str]
     """The ARGs before the first FROM."""
-    env: dict[str, str] = field(default_factory=lambda: {"PATH": _PATH})
+    env: dict[str, str] = field(default_factory=lambda: {"PATH": PATH})
     args: dict[str, str] = field(default_factory=dict)
     chain: tuple[str, ...] = ()
     folder: str = "/"
@@ -115,7 +116,16 @@ class Stage:
         self.command = self._started(one)
 
     def _started(self, one: Instruction) -> tuple[str, ...]:
-        return one.words if one.exec_form or not one.words else (*self.shell, one.words[0])
+        if one.exec_form or not one.words:
+            return one.words
+        text = one.words[0].strip()
+        if text.startswith("[") and text.endswith("]"):
+            meant = [word.strip("\"'") for word in re.split(r"[,\s]+", text[1:-1].strip())]
+            self.warnings += (
+                f"{one.place}: {quoted(text)} is no JSON list, so a shell is given it as it stands; write"
+                f" {one.name} {quoted(json.dumps(meant), 200)}",
+            )
+        return (*self.shell, one.words[0])
 
     def _expose(self, one: Instruction) -> None:
         for word in self.expanded(" ".join(one.words), one).split():

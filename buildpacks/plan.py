@@ -134,6 +134,8 @@ class Plan:
     """Whether the source is a layer of the image."""
     config: dict[str, Any] | None = None
     """`config` of an OCI image configuration, when the image says itself how it starts."""
+    wants: tuple[tuple[str, str], ...] = ()
+    """Images from elsewhere that have to be there before there is a plan, each with the line that names it."""
 
 
 def read_text(tree: Tree, path: str, limit: int = 4 << 20) -> str:

@@ -27,7 +27,7 @@ from paas.nouns.model import Release
 from paas.nouns.names import release_number
 from paas.nouns.text import one_line, quoted
 from paas.release.portable import created_at, image_errors, labelled, released_image
-from runtime.image.distribution import Reference, parse_reference
+from runtime.image.distribution import Reference, mirrored, parse_reference
 from runtime.image.imagearchive import ImageArchive
 from runtime.image.portable import Pushed, archive, push
 from runtime.image.reach import Patience, Reach
@@ -93,7 +93,7 @@ def pull_image(app_name: str) -> Response:
         required={"reference": text, "deploy": boolean}, optional={"username": text, "password": text}
     )
     with image_errors():
-        reference = parse_reference(given["reference"])
+        reference = mirrored(parse_reference(given["reference"]), ctx.settings.docker_hub_mirror)
 
     def work(emit: Emit, cancelled: Cancelled) -> dict[str, Any]:
         gone = Gone(ctx, app, cancelled)

@@ -11,6 +11,8 @@ from typing import Any
 
 from buildpacks import aptpackages, detect
 from buildpacks.advice import not_read, nothing_to_run
+from buildpacks.dockerbase import Base, Docker
+from buildpacks.dockerlines import DOCKERFILE
 from buildpacks.plan import FROM, TOOLS, BuildRefused, Plan, Step, quoted
 from buildpacks.pyversion import STACK_ONLY, Pythons
 from paas.build import registry as registries
@@ -22,18 +24,20 @@ from paas.build.processes import processes_in
 from paas.build.pull import Pulled, stored_image
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
+from paas.build.stack import load_or_make
 from paas.build.step import BASE_ENV, MadeLayer, StepSpec, run_step, spawner_failure
 from paas.build.step_view import StepView
 from paas.manifest.appjson import AppManifest, parse_app_json
 from paas.manifest.procfile import MAX_BYTES as PROCFILE_BYTES
 from paas.manifest.procfile import doubts, parse_procfile
+from paas.nouns.buildsettings import builder
 from paas.nouns.errors import BadInput, BuildFailed
 from paas.nouns.model import App, Image
 from paas.nouns.units import shown_size
 from paas.store import images
 from runtime.client import SpawnerError
 from runtime.image.ocilayout import ImageStore
-from runtime.stack.build import Stack
+from runtime.stack.build import RECIPES, Stack
 
 RECIPE = "build-1"
 FIXED_FILES = ("Procfile", "app.json")
@@ -88,17 +92,24 @@ def read_manifest(tree: SourceTree) -> AppManifest:
 
 
 def describe(
-    tree: SourceTree, manifest: AppManifest | None = None, pythons: Pythons = STACK_ONLY, builder: str = ""
+    tree: SourceTree,
+    manifest: AppManifest | None = None,
+    pythons: Pythons = STACK_ONLY,
+    settings: Mapping[str, str] | None = None,
+    images: Mapping[str, Base] | None = None,
 ) -> Described:
-    """Read the Procfile (and app.json, if `manifest` is not given) and choose the buildpack, unless it is said to be
-    `builder`. Pure but for reading the source.
+    """Read the Procfile (and app.json, if `manifest` is not given) and choose the buildpack, unless the app's build `settings`
+    do; `images` are known to a Dockerfile. Pure but for reading the source.
 
     Raises BadInput naming the line, BuildFailed («no buildpack matched» …).
     """
     manifest = read_manifest(tree) if manifest is None else manifest
     procfile = parse_procfile(_read(tree, "Procfile", PROCFILE_BYTES)) if tree.exists("Procfile") else {}
+    settings = settings or {}
+    chosen = builder(settings)
+    docker = Docker(settings.get("dockerfile", DOCKERFILE), settings.get("target", ""), images or {})
     try:
-        plan = detect.choose(tree, procfile, (builder,) if builder else manifest.buildpacks, pythons)
+        plan = detect.choose(tree, procfile, (chosen,) if chosen else manifest.buildpacks, pythons, docker)
     except BuildRefused as error:
         cause = "no buildpack matched" if error.message.startswith("No buildpack") else "cannot be built"
         raise BuildFailed(error.message, error.hint, cause=cause) from None
@@ -147,6 +158,8 @@ class ImageJob:
     config: Mapping[str, str]
     stack: Stack
     output: Output
+    images: Mapping[str, Pulled] = field(default_factory=dict)
+    """Those that a Dockerfile names, by these names."""
 
 
 def build_image(job: ImageJob, described: Described) -> Image:
@@ -165,9 +178,10 @@ def build_image(job: ImageJob, described: Described) -> Image:
 class _Builder:
     def __init__(self, job: ImageJob) -> None:
         self.platform, self.app, self.number, self.tree = job.platform, job.app, job.number, job.tree
-        self.config, self.stack, self.output = job.config, job.stack, job.output
+        self.config, self.stack, self.output, self.images = job.config, job.stack, job.output, job.images
         self.registry: Registry = registries.load(job.platform.layout)
         self.layers = Layers()
+        self._stacks = {job.stack.name: job.stack}
         self.source = MadeLayer("", 0, 0)
         self.store = ImageStore(job.platform.layout.images, job.platform.layout.stacks)
 
@@ -215,7 +229,8 @@ class _Builder:
         base = self._base(plan.base)
         digests = (*base, *dict.fromkeys(layer.digest for layer in app_layers))
         titles = {steps[step.name].digest: step.title for step in plan.steps} | {self.source.digest: "Source"}
-        made_by = dict.fromkeys(base, f"Stack {self.stack.name}") | titles
+        stands_on = plan.base if plan.base.startswith(FROM) else f"Stack {self.stack.name}"
+        made_by = dict.fromkeys(base, stands_on.replace(FROM, "FROM ", 1)) | titles
         image = self._written(described, digests, made_by)
         fresh = [layer for layer in app_layers if layer.digest in self.layers.fresh]
         new = f"{len(fresh)} new, {shown_size(sum(layer.size_bytes for layer in fresh))}"
@@ -271,13 +286,22 @@ class _Builder:
     def _base(self, base: str) -> tuple[str, ...]:
         """The layers of what a step or an image stands on. Raises BuildFailed for what is not there."""
         name = base.removeprefix(FROM)
-        if name != base and name != self.stack.name:
+        if name == base:
+            return {"build": self.stack.build, "": ()}.get(base, self.stack.run)
+        if name in self.images:
+            return self.images[name].stacked
+        if name not in RECIPES:
             raise BuildFailed(
                 f"FROM {quoted(name)}: no such stack.",
-                f"Write FROM {self.stack.name}, the stack of the app.",
+                f"There are {', '.join(RECIPES)}; {self.stack.name} is the stack of the app.",
                 cause="cannot be built",
             )
-        return {"build": self.stack.build, "": ()}.get(base, self.stack.run)
+        return self._stack_below(name).run
+
+    def _stack_below(self, name: str) -> Stack:
+        if name not in self._stacks:
+            self._stacks[name] = load_or_make(self.platform, name, self.output)
+        return self._stacks[name]
 
     def _key(self, step: Step) -> str:
         parts: list[Any] = [

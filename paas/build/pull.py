@@ -60,6 +60,15 @@ class Pulled:
 
 
 @dataclass(frozen=True)
+class Found:
+    """An image of which nothing but its description has been read."""
+
+    digest: str
+    manifest: Manifest
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Pull:
     """One pull for an app: what is asked, who is told, and whether anybody still waits."""
 
@@ -71,17 +80,24 @@ class Pull:
 
     def run(self, name: str) -> Pulled:
         """Raises ImageError, BuildFailed, Cancelled, Unavailable."""
+        return self.fetch(self.find(name))
+
+    def find(self, name: str) -> Found:
+        """Read what the image says of itself. Raises ImageError, BuildFailed."""
         digest, manifest = self.source.read_manifest(name, ARCHITECTURE)
         _check(manifest)
-        config = self._config(manifest)
-        diff_ids = _diff_ids(config, len(manifest.layers))
+        return Found(digest, manifest, self._config(manifest))
+
+    def fetch(self, found: Found) -> Pulled:
+        """Its layers, those that are not here. Raises ImageError, BuildFailed, Cancelled, Unavailable."""
+        diff_ids = _diff_ids(found.config, len(found.manifest.layers))
         known = self._known()
         layers = []
-        for blob, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        for blob, diff_id in zip(found.manifest.layers, diff_ids, strict=True):
             if self.cancelled():
                 raise Cancelled("The pull was cancelled.", cause="cancelled")
             layers.append(diff_id if diff_id in known else self._layer(blob))
-        return Pulled(digest, config, tuple(layers))
+        return Pulled(found.digest, found.config, tuple(layers))
 
     def _config(self, manifest: Manifest) -> dict[str, Any]:
         data = bytearray()

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from paas.nouns.errors import BadInput, NotFound, Unavailable
 from paas.nouns.names import OBJECT_ID
@@ -165,6 +165,20 @@ class SourceTree:
             return _pread(descriptor, entry.size, entry.offset)
         finally:
             os.close(descriptor)
+
+    def copy(self, path: str, file: BinaryIO) -> None:
+        """Write a regular file's bytes to `file`, and go back to where they begin. Raises FileNotFoundError."""
+        entry = self._find(path)
+        if entry is None or not entry.mode.startswith(b"100"):
+            raise FileNotFoundError(path)
+        with open(self._tar, "rb") as tar:
+            sent = 0
+            while sent < entry.size:
+                piece = os.sendfile(file.fileno(), tar.fileno(), entry.offset + sent, entry.size - sent)
+                if not piece:
+                    raise _damaged(self.tree)
+                sent += piece
+        file.seek(0)
 
     def digest(self, path: str) -> list[str]:
         """What a file or a link is, for a key: its mode, and the digest of its bytes or of where it leads."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from paas.nouns.errors import BadInput
@@ -26,6 +27,10 @@ SETTINGS = (
         "builder", "auto", "the buildpack that builds the app, like dockerfile; auto: its files decide."
     ),
     BuildSetting("procfile", "Procfile", "the path of the Procfile in that folder."),
+    BuildSetting(
+        "dockerfile", "Dockerfile", "the path of the Dockerfile in that folder, which then builds the app."
+    ),
+    BuildSetting("target", "the last", "the stage of the Dockerfile that becomes the image."),
 )
 DEFAULTS = {row.name: row.default for row in SETTINGS}
 
@@ -34,10 +39,25 @@ def changed(settings: Mapping[str, str], changes: Mapping[str, str]) -> dict[str
     """The settings after a change; an empty value takes one back to its default. Raises BadInput."""
     found = dict(settings)
     for name, text in changes.items():
-        found[name] = text.lower() if name == "builder" else tree_path(text)
+        found[name] = _PARSERS.get(name, tree_path)(text)
         if found[name] in ("", DEFAULTS[name]):
             del found[name]
     return found
+
+
+def builder(settings: Mapping[str, str]) -> str:
+    """The buildpack that people chose; a Dockerfile of theirs chooses its own. Empty: the files decide."""
+    named = "dockerfile" in settings or "target" in settings
+    return settings.get("builder", "dockerfile" if named else "")
+
+
+def _stage(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]{0,99}", text):
+        raise BadInput(f"{shown(text)} is not the name of a stage.", "Write it as in FROM … AS NAME.")
+    return text.lower()
+
+
+_PARSERS: dict[str, Callable[[str], str]] = {"builder": str.lower, "target": _stage}
 
 
 def tree_path(text: str) -> str:

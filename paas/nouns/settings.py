@@ -60,6 +60,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("release_timeout_s", values.seconds, "600", "How long a release command may run."),
     Option("memory_overcommit", values.ratio, "2", "How much memory the limits of all apps may promise, as a multiple of the machine's."),
     Option("private_registries", values.networks, "", "Private networks whose registries and git repositories may be reached, also without TLS."),
+    Option("docker_hub_mirror", values.image_mirror, "", "A registry that is asked for Docker Hub's images in its place."),
     Option("keep_releases", values.count, "10", "Releases of an app whose images are kept for rollback."),
     Option("log_cap_bytes", values.size, "64M", "Log kept per app."),
     Option("push_limit_bytes", values.size, "256M", "Largest push, compressed."),
@@ -111,6 +112,7 @@ class Settings:
     release_timeout_s: float
     memory_overcommit: float
     private_registries: tuple[Network, ...]
+    docker_hub_mirror: str
     keep_releases: int
     log_cap_bytes: int
     push_limit_bytes: int

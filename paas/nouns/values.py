@@ -66,6 +66,13 @@ def go_proxy(text: str) -> str:
     return text
 
 
+def image_mirror(text: str) -> str:
+    """A registry, perhaps with what stands before each repository there; perhaps none."""
+    if text and not re.fullmatch(r"(?:http://|https://)?[A-Za-z0-9.:\[\]-]+(?:/[a-z0-9._/-]*)?", text):
+        raise ValueError("is not a registry like mirror.example.com or http://10.0.0.5:5000")
+    return text
+
+
 def download_source(text: str) -> str:
     """Where builds may fetch files from: an address, or a folder or file of this machine; perhaps none."""
     if text and not re.fullmatch(r"https?://[^\s/]+(/\S*)?|file:///\S+", text):

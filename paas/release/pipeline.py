@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from paas.build.base import BUILT_AS
+from paas.build.bases import BaseImages
 from paas.build.image import WARNED, Described, ImageJob, build_image, describe, read_manifest, source_key
 from paas.build.output import Output
 from paas.build.platform import Platform
@@ -212,7 +213,8 @@ class _RunningPush:
             serving = releases.serving(tx, app)
             config, image = configs.of(tx, serving), images.of(tx, serving)
         told = image.manifest.get(WARNED, ()) if image else ()
-        described = self._describe(tree, frozenset(told))
+        bases = BaseImages(self._platform, app, tree, config, steps)
+        described = self._describe(tree, frozenset(told), bases)
         self._first = serving is None or serving.image_digest is None
         wanted = wanted_vars(described.manifest, config, first=self._first)
         unset = "" if self._first else left_unset(described.manifest, config)
@@ -221,7 +223,8 @@ class _RunningPush:
             if sentence:
                 output.warning(sentence)
         stack = load_or_make(self._platform, described.stack, steps)
-        job = ImageJob(self._platform, app, self.build.number, tree, {**config, **wanted}, stack, steps)
+        seen = {**config, **wanted}
+        job = ImageJob(self._platform, app, self.build.number, tree, seen, stack, steps, bases.fetch())
         return described, wanted, build_image(job, described)
 
     def _open_tree(self, procfile: str) -> SourceTree:
@@ -251,8 +254,8 @@ class _RunningPush:
                 cause="busy",
             )
 
-    def _describe(self, tree: SourceTree, told: Collection[str]) -> Described:
-        """Read what the tree says of itself. Each warning is printed before anything can fail for its reason, and not again
+    def _describe(self, tree: SourceTree, told: Collection[str], bases: BaseImages) -> Described:
+        """Read what the tree says of itself, and what images say that its Dockerfile names. Each warning is printed before anything can fail for its reason, and not again
         when the push of the serving release has `told` it."""
         output = self._output
 
@@ -262,18 +265,22 @@ class _RunningPush:
                     output.warning(warning)
 
         manifest, stack = AppManifest(), self._app.stack
+        settings = self._app.build_settings
         try:
             manifest = read_manifest(tree)
             pythons = available(self._platform.layout, stack, manifest.stack)
             stack = pythons.stack
-            described = describe(tree, manifest, pythons, self._app.build_settings.get("builder", ""))
+            described = describe(tree, manifest, pythons, settings)
             stack = described.stack
         finally:  # a refusal, too, stands below this line
             output.line(f"-----> Building {self._app.name} from {self._request.source} on stack {stack}")
             warn(manifest.warnings)
         plan = described.plan
         output.line(f"-----> {plan.language} app detected ({plan.detected})")
-        for note in plan.notes:
+        if plan.wants:
+            bases.find(plan.wants)
+            described = describe(tree, manifest, pythons, settings, bases.bases)
+        for note in described.plan.notes:
             output.line(f"       {note}")
         warn(described.warnings)
         described.require_processes(tree)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.image.errors import BadReference, RegistryError
@@ -33,7 +33,8 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _CHALLENGE = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9-]*)(?:\s+(?=[^\s=,]+\s*=)|\s*(?=,|$))")
 _PARAMETER = re.compile(r'\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))')
-_DOCKER_HUB = "docker.io"
+_DOCKER_HUB, DOCKER_HUB = "docker.io", "registry-1.docker.io"
+"""Docker Hub as people write it, and the host that answers."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,24 @@ def parse_reference(text: str) -> Reference:
         first, path = _DOCKER_HUB, rest if slash else f"library/{rest}"
     path, colon, tag = path.partition(":")
     if first == _DOCKER_HUB:
-        first, path = "registry-1.docker.io", path if "/" in path else f"library/{path}"
+        first, path = DOCKER_HUB, path if "/" in path else f"library/{path}"
     _check(text, first, path, tag if colon else None, digest if "@" in text else None)
     host, port = _divided(first, 80 if scheme == "http" else 443)
     if not 0 < port < 65536:
         raise BadReference(f"{_shown(text)} names port {port}")
     return Reference(host, port, path, "" if digest else tag or "latest", digest, scheme == "http")
+
+
+def mirrored(reference: Reference, mirror: str) -> Reference:
+    """The same image at the operator's mirror of Docker Hub (`HOST[:PORT][/PREFIX]`), if there is one and it is Docker Hub's.
+
+    >>> str(mirrored(parse_reference("hello"), "mirror.example.com"))
+    'mirror.example.com/library/hello:latest'
+    """
+    if not mirror or reference.host != DOCKER_HUB:
+        return reference
+    there = parse_reference(f"{mirror.rstrip('/')}/{reference.repository}")
+    return replace(there, tag=reference.tag, digest=reference.digest)
 
 
 def _check(text: str, host: str, path: str, tag: str | None, digest: str | None) -> None:

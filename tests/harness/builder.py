@@ -15,6 +15,7 @@ from typing import Any
 from harness.platform import ROOT, STACKS
 from harness.sources import export
 from paas.build import publish
+from paas.build.bases import BaseImages
 from paas.build.image import Described, ImageJob, build_image, describe, read_manifest
 from paas.build.output import Output
 from paas.build.pythons import available
@@ -64,14 +65,19 @@ class BuildPlatform:
         tree = SourceTree.open(self.layout.sources, export(files, self.layout.sources))
         self.lines.clear()
         manifest = read_manifest(tree)
-        described: Described = describe(tree, manifest, available(self.layout, app.stack, manifest.stack))
+        pythons = available(self.layout, app.stack, manifest.stack)
+        described: Described = describe(tree, manifest, pythons)
+        output = Output(self.lines.append, cancelled=cancelled)
+        bases = BaseImages(self, app, tree, config or {}, output)
+        if described.plan.wants:
+            bases.find(described.plan.wants)
+            described = describe(tree, manifest, pythons, images=bases.bases)
         described.require_processes(tree)
         with self.store.write() as tx:
             row = builds.start(tx, app.id, commit="0" * 40, tree=tree.tree, actor="test", holder="test 0 0")
-        output = Output(self.lines.append, cancelled=cancelled)
         try:
             stack = load_or_make(self, described.stack, output)
-            job = ImageJob(self, app, row.number, tree, config or {}, stack, output)
+            job = ImageJob(self, app, row.number, tree, config or {}, stack, output, bases.fetch())
             return build_image(job, described)
         finally:
             with self.store.write() as tx:

@@ -8,12 +8,15 @@ import pytest
 from harness.sources import DictTree
 
 from buildpacks.detect import choose
+from buildpacks.dockerbase import Base, Docker, stack_of
 from buildpacks.dockerfile import plan
 from buildpacks.plan import BuildRefused, Plan, Step
 
+KNOWN = Docker(images={"x": Base(), "y": Base()})
 
-def planned(text: str, **files: str) -> Plan:
-    return plan(DictTree({"Dockerfile": text, **files}))
+
+def planned(text: str, docker: Docker = KNOWN, **files: str) -> Plan:
+    return plan(DictTree({"Dockerfile": text, **files}), docker)
 
 
 def steps(text: str, **files: str) -> list[Step]:
@@ -113,13 +116,16 @@ def test_a_secret_is_in_no_key_and_a_cache_in_no_layer() -> None:
         ("FROM x\nCOPY f f /g\n", "Dockerfile line 2: several files go to a folder: write /g/"),
         ("FROM x\nCOPY f\n", "Dockerfile line 2: COPY needs a source and a destination."),
         ("FROM x\nCOPY --chmod=x;y f /\n", "Dockerfile line 2: --chmod=x;y is no mode."),
-        ("FROM x\nCOPY --from=later f /\nFROM y AS later\nCOPY --from=0 /f /\n", "Dockerfile line 2: there is no earlier stage later."),
+        ("FROM x\nCOPY --from=later f /\nFROM y AS later\nCOPY --from=0 /f /\n", "Dockerfile line 2: later is no earlier stage."),
         ("FROM x AS a b\n", "Dockerfile line 1: FROM takes an image"),
         ("FROM --platform=linux/s390x x\nRUN y\n", "Dockerfile line 1: this machine is no linux/s390x."),
         ("FROM $NONE\nRUN y\n", "Dockerfile line 1: $NONE is empty"),
         ("FROM x\nEXPOSE http\n", "Dockerfile line 2: http is no port."),
         ("FROM x\nENV 1A=2\n", "Dockerfile line 2: 1A cannot be the name of a variable."),
         ("FROM x\nADD git@github.com:a/b.git /\n", "Dockerfile line 2: ADD of git@github.com:a/b.git is not supported."),
+        ("FROM x\nADD --checksum=md5:1 https://h/f /\n", "Dockerfile line 2: --checksum=md5:1 is no digest."),
+        ("FROM x\nADD --checksum=md5:1 f /\n", "Dockerfile line 2: --checksum is for what is fetched"),
+        ("FROM x\nCOPY --from=3 f /\n", "Dockerfile line 2: there is no earlier stage 3."),
         ("FROM x\nRUN\n", "Dockerfile line 2: RUN says nothing."),
         ("FROM x\nSHELL bash\n", "Dockerfile line 2: SHELL takes a list."),
     ],
@@ -135,3 +141,111 @@ def test_a_dockerfile_builds_what_nothing_else_matches() -> None:
     assert choose(DictTree({"Dockerfile": text, "requirements.txt": ""})).language == "Python"
     files = {"Dockerfile": text, "requirements.txt": "", "Aptfile": "ffmpeg"}
     assert choose(DictTree(files), {}, ["dockerfile"]).steps == ()
+
+
+IMAGE = Base.read(
+    {
+        "config": {
+            "Env": ["PATH=/opt/bin:/bin", "LANG=C.UTF-8", "not a name=1", 7],
+            "WorkingDir": "/srv",
+            "User": "app",
+            "Entrypoint": ["/start"],
+            "Cmd": ["serve", "it"],
+            "ExposedPorts": {"8080/tcp": {}},
+            "Labels": {"a": "b", "paas.language": "Python", "c": 1},
+            "OnBuild": ["COPY . /srv/", "RUN make"],
+        }
+    }
+)
+
+
+def test_an_image_hands_down_what_it_says_of_itself() -> None:
+    known = Docker(images={"team/base:v1": IMAGE})
+    assert planned("FROM team/base:v1\n", f="").wants == (("team/base:v1", "Dockerfile line 1"),)
+    found = planned("FROM team/base:v1\nRUN echo $LANG\nCMD other\n", known, f="")
+    assert not found.wants and found.base == "from team/base:v1"
+    assert found.config == {
+        "Env": ["PATH=/opt/bin:/bin", "LANG=C.UTF-8"],
+        "Entrypoint": ["/start"],
+        "Cmd": ["/bin/sh", "-c", "other"],
+        "WorkingDir": "/srv",
+        "User": "app",
+        "ExposedPorts": {"8080/tcp": {}},
+        "Labels": {"a": "b"},
+    }
+    made = [step for step in found.steps if step.name != "tools"]
+    assert [step.title for step in made] == [
+        "COPY . /srv/ (Dockerfile line 1)",
+        "RUN make (Dockerfile line 1)",
+        "RUN echo $LANG (Dockerfile line 2)",
+    ]
+    assert all(step.env["PATH"] == "/opt/bin:/bin" and step.base == "from team/base:v1" for step in made)
+    assert "setpriv" in made[1].script and "cd /srv" in made[1].script
+    assert found.notes == ("team/base:v1 brings 2 ONBUILD instructions, which come first",)
+
+
+def test_images_are_wanted_for_needed_stages_only_and_by_what_copies_from_them() -> None:
+    text = (
+        "ARG TAG=1\nFROM unused AS u\nRUN x\nFROM tool:$TAG AS t\nFROM debian:12-slim\nCOPY --from=t /a /a\n"
+        "COPY --from=u:2 /b /b\nRUN --mount=from=c/d,target=/m true\nRUN --mount=type=bind,target=/m,from=t true\n"
+    )
+    found = planned(text)
+    assert found.wants == (
+        ("tool:1", "Dockerfile line 4"), ("u:2", "Dockerfile line 7"), ("c/d", "Dockerfile line 8"),
+    )  # fmt: skip
+    known = Docker(images=dict.fromkeys(("tool:1", "u:2", "c/d"), Base()))
+    found = planned(text, known)
+    assert found.base == "from debian-12"
+    assert found.notes[1:] == ("FROM debian:12-slim is the stack debian-12 here: the same Debian",)
+    picked = [step.base for step in found.steps if step.name.startswith("picked")]
+    assert picked == ["from tool:1", "from u:2", "from c/d", "from tool:1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [("debian-13", "debian-13"), ("debian:bookworm", "debian-12"), ("docker.io/library/debian:trixie-slim", "debian-13"),
+     ("debian:11", None), ("debian", None), ("python:3.11", None), ("team/debian:12", None)],
+)  # fmt: skip
+def test_debians_own_images_are_the_stacks(name: str, stack: str | None) -> None:
+    assert stack_of(name) == stack
+
+
+def test_a_dockerfile_elsewhere_and_its_stage_are_built() -> None:
+    text = "FROM x AS one\nRUN a\nFROM x AS two\nRUN b\nCOPY . /\n"
+    files = {
+        "deploy/web.Dockerfile": text,
+        "deploy/web.Dockerfile.dockerignore": "*.md\n",
+        "r.md": "",
+        "f": "",
+    }
+    found = plan(DictTree(files), Docker("deploy/web.Dockerfile", "one", KNOWN.images))
+    assert [step.title for step in found.steps[1:]] == ["RUN a (deploy/web.Dockerfile line 2)"]
+    last = plan(DictTree(files), Docker("deploy/web.Dockerfile", images=KNOWN.images)).steps[-1]
+    assert last.inputs == ("deploy/web.Dockerfile", "deploy/web.Dockerfile.dockerignore", "f")
+    with pytest.raises(
+        BuildRefused, match=r"deploy/web.Dockerfile has no stage three.* there are: one, two\."
+    ):
+        plan(DictTree(files), Docker("deploy/web.Dockerfile", "three"))
+    with pytest.raises(BuildRefused, match=r"Dockerfile.old is not in the commit; the app is set to"):
+        plan(DictTree(files), Docker("Dockerfile.old"))
+
+
+def test_a_list_that_is_not_json_is_warned_of_with_the_line_to_write() -> None:
+    (said,) = planned("FROM x\nCMD [python3, 'app.py']\n").warnings
+    assert said.startswith("Dockerfile line 2: [python3, 'app.py'] is no JSON list")
+    assert said.endswith('write CMD ["python3", "app.py"]')
+    assert planned("FROM x\nCMD [ -f /x ] && run\n").warnings == ()
+
+
+def test_a_misspelt_instruction_gets_its_name() -> None:
+    with pytest.raises(BuildRefused) as error:
+        planned("FROM x\nRUNN y\n")
+    assert (error.value.message, error.value.hint) == (
+        "Dockerfile line 2 cannot be read: unknown instruction: RUNN.", "Did you mean RUN?",
+    )  # fmt: skip
+
+
+def test_what_an_address_gives_is_compared_with_its_checksum() -> None:
+    fetched = steps(f"FROM x\nADD --checksum=sha256:{'a' * 64} https://h/f.tgz /\n")[0]
+    assert f'[ "$found" = {"a" * 64} ]' in fetched.script
+    assert subprocess.run(["bash", "-n"], input=fetched.script, text=True).returncode == 0

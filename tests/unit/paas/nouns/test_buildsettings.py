@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from paas.nouns.buildsettings import changed, tree_path
+from paas.nouns.buildsettings import builder, changed, tree_path
 from paas.nouns.errors import BadInput
 
 
@@ -34,3 +34,14 @@ def test_a_change_keeps_what_it_does_not_name_and_takes_defaults_back() -> None:
     assert changed(settings, {"root": "web"}) == {"root": "web", "procfile": "deploy/Procfile"}
     assert changed(settings, {"root": ".", "procfile": "Procfile"}) == {}
     assert changed(settings, {"root": ""}) == {"procfile": "deploy/Procfile"}
+
+
+def test_a_dockerfile_or_a_stage_chooses_the_builder_unless_another_is_chosen() -> None:
+    assert builder({}) == ""
+    settings = changed({}, {"dockerfile": "./deploy/Dockerfile", "target": "Web"})
+    assert settings == {"dockerfile": "deploy/Dockerfile", "target": "web"}
+    assert builder(settings) == builder({"target": "web"}) == "dockerfile"
+    assert builder({**settings, "builder": "node"}) == "node"
+    assert changed(settings, {"dockerfile": "", "target": ""}) == {}
+    with pytest.raises(BadInput, match="is not the name of a stage"):
+        changed({}, {"target": "a b"})
