@@ -117,7 +117,10 @@ def read_logins(text: str) -> dict[str, Login]:
         return {}
     try:
         auths = json.loads(text)["auths"]
-        pairs = [(str(host), base64.b64decode(entry["auth"], validate=True).decode()) for host, entry in auths.items()]
+        pairs = [
+            (str(host), base64.b64decode(entry["auth"], validate=True).decode())
+            for host, entry in auths.items()
+        ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error):
         raise BuildFailed(
             f"The config var {LOGINS} is not as in Docker's config.json.",
