@@ -155,6 +155,24 @@ def _disk(settings: Settings) -> Iterator[Check]:
         state = OK if free >= LEAST_DISK_BYTES else WARNING
         advice = "" if state == OK else "Free some space: builds and stacks need about 2 GB."
         yield Check("disk", state, f"{free / 1e9:.1f} GB free for {folder}", advice)
+    yield from _disk_weights(next(path for path in (settings.home, *settings.home.parents) if path.exists()))
+
+
+def _disk_weights(folder: Path) -> Iterator[Check]:
+    """Whether builds can yield to apps on the disk: of the schedulers only bfq knows weights."""
+    number = os.stat(folder).st_dev
+    device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    for path in (device / "queue/scheduler", device.parent / "queue/scheduler"):  # of a disk, of a partition
+        if not path.is_file():
+            continue
+        offered = path.read_text().split()
+        weighted = "[bfq]" in offered
+        advice = f"To let builds yield: echo bfq > {path}" if "bfq" in offered else ""
+        detail = (
+            "bfq: builds yield to apps" if weighted else "no weights: builds and apps read and write alike"
+        )
+        yield Check("disk scheduler", OK if weighted or not advice else WARNING, detail, advice)
+        return
 
 
 def _tools(settings: Settings) -> Iterator[Check]:

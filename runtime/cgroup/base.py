@@ -20,6 +20,9 @@ CPU_PERIOD_US = 100_000
 _LEAST_QUOTA_US = 1000
 """The kernel takes no smaller quota: 10 thousandths of a core."""
 
+BFQ_MOST = 1000
+"""The largest weight that the disk scheduler bfq takes."""
+
 PROCESSES = "cgroup.procs"
 """The control file that lists a group's processes, and that a process is moved in by."""
 

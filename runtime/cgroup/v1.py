@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime.cgroup.base import (
+    BFQ_MOST,
     CPU_PERIOD_US,
     PROCESSES,
     CgroupError,
@@ -34,7 +35,7 @@ from runtime.cgroup.base import (
 )
 from runtime.spec import MIB, Limits
 
-_BLKIO, _MOST_WEIGHT = "blkio", 1000
+_BLKIO = "blkio"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "cpuset", "devices", "freezer", _BLKIO)
 _SHARES, _LEAST_SHARES = 1024, 2
 """What v1 calls a weight of 100, and its least."""
@@ -109,7 +110,7 @@ class V1Group(Group):
         write(self._paths["pids"] / "pids.max", limits.pids)
         if _BLKIO in self._paths:
             with suppress(OSError):  # only the scheduler bfq knows weights
-                write(self._paths[_BLKIO] / "blkio.bfq.weight", min(_MOST_WEIGHT, limits.cpu_weight))
+                write(self._paths[_BLKIO] / "blkio.bfq.weight", min(BFQ_MOST, limits.cpu_weight))
 
     def _limit_memory(self, limits: Limits) -> None:
         memory = self._paths["memory"]

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime.cgroup.base import (
+    BFQ_MOST,
     CPU_PERIOD_US,
     PROCESSES,
     CgroupError,
@@ -100,8 +101,9 @@ class V2Group(Group):
         for path in (self._path, self._app):
             write(path / "cpu.max", f"{cpu_quota_us(limits)} {CPU_PERIOD_US}")
         write(self._path / "cpu.weight", limits.cpu_weight)
-        with suppress(OSError):  # the controller may be missing, or the disk's scheduler know no weights
-            write(self._path / "io.weight", limits.cpu_weight)
+        for name, most in (("io.weight", 10_000), ("io.bfq.weight", BFQ_MOST)):
+            with suppress(OSError):  # the controller may be missing, or the disk's scheduler know no weights
+                write(self._path / name, min(most, limits.cpu_weight))
         try:
             write(self._app / "memory.max", limits.memory_bytes)
             with suppress(FileNotFoundError):

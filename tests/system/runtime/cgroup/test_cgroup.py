@@ -216,3 +216,15 @@ def test_a_daemon_without_privileges_moves_its_own_children_and_nobody_elses(
 
     assert os.waitstatus_to_exitcode(os.waitpid(fork("daemon", daemon), 0)[1]) == 0
     assert cgroups.groups() == ["i1"], "what is lent is no instance"
+
+
+def test_a_group_has_its_weight_on_disks_whose_scheduler_knows_weights(cgroups: Cgroups) -> None:
+    group = cgroups.create("i1", Limits(cpu_weight=20))
+    found = [
+        path.read_text().split()[-1]
+        for top in cgroups.tops
+        for name in ("blkio.bfq.weight", "io.bfq.weight")
+        if (path := top / group.id / name).exists()
+    ]
+    offered = [path for path in Path("/sys/block").glob("*/queue/scheduler") if "[bfq]" in path.read_text()]
+    assert set(found) <= {"20"} and (found or not offered)

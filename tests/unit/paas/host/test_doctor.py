@@ -71,3 +71,10 @@ def test_a_server_that_has_ended_does_not_count_as_running(
     for pid, expected in ((os.getpid(), known), (2**22 + 1, None)):
         status.write_text(json.dumps({"pid": pid, "settings": known.to_json()}))
         assert doctor.running_settings(settings) == expected
+
+
+def test_a_disk_scheduler_without_weights_is_told_with_the_file_to_change(tmp_path: Path) -> None:
+    for check in doctor._disk_weights(tmp_path):  # none on a machine whose folder for tests is in memory
+        file = check.advice.rpartition(" > ")[2]
+        assert check.state == doctor.OK or "bfq" in Path(file).read_text().split()
+        assert check.state == doctor.OK or "[bfq]" not in Path(file).read_text()
