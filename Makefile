@@ -53,6 +53,7 @@ $(VENV)/.made-dev: $(VENV)/.made
 setup: $(VENV)/.made
 	$(call install,$(PACKAGES))
 	@$(BIN)/python -P -c 'from paas.host.accounts import ensure_accounts; ensure_accounts()'
+	@$(BIN)/python -P -m compileall -q paas router runtime buildpacks  # daemons write none: each would compile at each start
 	@$(BIN)/python -P -m runtime.stack create debian-12 --stacks $(STACKS)
 	$(compile_core)
 

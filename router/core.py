@@ -16,7 +16,6 @@ import importlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -151,6 +150,8 @@ def loaded() -> str:
 
 def build() -> Path:
     """Compile; replaces older builds. Raises BuildFailed."""
+    import subprocess  # here, since a worker of the router never builds
+
     folder = COMPILED / digest()
     if is_whole(folder):
         return folder

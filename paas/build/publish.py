@@ -1,7 +1,7 @@
 """What builds may know of the machine's package settings: the server writes it for the api when it starts.
 
 Addresses that carry credentials stay out unless the operator shares them, and folders are chosen so that a build never
-sees more of the machine than its index needs.
+sees more of the machine than its index needs. `python -P -m paas.build.publish SETTINGS GROUP` prints `host_binds`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import sysconfig
 from collections.abc import Iterable
 from dataclasses import replace
@@ -166,3 +167,7 @@ def _reach(folder: str) -> str:
             if "://" not in target and not target.startswith("/"):
                 reached = os.path.commonpath([reached, os.path.normpath(page.parent / target)])
     return folder if reached in _NEVER_BOUND else reached
+
+
+if __name__ == "__main__":
+    print(json.dumps(host_binds(Settings.read(sys.argv[1]), group_id=int(sys.argv[2]))))

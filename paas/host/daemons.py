@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from paas.build import publish
 from paas.host import accounts, launch
 from paas.host.listeners import Listeners
 from paas.host.supervise import Daemon
@@ -115,8 +116,7 @@ def _spawner(wiring: Wiring) -> Daemon:
 
     def start() -> int:
         if not binds:
-            group_id = accounts.account(accounts.CONTROL).gid
-            for path in publish.host_binds(wiring.settings, group_id=group_id):
+            for path in _host_binds(wiring.settings_file):
                 binds.extend(("--allow-bind", path))
         words = [
             "-m",
@@ -131,6 +131,16 @@ def _spawner(wiring: Wiring) -> Daemon:
 
     path = layout.spawner_socket
     return Daemon("spawner", "root", str(path), start, lambda pid: _spawns(path))
+
+
+def _host_binds(settings_file: Path) -> list[str]:
+    """`publish.host_binds` of a process of its own, since what reads package settings is a third of an idle supervisor."""
+    group_id = str(accounts.account(accounts.CONTROL).gid)
+    command = [sys.executable, "-P", "-m", "paas.build.publish", str(settings_file), group_id]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise Unavailable("The machine's package settings cannot be published.", "See the lines above.")
+    return list(json.loads(done.stdout))
 
 
 def _starter(
