@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import tomllib
 from collections.abc import Sequence
 
@@ -16,6 +17,22 @@ from buildpacks.pyweb import procfile_line
 
 _MOST_COMPARED = 1000
 _MOST_READ = 64 * 1024
+_MOST_FOLDERS = 5
+_NO_APPS = (
+    "node_modules",
+    "vendor",
+    "test",
+    "tests",
+    "docker",
+    "deploy",
+    "build",
+    "dist",
+    "target",
+    "example",
+    "examples",
+    "scripts",
+)
+"""Folders in which no app of its own is looked for."""
 _LANGUAGES = {
     "Cargo.toml": "Rust", "go.mod": "Go", "composer.json": "PHP", "index.php": "PHP", "Gemfile": "Ruby", "config.ru": "Ruby",
     "pom.xml": "Java", "build.gradle": "Java", "build.gradle.kts": "Java", "mix.exs": "Elixir", "deno.json": "Deno",
@@ -37,19 +54,41 @@ def unmatched(tree: Tree, looked: Sequence[str]) -> BuildRefused:
     seen = ", ".join(quoted(name) for name in top[:12]) + (
         f" and {len(top) - 12} more" if len(top) > 12 else ""
     )
+    folders = _apps_below(tree, looked)
+    if folders:
+        return BuildRefused(f"No buildpack matched at the root: saw {seen}.", _choose_folder(folders))
     return BuildRefused(
-        f"No buildpack matched: saw {seen}; looked for {', '.join(looked)}.", _way_in(tree, top, looked)
+        f"No buildpack matched: saw {seen}; looked for {', '.join(looked)}.", _way_in(top, looked)
     )
 
 
-def _way_in(tree: Tree, top: Sequence[str], looked: Sequence[str]) -> str:
-    def below(name: str) -> bool:
-        folder, slash, base = name.rpartition("/")
-        return bool(slash) and base in looked and base != "index.html" and folder.count("/") < 2
+def _apps_below(tree: Tree, looked: Sequence[str]) -> list[tuple[str, str]]:
+    """The folders, at most two deep, in which a buildpack would match, and the file that tells;
+    the shallowest first, sites last."""
+    found: dict[str, str] = {}
+    for name in tree.names():
+        folder, _, base = name.rpartition("/")
+        if not folder or folder.count("/") > 1 or base not in looked:
+            continue
+        known = looked.index(found[folder]) if folder in found else len(looked)
+        odd = any(part in _NO_APPS or part.startswith(".") for part in folder.split("/"))
+        if not odd and looked.index(base) < known and (folder in found or len(found) < _MOST_COMPARED):
+            found[folder] = base
+    return sorted(found.items(), key=lambda item: (item[1] == "index.html", item[0].count("/"), item[0]))
 
-    misplaced = min(filter(below, tree.names()), default=None)
-    if misplaced is not None:
-        return f"{quoted(misplaced)} is there, but the app must lie at the root of the repository."
+
+def _choose_folder(folders: Sequence[tuple[str, str]]) -> str:
+    (folder, file), *others = folders
+    command = f"paas builds:set root={shlex.quote(quoted(folder, 200))}"
+    if others:
+        named = ", ".join(f"{quoted(name)}/ ({base})" for name, base in folders[:_MOST_FOLDERS])
+        more = f" and {len(folders) - _MOST_FOLDERS} more" if len(folders) > _MOST_FOLDERS else ""
+        return f"Each folder can be an app of its own: {named}{more}. For this app choose one, like {command}, and push again."
+    site = f', or write "root: {quoted(folder)}" into a Staticfile' if file == "index.html" else ""
+    return f"{quoted(folder)}/ has {file}: {command}{site}; then push again."
+
+
+def _way_in(top: Sequence[str], looked: Sequence[str]) -> str:
     for name in [name for name in top if not name.endswith("/")][:_MOST_COMPARED]:
         near = difflib.get_close_matches(name.lower(), [path.lower() for path in looked], 1, 0.85)
         if near:

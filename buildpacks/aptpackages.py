@@ -44,10 +44,12 @@ if ! apt-get -qq -y install "$@" >/tmp/install.log 2>&1; then
   python3 - "$@" <<'NEAR'
 import difflib, sys
 known = open("/tmp/known").read().split()
-for name in (word.partition("=")[0] for word in sys.argv[1:]):
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 4, 0.7)
-        print(f"There is no Debian package {name}; near names: {', '.join(near) or 'none'}")
+lost = [name for name in (word.partition("=")[0] for word in sys.argv[1:]) if name not in known]
+for name in lost[:5]:
+    near = difflib.get_close_matches(name, known, 4, 0.7)
+    print(f"There is no Debian package {name}; near names: {', '.join(near) or 'none'}")
+if len(lost) > 1:
+    print(f"{len(lost)} of the packages are not there: {', '.join(lost[:10])}{' …' if len(lost) > 10 else ''}")
 NEAR
   exit 100
 fi
@@ -58,6 +60,11 @@ find /var/lib/apt/lists -mindepth 1 -delete
 rm -f /var/lib/apt/extended_states /var/lib/dpkg/*-old /var/lib/dpkg/lock* /var/lib/dpkg/triggers/Lock
 """
 _FAILURES = (
+    Hint(
+        r"^(?P<count>\d+) of the packages are not there: (?P<names>.+)",
+        "{count} of the Debian packages are not there: {names}",
+        "The lines above name near ones. Correct the names in " + APTFILE + ".",
+    ),
     Hint(
         r"There is no Debian package (?P<name>[\w.+-]+); near names: (?P<near>(?!none).+)",
         "there is no Debian package {name}",

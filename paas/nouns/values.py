@@ -58,6 +58,11 @@ def url(text: str) -> str:
     return text
 
 
+def base_url(text: str) -> str:
+    """Where something is reached from elsewhere, without a slash at its end; perhaps nowhere."""
+    return url(text).rstrip("/") if text else ""
+
+
 def go_proxy(text: str) -> str:
     """A list as in GOPROXY: addresses, `direct` or `off`, with commas or bars between; perhaps none."""
     for word in re.split(r"[,|]", text) if text else ():

@@ -95,9 +95,13 @@ def _wrong_branch(update: RefUpdate, branches: Sequence[str]) -> str:
 
 
 def _right_push(update: RefUpdate, deploy: str) -> str:
-    plain = update.ref.startswith(_HEADS) and _BRANCH.fullmatch(update.branch)
-    source = update.branch if plain else "HEAD"
-    return f"Use: git push paas {source}:{deploy}"
+    """Only the client knows what its local branch is called: `prod` and `main:prod` arrive alike."""
+    if not (update.ref.startswith(_HEADS) and _BRANCH.fullmatch(update.branch)):
+        return f"Use: git push paas HEAD:{deploy}"
+    return (
+        f"Use: git push paas {update.branch}:{deploy}, if your own branch is called {update.branch}; else the commit:"
+        f" git push paas {update.new[:10]}:refs/heads/{deploy}"
+    )
 
 
 @dataclass(frozen=True)

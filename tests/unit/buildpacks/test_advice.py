@@ -34,6 +34,20 @@ def test_the_procfile_that_is_advised_makes_a_build(files: dict[str, str]) -> No
     assert "must" in hint and "0.0.0.0:$PORT" in hint
 
 
+def test_of_several_apps_in_folders_one_is_chosen_with_a_command() -> None:
+    files = {"services/api/go.mod": "", "web/package.json": "{}", "web/Dockerfile": "", "docs/index.html": ""}
+    refused = refusal({**files, ".github/package.json": "", "node_modules/x/package.json": ""})
+    assert refused.message == (
+        "No buildpack matched at the root: saw .github/, docs/, node_modules/, services/, web/."
+    )
+    assert refused.hint == (
+        "Each folder can be an app of its own: web/ (package.json), services/api/ (go.mod), docs/ (index.html)."
+        " For this app choose one, like paas builds:set root=web, and push again."
+    )
+    many = refusal({f"app{number}/go.mod": "" for number in range(3000)})
+    assert many.hint.count("(go.mod)") == 5 and " and 995 more." in many.hint
+
+
 def test_the_empty_requirements_that_are_advised_make_a_build() -> None:
     assert "requirements.txt; an empty one will do if bot.py needs" in refusal({"bot.py": ""}).hint
     assert choose(DictTree({"bot.py": "", "requirements.txt": ""})).language == "Python"

@@ -82,7 +82,13 @@ def test_no_match_names_what_was_seen_and_what_was_looked_for() -> None:
         ("requirement.txt", "Is requirement.txt meant to be requirements.txt?"),
         ("Requirements.txt", "Is Requirements.txt meant to be requirements.txt?"),
         ("procfile", "Is procfile meant to be Procfile?"),
-        ("backend/requirements.txt", "backend/requirements.txt is there, but the app must lie at the root"),
+        (
+            "backend/requirements.txt",
+            "backend/ has requirements.txt: paas builds:set root=backend; then push again.",
+        ),
+        ("docs/index.html", 'root=docs, or write "root: docs" into a Staticfile; then push again.'),
+        ("my app/go.mod", "paas builds:set root='my app'; then"),
+        ("tests/requirements.txt", "Add one of these files"),
         ("notes.txt", "Add one of these files"),
     ],
 )

@@ -82,6 +82,13 @@ def test_of_several_programs_the_procfile_says_which_serves() -> None:
     with pytest.raises(BuildRefused, match="several programs: a, b"):
         plan(**files)
     assert plan({"web": "b"}, **files, Procfile="web: b").default_processes == {}
+    more = {f"cmd/{name}/main.go": MAIN for name in ("migrate", "site", "mail-worker")}
+    with pytest.raises(BuildRefused) as caught:
+        plan(**{**files, **more})
+    assert '"web: a"' in caught.value.hint
+    assert plan(**{"go.mod": MODULE, **more}).default_processes == {"web": "site"}
+    named = plan(**{**files, **more, "cmd/hello/main.go": MAIN})
+    assert named.default_processes == {"web": "hello"}
 
 
 def test_what_heroku_reads_in_go_mod_counts() -> None:

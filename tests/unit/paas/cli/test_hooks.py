@@ -17,6 +17,7 @@ def test_a_hook_is_made_listed_and_removed(paas: Shell, app: str) -> None:
         ["HOOK", "BRANCH", "REPOSITORY", "BY", "HEARD", "OUTCOME"],
         [hook, "release", "https://forge.example/a.git", "root", "never"],
     ]
+    assert "Only this machine reaches that address." in told.err and "api_url" in told.err
     assert "s3cret" not in told.out + told.err + listed.out
     assert paas("hooks:remove", hook).status == 0
     again = paas("hooks:remove", hook)

@@ -21,7 +21,7 @@ def test_the_unit_says_everything_that_the_environment_said(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     environ = {option.variable: option.default or "192.0.2.7" for option in OPTIONS} | {
         "PAAS_HOME": "mine", "PAAS_DOMAIN": "ignored.example", "PAAS_ACME_EMAIL": "50%@a.test", "PAAS_ACME_CA": "ca",
-            "PAAS_BUILDS_GO_PROXY": "direct", "PAAS_BUILDS_PYTHON_INSTALL_MIRROR": "https://a.test/python",
+            "PAAS_API_URL": "https://api.a.test", "PAAS_BUILDS_GO_PROXY": "direct", "PAAS_BUILDS_PYTHON_INSTALL_MIRROR": "https://a.test/python",
             "PAAS_BUILDS_PYTHON_DOWNLOADS_JSON_URL": "file:///srv/downloads.json",
     }  # fmt: skip
     lines = render("paas", given({"domain": "flag.example"}, environ)).splitlines()

@@ -78,3 +78,21 @@ def test_addresses_are_written_as_people_type_them(tmp_path: Path) -> None:
     assert settings.url(settings.app_host("shop")) == "http://shop.apps.example.com/"
     assert settings.git_url("shop") == "ssh://paas@apps.example.com:2222/shop"
     assert load({"home": str(tmp_path)}, {}).git_url("shop") == "ssh://paas@127.0.0.1:2222/shop"
+
+
+@pytest.mark.parametrize(
+    ("given", "address", "reached"),
+    [
+        ({}, "http://127.0.0.1:8081", False),
+        ({"PAAS_API_URL": "https://api.example.com/"}, "https://api.example.com", True),
+        ({"PAAS_API": "0.0.0.0:81"}, "http://localhost:81", False),
+        ({"PAAS_API": "0.0.0.0:81", "PAAS_DOMAIN": "a.test"}, "http://a.test:81", True),
+        ({"PAAS_API": "192.0.2.7:81", "PAAS_DOMAIN": "a.test"}, "http://192.0.2.7:81", True),
+    ],
+)
+def test_a_hooks_address_is_the_one_from_elsewhere_or_says_that_there_is_none(
+    tmp_path: Path, given: dict[str, str], address: str, reached: bool
+) -> None:
+    made, unreachable = load({"home": str(tmp_path)}, given).hook_url("ab")
+    assert made == f"{address}/hooks/ab"
+    assert reached == (unreachable == "") and reached != ("sets api_url" in unreachable)
