@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from buildpacks import unserved
 from buildpacks.failurehint import FailureHint as Hint
 from buildpacks.phpserver import server_step
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, read_text
@@ -88,8 +89,12 @@ def plan(tree: Tree) -> Plan:
         detected=detect(tree) or COMPOSER,
         notes=(
             f"Serving {'the repository' if root == '.' else root + '/'} with the stack's PHP behind nginx",
+            *unserved.left_out(tree, root),
         ),
-        warnings=("There is no composer.lock: another build may get other versions",) if unlocked else (),
+        warnings=(
+            *(("There is no composer.lock: another build may get other versions",) if unlocked else ()),
+            *unserved.not_applied(tree),
+        ),
         steps=tuple(steps),
         env={"LANG": "C.UTF-8"},
         stack=_stack(composer),

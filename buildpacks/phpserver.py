@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from buildpacks import unserved
 from buildpacks.mediatypes import NGINX_HTTP
 from buildpacks.plan import Step
 
-_RECIPE = "php-server-1"
+_RECIPE = "php-server-2"
 
 _SERVE = r"""#!/bin/bash
 # Serves PHP over HTTP on $PORT: php FOLDER, the document root below /app. Heroku's names for it are links to this file.
@@ -15,6 +16,8 @@ root=$(realpath "/app/${root:-.}")
 work=$(mktemp -d /tmp/php.XXXXXX)
 ( : >>/dev/stdout ) 2>/dev/null || exec > >(exec cat)
 ( : >>/dev/stderr ) 2>/dev/null || exec 2> >(exec cat)
+@UNSERVED@
+vendor=; [ "$root" != /app ] || vendor='location ^~ /vendor/ { return 404; }'
 cat >"$work/fpm.conf" <<CONF
 [global]
 daemonize = no
@@ -44,7 +47,7 @@ http {
     index index.php index.html;
     location / { try_files \$uri \$uri/ /index.php\$is_args\$args; }
     location ~ /\.(?!well-known/) { return 404; }
-    location ~ ^/(vendor/.*|Procfile|app\.json|Aptfile|composer\.(json|lock))\$ { return 404; }
+    $unserved $vendor
     location ~ \.php(/|\$) {
       fastcgi_split_path_info ^(.+?\.php)(/.*)\$;
       if (!-f \$document_root\$fastcgi_script_name) { return 404; }
@@ -64,7 +67,7 @@ nginx -e stderr -c "$work/nginx.conf" &
 wait -n || status=$?
 kill $(jobs -p) 2>/dev/null || true
 exit "${status:-0}"
-""".replace("@HTTP@\n", NGINX_HTTP)
+""".replace("@HTTP@\n", NGINX_HTTP).replace("@UNSERVED@\n", unserved.NGINX)
 
 
 def server_step() -> Step:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
+from buildpacks import unserved
 from buildpacks.mediatypes import NGINX_HTTP
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, quoted, read_text
 
-RECIPE = "static-3"
+RECIPE = "static-4"
 LOOKS_FOR = ("Staticfile", "index.html", "public/index.html")
 _TRUE = ("true", "yes", "on", "enabled", "1")
 _ROOT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
@@ -29,6 +30,7 @@ validators=
 ( : >>/dev/stdout ) 2>/dev/null || exec > >(exec cat)
 not_found=
 [ ! -f "$root/404.html" ] || not_found='error_page 404 /404.html;'
+@UNSERVED@
 work=$(mktemp -d /tmp/nginx.XXXXXX)
 cat >"$work/nginx.conf" <<CONF
 worker_processes ${WEB_CONCURRENCY:-1};
@@ -49,13 +51,13 @@ http {
     $validators
     location / { try_files \$uri \$uri.html \$uri/ $fallback; }
     location ~ /\.(?!well-known/) { return 404; }
-    location ~ ^/(Procfile|app\.json|Staticfile)\$ { return 404; }
+    $unserved
     $not_found
   }
 }
 CONF
 exec nginx -e stderr -c "$work/nginx.conf"
-""".replace("@HTTP@\n", NGINX_HTTP)
+""".replace("@HTTP@\n", NGINX_HTTP).replace("@UNSERVED@\n", unserved.NGINX)
 
 
 def detect(tree: Tree) -> str | None:
@@ -78,8 +80,11 @@ def plan(tree: Tree) -> Plan:
     return Plan(
         language="Static",
         detected=detected,
-        notes=(f"Serving {'the repository' if root == '.' else root + '/'} with nginx",),
-        warnings=warnings,
+        notes=(
+            f"Serving {'the repository' if root == '.' else root + '/'} with nginx",
+            *unserved.left_out(tree, root),
+        ),
+        warnings=(*warnings, *unserved.not_applied(tree)),
         steps=(serve_step(),),
         default_processes={"web": serve_command(root, pushstate=pushstate)},
     )

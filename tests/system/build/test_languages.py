@@ -71,11 +71,15 @@ def _all_logs(platform: BuildPlatform, app: App) -> str:
 def test_a_site_at_the_root_hides_its_own_settings_and_may_fall_back(platform: BuildPlatform) -> None:
     app = platform.app("spa")
     files = {"index.html": "home", "Staticfile": "pushstate: true\n", "app.json": "{}", "a b.txt": "spaced"}
+    files |= {
+        name: "not for visitors"
+        for name in ("Dockerfile", "compose.yaml", "config.ini", "db/dump.sql", ".env")
+    }
     with serving(platform, app, platform.build(app, dict(files))) as get:
         assert get("/deep/link").read() == b"home"
         assert get("/a%20b.txt").read() == b"spaced"
-        for hidden in ("/Staticfile", "/app.json", "/.paas/serve"):
-            assert get(hidden).status == 404
+        for hidden in (*files.keys() - {"index.html", "a b.txt"}, ".paas/serve"):
+            assert get(f"/{hidden}").status == 404, hidden
 
 
 def test_a_locked_project_is_installed_as_locked_and_as_a_package(

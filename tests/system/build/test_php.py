@@ -55,7 +55,19 @@ def test_a_page_alone_is_served_and_herokus_command_works(platform: BuildPlatfor
         "index.php": "<?php echo 'page ', PHP_MAJOR_VERSION;",
         "Procfile": "web: heroku-php-apache2 ./\n",
         "composer.json": '{"require": {"ext-intl": "*"}}',
+        "config.ini": "password=1",
+        "vendor/a/config.php": "<?php echo 'inside';",
+        "data/.htaccess": "Deny from all",
+        "data/a.txt": "open",
     }
     with serving(platform, app, platform.build(app, files)) as get:
         assert get("/").read() == b"page 8"
-        assert get("/composer.json").status == 404
+        for hidden in (
+            "/composer.json",
+            "/config.ini",
+            "/Procfile",
+            "/vendor/a/config.php",
+            "/data/.htaccess",
+        ):
+            assert get(hidden).status == 404, hidden
+        assert get("/data/a.txt").read() == b"open"

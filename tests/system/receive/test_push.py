@@ -106,7 +106,7 @@ def test_master_is_the_deploy_branch_too(daemon: GitDaemon, ann: Client) -> None
 
 
 REFUSED: list[tuple[list[str], list[str]]] = [
-    (["paas", "main:feature"], ["'feature' is not the branch", "Use: git push paas feature:main, if your own branch is called feature; else the commit:"]),
+    (["paas", "main:feature"], ["'feature' is not the branch", "Use: git push paas feature:main, if your own branch is called feature"]),
     (["paas", "HEAD:refs/x/y"], ["'refs/x/y' is not the branch", "Use: git push paas HEAD:main"]),
     (["paas", "v1"], ["Tags are not deployed.", "Use: git push paas v1^{commit}:refs/heads/main"]),
     (["paas", "main", "main:two"], ["A push updates one branch, not 2 refs ('main', 'two')"]),

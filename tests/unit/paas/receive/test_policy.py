@@ -38,7 +38,7 @@ def test_refused_with_the_command_to_use(commands: list[RefUpdate], cause: str, 
     with pytest.raises(BadInput) as refusal:
         check(commands, app="hello", branches=("main", "master"))
     assert refusal.value.cause == cause
-    assert refusal.value.hint.endswith(advice)
+    assert advice in refusal.value.hint
 
 
 def test_shallow_is_told_only_when_the_rest_is_right() -> None:
