@@ -71,10 +71,9 @@ def _all_logs(platform: BuildPlatform, app: App) -> str:
 def test_a_site_at_the_root_hides_its_own_settings_and_may_fall_back(platform: BuildPlatform) -> None:
     app = platform.app("spa")
     files = {"index.html": "home", "Staticfile": "pushstate: true\n", "app.json": "{}", "a b.txt": "spaced"}
-    files |= {
-        name: "not for visitors"
-        for name in ("Dockerfile", "compose.yaml", "config.ini", "db/dump.sql", ".env")
-    }
+    files |= dict.fromkeys(
+        ("Dockerfile", "compose.yaml", "config.ini", "db/dump.sql", ".env"), "not for visitors"
+    )
     with serving(platform, app, platform.build(app, dict(files))) as get:
         assert get("/deep/link").read() == b"home"
         assert get("/a%20b.txt").read() == b"spaced"
