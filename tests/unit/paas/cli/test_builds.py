@@ -8,9 +8,14 @@ from harness.cli import Shell
 def test_settings_are_set_shown_and_taken_back(paas: Shell, app: str) -> None:
     told = paas("builds:set", "root=services/api/", "procfile=deploy/Procfile")
     assert told.err == f"Setting root, procfile for builds of {app}... done, the next build takes it\n"
-    assert told.out == "builder:  auto (default)\nprocfile: deploy/Procfile\nroot:     services/api\n"
+    assert told.out == (
+        "builder:    auto (default)\ndockerfile: Dockerfile (default)\nprocfile:   deploy/Procfile\nroot:       services/api\n"
+    )
     paas("builds:set", "procfile=")
-    shown = "builder:  auto (default)\nprocfile: Procfile (default)\nroot:     services/api\n"
+    shown = (
+        "builder:    auto (default)\ndockerfile: Dockerfile (default)\nprocfile:   Procfile (default)\n"
+        "root:       services/api\n"
+    )
     assert paas("builds:get").out == f"=== {app} Builds\n{shown}"
 
 
