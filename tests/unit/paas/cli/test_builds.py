@@ -10,11 +10,12 @@ def test_settings_are_set_shown_and_taken_back(paas: Shell, app: str) -> None:
     assert told.err == f"Setting root, procfile for builds of {app}... done, the next build takes it\n"
     assert told.out == (
         "builder:    auto (default)\ndockerfile: Dockerfile (default)\nprocfile:   deploy/Procfile\nroot:       services/api\n"
+        "target:     the last (default)\n"
     )
     paas("builds:set", "procfile=")
     shown = (
         "builder:    auto (default)\ndockerfile: Dockerfile (default)\nprocfile:   Procfile (default)\n"
-        "root:       services/api\n"
+        "root:       services/api\ntarget:     the last (default)\n"
     )
     assert paas("builds:get").out == f"=== {app} Builds\n{shown}"
 
