@@ -28,12 +28,14 @@ from runtime.image.exchange import MAX_JSON
 from runtime.image.imagearchive import json_of
 from runtime.image.ocilayout import ARCHITECTURE, EPOCH, ImageStore
 from runtime.image.portable import ANNOTATION
+from runtime.kernel import files
 from runtime.stack import build as stacks
 
 MOST_LAYERS = 100
 """An instance has at most 120 layers; an app that is built upon an image adds some."""
 MOST_BYTES = 8 * 1024**3
-_PREFIX = "image-"
+PREFIX = "image-"
+"""What begins the names of archives below `sources` that are being unpacked."""
 
 
 class Source(Protocol):
@@ -130,14 +132,15 @@ class Pull:
         return made.digest
 
     def _unpacked(self, blob: Blob) -> MadeLayer:
-        path = self.platform.layout.sources / f"{_PREFIX}{os.urandom(8).hex()}.tar"
+        path = self.platform.layout.sources / f"{PREFIX}{os.urandom(8).hex()}.tar"
         try:
-            with open(path, "xb") as file:
+            with open(files.lock(path), "wb") as file:  # what nobody locks is left over
                 self.source.read_blob(blob, file.write)
-            try:
-                made = self.platform.spawner.unpack(path.name, image=True)
-            except (SpawnerError, OSError) as error:
-                raise spawner_failure(error) from error
+                file.flush()
+                try:
+                    made = self.platform.spawner.unpack(path.name, image=True)
+                except (SpawnerError, OSError) as error:
+                    raise spawner_failure(error) from error
         finally:
             path.unlink(missing_ok=True)
         return MadeLayer(made.digest or "", made.size_bytes, made.files)

@@ -38,6 +38,8 @@ from paas.store import (
 from runtime.client import Spawner, SpawnerError
 from runtime.image.errors import ImageError
 from runtime.image.ocilayout import ImageStore
+from runtime.image.removal import remove_path
+from runtime.kernel.files import STAGED, locked
 from runtime.kernel.process import is_running
 
 log = logging.getLogger("converge.collect")
@@ -45,6 +47,8 @@ log = logging.getLogger("converge.collect")
 EVERY_S = 120.0
 SOON_S = 2.0
 SOURCE_AGE_S = float(DAY_S)
+UNLOCKED, UNLOCKED_AGE_S = (STAGED, "image-"), 60.0
+"""Folders and files below `sources` that are left over when nobody holds a lock on them, and so much time is enough to lock one."""
 LAYER_KEY_AGE_S = 7.0 * DAY_S
 CLOCK_S = 0.02
 """How far the times of files may lag behind the clock: the kernel updates them once a tick."""
@@ -136,11 +140,15 @@ class Collector:
             log.info("app=%s images=%d log_bytes=%d collected", app_id, len(gone.images), freed)
 
     def _collect_sources(self) -> None:
-        """Remove trees that a killed git daemon left; a push removes its own."""
-        for entry in _listed(self._layout.sources):
+        """Remove what a killed process left; a living one removes its own, and holds a lock on what it makes."""
+        for entry in os.scandir(self._layout.sources):
             with suppress(OSError):
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime > SOURCE_AGE_S:
+                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                if age > SOURCE_AGE_S and entry.is_file(follow_symlinks=False):
                     os.unlink(entry.path)
+                elif age > UNLOCKED_AGE_S and entry.name.startswith(UNLOCKED):
+                    with locked(Path(entry.path), wait=False, create=False):
+                        remove_path(Path(entry.path))
 
     def _collect_layers(self) -> None:
         now = time.time()

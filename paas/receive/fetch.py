@@ -27,7 +27,6 @@ from paas.receive import children, git
 from paas.receive.archive import Imported, import_archive
 from paas.receive.dulwich_protocol import Refused
 from paas.receive.export import answer_in_child
-from paas.receive.housekeeping import SOURCE_AGE_S
 from paas.receive.limits import Limits
 from paas.receive.progress import Progress
 from paas.receive.quarantine import Quarantine
@@ -71,7 +70,6 @@ def make_source(wanted: Wanted, say: Callable[..., None], held: contextlib.ExitS
     limits = Limits(wanted.pack_bytes, wanted.source_bytes, index_memory_bytes=_MEMORY_BYTES)
     sources = Sources(Path(wanted.sources))
     progress = Progress(lambda data: say(data.decode().rstrip("\n")))
-    sources.sweep(SOURCE_AGE_S)
     with sources.scratch() as scratch, Repositories(scratch).quarantine(None) as path:
         quarantine = Quarantine(path, None, limits, progress.tick)
         if wanted.url:
@@ -143,7 +141,7 @@ def main() -> int:
     hang_up_on_signal()
     os.umask(0o027)
     enter(map(Path, sys.argv[1:]))
-    with contextlib.suppress(Hangup), contextlib.ExitStack() as held:
+    with contextlib.suppress(Hangup, BrokenPipeError), contextlib.ExitStack() as held:
         _tell(_answer(held))
         with waiting():
             sys.stdin.buffer.read(1)

@@ -6,6 +6,7 @@ Only the git daemon writes here, and only under the app's lock.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -25,6 +26,7 @@ REPACK_AT = 20
 UNREACHABLE_S = 7 * DAY_S
 """Objects that no branch reaches are kept for this long at least; then a repack drops them."""
 
+_ATTEMPTS, _ATTEMPT_S = 16, 0.05
 _REPACKED = "repacked"
 
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = false\n"
@@ -180,7 +182,7 @@ class Repositories:
         for entry in os.scandir(self.incoming) if self.incoming.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - entry.stat().st_mtime >= min_age_s:
-                    removed += _remove_unheld(Path(entry.path))
+                    removed += remove_unheld(Path(entry.path))
         return removed
 
     def remove_unknown(self, known: set[str]) -> list[str]:
@@ -221,7 +223,7 @@ def make_bare(path: Path) -> None:
     (path / "HEAD").write_text("ref: refs/heads/main\n")
 
 
-def _remove_unheld(path: Path) -> bool:
+def remove_unheld(path: Path) -> bool:
     """Remove a folder unless its lock is held; True if removed. Raises FileNotFoundError."""
     try:
         with files.locked(path, wait=False, create=False):
@@ -232,7 +234,20 @@ def _remove_unheld(path: Path) -> bool:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder whose entries git or this daemon named. Entries may vanish meanwhile."""
+    """Remove a folder whose entries git or this daemon named. Entries may vanish meanwhile; a child of a killed process may add
+    some until it dies, too."""
+    for _ in range(_ATTEMPTS):
+        try:
+            _remove_folder(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            time.sleep(_ATTEMPT_S)
+        else:
+            return
+
+
+def _remove_folder(path: Path) -> None:
     for folder, folders, names in os.walk(path, topdown=False):
         for name in names:
             with contextlib.suppress(FileNotFoundError):

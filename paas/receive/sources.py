@@ -12,10 +12,12 @@ from pathlib import Path
 
 from paas.build.source import ENDINGS
 from paas.receive.locks import same_file
-from paas.receive.repository import remove_folder
+from paas.receive.repository import remove_folder, remove_unheld
 from runtime.kernel import files
 
-_SCRATCH = ".new-"
+_SCRATCH = files.STAGED
+_SCRATCH_AGE_S = 60.0
+"""A folder that is older is locked, or left over."""
 
 
 class Sources:
@@ -49,31 +51,33 @@ class Sources:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder to make a source in, removed at the end."""
+        """A folder to make a source in, locked, and removed at the end."""
         path = self.path / f"{_SCRATCH}{secrets.token_hex(8)}"
         path.mkdir(mode=0o750)
-        try:
-            yield path
-        finally:
-            remove_folder(path)
+        with files.locked(path, create=False):
+            try:
+                yield path
+            finally:
+                remove_folder(path)
 
     def sweep(self, min_age_s: float) -> int:
         """Remove the files of dead pushes; how many. Living pushes may remove theirs meanwhile.
 
-        A folder of the api's own is left to it: `paas.receive.fetch` sweeps, too.
+        What is the api's own is left to converge, whose user is the api's.
         """
         removed = 0
         for entry in os.scandir(self.path):
             with contextlib.suppress(FileNotFoundError, PermissionError):
-                if time.time() - entry.stat().st_mtime >= min_age_s:
+                scratch = entry.name.startswith(_SCRATCH)
+                least = min(min_age_s, _SCRATCH_AGE_S) if scratch else min_age_s
+                if time.time() - entry.stat().st_mtime >= least:
                     removed += self._remove(Path(entry.path))
         return removed
 
     def _remove(self, path: Path) -> bool:
         """Remove a file or folder unless a push holds it; True if removed. Raises FileNotFoundError."""
         if path.name.startswith(_SCRATCH):
-            remove_folder(path)
-            return True
+            return remove_unheld(path)
         if path.suffix not in ENDINGS:
             return False
         tar = path.with_suffix(".tar")

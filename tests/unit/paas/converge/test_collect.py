@@ -20,6 +20,7 @@ from paas.nouns.settings import load
 from paas.routing import files
 from paas.store import Store, apps, builds, certificates, images, instances, layer_keys, releases, routing
 from runtime.image.ocilayout import ImageStore
+from runtime.kernel.files import locked
 from runtime.kernel.process import this_process
 from runtime.protocol import StoredLayer
 
@@ -215,6 +216,22 @@ def test_sources_that_nobody_fetched_go_after_a_day(home: Home) -> None:
     os.utime(old, (0, 0))
     home.collect()
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_what_a_killed_fetch_or_pull_left_goes_and_what_is_locked_stays(home: Home) -> None:
+    found = home.folder / "sources"
+    for name in (".new-dead", ".new-living"):
+        (found / name / "incoming").mkdir(parents=True)
+        (found / name / "incoming/half.pack").write_bytes(b"x")
+    for name in ("image-dead.tar", "image-living.tar", "image-new.tar"):
+        (found / name).write_bytes(b"x")
+    for path in found.iterdir():
+        if "new.tar" not in path.name:
+            os.utime(path, (time.time() - 120,) * 2)
+    with locked(found / ".new-living", create=False), locked(found / "image-living.tar"):
+        home.collect()
+    names = {path.name for path in found.iterdir()}
+    assert names == {".new-living", "image-living.tar", "image-new.tar"}
 
 
 def test_pages_and_certificates_that_nothing_names_go_after_an_hour(home: Home) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from paas.build.source import ENDINGS
-from paas.receive.repository import Repositories
+from paas.receive.repository import Repositories, remove_folder
 from paas.receive.sources import Sources
 from paas.routing import files
 
@@ -75,3 +75,22 @@ def working(work: Callable[[], object]) -> Iterator[list[None]]:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_a_folder_that_a_dying_child_still_writes_into_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / ".new-left"
+    folder.mkdir()
+    written, stop = threading.Event(), threading.Event()
+
+    def write() -> None:
+        for number in range(300):
+            with contextlib.suppress(FileNotFoundError):
+                (folder / str(number)).write_text("x")
+            written.set()
+        stop.set()
+
+    threading.Thread(target=write, daemon=True).start()
+    written.wait(10)
+    remove_folder(folder)
+    assert stop.wait(10)
+    assert not folder.exists()
