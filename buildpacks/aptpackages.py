@@ -7,18 +7,17 @@ buildpack. Names only: another repository or a file from an address is code that
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from buildpacks.failurehint import FailureHint as Hint
 from buildpacks.plan import BuildRefused, Step, Tree, quoted, read_text
+from buildpacks.projecttoml import PROJECT, section
 
 NAME, BUILD_NAME, TOOL = "packages", "build-packages", "apt"
 """NAME and BUILD_NAME are steps whose layers lie below all others; builds alone have the second. A step with TOOL gets the
 machine's apt settings at /run/apt."""
 
-APTFILE, PROJECT = "Aptfile", "project.toml"
+APTFILE = "Aptfile"
 PUT_IT = "Write {package} into a file named Aptfile, commit it and push again."
 _RECIPE = "packages-1"
 _MOST = 300
@@ -138,14 +137,7 @@ def _aptfile(tree: Tree) -> Iterator[str]:
 
 
 def _project(tree: Tree) -> Iterator[str]:
-    if not tree.exists(PROJECT):
-        return
-    try:
-        found: Any = tomllib.loads(read_text(tree, PROJECT, 65536))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BuildRefused(f"{PROJECT} is not TOML: {quoted(str(error), 120)}.") from None
-    for key in ("com", "heroku", "buildpacks", "deb-packages"):
-        found = found.get(key, {}) if isinstance(found, dict) else {}
+    found = section(tree, "com", "heroku", "buildpacks", "deb-packages")
     if not isinstance(found, dict):
         return
     if found.get("sources"):

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from buildpacks import (
     aptpackages,
     bun,
-    classic,
     deno,
     dockerfile,
+    foreign,
     go,
     java,
     node,
@@ -102,9 +102,9 @@ def _chosen(
 ) -> Plan:
     if next(iter(tree.names()), None) is None:
         raise BuildRefused("The commit contains no files.", "Commit the app, then push again.")
-    wanted = wanted or classic.listed(tree)
-    if wanted and not any(map(_known, wanted)) and all(classic.is_one(tree, one) for one in wanted):
-        return classic.plan(tree, wanted)
+    wanted = wanted or foreign.listed(tree)
+    if wanted and not any(map(_known, wanted)) and all(foreign.is_one(tree, one) for one in wanted):
+        return foreign.plan(tree, wanted)
     if wanted:
         return _only_needed(_plan(_named(wanted), tree, pythons, docker), processes or {})
     matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
@@ -175,7 +175,7 @@ def _named(wanted: Sequence[str]) -> Buildpack:
     if len(wanted) > 1:
         raise BuildRefused(
             f"app.json asks for {len(wanted)} buildpacks; one of the platform's builds an app, or several of others.",
-            "Keep the one that serves it, or name only folders and addresses of classic buildpacks.",
+            "Keep the one that serves it, or name only folders and addresses of other buildpacks.",
         )
     if (pack := _known(wanted[0])) is not None:
         return pack

@@ -89,6 +89,10 @@ class Step:
     base: str = "build"
     """What lies below `onto`: the stack's layers for a `build`, or those that apps `run` on, for what must be right without
     the compilers, too; nothing (empty); or, after FROM, the name of a stack or an image."""
+    apart: tuple[str, ...] = ()
+    """Folders that become a layer of their own, below that of the outputs: one that comes out as before is the same layer."""
+    images: tuple[str, ...] = ()
+    """References of buildpackages in registries: their layers lie below."""
     bare: bool = False
     """Over whatever `base` and `onto` are, by the programs of the layer TOOLS, with nothing of the platform's own in sight:
     no /app, /tmp is kept. The inputs lie at WORK, links among them, and the script begins at `/`."""

@@ -191,7 +191,7 @@ class _Builder:
         announced = False
         for step in [*_before(plan), *_after(plan)]:
             key = self._key(step)
-            made = kept_layer(self.platform, key)
+            made = kept_layer(self.platform, key, step.apart)
             if made is not None:
                 if step.reused:
                     self.output.line(f"-----> {step.reused}")
@@ -201,8 +201,8 @@ class _Builder:
                     self.output.line(f"       {sentence}")
                 announced = True
                 made = run_step(self.platform, self.app, self.number, self._spec(plan, step), self.output)
-                keep_layer(self.platform, key, made)
-                self.layers.fresh.add(made.digest)
+                keep_layer(self.platform, key, made, step.apart)
+                self.layers.fresh.update(layer.digest for layer in made.all)
             self.layers.by_step[step.name] = made
 
     def released(self, described: Described) -> Described:
@@ -222,13 +222,16 @@ class _Builder:
         """Write config and manifest, and the image's row."""
         plan = described.plan
         steps = self.layers.by_step
-        made = [steps[step.name] for step in _before(plan) if step.in_image]
-        made += [self.source] if plan.source else []
-        made += [steps[step.name] for step in _after(plan) if step.in_image]
+        before, after = (
+            [layer for step in some if step.in_image for layer in steps[step.name].all]
+            for some in (_before(plan), _after(plan))
+        )
+        made = [*before, *([self.source] if plan.source else []), *after]
         app_layers = [layer for layer in made if layer.digest]
         base = self._base(plan.base)
         digests = (*base, *dict.fromkeys(layer.digest for layer in app_layers))
-        titles = {steps[step.name].digest: step.title for step in plan.steps} | {self.source.digest: "Source"}
+        titles = {layer.digest: step.title for step in plan.steps for layer in steps[step.name].all}
+        titles |= {self.source.digest: "Source"}
         stands_on = plan.base if plan.base.startswith(FROM) else f"Stack {self.stack.name}"
         made_by = dict.fromkeys(base, stands_on.replace(FROM, "FROM ", 1)) | titles
         image = self._written(described, digests, made_by)
@@ -344,6 +347,7 @@ class _Builder:
             mounts=mounts,
             stdin=self.tree.pack(() if step.source else step.inputs, (*step.written, *seen.secrets(step))),
             outputs=step.outputs,
+            apart=step.apart,
             bare=step.bare,
             without=(TOOLS, *step.without, *(mount.destination for mount in mounts)) if whole_root else (),
             root=step.root,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from paas.build.platform import Platform
 from paas.build.step import MadeLayer
@@ -16,8 +18,14 @@ RENEW_S = float(DAY_S)
 """How old the note of a layer's last use may become before a use is noted again."""
 
 
-def kept_layer(platform: Platform, key: str) -> MadeLayer | None:
-    """The layer made for this key, if its row and its blob both exist and stay."""
+def kept_layer(platform: Platform, key: str, apart: Sequence[str] = ()) -> MadeLayer | None:
+    """The layer made for this key, and those of the folders `apart`, if their rows and blobs all exist and stay."""
+    layers = [_kept(platform, one) for one in (key, *(f"{key} {folder}" for folder in apart))]
+    found = [layer for layer in layers if layer is not None]
+    return replace(found[0], apart=tuple(found[1:])) if len(found) == len(layers) else None
+
+
+def _kept(platform: Platform, key: str) -> MadeLayer | None:
     row = _row(platform, key)
     if row is None or (row.digest and not _present(platform, row.digest)):
         return None
@@ -28,9 +36,11 @@ def kept_layer(platform: Platform, key: str) -> MadeLayer | None:
     return None if row is None else MadeLayer(row.digest, row.size_bytes, 0)
 
 
-def keep_layer(platform: Platform, key: str, made: MadeLayer) -> None:
+def keep_layer(platform: Platform, key: str, made: MadeLayer, apart: Sequence[str] = ()) -> None:
     with platform.store.write() as tx:
         layer_keys.put(tx, key, made.digest, made.size_bytes)
+        for folder, layer in zip(apart, made.apart, strict=True):
+            layer_keys.put(tx, f"{key} {folder}", layer.digest, layer.size_bytes)
 
 
 def _row(platform: Platform, key: str) -> LayerKey | None:

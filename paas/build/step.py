@@ -7,7 +7,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class StepSpec:
     mounts: tuple[Mount, ...]
     stdin: bytes
     outputs: tuple[str, ...]
+    apart: tuple[str, ...] = ()
     bare: bool = False
     without: tuple[str, ...] = ()
     root: bool = False
@@ -71,11 +72,17 @@ class StepSpec:
 
 @dataclass(frozen=True)
 class MadeLayer:
-    """The layer a step left; `digest` is empty when it changed nothing."""
+    """The layer a step left; `digest` is empty when it changed nothing. `apart` are those of folders of their own, below it."""
 
     digest: str
     size_bytes: int
     files: int
+    apart: tuple[MadeLayer, ...] = ()
+
+    @property
+    def all(self) -> tuple[MadeLayer, ...]:
+        """Lowest first."""
+        return *self.apart, self
 
 
 def run_step(platform: Platform, app: App, build_number: int, spec: StepSpec, output: Output) -> MadeLayer:
@@ -100,8 +107,8 @@ def run_step(platform: Platform, app: App, build_number: int, spec: StepSpec, ou
             raise _failure(platform, spec, cause, exit_record, output)
         for sentence in named_cause(spec.notices, output.recent) or ():
             output.line(WARNING + sentence)
-        made = platform.spawner.snapshot(row.runtime_id, spec.outputs, spec.without)
-        return MadeLayer(made.digest or "", made.size_bytes, made.files)
+        apart = tuple(_snapshot(platform, row.runtime_id, (folder,)) for folder in spec.apart)
+        return replace(_snapshot(platform, row.runtime_id, spec.outputs, spec.without), apart=apart)
     except (SpawnerError, OSError) as error:
         cause = "platform error"
         raise spawner_failure(error) from error
@@ -110,6 +117,13 @@ def run_step(platform: Platform, app: App, build_number: int, spec: StepSpec, ou
             platform.spawner.delete(row.runtime_id)
         with platform.store.write() as tx:
             instances.ended(tx, row.id, cause=cause or "finished", exit=exit_record)
+
+
+def _snapshot(
+    platform: Platform, runtime_id: str, paths: tuple[str, ...], without: tuple[str, ...] = ()
+) -> MadeLayer:
+    made = platform.spawner.snapshot(runtime_id, paths, without)
+    return MadeLayer(made.digest or "", made.size_bytes, made.files)
 
 
 def spawner_failure(error: Exception) -> PaasError:

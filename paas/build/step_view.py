@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from buildpacks import aptpackages, classic
+from buildpacks import aptpackages, foreign
 from buildpacks.plan import REGISTRIES, Plan, Step
 from paas.build import apt_settings
 from paas.build import registry as registries
@@ -33,8 +33,8 @@ class StepView:
         env = {**(config if step.config else {}), **registries.build_env(self.registry), **step.env}
         if "PATH" not in step.env:
             env["PATH"] = ":".join((*plan.path, BASE_ENV["PATH"]))
-        if classic.TOOL in step.tools:
-            env[classic.CONFIG_NAMES] = " ".join(sorted(config))
+        if foreign.TOOL in step.tools:
+            env[foreign.CONFIG_NAMES] = " ".join(sorted(config))
         if not step.bare and (step.shared or step.root):
             env = {name: _private_cache(value) for name, value in env.items()}
         return env

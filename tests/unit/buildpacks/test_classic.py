@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness.sources import DictTree
 
-from buildpacks import classic
+from buildpacks import classic, foreign
 from buildpacks.detect import choose
 from buildpacks.plan import BuildRefused, Plan
 
@@ -25,14 +25,14 @@ def chosen(*wanted: str, listed: str = "") -> Plan:
 @pytest.mark.parametrize("name", ["pack", "./pack/", "two.tgz", URL, "https://x.example/y.tgz"])
 def test_folders_archives_and_addresses_are_buildpacks(name: str) -> None:
     plan = chosen(name)
-    assert (plan.language, plan.detected, plan.released) == ("Buildpack", "app.json", classic.RELEASE)
-    (step,) = plan.steps
+    assert (plan.language, plan.detected, plan.released) == ("Buildpack", "app.json", foreign.RELEASE)
+    step = plan.steps[-1]
     assert step.source and step.config and step.after_source and step.outputs == ("/app",) and not step.shared
     subprocess.run(["bash", "-n", "-c", step.script], check=True)
 
 
 def test_the_file_buildpacks_counts_unless_app_json_names_some() -> None:
-    assert chosen(listed="# ours\n\npack\ntwo.tgz\n").steps[0].key[1:] == ("pack", "two.tgz")
+    assert chosen(listed="# ours\n\npack\ntwo.tgz\n").steps[-1].key[1:] == ("pack", "two.tgz")
     assert chosen(listed="pack\n").detected == ".buildpacks"
     assert chosen("python", listed="pack\n").language == "Python"
     assert chosen(listed="https://github.com/heroku/heroku-buildpack-python\n").language == "Python"
@@ -59,14 +59,14 @@ def test_what_is_none_is_refused_by_name(wanted: list[str], message: str) -> Non
 
 
 def test_a_login_stands_in_no_title_and_no_line_that_is_printed() -> None:
-    (step,) = chosen(URL).steps
+    *_, step = chosen(URL).steps
     assert step.title == "Running the buildpack git.example/x/y.git#v2"
     assert not any("secret" in part.splitlines()[0] for part in step.script.split("echo")[1:])
 
 
 @pytest.mark.parametrize("name", ["https://x.example/$(id)`id`'\";id", "https://x.example/y.git#a';id;'"])
 def test_an_address_is_a_word_to_the_shell(name: str, tmp_path: Path) -> None:
-    (step,) = chosen(name).steps
+    *_, step = chosen(name).steps
     (tmp_path / "git").write_text('#!/bin/sh\nfor word; do echo "<$word>"; done >>"$OUT"\nexit 1\n')
     (tmp_path / "git").chmod(0o755)
     lines = [line for line in step.script.splitlines() if line.startswith("git init")]
@@ -87,7 +87,7 @@ def test_a_repository_is_fetched_at_what_follows_the_hash(reference: str, tmp_pa
     for command in (["init", "-qb", "main"], ["add", "."], ["commit", "-qm", "x"], ["tag", "v1"]):
         subprocess.run(["git", *identity, *command], cwd=origin, check=True)
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=origin, text=True).strip()
-    (step,) = chosen(f"https://git.example/y.git{reference.replace('COMMIT', commit)}").steps
+    *_, step = chosen(f"https://git.example/y.git{reference.replace('COMMIT', commit)}").steps
     (line,) = [line for line in step.script.splitlines() if line.startswith("git init")]
     env = {
         **os.environ,
