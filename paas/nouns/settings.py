@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from runtime.home import Layout
 
 @dataclass(frozen=True)
 class Option:
-    """One row of the table: `name` is the YAML key, dots nest; `metavar` set means there is a flag, too."""
+    """One setting: `name` is the YAML key, dots nest; `metavar` set means there is a flag, too."""
 
     name: str
     parse: Callable[[str], Any]
@@ -39,99 +40,56 @@ class Option:
         return "PAAS_" + self.attribute.upper()
 
 
-OPTIONS: tuple[Option, ...] = (
-    Option("home", values.directory, "/var/lib/paas", "Everything that must survive a reboot lives here.", "DIR"),
-    Option("stacks", values.directory, "/var/cache/paas/stacks", "Base systems, shared by the machine's platforms.", "DIR"),
-    Option("http", values.address, "127.0.0.1:8080", "Where the router listens for the apps' visitors.", "ADDR:PORT"),
-    Option("https", values.address_or_off, "127.0.0.1:8443", "Where it listens for those who speak TLS, or `off`.", "ADDR:PORT"),
-    Option("ssh", values.address, "127.0.0.1:2222", "Where git pushes and SSH commands arrive.", "ADDR:PORT"),
-    Option("api", values.address, "127.0.0.1:8081", "Where the API listens for remote clients.", "ADDR:PORT"),
-    Option("domain", values.domain, "localhost", "An app's own address is NAME.DOMAIN.", "NAME"),
-    Option("api_url", values.base_url, "", "Where the API is reached from elsewhere, through its proxy: https://api.example.com. Hooks need it."),
-    Option("router_workers", values.count, "2", "Router processes."),
-    Option("trust", values.networks, "", "Proxies whose X-Forwarded-* headers are believed: networks, with commas between."),
-    Option("proxy_protocol", values.networks, "", "Networks whose connections begin with a PROXY header."),
-    Option("client_connections", values.count, "512", "Connections that one client address may have, per router process."),
-    Option("acme_directory", values.url, "https://acme-v02.api.letsencrypt.org/directory", "The authority that issues certificates by itself."),
-    Option("acme_email", values.email, "", "Whom that authority may write to."),
-    Option("acme_ca", values.file, "", "A file with the root certificate of a private authority's own HTTPS."),
-    Option("drain_timeout_s", values.seconds, "30", "How long requests in flight may finish on an instance that leaves."),
-    Option("stop_timeout_s", values.seconds, "30", "How long a process may take to end after SIGTERM."),
-    Option("boot_timeout_s", values.seconds, "60", "How long an instance may take until it is healthy."),
-    Option("release_timeout_s", values.seconds, "600", "How long a release command may run."),
-    Option("memory_overcommit", values.ratio, "2", "How much memory the limits of all apps may promise, as a multiple of the machine's."),
-    Option("private_registries", values.networks, "", "Private networks whose registries and git repositories may be reached, also without TLS."),
-    Option("docker_hub_mirror", values.image_mirror, "", "A registry that is asked for Docker Hub's images in its place."),
-    Option("keep_releases", values.count, "10", "Releases of an app whose images are kept for rollback."),
-    Option("log_cap_bytes", values.size, "64M", "Log kept per app."),
-    Option("push_limit_bytes", values.size, "256M", "Largest push, compressed."),
-    Option("source_limit_bytes", values.size, "1G", "Largest source tree."),
-    Option("builds.memory_bytes", values.size, "2G", "Memory of a build."),
-    Option("builds.cpu_millis", values.count, "2000", "Thousandths of a core a build may use."),
-    Option("builds.pids", values.count, "1024", "Processes a build may have."),
-    Option("builds.wall_s", values.seconds, "900", "How long the steps of a build may run together."),
-    Option("builds.disk_bytes", values.size, "8G", "What a build may write to the disk, and what its app's cache may hold."),
-    Option("builds.disk_files", values.count, "500000", "The same in files."),
-    Option("builds.cpu_pressure", values.percent, "95", "Pressure of the cpu (PSI, some avg10, percent) above which a second build waits, for a minute at most."),
-    Option("builds.memory_pressure", values.percent, "20", "Pressure of the memory above which every build waits, for a minute at most."),
-    Option("builds.io_pressure", values.percent, "80", "Pressure of the disks above which builds wait likewise."),
-    Option("builds.go_proxy", values.go_proxy, "", "Where builds get Go modules, as GOPROXY has it; else the server's GOPROXY, else Go's own."),
-    Option("builds.python_install_mirror", values.download_source, "", "Where builds fetch Pythons that no stack has, as UV_PYTHON_INSTALL_MIRROR; else uv's own source."),
-    Option("builds.python_downloads_json_url", values.download_source, "", "A list of Pythons that takes the place of uv's own, as UV_PYTHON_DOWNLOADS_JSON_URL."),
-    Option(
-        "builds.share_registry_credentials",
-        values.switch,
-        "false",
-        "Give builds the credentials in the machine's registry settings.",
-    ),
-)  # fmt: skip
-
-_BY_NAME = {option.name: option for option in OPTIONS}
+def option(parse: Callable[[str], Any], default: str, sentence: str, metavar: str = "") -> Any:
+    """A field of Settings that is a setting; a name `builds_…` is `builds.…` in the file."""
+    return field(metadata={"option": (parse, default, sentence, metavar)})
 
 
 @dataclass(frozen=True)
 class Settings:
     """Every setting, parsed. Sizes are bytes, times seconds, `builds_cpu_millis` thousandths of a core."""
 
-    home: Path
-    stacks: Path
-    http: Address
-    https: Address | None
-    ssh: Address
-    api: Address
-    api_url: str
-    domain: str
-    router_workers: int
-    trust: tuple[Network, ...]
-    proxy_protocol: tuple[Network, ...]
-    client_connections: int
-    acme_directory: str
-    acme_email: str
-    acme_ca: Path | None
-    drain_timeout_s: float
-    stop_timeout_s: float
-    boot_timeout_s: float
-    release_timeout_s: float
-    memory_overcommit: float
-    private_registries: tuple[Network, ...]
-    docker_hub_mirror: str
-    keep_releases: int
-    log_cap_bytes: int
-    push_limit_bytes: int
-    source_limit_bytes: int
-    builds_memory_bytes: int
-    builds_cpu_millis: int
-    builds_pids: int
-    builds_wall_s: float
-    builds_disk_bytes: int
-    builds_disk_files: int
-    builds_cpu_pressure: int
-    builds_memory_pressure: int
-    builds_io_pressure: int
-    builds_go_proxy: str
-    builds_python_install_mirror: str
-    builds_python_downloads_json_url: str
-    builds_share_registry_credentials: bool
+    # fmt: off
+    home: Path = option(values.directory, "/var/lib/paas", "Everything that must survive a reboot lives here.", "DIR")
+    stacks: Path = option(values.directory, "/var/cache/paas/stacks", "Base systems, shared by the machine's platforms.", "DIR")
+    http: Address = option(values.address, "127.0.0.1:8080", "Where the router listens for the apps' visitors.", "ADDR:PORT")
+    https: Address | None = option(values.address_or_off, "127.0.0.1:8443", "Where it listens for those who speak TLS, or `off`.", "ADDR:PORT")
+    ssh: Address = option(values.address, "127.0.0.1:2222", "Where git pushes and SSH commands arrive.", "ADDR:PORT")
+    api: Address = option(values.address, "127.0.0.1:8081", "Where the API listens for remote clients.", "ADDR:PORT")
+    domain: str = option(values.domain, "localhost", "An app's own address is NAME.DOMAIN.", "NAME")
+    api_url: str = option(values.base_url, "", "Where the API is reached from elsewhere, through its proxy: https://api.example.com. Hooks need it.")
+    router_workers: int = option(values.count, "2", "Router processes.")
+    trust: tuple[Network, ...] = option(values.networks, "", "Proxies whose X-Forwarded-* headers are believed: networks, with commas between.")
+    proxy_protocol: tuple[Network, ...] = option(values.networks, "", "Networks whose connections begin with a PROXY header.")
+    client_connections: int = option(values.count, "512", "Connections that one client address may have, per router process.")
+    acme_directory: str = option(values.url, "https://acme-v02.api.letsencrypt.org/directory", "The authority that issues certificates by itself.")
+    acme_email: str = option(values.email, "", "Whom that authority may write to.")
+    acme_ca: Path | None = option(values.file, "", "A file with the root certificate of a private authority's own HTTPS.")
+    drain_timeout_s: float = option(values.seconds, "30", "How long requests in flight may finish on an instance that leaves.")
+    stop_timeout_s: float = option(values.seconds, "30", "How long a process may take to end after SIGTERM.")
+    boot_timeout_s: float = option(values.seconds, "60", "How long an instance may take until it is healthy.")
+    release_timeout_s: float = option(values.seconds, "600", "How long a release command may run.")
+    memory_overcommit: float = option(values.ratio, "2", "How much memory the limits of all apps may promise, as a multiple of the machine's.")
+    private_registries: tuple[Network, ...] = option(values.networks, "", "Private networks whose registries and git repositories may be reached, also without TLS.")
+    docker_hub_mirror: str = option(values.image_mirror, "", "A registry that is asked for Docker Hub's images in its place.")
+    keep_releases: int = option(values.count, "10", "Releases of an app whose images are kept for rollback.")
+    log_cap_bytes: int = option(values.size, "64M", "Log kept per app.")
+    push_limit_bytes: int = option(values.size, "256M", "Largest push, compressed.")
+    source_limit_bytes: int = option(values.size, "1G", "Largest source tree.")
+    builds_memory_bytes: int = option(values.size, "2G", "Memory of a build.")
+    builds_cpu_millis: int = option(values.count, "2000", "Thousandths of a core a build may use.")
+    builds_pids: int = option(values.count, "1024", "Processes a build may have.")
+    builds_wall_s: float = option(values.seconds, "900", "How long the steps of a build may run together.")
+    builds_disk_bytes: int = option(values.size, "8G", "What a build may write to the disk, and what its app's cache may hold.")
+    builds_disk_files: int = option(values.count, "500000", "The same in files.")
+    builds_cpu_pressure: int = option(values.percent, "95", "Pressure of the cpu (PSI, some avg10, percent) above which a second build waits, for a minute at most.")
+    builds_memory_pressure: int = option(values.percent, "20", "Pressure of the memory above which every build waits, for a minute at most.")
+    builds_io_pressure: int = option(values.percent, "80", "Pressure of the disks above which builds wait likewise.")
+    builds_go_proxy: str = option(values.go_proxy, "", "Where builds get Go modules, as GOPROXY has it; else the server's GOPROXY, else Go's own.")
+    builds_python_install_mirror: str = option(values.download_source, "", "Where builds fetch Pythons that no stack has, as UV_PYTHON_INSTALL_MIRROR; else uv's own source.")
+    builds_python_downloads_json_url: str = option(values.download_source, "", "A list of Pythons that takes the place of uv's own, as UV_PYTHON_DOWNLOADS_JSON_URL.")
+    builds_share_registry_credentials: bool = option(values.switch, "false", "Give builds the credentials in the machine's registry settings.")
+    # fmt: on
     id: str = ""
 
     def layout(self) -> Layout:
@@ -174,19 +132,27 @@ class Settings:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
-        fields = dict(data)
+        known = dict(data)
         for name in ("home", "stacks", "acme_ca"):
-            fields[name] = fields[name] and Path(fields[name])
+            known[name] = known[name] and Path(known[name])
         for name in ("http", "https", "ssh", "api"):
-            fields[name] = fields[name] and values.address(fields[name])
+            known[name] = known[name] and values.address(known[name])
         for name in ("trust", "proxy_protocol", "private_registries"):
-            fields[name] = tuple(ip_network(text) for text in fields[name])
-        return cls(**fields)
+            known[name] = tuple(ip_network(text) for text in known[name])
+        return cls(**known)
 
     @classmethod
     def read(cls, path: str | Path) -> Settings:
         """Read the file that the server wrote for its daemons (`/run/paas/ID/settings.json`)."""
         return cls.from_json(json.loads(Path(path).read_text()))
+
+
+OPTIONS = tuple(
+    Option(re.sub("^builds_", "builds.", each.name), *each.metadata["option"])
+    for each in fields(Settings)
+    if each.metadata
+)
+_BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def load(flags: Mapping[str, str | None], environ: Mapping[str, str], file: Path | None = None) -> Settings:
