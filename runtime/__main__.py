@@ -26,6 +26,7 @@ from pathlib import Path
 from runtime import frames
 from runtime.client import Spawner, SpawnerError
 from runtime.home import Layout
+from runtime.kernel.files import write_all
 from runtime.spawner import server
 from runtime.spec import Box, Limits, Order, Process, SpecError, Terminal, parse
 from runtime.stack import build
@@ -173,13 +174,7 @@ def _relay(sock: socket.socket) -> int:
             for channel, payload in decoder.feed(received):
                 if channel == frames.EXIT:
                     return int(json.loads(payload)["status"])
-                _write(2 if channel == frames.STDERR else 1, payload)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+                write_all(2 if channel == frames.STDERR else 1, payload)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -80,7 +80,8 @@ def check_request(view: Callable[..., Any] | None, arguments: dict[str, Any]) ->
         raise Forbidden("Nobody may do that.")
     _authorise(g.principal, access)
     if access in (Access.APP, Access.GIT_APP):
-        g.app = _visible_app(arguments["app_name"])
+        with context().store.read() as tx:
+            g.app = visible_app(tx, arguments["app_name"])
 
 
 def principal() -> Principal:
@@ -174,11 +175,6 @@ def _authorise(who: Principal, access: Access) -> None:
         raise Unauthorized("The user is missing.")
     elif access is Access.ADMIN and not who.is_admin:
         raise Forbidden("Only an administrator may do that.")
-
-
-def _visible_app(name: str) -> App:
-    with context().store.read() as tx:
-        return visible_app(tx, name)
 
 
 def _known_hook(id: str) -> tuple[Hook, App]:

@@ -31,7 +31,7 @@ from paas.api import (
     stacks,
 )
 from paas.api.bodies import MAX_BODY_BYTES
-from paas.api.context import Context, install
+from paas.api.context import Context
 from paas.api.limiter import limiter
 
 _NOUNS = (
@@ -46,7 +46,7 @@ def create_app(context: Context) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # an address with too many is not one: no redirects, which are HTML
-    install(app, context)
+    app.extensions["paas"] = context
     app.extensions[hook_builds.EXTENSION] = hook_builds.HookBuilds(context)
     errors.register(app)
     for noun in _NOUNS:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -39,7 +37,7 @@ def body(
 ) -> dict[str, Any]:
     """The request's JSON object with every value parsed; an absent or null optional key is None."""
     required, optional = required or {}, optional or {}
-    data = _json_object()
+    data = raw_body()
     rules = {**required, **optional}
     for key in data:
         if key not in rules:
@@ -50,11 +48,6 @@ def body(
         if data.get(key) is None:
             raise BadInput(f"The key {key!r} is missing.")
     return {key: None if data.get(key) is None else rule(data[key]) for key, rule in rules.items()}
-
-
-def raw_body() -> dict[str, Any]:
-    """The request's JSON object, checked for shape only."""
-    return _json_object()
 
 
 def query(rules: Mapping[str, Rule]) -> dict[str, Any]:
@@ -145,7 +138,7 @@ def received(folder: Path, most: int, setting: str = "") -> BinaryIO:
     """
     request.max_content_length = most + 1
     _need_room(folder, min(request.content_length or 0, most))
-    with ExitStack() as failed, _ended_after(UPLOAD_S) as overdue:
+    with ExitStack() as failed, ended_after(UPLOAD_S) as overdue:
         descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
         file = failed.enter_context(open(descriptor, "w+b"))
         try:
@@ -175,26 +168,24 @@ def _need_room(folder: Path, size: int) -> None:
 
 
 @contextmanager
-def _ended_after(seconds: float) -> Iterator[Callable[[], bool]]:
+def ended_after(seconds: float) -> Iterator[Callable[[], bool]]:
     """Whether the time is over; then a read that still waits for its client ends too, however little trickles in."""
     deadline, sock = time.monotonic() + seconds, request.environ.get("gunicorn.socket")
 
-    received = threading.Event()
-
-    def end(sock: socket.socket) -> None:
+    def end() -> None:
         with suppress(OSError):
-            if not received.wait(max(0.0, seconds)):
+            if sock is not None:
                 sock.shutdown(socket.SHUT_RD)
 
-    if sock is not None:
-        threads.start("upload", partial(end, sock))
+    timer = threads.later("end of a body", seconds, end)
     try:
         yield lambda: time.monotonic() >= deadline
     finally:
-        received.set()
+        timer.cancel()
 
 
-def _json_object() -> dict[str, Any]:
+def raw_body() -> dict[str, Any]:
+    """The request's JSON object, checked for shape only."""
     data = request.get_data(cache=False)
     if not data:
         return {}

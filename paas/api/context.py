@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from flask import current_app
 
@@ -61,7 +61,3 @@ class Context:
 def context() -> Context:
     """The context of the application that serves this request."""
     return cast(Context, current_app.extensions["paas"])
-
-
-def install(app: Any, value: Context) -> None:
-    app.extensions["paas"] = value

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import time
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from typing import Any, cast
 
 from flask import Blueprint, current_app, request
 from werkzeug.exceptions import ClientDisconnected
 
 from paas.api.access import Access, lost_maker, needs, principal, the_app, the_hook
-from paas.api.bodies import body, text
+from paas.api.bodies import body, ended_after, text
 from paas.api.context import Context, context
 from paas.api.edit import edit
 from paas.api.hook_builds import EXTENSION, HookBuilds
 from paas.api.shapes import hook_json
-from paas.daemon import threads
 from paas.nouns.deliveries import Delivery, is_signed, parse_delivery
 from paas.nouns.errors import BadInput, Forbidden, TooMany, Unauthorized
 from paas.nouns.model import App, Hook
@@ -107,23 +104,12 @@ def deliver(hook_id: str) -> tuple[dict[str, Any], int]:
 def _body() -> bytes:
     """The whole body, within a bound of bytes and of time: each byte of a slow one comes in time. Raises BadInput."""
     request.max_content_length = _BODY_BYTES
-    stop = partial(_stop_reading, request.environ.get("gunicorn.socket"))
-    end = threads.later("body of a delivery", _BODY_S, stop)
     data = b""
-    try:
-        with suppress(ClientDisconnected):
-            data = request.get_data(cache=False)
-    finally:
-        end.cancel()
+    with ended_after(_BODY_S), suppress(ClientDisconnected):
+        data = request.get_data(cache=False)
     if len(data) < (request.content_length or 0):
         raise BadInput(f"The body did not come whole within {_BODY_S:g} s.", "Deliver it again.")
     return data
-
-
-def _stop_reading(sock: socket.socket | None) -> None:
-    with suppress(OSError):
-        if sock is not None:
-            sock.shutdown(socket.SHUT_RD)
 
 
 def _take(ctx: Context, hook: Hook, delivery: Delivery) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from paas.nouns.errors import Unavailable
 from runtime.frames import EXIT, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, FrameDecoder, encode_frame
+from runtime.kernel import files
 
 _PIECE = 32 * 1024
 _WAITING_BYTES = 256 * 1024
@@ -93,7 +94,7 @@ class Attachment:
     def _take(self, data: bytes) -> None:
         for channel, payload in self._decoder.feed(data):
             if channel in (STDOUT, STDERR):
-                _write_all(1 if channel == STDOUT else 2, payload)
+                files.write_all(1 if channel == STDOUT else 2, payload)
             elif channel == EXIT:
                 end = json.loads(payload)
                 self._status = 128 + int(end["signal"]) if end.get("signal") else int(end.get("status") or 0)
@@ -182,9 +183,3 @@ def _raw(terminal: bool) -> Iterator[None]:
     finally:
         with suppress(termios.error):
             termios.tcsetattr(0, termios.TCSADRAIN, before)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

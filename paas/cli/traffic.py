@@ -108,21 +108,7 @@ def quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> f
 
 # words
 
-HEAD = (
-    "APP",
-    "REQ/S",
-    "INFLIGHT",
-    "QUEUE",
-    "P50",
-    "P95",
-    "2XX/S",
-    "3XX/S",
-    "4XX/S",
-    "5XX/S",
-    "OUT/S",
-    "IN/S",
-    "INSTANCES",
-)
+HEAD = ("APP", "REQ/S", "INFLIGHT", "QUEUE", "P50", "P95", "2XX/S", "3XX/S", "4XX/S", "5XX/S", "OUT/S", "IN/S", "INSTANCES")  # fmt: skip
 
 
 def lines(found: dict[str, Any]) -> list[str]:

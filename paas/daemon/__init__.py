@@ -1,6 +1,6 @@
-"""What all daemons share: log lines on stderr, threads whose exceptions are logged, waiting for the server and for rows.
-Imports `nouns` and `runtime`.
+"""What all daemons share: log lines on stderr, threads whose exceptions are logged, waiting for the server, for rows and
+for turns. Imports `nouns` and `runtime`.
 
 Begin with `journal`, then `threads`; `presence` says how long to wait for a socket of the server; `wakeup` ends a wait for
-rows to change.
+rows to change; `turns` bounds what is done at once.
 """

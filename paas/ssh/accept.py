@@ -12,13 +12,12 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 
 from paas.receive.context import GitContext
 from paas.ssh.admission import source_of, starting_stage, waiting_stage
-from paas.ssh.monitor import serve_connection
+from paas.ssh.monitor import log_line, serve_connection
 from paas.ssh.paramiko_transport import MAX_BANNER_BYTES, VERSION
 from paas.ssh.processes import Processes
 from runtime.kernel import syscalls
@@ -109,7 +108,7 @@ class Server:
             except BlockingIOError:
                 return
             except OSError as error:
-                _log(f"event=accept-failed error={error.strerror!r}")
+                log_line(f"event=accept-failed error={error.strerror!r}")
                 time.sleep(0.05)
                 return
             source = source_of(address[0])
@@ -173,7 +172,7 @@ class Server:
             finally:
                 os.close(write)
         except OSError as error:
-            _log(f"event=fork-failed error={error.strerror!r}")
+            log_line(f"event=fork-failed error={error.strerror!r}")
             self._refuse(sock)
             return
         sock.close()
@@ -206,7 +205,7 @@ class Server:
             self._refused += 1
             os.kill(login.pid, signal.SIGKILL)
             return
-        _log(f"event=login user={login.user!r} pid={login.pid}")
+        log_line(f"event=login user={login.user!r} pid={login.pid}")
 
     def _reap(self) -> None:
         while True:
@@ -231,7 +230,7 @@ class Server:
             with contextlib.suppress(OSError):
                 self._fork("git housekeeping", self._housekeep)
         if self._refused and now - self._reported_at > _REPORT_S:
-            _log(f"event=refused connections={self._refused}")
+            log_line(f"event=refused connections={self._refused}")
             self._refused, self._reported_at = 0, now
 
     def _refuse(self, sock: socket.socket) -> None:
@@ -245,11 +244,6 @@ class Server:
         if self._ready.pop(descriptor, None) is None:
             self._poller.unregister(descriptor)
         sock.close()
-
-
-def _log(line: str) -> None:
-    sys.stderr.write(f"git: {line}\n")
-    sys.stderr.flush()
 
 
 def freeze_memory() -> None:

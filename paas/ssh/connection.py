@@ -28,7 +28,7 @@ from paas.ssh.control import CommandRequest
 from paas.ssh.monitor_client import MonitorClient
 from paas.ssh.paramiko_transport import KEEPALIVE_S, HardenedTransport, HostKey
 from paas.ssh.requests import ClientRequests, Terminal
-from runtime.kernel import forked, syscalls
+from runtime.kernel import files, forked, syscalls
 from runtime.kernel.confine import MIB, Bounds, confine
 
 CHUNK = 32 * 1024
@@ -113,9 +113,9 @@ class Session:
         """Copy from the client to the job, until either is done."""
         with contextlib.suppress(OSError):
             while data := self._received():
-                _write_all(self._input, data)
+                files.write_all(self._input, data)
             if self._terminal and not self._channel.closed:
-                _write_all(self._input, _END_OF_INPUT)
+                files.write_all(self._input, _END_OF_INPUT)
 
     def _received(self) -> bytes:
         """The client's next bytes; it may be silent for as long as it likes."""
@@ -127,12 +127,6 @@ class Session:
         """Hang up on the job when the channel ends, from either side."""
         self._channel.status_event.wait()
         self._monitor.hangup(self._number)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _set_size(master: int, terminal: Terminal) -> None:

@@ -107,10 +107,10 @@ class Monitor:
             else:
                 self._dispatch(*control.unpack(data))
         except (ProtocolViolation, ValueError, TypeError, IndexError, RecursionError, struct.error) as error:
-            _log(f"event=nonsense error={str(error)!r}")
+            log_line(f"event=nonsense error={str(error)!r}")
             return False
         except PaasError as error:
-            _log(f"event=refused error={error.message!r}")
+            log_line(f"event=refused error={error.message!r}")
             return False
         except OSError:  # ECONNRESET: it ended without reading what was sent to it
             return False
@@ -172,7 +172,7 @@ class Monitor:
         status = os.waitstatus_to_exitcode(os.waitpid(running.pid, 0)[1])
         os.close(pidfd)
         seconds = time.monotonic() - running.since
-        _log(f"event=done {running.what} status={status} seconds={seconds:.2f}")
+        log_line(f"event=done {running.what} status={status} seconds={seconds:.2f}")
         code = b"%d" % (status if status >= 0 else 128 - status)
         with contextlib.suppress(OSError):
             self._speaker.send(control.pack(b"exit", running.number, code), socket.MSG_DONTWAIT)
@@ -201,6 +201,7 @@ def _signal_group(pid: int, number: int) -> None:
             os.kill(pid, number)
 
 
-def _log(line: str) -> None:
+def log_line(line: str) -> None:
+    """A line of the git server in the operator's log."""
     sys.stderr.write(f"git: {line}\n")
     sys.stderr.flush()

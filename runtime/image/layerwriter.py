@@ -18,7 +18,7 @@ from runtime.image.errors import BadArchive, TooLarge
 from runtime.image.names import shown
 from runtime.image.tarwriter import APP, LAYER_MTIME, Owner, TarWriter
 from runtime.kernel import syscalls
-from runtime.kernel.files import FOLDER
+from runtime.kernel.files import FOLDER, write_all
 from runtime.spec import ID_RANGE
 
 BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
@@ -227,9 +227,7 @@ def _make(path: bytes, action: Callable[[], _T]) -> _T:
 def _into(fd: int, chunks: Iterable[bytes]) -> Iterable[bytes]:
     """Pass chunks on while writing them to a file."""
     for chunk in chunks:
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, chunk)
         yield chunk
 
 

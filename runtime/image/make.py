@@ -30,7 +30,7 @@ from runtime.image.tarwriter import APP_OWNER
 from runtime.image.unpack import plain, unpack
 from runtime.kernel import syscalls, userns
 from runtime.kernel.confine import Bounds, ConfineError, User, box_user, confine
-from runtime.kernel.files import FOLDER
+from runtime.kernel.files import FOLDER, write_all
 from runtime.kernel.poll import readable
 
 WALL_S = 300.0
@@ -375,6 +375,4 @@ def _refusal(code: str, message: str) -> list[bytes]:
 
 
 def _send(answer: int, words: list[bytes]) -> None:
-    text = memoryview(b"\0".join(word.replace(b"\0", b"") for word in words))
-    while text:
-        text = text[os.write(answer, text) :]
+    write_all(answer, b"\0".join(word.replace(b"\0", b"") for word in words))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime.image.names import digest_hex
-from runtime.kernel.files import FOLDER, STAGED
+from runtime.kernel.files import FOLDER, STAGED, write_all
 
 
 class NewBlob:
@@ -40,9 +40,7 @@ class NewBlob:
     def write(self, data: bytes) -> None:
         self._hash.update(data)
         self.size_bytes += len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        write_all(self._fd, data)
 
     def publish(self) -> str:
         """Write the blob to the disk under its digest; returns the digest."""

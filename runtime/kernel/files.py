@@ -68,6 +68,13 @@ def _staged(
         sync_folder(path.parent)
 
 
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of it, however little each write(2) takes. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def sync_folder(path: Path) -> None:
     """Bring the names in a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

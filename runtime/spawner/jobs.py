@@ -18,6 +18,7 @@ from typing import Any
 from runtime.cgroup import enter
 from runtime.frames import MAX_JSON_BYTES
 from runtime.kernel import syscalls as sc
+from runtime.kernel.files import write_all
 from runtime.kernel.forked import fork, log_crash
 from runtime.spawner.loop import Loop
 
@@ -56,10 +57,6 @@ class Jobs:
         self._jobs[pid] = job
         self._loop.watch(reader, lambda _: self._read(job))
         self._loop.after(timeout_s, lambda: self._overdue(job))
-
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Call `action` after a delay, so that the spawner can serve others meanwhile."""
-        self._loop.after(seconds, action)
 
     def _read(self, job: _Job) -> None:
         data = os.read(job.pipe, 65536)
@@ -117,6 +114,4 @@ def _in_child(name: str, work: Work, pipe: int, keep: tuple[int, ...], groups: t
             log_crash(f"spawner's {name}")
         message = str(error) or type(error).__name__
         answer = failure(str(code or "job_failed"), message, str(getattr(error, "hint", "")))
-    data = memoryview(json.dumps(answer).encode())
-    while data:
-        data = data[os.write(pipe, data) :]
+    write_all(pipe, json.dumps(answer).encode())

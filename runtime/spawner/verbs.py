@@ -272,7 +272,7 @@ class Verbs:
             reply(answer)
             if answer.get("digest") and not self._sync_planned:
                 self._sync_planned = True
-                self._jobs.later(_SYNC_DELAY_S, self._sync_layers)
+                self._loop.after(_SYNC_DELAY_S, self._sync_layers)
 
         def start() -> None:
             try:

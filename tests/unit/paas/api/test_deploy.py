@@ -88,5 +88,5 @@ def test_a_read_that_waits_for_its_client_ends_at_the_deadline() -> None:
     ours, theirs = socket.socketpair()
     ours.settimeout(30)
     asked = Flask("x").test_request_context(environ_base={"gunicorn.socket": ours})
-    with ours, theirs, asked, bodies._ended_after(0.01) as overdue:
+    with ours, theirs, asked, bodies.ended_after(0.01) as overdue:
         assert ours.recv(1) == b"" and overdue()
