@@ -60,8 +60,7 @@ def scale(app_name: str) -> Response:
         entries = formations.of_app(tx, app.id)
         old, done = {}, {}
         for type, change in changes.items():
-            if type not in known:
-                raise _unknown_type(app, type, known)
+            _check_type(app, type, known)
             before = entries[type].quantity if type in entries else 0
             after = change["quantity"] if "quantity" in change else before + change["delta"]
             if not 0 <= after <= MAX_QUANTITY:
@@ -106,8 +105,7 @@ def restart_processes(app_name: str) -> Response:
     type, number = _selection()
     with ctx.store.read() as tx:
         known = _types(_image(tx, app))
-        if type is not None and type not in known:
-            raise _unknown_type(app, type, known)
+        _check_type(app, type, known)
         entry = formations.of_app(tx, app.id).get(type or "")
         if number is not None and (entry is None or number > entry.quantity):
             raise NotFound(f"{app.name} has no {type}.{number}.", "See: paas ps")
@@ -128,8 +126,7 @@ def stop(app_name: str) -> Response:
     with edit(app) as made:
         tx = made.tx
         known = _types(_image(tx, app))
-        if type is not None and type not in known:
-            raise _unknown_type(app, type, known)
+        _check_type(app, type, known)
         types = list(known) if type is None else [type]
         for each in types:
             formations.ensure(tx, app.id, each, 0)
@@ -182,8 +179,7 @@ def set_limits(app_name: str) -> Response:
         known = [*_types(_image(tx, app)), "release", RUN_TYPE]
         entries = formations.of_app(tx, app.id)
     for type in wanted:
-        if type not in known:
-            raise _unknown_type(app, type, known)
+        _check_type(app, type, known)
     whole_limits: dict[str, dict[str, int]] = {
         type: {**(entries[type].limits if type in entries else {}), **new} for type, new in wanted.items()
     }
@@ -231,8 +227,10 @@ def _types(image: Image) -> list[str]:
     return [type for type in image.processes if type != "release"]
 
 
-def _unknown_type(app: App, type: str, known: Collection[str]) -> NotFound:
-    return NotFound(f"{app.name} has no process type {type}.", f"It has {', '.join(known) or 'none'}.")
+def _check_type(app: App, type: str | None, known: Collection[str]) -> None:
+    """Raises NotFound for a type that the app has not; None stands for all that it has."""
+    if type is not None and type not in known:
+        raise NotFound(f"{app.name} has no process type {type}.", f"It has {', '.join(known) or 'none'}.")
 
 
 def _formation(tx: Tx, app: App) -> list[dict[str, Any]]:

@@ -142,15 +142,25 @@ class Progress:
 
 def table(rows: Iterable[Sequence[str]], indent: str = "", *, head: Sequence[str] = ()) -> None:
     """Columns two spaces apart; the last one is not padded. Without rows nothing is printed, not even `head`."""
+    lines = [list(row) for row in rows]
+    for line in columns([list(head), *lines] if head and lines else lines):
+        result(indent + line)
+
+
+def columns(rows: Iterable[Sequence[str]], *, numbers: bool = False) -> list[str]:
+    """Lines whose cells are two spaces apart; with `numbers` those between the first and the last stand to the right."""
     lines = [[visible(cell) for cell in row] for row in rows]
-    if not lines:
-        return
-    if head:
-        lines.insert(0, list(head))
-    widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(max(map(len, lines)))]
+    widths = [
+        max(len(line[i]) for line in lines if i < len(line)) for i in range(max(map(len, lines), default=0))
+    ]
+    made = []
     for line in lines:
-        cells = [cell.ljust(widths[i]) for i, cell in enumerate(line)]
-        result(indent + "  ".join(cells).rstrip())
+        right = range(1, len(line) - 1) if numbers else ()
+        cells = [
+            cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(line)
+        ]
+        made.append("  ".join(cells).rstrip())
+    return made
 
 
 def listing(title: str, rows: Iterable[Sequence[str]], head: Sequence[str], *, gap: bool = False) -> None:

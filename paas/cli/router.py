@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import signal
@@ -17,7 +16,7 @@ import click
 
 from paas.cli import output, traffic
 from paas.cli.base import Answer, client, command, printing_command
-from paas.cli.server import local_layout
+from paas.cli.server import local_layout, read_status
 from paas.nouns.errors import Forbidden, NotFound, Unavailable
 from paas.nouns.text import quoted
 
@@ -86,7 +85,7 @@ def router_metrics() -> Answer:
 def router_restart(home: str | None) -> Answer:
     """Replace the router's workers by new ones, from the code of now; no request and no connection is lost."""
     layout = local_layout(home)
-    status = _status(layout.run / "status.json")
+    status = read_status(layout.run / "status.json")
     with output.Progress("Restarting the router") as progress:
         _check_runs(layout.home / "lock", status["pid"])
         if "renewal" not in status:
@@ -100,14 +99,6 @@ def router_restart(home: str | None) -> Answer:
         count = _follow(layout.run / "status.json", status["renewal"]["finished"])
         progress.done(f"done, {count} workers")
     yield {"workers": count}
-
-
-def _status(path: Path) -> dict[str, Any]:
-    try:
-        status: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        raise NotFound("The server does not run.", "Start it with: paas server") from None
-    return status
 
 
 def _check_runs(lock: Path, pid: int) -> None:
@@ -129,7 +120,7 @@ def _follow(path: Path, finished: int) -> int:
     """Wait for the renewal after this one; how many workers there are. Raises Unavailable."""
     deadline = time.monotonic() + _RENEWAL_S
     while time.monotonic() < deadline:
-        status = _status(path)
+        status = read_status(path)
         renewal = status["renewal"]
         if renewal["finished"] > finished:
             if renewal["failed"]:

@@ -59,11 +59,7 @@ def server(stop_apps: bool, **flags: Any) -> int:
 @click.option("--home", metavar="DIR", help="Which platform  [PAAS_HOME; default /var/lib/paas].")
 def server_status(home: str | None, as_json: bool) -> int:
     """Show the daemons: pid, user, what they listen on. Status 1 if the server does not run."""
-    path = local_layout(home).run / "status.json"
-    try:
-        status = json.loads(path.read_text())
-    except (OSError, ValueError):
-        raise NotFound("The server does not run.", "Start it with: paas server") from None
+    status = read_status(local_layout(home).run / "status.json")
     for daemon in [status, *status["daemons"], *status.get("leaving", [])]:
         daemon["running"] = _runs(daemon.get("pid"))
     if as_json:
@@ -76,6 +72,15 @@ def server_status(home: str | None, as_json: bool) -> int:
         if not status["running"]:
             output.warn(f"The server (pid {status.get('pid')}) is gone. Start it again with: paas server")
     return 0 if status["running"] else 1
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """What the server wrote of itself. Raises NotFound."""
+    try:
+        status: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise NotFound("The server does not run.", "Start it with: paas server") from None
+    return status
 
 
 def _row(daemon: dict[str, Any]) -> list[str]:

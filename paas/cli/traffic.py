@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from paas.cli import output
@@ -117,7 +117,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         found["apps"].items(), key=lambda item: (-item[1]["requests_per_s"], -item[1]["inflight"], item[0])
     )
     rows = [HEAD, *(_row(quoted(name), app) for name, app in busiest), _row("total", found["total"])]
-    return aligned(rows)
+    return output.columns(rows, numbers=True)
 
 
 def _row(name: str, app: dict[str, Any]) -> tuple[str, ...]:
@@ -141,18 +141,3 @@ def _rate(value: float) -> str:
 
 def _time(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.0f} s"
-
-
-def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart, the first and the last to the left, numbers to the right."""
-    table = [list(row) for row in rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    made = []
-    for row in table:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(c.rjust(w) for c, w in zip(row[1:-1], widths[1:-1], strict=True)),
-            row[-1],
-        ]
-        made.append("  ".join(cells).rstrip())
-    return made

@@ -29,6 +29,7 @@ from paas.store import (
     apps,
     builds,
     certificates,
+    events,
     images,
     instances,
     layer_keys,
@@ -158,7 +159,7 @@ class Collector:
             used = {digest for image in images.all(tx) for digest in image.layers}
             horizon = time.time() - LAYER_KEY_AGE_S
             for key in layer_keys.all(tx):
-                if key.digest in used or (key.used_at > horizon and _has_apps(tx)):
+                if key.digest in used or (key.used_at > horizon and apps.all(tx)):
                     used.add(key.digest)
                 else:
                     layer_keys.delete(tx, key.key)
@@ -189,7 +190,7 @@ class Collector:
 
     def _shrink_store(self) -> None:
         with self._store.write() as tx:
-            prune.prune_events(tx)
+            events.prune(tx, prune.KEEP_EVENTS)
         freed = self._store.shrink()
         if freed > 0:
             log.info("store bytes=%d given back", freed)
@@ -232,10 +233,6 @@ def end_dead_builds(store: Store) -> None:
         for build in builds.running(tx):
             if not is_running(build.holder):
                 builds.finish(tx, build.app_id, build.number, "failed", cause="interrupted")
-
-
-def _has_apps(tx: Tx) -> bool:
-    return bool(apps.all(tx))
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:

@@ -12,7 +12,6 @@ from paas.store import (
     canaries,
     configs,
     deployments,
-    events,
     images,
     instances,
     layer_keys,
@@ -62,11 +61,6 @@ def prune_app(tx: Tx, app_id: str, keep_releases: int, now: float) -> Pruned:
     for number in old:
         builds.delete(tx, app_id, number)
     return Pruned(gone, old)
-
-
-def prune_events(tx: Tx) -> None:
-    """Delete old events."""
-    events.prune(tx, KEEP_EVENTS)
 
 
 def kept_releases(

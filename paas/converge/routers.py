@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from paas.converge.reactor import READ, WRITE, Reactor
 from paas.converge.rollout import Traffic
+from paas.routing import workers
 from runtime.frames import FrameError, JsonDecoder, encode_json
 
 log = logging.getLogger("converge.routers")
@@ -114,20 +114,14 @@ class Routers:
 
     def discover(self) -> None:
         """Connect to workers that have appeared; each gets the present table."""
-        try:
-            names = {
-                name
-                for name in os.listdir(self._folder)
-                if name.startswith("worker-") and name.endswith(".sock")
-            }
-        except OSError:
-            return
-        for name in sorted(names - set(self._workers)):
+        for path in workers.sockets(self._folder):
+            if path.name in self._workers:
+                continue
             try:
-                worker = Worker(self._reactor, self._folder / name, self)
+                worker = Worker(self._reactor, path, self)
             except OSError:
                 continue
-            self._workers[name] = worker
+            self._workers[path.name] = worker
             if self._offered:
                 worker.send({"op": "table", "table": self._table})
 

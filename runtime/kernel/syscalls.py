@@ -88,12 +88,15 @@ def _check(result: int, what: str) -> int:
     return result
 
 
+def _word(argument: object) -> object:
+    """An argument as it goes into a register: a whole one for a number, the address of a text's bytes."""
+    if isinstance(argument, int):
+        return ctypes.c_long(argument)
+    return os.fsencode(argument) if isinstance(argument, str) else argument
+
+
 def _call(name: str, number: int, *arguments: object) -> int:
-    return _check(_syscall(ctypes.c_long(number), *arguments), name)
-
-
-def _path(path: str | bytes | os.PathLike[str]) -> ctypes.c_char_p:
-    return ctypes.c_char_p(os.fsencode(path))
+    return _check(_syscall(ctypes.c_long(number), *map(_word, arguments)), name)
 
 
 # mounts
@@ -118,24 +121,16 @@ def umount2(target: str, flags: int = 0) -> None:
 
 
 def pivot_root(new: str, old: str) -> None:
-    _call("pivot_root", _NR["pivot_root"], _path(new), _path(old))
+    _call("pivot_root", _NR["pivot_root"], new, old)
 
 
 def open_tree(dirfd: int, path: str, flags: int) -> int:
     """open_tree(2): a detached copy of a mount (OPEN_TREE_CLONE), as a descriptor."""
-    return _call("open_tree", _OPEN_TREE, ctypes.c_int(dirfd), _path(path), ctypes.c_uint(flags))
+    return _call("open_tree", _OPEN_TREE, dirfd, path, flags)
 
 
 def move_mount(from_fd: int, from_path: str, to_fd: int, to_path: str, flags: int) -> None:
-    _call(
-        "move_mount",
-        _MOVE_MOUNT,
-        ctypes.c_int(from_fd),
-        _path(from_path),
-        ctypes.c_int(to_fd),
-        _path(to_path),
-        ctypes.c_uint(flags),
-    )
+    _call("move_mount", _MOVE_MOUNT, from_fd, from_path, to_fd, to_path, flags)
 
 
 class _MountAttr(ctypes.Structure):
@@ -151,15 +146,7 @@ def mount_setattr(fd: int, set_flags: int, *, userns_fd: int = 0, recursive: boo
     """mount_setattr(2) on the mount that `fd` is: attributes, and an id mapping with MOUNT_ATTR_IDMAP."""
     attr = _MountAttr(set_flags, 0, 0, userns_fd)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _call(
-        "mount_setattr",
-        _MOUNT_SETATTR,
-        ctypes.c_int(fd),
-        _path(""),
-        ctypes.c_uint(flags),
-        ctypes.byref(attr),
-        ctypes.c_size_t(ctypes.sizeof(attr)),
-    )
+    _call("mount_setattr", _MOUNT_SETATTR, fd, "", flags, ctypes.byref(attr), ctypes.sizeof(attr))
 
 
 class _OpenHow(ctypes.Structure):
@@ -169,11 +156,9 @@ class _OpenHow(ctypes.Structure):
 def openat2(dirfd: int, path: str | bytes, flags: int, *, resolve: int, mode: int = 0) -> int:
     """openat2(2), close-on-exec always. Retries EAGAIN, which a concurrent rename causes."""
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    size = ctypes.c_size_t(ctypes.sizeof(how))
+    words = [_word(word) for word in (_OPENAT2, dirfd, path, ctypes.byref(how), ctypes.sizeof(how))]
     for _ in range(_OPENAT2_ATTEMPTS):
-        result: int = _syscall(
-            ctypes.c_long(_OPENAT2), ctypes.c_int(dirfd), _path(path), ctypes.byref(how), size
-        )
+        result: int = _syscall(*words)
         if result >= 0 or ctypes.get_errno() != errno.EAGAIN:
             break
     return _check(result, f"open {os.fsdecode(path)}")
@@ -222,23 +207,11 @@ def seccomp(program: bytes) -> None:
     """Install a classic BPF program (8 bytes an instruction) for this thread, for ever."""
     buffer = ctypes.create_string_buffer(program, len(program))
     prog = _SockFprog(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
-    _call(
-        "seccomp",
-        _NR["seccomp"],
-        ctypes.c_uint(SECCOMP_SET_MODE_FILTER),
-        ctypes.c_uint(0),
-        ctypes.byref(prog),
-    )
+    _call("seccomp", _NR["seccomp"], SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(prog))
 
 
 def close_range(first: int, last: int) -> None:
-    _call(
-        "close_range",
-        _CLOSE_RANGE,
-        ctypes.c_uint(first),
-        ctypes.c_uint(last & 0xFFFFFFFF),
-        ctypes.c_uint(0),
-    )
+    _call("close_range", _CLOSE_RANGE, first, last, 0)
 
 
 def close_all_except(keep: Sequence[int], *, first: int = 3) -> None:
@@ -270,20 +243,12 @@ def syncfs(fd: int) -> None:
 
 def execveat(fd: int, image: ExecImage) -> None:
     """Run the program that `fd` (O_PATH is enough) is open on. Returns only by raising."""
-    _call(
-        "execveat",
-        _NR["execveat"],
-        ctypes.c_int(fd),
-        _path(""),
-        image.argv,
-        image.env,
-        ctypes.c_int(AT_EMPTY_PATH),
-    )
+    _call("execveat", _NR["execveat"], fd, "", image.argv, image.env, AT_EMPTY_PATH)
 
 
 def join_new_session_keyring() -> None:
     """keyctl(2): an anonymous session keyring of our own, since keyrings belong to no namespace."""
-    _call("keyctl", _NR["keyctl"], ctypes.c_int(KEYCTL_JOIN_SESSION_KEYRING), None)
+    _call("keyctl", _NR["keyctl"], KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
 # landlock(7)
@@ -300,35 +265,22 @@ class _PathBeneath(ctypes.Structure):
 
 def landlock_abi() -> int:
     """The version of Landlock in this kernel, 0 for none."""
-    result: int = _syscall(
-        ctypes.c_long(_LANDLOCK_CREATE_RULESET),
-        None,
-        ctypes.c_size_t(0),
-        ctypes.c_uint(_LANDLOCK_CREATE_RULESET_VERSION),
-    )
+    words = [_word(word) for word in (_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION)]
+    result: int = _syscall(*words)
     return max(result, 0)
 
 
 def landlock_create_ruleset(handled_fs: int, handled_net: int = 0) -> int:
     attr = _RulesetAttr(handled_fs, handled_net)
-    size = ctypes.c_size_t(ctypes.sizeof(attr) if handled_net else 8)
-    return _call(
-        "landlock_create_ruleset", _LANDLOCK_CREATE_RULESET, ctypes.byref(attr), size, ctypes.c_uint(0)
-    )
+    size = ctypes.sizeof(attr) if handled_net else 8
+    return _call("landlock_create_ruleset", _LANDLOCK_CREATE_RULESET, ctypes.byref(attr), size, 0)
 
 
 def landlock_add_path(ruleset: int, parent_fd: int, access: int) -> None:
     """Allow `access` at and below the file that `parent_fd` is open on."""
-    attr = _PathBeneath(access, parent_fd)
-    _call(
-        "landlock_add_rule",
-        _LANDLOCK_ADD_RULE,
-        ctypes.c_int(ruleset),
-        ctypes.c_int(_LANDLOCK_RULE_PATH_BENEATH),
-        ctypes.byref(attr),
-        ctypes.c_uint(0),
-    )
+    attr = ctypes.byref(_PathBeneath(access, parent_fd))
+    _call("landlock_add_rule", _LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_RULE_PATH_BENEATH, attr, 0)
 
 
 def landlock_restrict_self(ruleset: int) -> None:
-    _call("landlock_restrict_self", _LANDLOCK_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint(0))
+    _call("landlock_restrict_self", _LANDLOCK_RESTRICT_SELF, ruleset, 0)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from paas.cli.traffic import aligned, lines, quantile, rates
+from paas.cli.output import columns
+from paas.cli.traffic import lines, quantile, rates
 
 BOUNDS = [0.01, 0.1, 1.0]
 
@@ -80,4 +81,4 @@ def test_the_screen_has_the_busiest_first_and_the_total_last() -> None:
 
 
 def test_numbers_stand_below_each_other() -> None:
-    assert aligned([("A", "N", "Z"), ("bb", "10", "z")]) == ["A    N  Z", "bb  10  z"]
+    assert columns([("A", "N", "Z"), ("bb", "10", "z")], numbers=True) == ["A    N  Z", "bb  10  z"]

@@ -17,12 +17,23 @@ from runtime.container.processes import GRACE_S, SIGNALS, STOPPING, Processes
 from runtime.kernel.poll import readable
 
 
-def wait() -> None:
-    """Sleep until killed, by SIGTERM too."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    while True:
-        time.sleep(60)
+def sleeper() -> int:
+    """The pid of a child that sleeps until killed, by SIGTERM too: it has the handlers for that by now, and not those
+    of this process, which may ignore them."""
+    ready, tell = os.pipe()
+
+    def wait() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.write(tell, b".")
+        while True:
+            time.sleep(60)
+
+    pid = forked(wait)
+    assert os.read(ready, 1)
+    os.close(ready)
+    os.close(tell)
+    return pid
 
 
 @dataclass
@@ -51,7 +62,7 @@ def start(group: Group) -> Iterator[Callable[..., Container]]:
     made: list[Container] = []
 
     def build(wall_s: float | None = None) -> Container:
-        pid, other = forked(wait), forked(wait)
+        pid, other = sleeper(), sleeper()
         for one in (pid, other):
             group.join(one)
         reading, writing = os.pipe()
@@ -119,7 +130,7 @@ def test_an_interrupt_reaches_all_but_pid_1_and_the_rest_has_a_grace_after_the_m
     container = start()
     container.processes.signal(signal.SIGINT)
     assert os.waitstatus_to_exitcode(os.waitpid(container.other, 0)[1]) == -signal.SIGINT
-    container.other = forked(wait)
+    container.other = sleeper()
     assert container.runs() and container.processes.deadlines() == [], "the main program has not ended yet"
     before = time.monotonic()
     container.ended(130 << 8)
