@@ -6,6 +6,7 @@ Memory counts in powers of 1024 (`512 MiB`), what lies on a disk in powers of te
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
@@ -43,12 +44,7 @@ def read_size(text: str) -> int | None:
 
 def written_size(size_bytes: int) -> str:
     """`256M`: a size as `read_size` reads it, in the largest unit that leaves no remainder."""
-    unit = max(
-        (u for u, size in _BINARY.items() if size_bytes and size_bytes % size == 0),
-        key=_BINARY.__getitem__,
-        default="",
-    )
-    return f"{size_bytes // _BINARY[unit]}{unit}"
+    return _written(size_bytes, _BINARY, "")
 
 
 def shown_memory(size_bytes: int) -> str:
@@ -80,12 +76,13 @@ def read_duration(text: str) -> int | None:
 
 def written_duration(seconds: int) -> str:
     """`5m`: a duration as `read_duration` reads it, in the largest unit that leaves no remainder."""
-    unit = max(
-        (u for u, size in _SECONDS.items() if seconds and seconds % size == 0),
-        key=_SECONDS.__getitem__,
-        default="s",
-    )
-    return f"{seconds // _SECONDS[unit]}{unit}"
+    return _written(seconds, _SECONDS, "s")
+
+
+def _written(amount: int, units: Mapping[str, int], least: str) -> str:
+    whole = (unit for unit, size in units.items() if amount and amount % size == 0)
+    unit = max(whole, key=units.__getitem__, default=least)
+    return f"{amount // units[unit]}{unit}"
 
 
 def elapsed(seconds: float) -> str:

@@ -94,22 +94,7 @@ class Metrics:
     def count(self, entries: Iterable[Entry]) -> None:
         last: Route | None = None
         counts: AppCounts | None = None
-        for (
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            backend,
-            connect_s,
-            service_s,
-            status,
-            body_bytes,
-            own_answer,
-            route,
-            _,
-        ) in entries:
+        for _, _, _, _, _, _, backend, connect_s, service_s, status, body_bytes, own_answer, route, _ in entries:  # fmt: skip
             if counts is None or route is not last:
                 last = route
                 counts = self.app(route)

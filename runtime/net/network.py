@@ -15,7 +15,7 @@ from runtime.net import forwarding, guard, links, resolvers, rules
 from runtime.net.endpoint import HOST_MAC, INTERFACE, Endpoint, configure, set_sysctl
 from runtime.net.guard import Guard
 from runtime.net.netlink import NETFILTER, Netlink, NetlinkError
-from runtime.net.rules import RulesError, forward_drops
+from runtime.net.rules import RulesError
 
 __all__ = [
     "Endpoint",
@@ -25,7 +25,6 @@ __all__ = [
     "RulesError",
     "configure",
     "drain",
-    "forward_drops",
     "host_routes",
 ]
 
@@ -80,7 +79,7 @@ class Network:
         Raises RulesError or OSError.
         """
         forwarding.enable(self.platform_id, state=self._state)
-        self._addresses = self._existing()
+        self._addresses = self.instances()
         self._refresh()
         self._apply()
 
@@ -153,10 +152,6 @@ class Network:
         if allowed:
             self._apply()
 
-    def instances(self) -> dict[str, IPv4Address]:
-        """The instances that have a link in the kernel: for finding orphans."""
-        return self._existing()
-
     def link_name(self, address: IPv4Address) -> str:
         return f"{self.prefix}{int(address) - int(self.network.network_address):x}"
 
@@ -187,7 +182,8 @@ class Network:
         self._allow.clear()
         self._shown = None
 
-    def _existing(self) -> dict[str, IPv4Address]:
+    def instances(self) -> dict[str, IPv4Address]:
+        """The instances that have a link in the kernel: for finding orphans."""
         found = {}
         with Netlink() as route:
             for link in links.links(route):

@@ -9,7 +9,6 @@ nft runs as a process, which takes about 2 ms; its library would cost the spawne
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Iterable
@@ -142,16 +141,6 @@ def remove(platform_id: str) -> None:
     """Remove the table; does nothing if there is none."""
     name = table_name(platform_id)
     apply(f"table inet {name}\ndelete table inet {name}\n")
-
-
-def forward_drops() -> list[str]:
-    """Forward chains of other programs whose policy is drop, as of Docker and ufw (`ip filter FORWARD`)."""
-    chains = json.loads(_nft(["-j", "list", "chains"]) or "{}").get("nftables", [])
-    return [
-        f"{chain['family']} {chain['table']} {chain['name']}"
-        for chain in (item["chain"] for item in chains if "chain" in item)
-        if chain.get("hook") == "forward" and chain.get("policy") == "drop"
-    ]
 
 
 def _nft(words: list[str], text: str = "") -> str:

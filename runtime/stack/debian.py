@@ -139,24 +139,16 @@ def _take_keys(text: str, stem: str, keyrings: Path) -> None:
 
 def bootstrap(root: Path, suite: str, packages: Iterable[str], apt: Apt, say: Say) -> None:
     """Make a minimal Debian with `packages` in the empty folder `root`. Raises StackError."""
-    if shutil.which("mmdebstrap"):
-        command = [
-            "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
-            f"--include={','.join(packages)}", f"--aptopt={apt.settings}", f"--keyring={apt.keyrings}",
-            "--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io",
-            *(f"--dpkgopt={option}" for option in SLIM),
-            suite, str(root), *apt.sources,
-        ]  # fmt: skip
-        run(command, say, prefix="I: ")
-        return
-    if not shutil.which("debootstrap"):
-        raise StackError("neither mmdebstrap nor debootstrap is installed; run: apt-get install mmdebstrap")
-    mirror = next(line.split()[-3] for line in apt.sources if line.split()[-2] == suite)
-    keyring = ["--no-check-gpg"] if "[trusted=yes]" in apt.sources[0] else [f"--keyring={DEBIAN_KEYRING}"]
-    run(["debootstrap", "--variant=minbase", *keyring, suite, str(root), mirror], say, prefix="I: ")
-    options = "".join(f"{option}\n" for option in ("force-unsafe-io", *SLIM))
-    (root / "etc/dpkg/dpkg.cfg.d/99mmdebstrap").write_text(options)
-    install(root, packages, apt, say)
+    if not shutil.which("mmdebstrap"):
+        raise StackError("mmdebstrap is not installed; run: apt-get install mmdebstrap")
+    command = [
+        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+        f"--include={','.join(packages)}", f"--aptopt={apt.settings}", f"--keyring={apt.keyrings}",
+        "--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io",
+        *(f"--dpkgopt={option}" for option in SLIM),
+        suite, str(root), *apt.sources,
+    ]  # fmt: skip
+    run(command, say, prefix="I: ")
 
 
 SLIM = (

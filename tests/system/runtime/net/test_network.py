@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from runtime.net import rules
-from runtime.net.network import Endpoint, Network, NetworkError, drain, forward_drops
+from runtime.net.network import Endpoint, Network, NetworkError, drain
 
 NEWNET = 0x40000000
 ROOT = Path(__file__).parents[4]
@@ -462,9 +462,3 @@ def test_the_name_server_on_the_gateway_is_the_only_door_to_the_host(
     assert box.connect(network.gateway, 54) == "No route to host"
     for server in servers:
         server.close()
-
-
-def test_a_forward_policy_of_drop_is_seen(host: None) -> None:
-    assert forward_drops() == []
-    nft("table ip filter {\n chain FORWARD { type filter hook forward priority 0; policy drop;\n }\n}\n")
-    assert forward_drops() == ["ip filter FORWARD"]
