@@ -20,7 +20,7 @@ from paas.nouns.units import shown_memory
 _SHARE = 8
 """A build is measured whenever this part of its quota has gone from the disk."""
 _PERIOD_S = 30.0
-_RESERVE_BYTES = 512 << 20
+RESERVE_BYTES = 512 << 20
 """So much of the disk stays free for the platform and its apps, whatever a build is found to have written."""
 _ENDS = 8
 """The cache is measured at the end of each of so many builds, however little was written."""
@@ -30,6 +30,21 @@ _ENDS = 8
 class _Free:
     bytes: int
     files: int
+
+
+def _free(platform: Platform) -> _Free:
+    status = os.statvfs(platform.layout.builds)
+    return _Free(status.f_bavail * status.f_frsize, status.f_favail)
+
+
+def refuse_full_disk(platform: Platform) -> None:
+    """Raises BuildFailed when hardly anything is left of the disk."""
+    if _free(platform).bytes < RESERVE_BYTES:
+        raise BuildFailed(
+            f"The server's disk has less than {shown_memory(RESERVE_BYTES)} left.",
+            "Tell the platform's operator, and push again.",
+            cause="disk full",
+        )
 
 
 class DiskQuota:
@@ -44,12 +59,7 @@ class DiskQuota:
 
     def check(self) -> None:
         """Raises BuildFailed when the step has written too much or the disk is nearly full, SpawnerError."""
-        if self._now().bytes < _RESERVE_BYTES:
-            raise BuildFailed(
-                f"The server's disk has less than {shown_memory(_RESERVE_BYTES)} left.",
-                "Tell the platform's operator, and push again.",
-                cause="disk full",
-            )
+        refuse_full_disk(self._platform)
         if not self._gone(_SHARE) and time.monotonic() - self._looked < _PERIOD_S:
             return
         self._measure()
@@ -65,8 +75,7 @@ class DiskQuota:
                 output.line(WARNING + full.message)
 
     def _now(self) -> _Free:
-        status = os.statvfs(self._platform.layout.builds)
-        return _Free(status.f_bavail * status.f_frsize, status.f_favail)
+        return _free(self._platform)
 
     def _gone(self, share: int) -> bool:
         now = self._now()

@@ -11,8 +11,10 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, BinaryIO, Protocol
 
+from paas.build.disk import refuse_full_disk
 from paas.build.foreign import FILES, Foreign, read_config
 from paas.build.kept import keep_layer, kept_layer
 from paas.build.layerfiles import read_files
@@ -20,7 +22,7 @@ from paas.build.platform import Platform
 from paas.build.step import MadeLayer, spawner_failure
 from paas.nouns.errors import BuildFailed, Cancelled
 from paas.nouns.model import App, Image
-from paas.nouns.units import shown_size
+from paas.nouns.units import shown_memory, shown_size
 from paas.store import images
 from runtime.client import SpawnerError
 from runtime.image.distribution import Blob, Manifest
@@ -94,11 +96,13 @@ class Pull:
         """Its layers, those that are not here. Raises ImageError, BuildFailed, Cancelled, Unavailable."""
         diff_ids = _diff_ids(found.config, len(found.manifest.layers))
         known = self._known()
-        layers = []
+        layers, written = [], 0
         for blob, diff_id in zip(found.manifest.layers, diff_ids, strict=True):
             if self.cancelled():
                 raise Cancelled("The pull was cancelled.", cause="cancelled")
-            layers.append(diff_id if diff_id in known else self._layer(blob))
+            made = MadeLayer(diff_id, 0, 0) if diff_id in known else self._layer(blob)
+            layers.append(made.digest)
+            self._count(written := written + made.size_bytes)
         return Pulled(found.digest, found.config, tuple(layers))
 
     def _config(self, manifest: Manifest) -> dict[str, Any]:
@@ -122,20 +126,29 @@ class Pull:
         with self.platform.store.read() as tx:
             return found.union(*(image.layers for image in images.of_app(tx, self.app.id)))
 
-    def _layer(self, blob: Blob) -> str:
+    def _count(self, written: int) -> None:
+        most = self.platform.settings.builds_disk_bytes
+        if written > most:
+            raise BuildFailed(
+                f"The image's layers unpack to more than {shown_memory(most)}.",
+                "Take a smaller one; the operator's limit is builds.disk_bytes.",
+                cause="too large",
+            )
+
+    def _layer(self, blob: Blob) -> MadeLayer:
         key = hashlib.sha256(json.dumps(["pulled", self.app.id, blob.digest]).encode()).hexdigest()
         made = kept_layer(self.platform, key)
         if made is None:
             self.say(f"{blob.digest[:19]}… {shown_size(blob.size)}")
             made = self._unpacked(blob)
             keep_layer(self.platform, key, made)
-        return made.digest
+        return made
 
     def _unpacked(self, blob: Blob) -> MadeLayer:
         path = self.platform.layout.sources / f"{PREFIX}{os.urandom(8).hex()}.tar"
         try:
             with open(files.lock(path), "wb") as file:  # what nobody locks is left over
-                self.source.read_blob(blob, file.write)
+                self.source.read_blob(blob, partial(self._write, file))
                 file.flush()
                 try:
                     made = self.platform.spawner.unpack(path.name, image=True)
@@ -144,6 +157,10 @@ class Pull:
         finally:
             path.unlink(missing_ok=True)
         return MadeLayer(made.digest or "", made.size_bytes, made.files)
+
+    def _write(self, file: BinaryIO, piece: bytes) -> None:
+        refuse_full_disk(self.platform)
+        file.write(piece)
 
 
 def _check(manifest: Manifest) -> None:

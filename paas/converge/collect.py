@@ -51,6 +51,8 @@ SOURCE_AGE_S = float(DAY_S)
 UNLOCKED, UNLOCKED_AGE_S = (STAGED, "image-"), 60.0
 """Folders and files below `sources` that are left over when nobody holds a lock on them, and so much time is enough to lock one."""
 LAYER_KEY_AGE_S = 7.0 * DAY_S
+ROOM_BYTES = 8 << 30
+"""With less on the disk, layers that no image has are kept for running builds alone."""
 CLOCK_S = 0.02
 """How far the times of files may lag behind the clock: the kernel updates them once a tick."""
 
@@ -157,7 +159,7 @@ class Collector:
         with self._store.write() as tx:
             since = unused_since(builds.running(tx), now)
             used = {digest for image in images.all(tx) for digest in image.layers}
-            horizon = time.time() - LAYER_KEY_AGE_S
+            horizon = time.time() - (LAYER_KEY_AGE_S if self._has_room() else 0.0)
             for key in layer_keys.all(tx):
                 if key.digest in used or (key.used_at > horizon and apps.all(tx)):
                     used.add(key.digest)
@@ -166,6 +168,10 @@ class Collector:
         for digest in there:
             if digest not in used and self._client.remove_layer(digest, unused_since=since):
                 log.info("layer=%s collected", digest)
+
+    def _has_room(self) -> bool:
+        status = os.statvfs(self._layout.images)
+        return status.f_bavail * status.f_frsize >= ROOM_BYTES
 
     def _collect_blobs(self) -> None:
         """Remove blobs of the image layout that neither an image nor a kept layer names."""

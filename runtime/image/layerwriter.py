@@ -31,10 +31,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one layer: names of any kind, and bytes of content as the files claim them."""
+    """Bounds of one layer: names of any kind, and bytes of content as the files claim them. `reserve_bytes` of the disk stay
+    free for the platform and its apps."""
 
     files: int = 300_000
     size_bytes: int = 4 * 1024**3
+    reserve_bytes: int = 256 * 1024**2
 
 
 class LayerWriter:

@@ -165,7 +165,7 @@ def run_repair(layout: Layout, reader: Reader) -> list[tuple[str, bool]]:
         with suppress(ImageError, OSError):
             blob = _open_file(layout.images / "blobs" / "sha256", names.digest_hex(layer.digest))
             try:
-                made = _unpack(layout, blob, reader, None, whiteouts=True)
+                made = _unpack(layout, blob, reader, Limits(reserve_bytes=0), whiteouts=True)
             finally:
                 os.close(blob)
         if made is not None and made.digest != layer.digest:
@@ -228,19 +228,26 @@ def _make_layer(
     with ExitStack() as stack:
         staging = stack.enter_context(store.staging())
         blob = stack.enter_context(NewBlob(layout.images))
+        staged = os.open(staging / "tree", FOLDER)
+        stack.callback(os.close, staged)
         view = {"tree": _mapped(staging / "tree", reader.userns_fd)}
         stack.callback(os.close, view["tree"])
         for name, fd in (read or {}).items():
             view[name] = _read_only(fd)
             stack.callback(os.close, view[name])
         child = stack.enter_context(_Child(make, reader, limits, keep, view))
-        child.drain(blob.write, most=2 * limits.size_bytes + 4096 * limits.files)
+
+        def write(data: bytes) -> None:
+            status = os.fstatvfs(staged)
+            if status.f_bavail * status.f_frsize < limits.reserve_bytes:
+                raise TooLarge(f"the server's disk has less than {limits.reserve_bytes >> 20} MiB left")
+            blob.write(data)
+
+        child.drain(write, most=2 * limits.size_bytes + 4096 * limits.files)
         files, opaque = child.answer()
         if not files:
             return None
-        tree = os.open(staging / "tree", FOLDER)
-        stack.callback(os.close, tree)
-        set_opaque(tree, opaque)
+        set_opaque(staged, opaque)
         digest = blob.publish()
         return store.publish(staging, digest, blob.size_bytes, files)
 

@@ -77,6 +77,16 @@ def test_only_a_regular_file_among_the_sources_is_read(home: Home, name: str) ->
         make.run_unpack(home.layout, name, home.box)
 
 
+def test_a_layer_that_the_disk_has_no_room_for_is_refused_before_it_is_full(home: Home) -> None:
+    name = home.source("big.tar", (b"app/x", bytes(8 << 20)))
+    status = os.statvfs(home.layout.layers)
+    most = Limits(reserve_bytes=status.f_blocks * status.f_frsize)
+    with pytest.raises(TooLarge, match="disk has less than"):
+        make.run_unpack(home.layout, name, home.box, most)
+    assert home.store.all() == [] and os.listdir(home.layout.images / "blobs" / "sha256") == []
+    assert os.listdir(home.layout.layers / ".new") == []
+
+
 def test_hostile_archive_leaves_nothing_behind(home: Home) -> None:
     with tarfile.open(home.layout.sources / "h.tar", "w") as tar:
         for name, kind, target in (
@@ -380,7 +390,7 @@ def test_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path: Path) -> Non
         crowded = Home(layout, box, box)
         name = crowded.source("a.tar", (b"app/x", bytes(600_000)))
         with pytest.raises((ImageError, OSError), match="No space left"):
-            make.run_unpack(layout, name, box)
+            make.run_unpack(layout, name, box, Limits(reserve_bytes=0))
         assert crowded.leftovers() == [] and crowded.store.all() == []
         os.close(box.userns_fd)
     finally:

@@ -20,10 +20,10 @@ def test_a_disk_that_is_nearly_full_ends_a_build_unmeasured(
     settings = SimpleNamespace(builds_disk_bytes=1 << 50, builds_disk_files=1 << 40)
     platform: Any = SimpleNamespace(settings=settings, layout=SimpleNamespace(builds=tmp_path), spawner=None)
     quota = DiskQuota(platform, cast(Any, None), 1, "x")
-    monkeypatch.setattr(disk, "_RESERVE_BYTES", 0)
+    monkeypatch.setattr(disk, "RESERVE_BYTES", 0)
     quota.check()
     status = os.statvfs(tmp_path)
-    monkeypatch.setattr(disk, "_RESERVE_BYTES", 2 * status.f_blocks * status.f_frsize)
+    monkeypatch.setattr(disk, "RESERVE_BYTES", 2 * status.f_blocks * status.f_frsize)
     with pytest.raises(BuildFailed) as refused:
         quota.check()
     assert refused.value.cause == "disk full"

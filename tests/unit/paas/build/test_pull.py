@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from paas.build import disk
 from paas.build.pull import MOST_BYTES, MOST_LAYERS, Pull, Pulled, stored_image
 from paas.build.step import MadeLayer
 from paas.nouns.errors import BuildFailed, Cancelled
@@ -71,7 +72,7 @@ class Place:
         flags = {"home": str(folder), "stacks": str(folder / "stacks")}
         self.settings = replace(load(flags, {}, None), id="0a0b0c")
         self.layout = self.settings.layout()
-        for path in (self.layout.database.parent, self.layout.sources, folder / "stacks"):
+        for path in (self.layout.database.parent, self.layout.sources, self.layout.builds, folder / "stacks"):
             path.mkdir()
         blobs = self.layout.images / "blobs" / "sha256"
         blobs.mkdir(parents=True)
@@ -125,6 +126,20 @@ def test_layers_of_the_apps_own_images_are_not_read(place: Place) -> None:
     assert own.asked == [own.manifest.config.digest]
     stranger = Memory(b"packed", rootfs={"diff_ids": list(image.layers)})
     assert place.pull(stranger, id="another").layers == (digest_of(b"PACKED"),)
+
+
+def test_layers_that_unpack_to_too_much_together_are_refused(place: Place) -> None:
+    place.settings = replace(place.settings, builds_disk_bytes=10)
+    with pytest.raises(BuildFailed, match="unpack to more than 10 bytes") as refused:
+        place.pull(Memory(b"12345", b"67890", b"!"))
+    assert refused.value.cause == "too large"
+
+
+def test_what_the_disk_has_no_room_for_is_not_written(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "RESERVE_BYTES", 1 << 60)
+    with pytest.raises(BuildFailed) as refused:
+        place.pull(Memory(b"low"))
+    assert refused.value.cause == "disk full"
 
 
 def test_an_image_becomes_a_row_and_a_configuration_of_our_layers(place: Place) -> None:

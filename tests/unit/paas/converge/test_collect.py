@@ -177,7 +177,9 @@ def test_the_newest_image_stays_for_the_next_push_even_if_its_release_failed(hom
     assert digest("code-worse") in home.spawner.layer_digests
 
 
-def test_an_unused_layer_stays_a_week_for_the_next_build(home: Home) -> None:
+def test_an_unused_layer_stays_a_week_for_the_next_build_while_there_is_room(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home.release("one")
     home.spawner.layer_digests |= {digest("recent"), digest("old")}
     with home.store.write() as tx:
@@ -187,6 +189,10 @@ def test_an_unused_layer_stays_a_week_for_the_next_build(home: Home) -> None:
     home.collect()
     assert digest("recent") in home.spawner.layer_digests
     assert digest("old") not in home.spawner.layer_digests
+    monkeypatch.setattr(collect, "ROOM_BYTES", 1 << 60)  # the disk is short of room
+    home.collect()
+    assert digest("recent") not in home.spawner.layer_digests
+    assert digest("code-one") in home.spawner.layer_digests
 
 
 def test_the_last_succeeded_the_serving_and_the_pending_release_keep_their_images() -> None:
