@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import socket
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from paas.nouns.errors import Forbidden, NotFound, Unauthorized
 from paas.nouns.model import App, Hook, User
 from paas.nouns.names import shown
 from paas.store import Tx, apps, hooks, people
+from runtime.kernel.process import peer_uid
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -97,13 +97,6 @@ def the_app() -> App:
 def the_hook() -> Hook:
     """The hook in the address; nothing is known of the caller."""
     return cast(Hook, g.hook)
-
-
-def peer_uid(sock: socket.socket) -> int:
-    """The uid at the other end of a unix socket when it connected (unix(7), SO_PEERCRED)."""
-    size = struct.calcsize("3i")
-    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return int(uid)
 
 
 def hash_of_token(token: str) -> str:

@@ -19,8 +19,8 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from paas.api.access import peer_uid
 from paas.api.limiter import LOCAL_THREADS, REMOTE_THREADS, ROOT_THREADS
+from runtime.kernel.process import peer_uid
 
 MOST_CONNECTIONS = 500
 MOST_STRANGERS = 300

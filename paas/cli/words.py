@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from paas.nouns.text import slip
+
 PUSH = "Commit, then deploy with: git push paas main"
 NO_SERVICES = "There are no add-ons. Run the service elsewhere and give its address: paas config:set NAME=URL"
 NO_FILES = (
@@ -85,30 +87,19 @@ def nearest(word: str, commands: Collection[str]) -> str | None:
     """
     import difflib
 
-    typed = [name for name in commands if _is_slip(word, name)]
+    typed = {name: slips for name in commands if (slips := _slips(word, name)) is not None}
     if typed:
-        return min(typed, key=lambda name: _distance(word, name))
+        return min(typed, key=typed.__getitem__)
     found = difflib.get_close_matches(word, [name for name in commands if name in READING], 1, 0.6)
     return found[0] if found else None
 
 
-def _is_slip(word: str, name: str) -> bool:
-    """Topic and verb, one by one, begin alike and have one letter at most that is wrong, missing or out of its place."""
+def _slips(word: str, name: str) -> int | None:
+    """How many of topic and verb have a typing error, if they begin alike and none has more than one."""
     parts, others = word.split(":"), name.split(":")
-    return len(parts) == len(others) and all(
-        one[:1] == other[:1] and _distance(one, other) <= 1 for one, other in zip(parts, others, strict=True)
-    )
-
-
-def _distance(one: str, other: str) -> int:
-    """How many letters must be added, left out, changed, or swapped with their neighbour."""
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        older, before, row = before, row, [i]
-        for j, target in enumerate(other, 1):
-            cost = min(before[j] + 1, row[-1] + 1, before[j - 1] + (letter != target))
-            if older and j > 1 and letter == other[j - 2] and one[i - 2] == target:
-                cost = min(cost, older[j - 2] + 1)
-            row.append(cost)
-    return row[-1]
+    pairs = list(zip(parts, others, strict=False))
+    if len(parts) != len(others) or not all(
+        one[:1] == other[:1] and slip(one, other) for one, other in pairs
+    ):
+        return None
+    return sum(one != other for one, other in pairs)

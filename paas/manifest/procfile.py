@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from paas.nouns.errors import BadInput
-from paas.nouns.text import quoted
+from paas.nouns.text import quoted, slip
 
 MAX_BYTES = 64 * 1024
 MAX_TYPES = 50
@@ -51,7 +51,7 @@ def doubts(declared: Collection[str]) -> list[str]:
     found = {}
     for type in declared:
         for meant in _MEANT:
-            if type != meant and meant not in declared and _slip(type, meant):
+            if type != meant and meant not in declared and slip(type.lower(), meant):
                 found[type] = f"Procfile: is {type} meant to be {meant}?"
     seen: dict[str, str] = {}
     for type in declared:
@@ -59,21 +59,6 @@ def doubts(declared: Collection[str]) -> list[str]:
         if other != type:
             found[type] = f"Procfile: {other} and {type} are two types; are they meant to be one?"
     return list(found.values())
-
-
-def _slip(written: str, meant: str) -> bool:
-    """Whether they differ only by case, by one letter, or by two letters swapped."""
-    written = written.lower()
-    begin = _common(written, meant)
-    end = _common(written[begin:][::-1], meant[begin:][::-1])
-    one, other = written[begin : len(written) - end], meant[begin : len(meant) - end]
-    return (len(one) <= 1 and len(other) <= 1) or (len(one) == 2 and one == other[::-1])
-
-
-def _common(one: str, other: str) -> int:
-    """The length of the common beginning."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _decode(text: bytes) -> str:

@@ -50,6 +50,20 @@ def json_text(text: str) -> str:
     return text if text.isprintable() else _SHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def slip(one: str, other: str) -> bool:
+    """Whether one letter at most is wrong, missing or too many, or two neighbours are swapped."""
+    begin = _common(one, other)
+    end = _common(one[begin:][::-1], other[begin:][::-1])
+    left, right = one[begin : len(one) - end], other[begin : len(other) - end]
+    return (len(left) <= 1 and len(right) <= 1) or (len(left) == 2 and left == right[::-1])
+
+
+def _common(one: str, other: str) -> int:
+    """The length of the common beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 _OPENED_AT_ONCE = 256
+_CREDENTIALS = struct.Struct("iII")
+"""pid, uid, gid: `struct ucred`."""
+
 _START_TIME = 19
 """Index of `starttime` in the fields after the command name (proc_pid_stat(5), field 22)."""
 
@@ -74,6 +79,12 @@ def open_pidfd(identity: Identity, boot: str) -> int | None:
         pass
     os.close(pidfd)
     return None
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """The uid at the other end of a unix socket when it connected (unix(7), SO_PEERCRED)."""
+    _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
 
 
 def signal_pidfd(pidfd: int, number: int) -> bool:

@@ -13,7 +13,6 @@ import resource
 import select
 import signal
 import socket
-import struct
 import sys
 import traceback
 from contextlib import suppress
@@ -39,9 +38,6 @@ from runtime.spawner.loop import Loop
 from runtime.spec import SpecError
 
 _MOST_UNSENT = 8 * 1024 * 1024
-_CREDENTIALS = struct.Struct("iII")
-"""pid, uid, gid: `struct ucred`."""
-
 _READ_BYTES, _SEND_BYTES, _BACKLOG = 64 * 1024, 256 * 1024, 128
 
 
@@ -107,9 +103,7 @@ class Server:
     def _accept(self) -> None:
         with suppress(BlockingIOError):
             sock, _ = self._listener.accept()
-            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            _, uid, _ = _CREDENTIALS.unpack(credentials)
-            if uid not in self._users:
+            if process.peer_uid(sock) not in self._users:
                 sock.close()
                 return
             sock.setblocking(False)
