@@ -136,7 +136,7 @@ def _check_folders(tree: Tree, wanted: dict[str, str]) -> None:
 
 def read_json(tree: Tree, path: str) -> dict[str, Any]:
     """Raises BuildRefused naming line and column."""
-    text = read_text(tree, path, 32 << 20)
+    text = read_text(tree, path, 16 << 20)
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:

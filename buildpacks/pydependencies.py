@@ -222,7 +222,7 @@ def _name_of(requirement: str) -> str:
 
 def _toml(tree: Tree, path: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(tree, path, 16 << 20))
+        return tomllib.loads(read_text(tree, path, 8 << 20))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BuildRefused(f"{path}: {error or 'is nested too deeply'}.") from None
 

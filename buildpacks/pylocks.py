@@ -67,7 +67,7 @@ def read_lock(tree: Tree, path: str) -> Locked:
 
 
 def _parsed(tree: Tree, path: str) -> dict[str, Any]:
-    text = read_text(tree, path, 16 << 20)
+    text = read_text(tree, path, 8 << 20)
     try:
         data = json.loads(text) if path == "Pipfile.lock" else tomllib.loads(text)
     except (ValueError, RecursionError) as error:

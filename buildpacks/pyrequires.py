@@ -49,7 +49,7 @@ def _from_toml(tree: Tree) -> tuple[str, str] | None:
         if not tree.exists(path):
             continue
         try:
-            data = tomllib.loads(read_text(tree, path, 16 << 20))
+            data = tomllib.loads(read_text(tree, path, 8 << 20))
         except (ValueError, RecursionError):
             return None  # whoever installs from the file says what is wrong with it
         found = _declared(data, path)

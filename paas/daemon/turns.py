@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from paas.nouns.errors import TooMany
+from paas.nouns.errors import Cancelled, TooMany
 
 _LOOK_S = 1.0
 
@@ -26,14 +26,13 @@ class Turns:
         self._changed = threading.Condition()
 
     def take(self, owner: object, cancelled: Callable[[], bool] | None = None) -> None:
-        """Count a turn until `leave`. Raises TooMany when there is none, or with `cancelled` waits until that is true; who
-        waits longest is the next that there is a turn for."""
+        """Count a turn until `leave`. Raises TooMany when there is none; with `cancelled` it waits, until that is
+        true (Cancelled). Who waits longest is the next that there is a turn for."""
         with self._changed:
-            if cancelled is None:
-                if not self._has_turn(owner):
-                    raise self._refusal()
-            else:
+            if cancelled is not None:
                 self._wait(owner, cancelled)
+            elif not self._has_turn(owner):
+                raise TooMany(f"{self._what} already.", "Try again in a moment.")
             self._running[owner] += 1
 
     def leave(self, owner: object) -> None:
@@ -58,7 +57,9 @@ class Turns:
         try:
             while next((one for one in self._waiting if self._has_turn(*one)), None) is not ticket:
                 if cancelled():
-                    raise self._refusal()
+                    raise Cancelled(
+                        "Cancelled while waiting for others; nothing was changed.", cause="cancelled"
+                    )
                 self._changed.wait(_LOOK_S)
         finally:
             self._waiting = [one for one in self._waiting if one is not ticket]
@@ -68,6 +69,3 @@ class Turns:
         has = self._running[owner]
         most = self._at_once if has else 2 * self._at_once
         return has < self._of_an_owner and self._running.total() < most
-
-    def _refusal(self) -> TooMany:
-        return TooMany(f"{self._what} already.", "Try again in a moment.")

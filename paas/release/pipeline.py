@@ -19,6 +19,7 @@ from paas.build.pythons import available
 from paas.build.source import SourceTree
 from paas.build.stack import load_or_make
 from paas.build.turns import TURNS, Turn, take_turn
+from paas.daemon.turns import Turns
 from paas.logs import platform_line
 from paas.manifest.appjson import AppManifest
 from paas.manifest.wishes import left_alone, left_unset, wanted_vars
@@ -35,6 +36,9 @@ from paas.runs.specs import RELEASE_TYPE
 from paas.store import Tx, apps, builds, configs, events, formations, images, layer_keys, releases
 from runtime.image.errors import ImageError
 from runtime.kernel.process import this_process
+
+_READING = Turns(1, 1, "Other sources are being read")
+"""Lock files of strangers take seconds and much memory to read: two at a time, each owner's one after the other."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +274,7 @@ class _RunningPush:
             manifest = read_manifest(tree)
             pythons = available(self._platform.layout, stack, manifest.stack)
             stack = pythons.stack
-            described = describe(tree, manifest, pythons, settings)
+            described = self._read(bases, lambda: describe(tree, manifest, pythons, settings))
             stack = described.stack
         finally:  # a refusal, too, stands below this line
             output.line(f"-----> Building {self._app.name} from {self._request.source} on stack {stack}")
@@ -279,12 +283,17 @@ class _RunningPush:
         output.line(f"-----> {plan.language} app detected ({plan.detected})")
         if plan.wants:
             bases.find(plan.wants)
-            described = describe(tree, manifest, pythons, settings, bases.bases)
+            known = bases.bases
+            described = self._read(bases, lambda: describe(tree, manifest, pythons, settings, known))
         for note in described.plan.notes:
             output.line(f"       {note}")
         warn(described.warnings)
         described.require_processes(tree)
         return described
+
+    def _read(self, bases: BaseImages, read: Callable[[], Described]) -> Described:
+        with _READING.one(self._app.owner_id, bases.output.cancelled):
+            return read()
 
     def _change(self, described: Described, config: dict[str, str], image: Image) -> Push:
         with self._platform.store.read() as tx:

@@ -11,7 +11,7 @@ from paas.build.base import base_of, rebased_image
 from paas.build.platform import Platform
 from paas.daemon import threads
 from paas.daemon.turns import Turns
-from paas.nouns.errors import PaasError, TooMany
+from paas.nouns.errors import Cancelled, PaasError
 from paas.nouns.model import App, Image, Release
 from paas.nouns.text import WARNING
 from paas.release.change import Push
@@ -101,7 +101,7 @@ class Rebase:
         turn = ExitStack()
         try:
             turn.enter_context(self._turns.one(one.app.owner_id, self.cancelled))
-        except TooMany:
+        except Cancelled:
             return None
         late = threads.later("slow rebase", self.patience_s, turn.close)
         try:

@@ -8,7 +8,7 @@ import pytest
 from harness.platform import wait_for
 
 from paas.daemon.turns import Turns
-from paas.nouns.errors import TooMany
+from paas.nouns.errors import Cancelled, TooMany
 
 
 def test_an_owner_has_few_at_once_and_all_have_a_bound() -> None:
@@ -54,7 +54,7 @@ def test_who_waits_longest_is_next_and_whoever_may_not_go_holds_up_nobody() -> N
 
 def test_who_gives_up_leaves_the_queue() -> None:
     turns = Turns(1, 1, "One is under way")
-    with turns.one(1), turns.one(2), pytest.raises(TooMany):
+    with turns.one(1), turns.one(2), pytest.raises(Cancelled):
         turns.take(3, lambda: True)
     with turns.one(4), turns.one(5):
         pass
