@@ -9,8 +9,9 @@ import click
 
 from paas.cli import output
 from paas.cli.base import Answer, about_app, app_option, app_path, client, command, restarting, run_stream
-from paas.nouns.errors import BadInput, NotFound
-from paas.nouns.names import ConfigName, config_value, release_number, shown
+from paas.cli.inputs import read_pairs
+from paas.nouns.errors import NotFound
+from paas.nouns.names import ConfigName, config_value, release_number
 from paas.nouns.text import quoted, visible
 
 
@@ -82,18 +83,8 @@ def config_unset(names: tuple[str, ...], app: str) -> Answer:
 
 def parse_pairs(words: tuple[str, ...]) -> dict[str, str]:
     """`NAME=VALUE` words as they were typed; the value is everything behind the first `=`. Raises BadInput, UsageError."""
-    values: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            click.get_current_context().fail(
-                f"{shown(word)} is not NAME=VALUE (quote values with spaces: NAME='two words')."
-            )
-        ConfigName.parse(name)
-        if name in values:
-            raise BadInput(f"{name} is given twice.")
-        values[name] = config_value(name, value)
-    return values
+    values = read_pairs(words, "NAME=VALUE (quote values with spaces: NAME='two words')")
+    return {ConfigName.parse(name): config_value(name, value) for name, value in values.items()}
 
 
 def _change(app: str, doing: str, body: dict[str, object]) -> dict[str, dict[str, str]]:

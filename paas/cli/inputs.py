@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
+import click
+
 from paas.cli.output import over_ssh
 from paas.nouns.errors import BadInput, NotFound
+from paas.nouns.names import shown
 from paas.nouns.text import quoted
 
 _LINE_CHARACTERS = 4096
@@ -52,3 +56,17 @@ def read_line(what: str) -> str:
     if len(line) > _LINE_CHARACTERS:
         raise BadInput(f"{what} is longer than {_LINE_CHARACTERS} characters.")
     return line
+
+
+def read_pairs(words: Sequence[str], form: str) -> dict[str, str]:
+    """Words like NAME=VALUE; the value is everything behind the first `=`. Raises BadInput for a name that is given twice, and
+    UsageError for another word, that it is not of the `form`."""
+    values: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            click.get_current_context().fail(f"{shown(word)} is not {form}.")
+        if name in values:
+            raise BadInput(f"{quoted(name)} is given twice.")
+        values[name] = value
+    return values

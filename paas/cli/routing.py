@@ -9,8 +9,9 @@ import click
 
 from paas.cli import output
 from paas.cli.base import Answer, about_app, app_option, app_path, client, command
-from paas.nouns.errors import BadInput, NotFound
-from paas.nouns.names import DomainPath, both_forms, shown
+from paas.cli.inputs import read_pairs
+from paas.nouns.errors import NotFound
+from paas.nouns.names import DomainPath, both_forms
 from paas.nouns.text import quoted
 from paas.routing.settings import SETTINGS
 
@@ -84,14 +85,7 @@ def router_settings(app: str, domain: str | None) -> Answer:
 @app_option
 @domain_option
 def router_set(words: tuple[str, ...], app: str, domain: str | None) -> Answer:
-    values: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            click.get_current_context().fail(f"{shown(word)} is not KEY=VALUE.")
-        if name in values:
-            raise BadInput(f"{quoted(name)} is given twice.")
-        values[name] = value
+    values = read_pairs(words, "KEY=VALUE")
     layer = change_routing(f"Setting {quoted(', '.join(values))} of {app}", app, domain, {"set": values})
     now = {name: layer["settings"][name] for name in values}
     if now.get("https-redirect") == "on":

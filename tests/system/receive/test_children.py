@@ -153,7 +153,7 @@ def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
         mark.write_text(str(started.pid))
         time.sleep(300)
 
-    assert children.run(spawn, bounds=git.bounds(write=[tmp_path]), timeout_s=1).timed_out
+    assert children.run(spawn, bounds=git.bounds(write=[tmp_path]), timeout_s=3).timed_out
     assert _ends(int(mark.read_text()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import socket
@@ -12,39 +11,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from harness.answering import Answering
 
 from paas.cli.client import Client, part
 from paas.cli.target import Target
 from paas.nouns.errors import BadInput, DeployFailed, NotFound, Unauthorized, Unavailable
 
 
-class Server:
-    """Answers each connection with the bytes of `answer`; remembers the requests."""
+class Server(Answering):
+    """A platform that says what it is told to, and its client."""
 
     def __init__(self, path: Path) -> None:
-        self.answer: list[bytes] = []
-        self.requests: list[bytes] = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
+        super().__init__(path)
         self.client = Client(Target("here", path=str(path), headers={"X-Paas-Proof": "bea"}))
-        threading.Thread(target=self._loop, daemon=True).start()
-
-    def _loop(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            with peer:
-                self.requests.append(peer.recv(65536))
-                with contextlib.suppress(ConnectionError):
-                    for piece in self.answer:
-                        peer.sendall(piece)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
 
 @pytest.fixture

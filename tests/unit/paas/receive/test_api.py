@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.answering import Answering
 
 from paas.keys.proof import HEADER, Proof
 from paas.nouns.errors import Conflict, DeployFailed, Forbidden, NotFound
@@ -18,32 +16,6 @@ from paas.receive.api import Api, Lost
 from paas.receive.dulwich_protocol import Refused
 
 PROOF = Proof(b"session", "paas", "ssh-ed25519", "SHA256:x/y", b"signature", "c0ffee")
-
-
-class Answering:
-    """An API that gives the same bytes to every request."""
-
-    def __init__(self, path: Path) -> None:
-        self.answer = b""
-        self.requests: list[bytes] = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        threading.Thread(target=self._loop, daemon=True).start()
-
-    def _loop(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            with peer, contextlib.suppress(ConnectionError):
-                self.requests.append(peer.recv(65536))
-                peer.sendall(self.answer)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
 
 @pytest.fixture
@@ -75,7 +47,7 @@ def deployed(api: Api, said: list[str]) -> int:
 
 
 def test_lines_and_pings_are_signs_of_life_until_the_commit_is_live(server: Answering, api: Api) -> None:
-    server.answer = stream({"ping": True}, {"line": "one"}, {"ping": True}, {"done": True, "result": {}})
+    server.answer = [stream({"ping": True}, {"line": "one"}, {"ping": True}, {"done": True, "result": {}})]
     said: list[str] = []
     assert deployed(api, said) == 3 and said == ["one"]
     head = server.requests[0].split(b"\r\n\r\n")[0]
@@ -85,7 +57,7 @@ def test_lines_and_pings_are_signs_of_life_until_the_commit_is_live(server: Answ
 
 def test_a_failed_deployment_is_a_refusal_with_its_error(server: Answering, api: Api) -> None:
     failed = DeployFailed("web.1 exited.", "See: paas logs", cause="exited", lines=("boom",))
-    server.answer = stream({"line": "one"}, {"done": True, "error": failed.to_json()})
+    server.answer = [stream({"line": "one"}, {"done": True, "error": failed.to_json()})]
     said: list[str] = []
     with pytest.raises(Refused) as refusal:
         deployed(api, said)
@@ -94,7 +66,7 @@ def test_a_failed_deployment_is_a_refusal_with_its_error(server: Answering, api:
 
 
 def test_a_deployment_that_did_not_begin_raises(server: Answering, api: Api) -> None:
-    server.answer = plain({"error": Forbidden("You may not.").to_json()}, "403 Forbidden")
+    server.answer = [plain({"error": Forbidden("You may not.").to_json()}, "403 Forbidden")]
     with pytest.raises(Forbidden, match="You may not"):
         deployed(api, [])
 
@@ -110,7 +82,7 @@ def test_a_deployment_that_did_not_begin_raises(server: Answering, api: Api) -> 
     ],
 )
 def test_an_answer_that_breaks_off_is_lost(server: Answering, api: Api, answer: bytes) -> None:
-    server.answer = answer
+    server.answer = [answer]
     with pytest.raises(Lost, match="The platform's api does not answer"):
         deployed(api, [])
 
@@ -118,17 +90,19 @@ def test_an_answer_that_breaks_off_is_lost(server: Answering, api: Api, answer: 
 def test_an_app_that_the_user_may_not_see_is_none_and_a_renamed_one_an_error(
     server: Answering, api: Api
 ) -> None:
-    server.answer = plain({"error": NotFound("There is no app.").to_json()}, "404 Not Found")
+    server.answer = [plain({"error": NotFound("There is no app.").to_json()}, "404 Not Found")]
     assert api.repository("hello") is None
     assert not api.knows_key("SHA256:a/b")
-    server.answer = plain({"error": NotFound("It is called b.", cause="renamed").to_json()}, "404 Not Found")
+    server.answer = [
+        plain({"error": NotFound("It is called b.", cause="renamed").to_json()}, "404 Not Found")
+    ]
     with pytest.raises(NotFound, match="called b"):
         api.repository("hello")
 
 
 def test_an_app_and_those_who_ask_for_it(server: Answering, api: Api) -> None:
     app = {"id": "a0000000001", "name": "hello", "branches": ["prod"], "live_commit": None, "last_release": 3}
-    server.answer = plain(app)
+    server.answer = [plain(app)]
     found = api.create("hello")
     assert (found.branches, found.live_commit, found.last_release, found.last_deployment) == (
         ("prod",),
@@ -136,15 +110,15 @@ def test_an_app_and_those_who_ask_for_it(server: Answering, api: Api) -> None:
         3,
         0,
     )
-    server.answer = plain({"error": Conflict("The name is taken.").to_json()}, "409 Conflict")
+    server.answer = [plain({"error": Conflict("The name is taken.").to_json()}, "409 Conflict")]
     with pytest.raises(Conflict):
         api.create("hello")
-    server.answer = plain({"user": "ann", "apps": ["a1", "a2"]})
+    server.answer = [plain({"user": "ann", "apps": ["a1", "a2"]})]
     assert (api.user(), api.app_ids()) == ("ann", {"a1", "a2"})
 
 
 def test_a_daemon_without_a_proof_sends_none(server: Answering, tmp_path: Path) -> None:
-    server.answer = plain({"user": "ann"})
+    server.answer = [plain({"user": "ann"})]
     assert Api(tmp_path / "api.sock").knows_key("SHA256:a/b")
     assert b"GET /v1/keys/SHA256%3Aa%2Fb HTTP/1.1" in server.requests[0]
     assert HEADER.encode() not in server.requests[0]
