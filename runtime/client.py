@@ -11,21 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from runtime import frames
-from runtime.protocol import Exit, Layer, Listening, Observed, Started, StoredLayer, read
+from runtime.protocol import Exit, Layer, Listening, Observed, Refusal, Started, StoredLayer, read
 from runtime.spec import Box, Limits, Order
 
 QUICK_S = 60.0
 SLOW_S = 3600.0
 
 
-class SpawnerError(Exception):
-    """The spawner refused or failed. `code` is stable, `unavailable` when it cannot be reached."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
+class SpawnerError(Refusal):
+    """The spawner refused or failed; the code is `unavailable` when it cannot be reached."""
 
 
 class Spawner:

@@ -11,6 +11,16 @@ from runtime.spec import Order
 T = TypeVar("T")
 
 
+class Refusal(Exception):
+    """Why something was not done, as an answer says it. `code` is stable."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
 def read(cls: type[T], answer: Mapping[str, Any]) -> T:
     """The keys of an answer that `cls` knows; None for those that an older writer did not."""
     return cls(**{one.name: answer.get(one.name) for one in fields(cls)})  # type: ignore[arg-type]

@@ -9,16 +9,11 @@ from runtime.cgroup import Cgroups
 from runtime.home import Layout
 from runtime.kernel.userns import UserNamespaces
 from runtime.net.network import Network
+from runtime.protocol import Refusal
 
 
-class ContainerError(Exception):
-    """A container could not be made or changed. `code` is stable."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
+class ContainerError(Refusal):
+    """A container could not be made or changed."""
 
 
 @dataclass(frozen=True)
