@@ -16,6 +16,7 @@ from runtime.spec import Box, Limits, Order
 
 QUICK_S = 60.0
 SLOW_S = 3600.0
+_UNAVAILABLE = "unavailable"
 
 
 class SpawnerError(Refusal):
@@ -40,6 +41,15 @@ class Spawner:
         except (OSError, frames.FrameError) as error:
             raise self._unavailable(error) from error
         return _checked(answer)
+
+    def _call_again(self, verb: str, *, timeout_s: float = QUICK_S, **arguments: Any) -> dict[str, Any]:
+        """A call that may be made twice: once more if the spawner dies before it answers."""
+        try:
+            return self.call(verb, timeout_s=timeout_s, **arguments)
+        except SpawnerError as error:
+            if error.code != _UNAVAILABLE:
+                raise
+            return self.call(verb, timeout_s=timeout_s, **arguments)
 
     def create(self, order: Order, box: Box) -> Started:
         return read(Started, self.call("create", order=asdict(order), box=asdict(box)))
@@ -74,7 +84,7 @@ class Spawner:
 
     def disk(self, id: str, most_bytes: int, most_files: int) -> dict[str, Any]:
         """`bytes` and `files` of what it wrote (`upper`) and of its app's `cache`; not much more than `most` is counted."""
-        return self.call("disk", timeout_s=SLOW_S, id=id, most_bytes=most_bytes, most_files=most_files)
+        return self._call_again("disk", timeout_s=SLOW_S, id=id, most_bytes=most_bytes, most_files=most_files)
 
     def empty_cache(self, app_id: str) -> None:
         """Empty the cache of an app's builds."""
@@ -82,12 +92,12 @@ class Spawner:
 
     def snapshot(self, id: str, paths: Sequence[str], without: Sequence[str] = ()) -> Layer:
         """Make a layer of an ended container's files at and below these absolute paths (`/` is all), `without` others."""
-        answer = self.call("snapshot", timeout_s=SLOW_S, id=id, paths=[*paths], without=[*without])
+        answer = self._call_again("snapshot", timeout_s=SLOW_S, id=id, paths=[*paths], without=[*without])
         return read(Layer, answer)
 
     def unpack(self, tar: str, *, image: bool = False) -> Layer:
         """Make a layer of a tar in `sources/`; of an `image` from elsewhere it may be compressed."""
-        return read(Layer, self.call("unpack", timeout_s=SLOW_S, tar=tar, image=image))
+        return read(Layer, self._call_again("unpack", timeout_s=SLOW_S, tar=tar, image=image))
 
     def remove_layer(self, digest: str, *, unused_since: float | None = None) -> bool:
         """Remove a layer, unless a build made it or took it up at that time (unix seconds) or later; whether it
@@ -137,7 +147,7 @@ class Spawner:
             raise
 
     def _unavailable(self, error: Exception) -> SpawnerError:
-        return SpawnerError("unavailable", f"the spawner does not answer on {self._path}: {error}")
+        return SpawnerError(_UNAVAILABLE, f"the spawner does not answer on {self._path}: {error}")
 
 
 def _connect(path: Path, timeout_s: float) -> socket.socket:

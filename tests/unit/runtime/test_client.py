@@ -98,3 +98,32 @@ def test_a_list_becomes_values_and_keys_of_a_newer_spawner_are_ignored(tmp_path:
     expected = Observed(5, 6, "b", None, 1.5, "i1", "running", Order("i1", "a1", "web", 2), None)
     assert Spawner(server.path).list() == [expected]
     server.close()
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_layer_is_asked_for_once_more_when_the_spawner_dies_before_its_answer(
+    tmp_path: Path, deaths: int
+) -> None:
+    answer = frames.encode_json({"ok": True, "digest": "sha256:1", "size_bytes": 5, "files": 1})
+    asked: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s.sock"))
+        listener.listen()
+
+        def serve() -> None:
+            for number in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    asked.append(connection.recv(65536))
+                    connection.sendall(answer if number == deaths else b"")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        if deaths == 1:
+            assert Spawner(tmp_path / "s.sock").unpack("a.tar").digest == "sha256:1"
+        else:
+            with pytest.raises(SpawnerError) as error:
+                Spawner(tmp_path / "s.sock").unpack("a.tar")
+            assert error.value.code == "unavailable"
+        thread.join(10)
+    assert asked[0] == asked[1]
