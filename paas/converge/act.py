@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from paas import logs
@@ -247,7 +247,10 @@ class Actions:
             return None
         during = "during boot" if instance.state == "starting" and instance.kind == "process" else ""
         subject = self._subject(instance, release, self.last_lines(instance))
-        return diagnosis.exited(subject, exit or {}, during=during)
+        with self._store.read() as tx:
+            image = _image(tx, instance)
+        own = image is not None and image.startup is not None
+        return diagnosis.exited(replace(subject, own_start=own), exit or {}, during=during)
 
     def _advance(self, action: Advance) -> None:
         with self._store.write() as tx:

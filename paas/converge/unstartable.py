@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildpacks.aptnames import LIBRARIES
 from buildpacks.aptpackages import PUT_IT
@@ -37,6 +37,11 @@ _OF_NODE = frozenset(
 _OTHERS = frozenset(
     { "go", "php", "php-fpm", "ruby", "bundle", "bundler", "rails", "rake", "rackup", "puma", "java", "mvn", "gradle", "cargo", "elixir", "mix", "dotnet", "deno", "bun" }
 )  # fmt: skip
+_NO_COMMAND_FOUND, _NO_FILE = "command not found: ", "there is no file "
+_OWN_START = (
+    "The image has no {what}, which its CMD or ENTRYPOINT starts: correct that line, or COPY or install the program."
+    " A program without a path is looked for on the image's PATH."
+)
 _FORMER = "Is its line ending that of Windows (CR LF)? " + _UNIX
 
 
@@ -50,9 +55,20 @@ class Unstartable:
     hint: str
 
 
-def explain(lines: Iterable[str]) -> Unstartable | None:
+def explain(lines: Iterable[str], *, own_start: bool = False) -> Unstartable | None:
     """Explain the exit status 126 or 127 from what was printed; None when that says something else, because then the
-    program itself chose the status."""
+    program itself chose the status. `own_start`: the image says itself what it starts, as one of a Dockerfile does."""
+    found = _explained(lines)
+    if found is None or not own_start:
+        return found
+    if found.message.startswith((_NO_COMMAND_FOUND, _NO_FILE)):
+        return replace(found, hint=_OWN_START.format(what=found.what))
+    if f"{found.what} is not executable" in found.message:
+        return replace(found, hint=f"Give it the right in the Dockerfile: COPY --chmod=755 FILE {found.what}")
+    return found
+
+
+def _explained(lines: Iterable[str]) -> Unstartable | None:
     lines = [line.strip() for line in lines]
     facts = next((found for line in reversed(lines) if (found := _FACTS.fullmatch(line))), None)
     for line in reversed(lines):
@@ -87,7 +103,7 @@ def _said(what: str, why: str, line: str, facts: re.Match[str] | None) -> Unstar
         message = f"{what} is neither a script nor a program for this machine{mode}."
         return Unstartable(what, NOT_EXECUTABLE, message, "Build it for Linux and this processor.")
     hint = f"Check the Procfile, and that {file} is committed: git ls-files {file}"
-    return Unstartable(what, NOT_FOUND, f"there is no file {what}.", hint)
+    return Unstartable(what, NOT_FOUND, f"{_NO_FILE}{what}.", hint)
 
 
 def _required(what: str, file: str, line: str) -> Unstartable:
@@ -157,4 +173,4 @@ def _missing(name: str) -> Unstartable:
         hint = f"The stack has no {name}, and the app was not built with it; check which buildpack the push detected."
     else:
         hint = f"Check its spelling in the Procfile: neither the stack nor what the build installed has a program {name}."
-    return Unstartable(name, NOT_FOUND, f"command not found: {name}.", hint)
+    return Unstartable(name, NOT_FOUND, f"{_NO_COMMAND_FOUND}{name}.", hint)

@@ -142,11 +142,12 @@ def run_spec(
     env: Mapping[str, str] | None = None,
 ) -> tuple[Order, Box]:
     """A one-off command. A single word that names a process type runs that type's command; a single argument
-    is a shell line; several are taken as they are. `env` adds to the environment (`TERM`)."""
+    is a shell line (a program's name needs none in an image that may have no shell); several are taken as they are. `env` adds to the environment (`TERM`)."""
     if len(command) == 1 and command[0] in origin.image.processes:
         argv = _argv(origin.image, command[0])
     elif origin.image.startup is not None:
-        argv = ("/bin/sh", "-c", command[0]) if len(command) == 1 else tuple(command)
+        line = len(command) == 1 and (not _FILE.fullmatch(command[0]) or _SHELL_WORD.fullmatch(command[0]))
+        argv = ("/bin/sh", "-c", command[0]) if line else tuple(command)
     elif len(command) == 1:
         argv = shell_argv(command[0])
     else:

@@ -13,6 +13,8 @@ from runtime.spec import Process
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _NO_INTERPRETER = "cannot execute: required file not found"
+_SHELL = "/bin/sh"
+_NO_SHELL = b"This image has no shell: name a program by its path, and each of its words: /PROGRAM WORD WORD\n"
 _NOT_FOUND = ("command not found", "No such file or directory", _NO_INTERPRETER)
 
 
@@ -31,7 +33,7 @@ def run(process: Process, start: int, env: list[bytes]) -> int:
     if not problem:
         interpreter = _interpreter(path)
         if interpreter is None:
-            words = [b"/bin/sh", b"sh", encoded(path), *words[1:]]
+            words = [_SHELL.encode(), b"sh", encoded(path), *words[1:]]
         elif _reachable(interpreter):
             words = [encoded(path), *words]
         else:
@@ -39,6 +41,8 @@ def run(process: Process, start: int, env: list[bytes]) -> int:
     if not problem:
         sc.execveat(start, sc.ExecImage(words, env))
     os.write(2, encoded(f"bash: {process.args[0]}: {problem}\n"))
+    if process.args[0] == _SHELL:
+        os.write(2, _NO_SHELL)
     return 127 if problem in _NOT_FOUND else 126
 
 

@@ -21,6 +21,9 @@ PACKAGE = '{"scripts": {"start": "node a.js"}}'
         ({"Procfile": "web: ./serve"}, "Procfile-only"),
         ({"requirements.txt": "", "index.html": "", "Procfile": "web: x"}, "Python"),
         ({"package.json": PACKAGE, "index.html": ""}, "Node"),
+        ({"Dockerfile": "FROM debian-12\n", "index.html": ""}, "Dockerfile"),
+        ({"Dockerfile": "FROM debian-12\n", "index.html": "", "Staticfile": ""}, "Static"),
+        ({"Dockerfile": "FROM debian-12\n", "package.json": PACKAGE, "index.html": ""}, "Node"),
         ({"package.json": PACKAGE, "runtime.txt": "python-3.11"}, "Node"),
     ],
 )

@@ -72,6 +72,20 @@ def test_what_a_shell_says_of_a_file_names_it_and_the_reason(
     assert (error.cause, message in error.message, hint in error.hint) == (cause, True, True), error
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("bash: gunicor: command not found", "The image has no gunicor, which its CMD or ENTRYPOINT starts"),
+        ("bash: /srv/start: No such file or directory", "The image has no /srv/start, which its CMD"),
+        ("bash: /start: Permission denied", "COPY --chmod=755 FILE /start"),
+    ],
+)
+def test_what_a_dockerfile_starts_is_told_without_a_procfile(line: str, hint: str) -> None:
+    subject = Subject("web.1", "web", Limits(), (line,), own_start=True)
+    error = exited(subject, {"status": 126 if "denied" in line else 127})
+    assert hint in error.hint and "Procfile" not in error.hint
+
+
 def test_a_status_that_the_program_itself_chose_is_not_told_as_a_missing_command() -> None:
     error = exited(WEB, {"status": 126})
     assert (error.cause, error.message) == ("exited with status 126", "web.1 exited with status 126.")

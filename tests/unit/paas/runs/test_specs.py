@@ -232,6 +232,8 @@ def test_an_image_that_says_itself_how_it_starts_is_run_so() -> None:
     for words, args in (
         (["ls", "-l"], ("ls", "-l")),
         (["ls -l | wc"], ("/bin/sh", "-c", "ls -l | wc")),
+        (["/srv/tool"], ("/srv/tool",)),
+        (["echo"], ("/bin/sh", "-c", "echo")),
         (["web"], ("/entry", "a b")),
         (["worker"], ("/bin/sh", "-c", "tick | tock")),
     ):

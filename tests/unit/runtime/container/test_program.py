@@ -116,5 +116,17 @@ def test_what_cannot_run_is_said_as_a_shell_says_it(
     assert run(command) == (status, f"bash: {command}: {problem}\n")
 
 
+def test_an_image_without_a_shell_says_so(
+    run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "_SHELL", "/none/sh")
+    status, said = run("/none/sh", "-c", "ls")
+    assert status == 127
+    assert said.splitlines() == [
+        "bash: /none/sh: No such file or directory",
+        "This image has no shell: name a program by its path, and each of its words: /PROGRAM WORD WORD",
+    ]
+
+
 def test_a_name_that_is_no_text_comes_back_as_its_bytes() -> None:
     assert program.encoded(os.fsdecode(b"a\xff\xc3\xa4")) == b"a\xff\xc3\xa4"
