@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from buildpacks import dockerscript
+from buildpacks import aptpackages, dockerscript
 from buildpacks.dockerbase import SCRATCH, Base, Docker, Heads, stack_of
 from buildpacks.dockercopy import Context, Source
 from buildpacks.dockerlines import DOCKERFILE, Instruction, Lines, read_lines, read_triggers
@@ -28,6 +28,8 @@ NOTHING_KNOWN = Docker()
 _RECIPE = "dockerfile-1"
 _MODE = re.compile(r"[0-7]{3,4}|[ugoa]*[-+=][rwxX]*(?:,[ugoa]*[-+=][rwxX]*)*")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
+_SOURCES = re.compile(r"sources\.list(?!\.d/)|/etc/apt/?$", re.MULTILINE)
+"""What an instruction says that writes apt's sources itself."""
 _MOST_ARCHIVE = 64 << 20
 
 
@@ -93,6 +95,8 @@ class _Stages:
         start, *rest = self._lines.stages[index]
         stage, triggers = self._begun(start, index)
         for one in (*triggers, *rest):
+            if _SOURCES.search(one.text):
+                stage.machine_apt = False
             if one.name == "RUN":
                 self.run(stage, one)
             elif one.name in ("COPY", "ADD"):
@@ -127,7 +131,7 @@ class _Stages:
         if (stack := stack_of(name)) is not None:
             if stack != name:
                 self.notes.append(f"FROM {name} is the stack {stack} here: the same Debian")
-            return Stage(self._lines, index, FROM + stack, outer), []
+            return Stage(self._lines, index, FROM + stack, outer, machine_apt=True), []
         base = self._images[name]
         triggers = read_triggers(base.triggers, start)
         if triggers:
@@ -217,7 +221,7 @@ class _Stages:
             inputs=tuple(dict.fromkeys(inputs)),
             written=written,
             without=tuple(mount.target for mount in mounts if mount.target),
-            tools=(REGISTRIES,),
+            tools=(REGISTRIES, aptpackages.TOOL) if stage.machine_apt else (REGISTRIES,),
             secrets=tuple(mount.id for mount in mounts if mount.type == "secret"),
             caches=tuple((mount.id, mount.target) for mount in mounts if mount.type == "cache"),
         )

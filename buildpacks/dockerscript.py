@@ -29,6 +29,14 @@ done
 chmod -R a+rX {TOOLS}
 """
 
+_APT = """if [ -f /run/apt/apt.conf ] && [ -z "${APT_CONFIG:-}" ]; then
+  export APT_CONFIG=$HOME/apt.conf
+  echo 'APT::Keep-Downloaded-Packages "false";' >"$APT_CONFIG"
+  while read -r line; do
+    case $line in Dir::Etc::sourceparts*) ;; *) echo "$line" ;; esac
+  done </run/apt/apt.conf >>"$APT_CONFIG"
+fi
+"""
 START = f"""t() {{ {TOOLS}/ld --library-path {TOOLS}/lib {TOOLS}/bin/"$@"; }}
 set -o pipefail
 umask 022
@@ -39,10 +47,11 @@ printf '%s' "${{PAAS_NPMRC:-}}" >"$HOME/.npmrc"
 printf '%s' "${{PAAS_UV_TOML:-}}" >"$HOME/.config/uv/uv.toml"
 export NPM_CONFIG_USERCONFIG=$HOME/.npmrc UV_CONFIG_FILE=$HOME/.config/uv/uv.toml
 unset PAAS_NPMRC PAAS_UV_TOML TMPDIR
-t tar -C {WORK} --no-same-owner -xf -
+{_APT}t tar -C {WORK} --no-same-owner -xf -
 exec </dev/null
 """
-"""What every bare step begins with: its files are unpacked, the registries' settings lie where no layer takes them."""
+"""What every bare step begins with: its files are unpacked, the registries' settings lie where no layer takes them. apt gets
+the machine's sources in place of the file sources.list."""
 SHELL = (TOOLS + "/ld", "--library-path", TOOLS + "/lib", TOOLS + "/bin/bash")
 
 _FUNCTIONS = r"""account() {  # USER, GROUP or nothing, what its number is without one; sets uid, gid, home, known

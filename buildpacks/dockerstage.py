@@ -53,6 +53,8 @@ class Stage:
     more: dict[str, Any] = field(default_factory=dict)
     """The rest of the image's configuration, in its own words."""
     warnings: tuple[str, ...] = ()
+    machine_apt: bool = False
+    """Whether apt asks the machine's sources: over a stack, until an instruction writes others."""
 
     @property
     def variables(self) -> dict[str, str]:

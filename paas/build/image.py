@@ -26,7 +26,7 @@ from paas.build.registry import Registry
 from paas.build.source import SourceTree
 from paas.build.stack import load_or_make
 from paas.build.step import BASE_ENV, MadeLayer, StepSpec, run_step, spawner_failure
-from paas.build.step_view import StepView
+from paas.build.step_view import StepView, stack_below
 from paas.manifest.appjson import AppManifest, parse_app_json
 from paas.manifest.procfile import MAX_BYTES as PROCFILE_BYTES
 from paas.manifest.procfile import doubts, parse_procfile
@@ -330,7 +330,7 @@ class _Builder:
         if step.root:
             parts.append("root")
         if aptpackages.TOOL in step.tools:
-            parts.append(self.registry.apt.get(self.stack.name, []))
+            parts.append(self.registry.apt.get(stack_below(step, self.stack.name), []))
         if not step.shared:
             parts += [self.app.id, list(self.registry.fingerprint())]
         return _digest(parts)

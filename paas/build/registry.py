@@ -12,10 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from buildpacks.plan import TOOLS
 from runtime.home import Layout
 from runtime.spec import Mount
 
 CA_TARGET = "/etc/ssl/certs/ca-certificates.crt"
+BARE_CA_TARGET = TOOLS + "/ca-certificates.crt"
+"""Where a bare step has the certificates: its image's own file is the image's to replace."""
 UV_TARGET = "/usr/local/bin/uv"
 
 
@@ -67,15 +70,15 @@ class Registry:
                 *(f"{scope}={url}" for scope, url in sorted(self.npm_scopes.items())))  # fmt: skip
 
 
-def build_env(registry: Registry) -> dict[str, str]:
-    """The settings as pip, uv and npm take them from the environment. Pure.
+def build_env(registry: Registry, *, bare: bool = False) -> dict[str, str]:
+    """The settings as pip, uv and npm take them from the environment, in a bare step or another one. Pure.
 
     `PAAS_NPMRC` and `PAAS_UV_TOML` are the tools' user settings, which the builder writes to the home folder of
     the build, as the environment cannot say what they say.
     """
     ca = {} if not registry.ca_bundle else dict.fromkeys(
         ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO",
-         "NODE_EXTRA_CA_CERTS", "npm_config_cafile"), CA_TARGET)  # fmt: skip
+         "NODE_EXTRA_CA_CERTS", "npm_config_cafile"), BARE_CA_TARGET if bare else CA_TARGET)  # fmt: skip
     env = {
         **ca,
         "PIP_INDEX_URL": registry.index_url,
@@ -104,11 +107,12 @@ def build_env(registry: Registry) -> dict[str, str]:
     return {name: value for name, value in env.items() if value}
 
 
-def build_mounts(registry: Registry) -> tuple[Mount, ...]:
+def build_mounts(registry: Registry, *, bare: bool = False) -> tuple[Mount, ...]:
     """Read-only mounts of the certificates and of the folders that the settings name. Pure."""
     mounts = [Mount("host", folder, folder, read_only=True) for folder in registry.folders]
     if registry.ca_bundle:
-        mounts.append(Mount("host", registry.ca_bundle, CA_TARGET, read_only=True))
+        target = BARE_CA_TARGET if bare else CA_TARGET
+        mounts.append(Mount("host", registry.ca_bundle, target, read_only=True))
     return tuple(mounts)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from buildpacks import aptpackages, foreign
-from buildpacks.plan import REGISTRIES, Plan, Step
+from buildpacks.plan import FROM, REGISTRIES, Plan, Step
 from paas.build import apt_settings
 from paas.build import registry as registries
 from paas.build.registry import Registry
@@ -30,7 +30,8 @@ class StepView:
     def environment(self, plan: Plan, step: Step) -> dict[str, str]:
         """A step that may keep nothing in the app's cache has one of its own, which goes with it."""
         config = own_config(self.config)
-        env = {**(config if step.config else {}), **registries.build_env(self.registry), **step.env}
+        settings = registries.build_env(self.registry, bare=step.bare)
+        env = {**(config if step.config else {}), **settings, **step.env}
         if "PATH" not in step.env:
             env["PATH"] = ":".join((*plan.path, BASE_ENV["PATH"]))
         if foreign.TOOL in step.tools:
@@ -42,10 +43,11 @@ class StepView:
     def mounts(self, step: Step) -> tuple[Mount, ...]:
         """The registries' files and tools, and the app's cache, lowest first."""
         apt = aptpackages.TOOL in step.tools
-        alone = apt or (step.bare and REGISTRIES not in step.tools)
-        mounts = [] if alone else list(registries.build_mounts(self.registry))
-        if apt and self.stack in self.registry.apt:
-            mounts.append(apt_settings.mount(self.layout, self.stack))
+        alone = REGISTRIES not in step.tools if step.bare else apt
+        mounts = [] if alone else list(registries.build_mounts(self.registry, bare=step.bare))
+        stack = stack_below(step, self.stack)
+        if apt and stack in self.registry.apt:
+            mounts.append(apt_settings.mount(self.layout, stack))
         if "uv" in step.tools and self.registry.uv:
             mounts.append(registries.uv_mount(self.registry))
         if step.bare:
@@ -57,6 +59,11 @@ class StepView:
     def secrets(self, step: Step) -> list[tuple[str, str]]:
         """Config vars as files; they lie in no folder that becomes a layer, and in no key."""
         return [(f"secrets/{name}", self.config[name]) for name in step.secrets if name in self.config]
+
+
+def stack_below(step: Step, stack: str) -> str:
+    """The name of the stack that a step stands on, for an app on `stack`."""
+    return step.base.removeprefix(FROM) if step.base.startswith(FROM) else stack
 
 
 def _folder(name: str) -> str:

@@ -249,3 +249,18 @@ def test_what_an_address_gives_is_compared_with_its_checksum() -> None:
     fetched = steps(f"FROM x\nADD --checksum=sha256:{'a' * 64} https://h/f.tgz /\n")[0]
     assert f'[ "$found" = {"a" * 64} ]' in fetched.script
     assert subprocess.run(["bash", "-n"], input=fetched.script, text=True).returncode == 0
+
+
+def test_apt_asks_the_machines_sources_over_a_stack_until_others_are_written() -> None:
+    text = (
+        "FROM debian:12\nRUN apt-get update\nRUN echo x >/etc/apt/sources.list.d/x.list\n"
+        "RUN sed -i s/main/contrib/ /etc/apt/sources.list\nRUN apt-get update\nFROM x\nCOPY --from=0 /a /b\nRUN apt-get update\n"
+    )
+    given = [step.tools for step in steps(text) if step.title.startswith("RUN")]
+    assert given == [
+        ("registries", "apt"),
+        ("registries", "apt"),
+        ("registries",),
+        ("registries",),
+        ("registries",),
+    ]

@@ -7,7 +7,7 @@ import pytest
 
 from paas.build.package_settings import combine, npm_credentials, parse_npm, parse_pip, read
 from paas.build.publish import _folders, has_credentials, shareable
-from paas.build.registry import CA_TARGET, Registry, build_env, build_mounts
+from paas.build.registry import BARE_CA_TARGET, CA_TARGET, Registry, build_env, build_mounts
 
 NO_UV: dict[str, list[str]] = {"index": [], "extra": [], "links": []}
 SECRET = "https://ann:s3cret@mirror.example/simple"
@@ -125,6 +125,13 @@ def test_environment_speaks_to_pip_uv_and_npm() -> None:
     assert env["npm_config_strict_ssl"] == "false"
     assert env["PAAS_NPMRC"] == "@t:registry=https://t.example/\n//n.example/:_authToken=tok\n"
     assert env["PAAS_NPM_TOKEN"] == "tok"
+
+
+def test_a_bare_step_has_the_certificates_beside_its_images_own() -> None:
+    registry = Registry(ca_bundle="/etc/pki/company.pem")
+    assert build_env(registry, bare=True)["SSL_CERT_FILE"] == BARE_CA_TARGET
+    (bound,) = build_mounts(registry, bare=True)
+    assert (bound.source, bound.destination) == ("/etc/pki/company.pem", BARE_CA_TARGET)
 
 
 def test_no_index_reaches_both_installers() -> None:
