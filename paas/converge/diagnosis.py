@@ -114,9 +114,7 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
         return _error(subject, "timed out", f"{subject.name} was stopped{limit}: it took too long.", "")
     if exit.get("oom_kills") and (number == signal.SIGKILL or status not in (0, None)):
         return out_of_memory(subject, int(exit.get("peak_memory_bytes") or 0), during)
-    if status in (126, 127) and (
-        found := unstartable.explain(subject.lines, own_start=subject.own_start)
-    ):
+    if status in (126, 127) and (found := unstartable.explain(subject.lines, own_start=subject.own_start)):
         return _error(subject, found.cause, f"{subject.name}: {found.message}", found.hint)
     if number:
         label = _signal_name(int(number))

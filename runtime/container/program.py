@@ -14,7 +14,9 @@ from runtime.spec import Process
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _NO_INTERPRETER = "cannot execute: required file not found"
 _SHELL = "/bin/sh"
-_NO_SHELL = b"This image has no shell: name a program by its path, and each of its words: /PROGRAM WORD WORD\n"
+_NO_SHELL = (
+    b"This image has no shell: name a program by its path, and each of its words: /PROGRAM WORD WORD\n"
+)
 _NOT_FOUND = ("command not found", "No such file or directory", _NO_INTERPRETER)
 
 
