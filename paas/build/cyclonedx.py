@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from paas.build.inventory import Package
+from paas.build.packagefiles import Package, canonical
 
 
 def bill(
@@ -22,7 +21,7 @@ def bill(
 ) -> dict[str, Any]:
     """The bill of an app's image. `created` is RFC 3339; `layers` says of each digest what made it."""
     system = next((package for package in packages if package.kind == "os"), None)
-    parts = [_component(package, system) for package in packages]
+    parts = {part["bom-ref"]: part for part in (_component(package, system) for package in packages)}
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -41,7 +40,7 @@ def bill(
                 {"name": "paas:layer", "value": f"{layer} {made_by}"} for layer, made_by in layers.items()
             ],
         },
-        "components": sorted(parts, key=lambda part: str(part["bom-ref"])),
+        "components": [parts[reference] for reference in sorted(parts)],
     }
 
 
@@ -55,12 +54,15 @@ def _component(package: Package, system: Package | None) -> dict[str, Any]:
             "version": package.version,
         }
     address = purl(package, system)
+    algorithm, _, content = package.digest.partition(":")
+    digests = [{"alg": algorithm.upper().replace("SHA", "SHA-"), "content": content}] if content else []
     return {
-        "type": "library",
+        "type": "platform" if package.kind == "generic" else "library",
         "bom-ref": address,
         "name": package.name,
         "version": package.version,
         "purl": address,
+        **({"hashes": digests} if digests else {}),
     }
 
 
@@ -70,9 +72,7 @@ def purl(package: Package, system: Package | None = None) -> str:
     >>> purl(Package("npm", "@scope/a", "1.0.0"))
     'pkg:npm/%40scope/a@1.0.0'
     """
-    name, namespace, qualifier = package.name, "", ""
-    if package.kind == "pypi":
-        name = re.sub(r"[-_.]+", "-", name).lower()
+    name, namespace, qualifier = canonical(package.kind, package.name), "", ""
     if package.kind == "deb":
         namespace = f"{system.name if system else 'debian'}/"
         qualifier = f"?distro={quote(f'{system.name}-{system.version}', safe='')}" if system else ""

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from harness.platform import Platform, commit
 
+from buildpacks.go import VERSION
+
 GREET = 'package greet\n\nfunc Greeting() string { return "greetings" }\n'
 MAIN = """package main
 
@@ -94,6 +96,7 @@ def test_a_module_is_fetched_compiled_and_served(proxy: Platform) -> None:
     assert proxy.get("shop").text == "greetings!"
     purls = {part.get("purl") for part in proxy.json("image:sbom", "-a", "shop")["components"]}
     assert "pkg:golang/example.test/greet@v1.0.0" in purls
+    assert f"pkg:golang/stdlib@{VERSION}" in purls
     proxy.deploy(WORKSPACE, "workspace")
     assert proxy.get("workspace").text == "1.4142"
 
