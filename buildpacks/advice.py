@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from buildpacks.compose import COMPOSE_FILES, explained
 from buildpacks.plan import BuildRefused, Tree, quoted
+from buildpacks.pybare import imported
 from buildpacks.pyweb import procfile_line
 
 _MOST_COMPARED = 1000
@@ -39,6 +40,12 @@ _LANGUAGES = {
     "project.clj": "Clojure", "build.sbt": "Scala", "Package.swift": "Swift",
 }  # fmt: skip
 _LISTENS = ', if that program listens on 0.0.0.0 and on the port int(os.environ["PORT"])'
+_INTERPRETED = (
+    (".psgi", "Plack", "libplack-perl", "plackup --port $PORT {}"),
+    (("plumber.R", "app.R", "server.R"), "R", "r-base-core", "Rscript {}"),
+    (".lua", "Lua", "lua5.4", "lua5.4 {}"),
+)
+"""Programs by the ends of their names: what runs them, its Debian packages, and a command."""
 _MISSPELT = ("procfile", "PROCFILE", "ProcFile", "Procfile.txt", "procfile.txt")
 _ELSEWHERE = {
     "render.yaml": "Render", "fly.toml": "Fly.io", "vercel.json": "Vercel", "netlify.toml": "Netlify", "railway.json": "Railway",
@@ -48,8 +55,10 @@ _ELSEWHERE = {
 """Files that other platforms read, none of which decides anything here."""
 
 
-def unmatched(tree: Tree, looked: Sequence[str]) -> BuildRefused:
-    """The refusal of a tree that no buildpack takes: what was seen, what was looked for, what to do."""
+def unmatched(tree: Tree, by_pack: Sequence[Sequence[str]]) -> BuildRefused:
+    """The refusal of a tree that no buildpack takes: what was seen, what was looked for (of each buildpack the first file),
+    what to do."""
+    looked = [path for paths in by_pack for path in paths]
     top = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in tree.names()})
     seen = ", ".join(quoted(name) for name in top[:12]) + (
         f" and {len(top) - 12} more" if len(top) > 12 else ""
@@ -58,7 +67,8 @@ def unmatched(tree: Tree, looked: Sequence[str]) -> BuildRefused:
     if folders:
         return BuildRefused(f"No buildpack matched at the root: saw {seen}.", _choose_folder(folders))
     return BuildRefused(
-        f"No buildpack matched: saw {seen}; looked for {', '.join(looked)}.", _way_in(top, looked)
+        f"No buildpack matched: saw {seen}; looked for {', '.join(paths[0] for paths in by_pack)} and their kind.",
+        _way_in(tree, top, looked),
     )
 
 
@@ -88,7 +98,7 @@ def _choose_folder(folders: Sequence[tuple[str, str]]) -> str:
     return f"{quoted(folder)}/ has {file}: {command}{site}; then push again."
 
 
-def _way_in(top: Sequence[str], looked: Sequence[str]) -> str:
+def _way_in(tree: Tree, top: Sequence[str], looked: Sequence[str]) -> str:
     for name in [name for name in top if not name.endswith("/")][:_MOST_COMPARED]:
         near = difflib.get_close_matches(name.lower(), [path.lower() for path in looked], 1, 0.85)
         if near:
@@ -100,9 +110,25 @@ def _way_in(top: Sequence[str], looked: Sequence[str]) -> str:
             f"{language} is not built here. Commit a program that was built for Linux, and a Procfile that"
             ' names it: "web: ./PROGRAM". It must listen on 0.0.0.0:$PORT.'
         )
-    scripts = [name for name in top if name.endswith(".py") and "requirements.txt" in looked]
+    scripts = [name for name in top if name.endswith(".py")]
+    if scripts and (modules := imported(tree)):
+        named = ", ".join(quoted(name, 30) for name in modules[:_MOST_FOLDERS])
+        return f"For a Python app add a requirements.txt that names the packages of what it imports: {named}."
     if scripts:
         return f"For a Python app add a requirements.txt; an empty one will do if {quoted(scripts[0])} needs no packages."
+    if "cgi-bin/" in top:
+        return (
+            'CGI programs need a server: write lighttpd into a file named Aptfile, "web: lighttpd -D -f lighttpd.conf" into a Procfile,'
+            ' and into lighttpd.conf, one a line: server.port = env.PORT, server.document-root = "/app", server.modules = ("mod_cgi"),'
+            ' cgi.assign = (".pl" => "/usr/bin/perl").'
+        )
+    for ends, interpreter, package, command in _INTERPRETED:
+        found = next((name for name in tree.names() if name.endswith(ends)), None)
+        if found is not None:
+            command = command.format(quoted(found))
+            return f'{interpreter} comes as a Debian package: write {package} into a file named Aptfile, and "web: {command}" into a Procfile.'
+    if "Makefile" in top:
+        return 'Makefile is run when a Procfile names a program that it builds: "web: ./PROGRAM", which must listen on 0.0.0.0:$PORT.'
     return (
         'Add one of these files. A Procfile alone will do for a program that is in the repository: "web: ./PROGRAM",'
         " which must be executable and listen on 0.0.0.0:$PORT."

@@ -61,6 +61,21 @@ _PYTHON = (
         _OBJECT,
     ),
     Hint(
+        r"__call__\(\) missing 1 required positional argument: 'send'",
+        "the command serves an ASGI app (FastAPI, Starlette) as WSGI",
+        "In the Procfile: web: uvicorn MODULE:APP --host 0.0.0.0 --port $PORT, with uvicorn among the dependencies.",
+    ),
+    Hint(
+        r"__call__\(\) missing 1 required positional argument: 'start_response'",
+        "the command serves a WSGI app (Flask, Django) as ASGI",
+        "In the Procfile: web: gunicorn MODULE:APP, with gunicorn among the dependencies.",
+    ),
+    Hint(
+        r"no such table: (?P<name>[\w.]+)|relation \"(?P<other>[\w.]+)\" does not exist",
+        "the database has no table {name}{other}",
+        "Create it before each release; for Django a line of the Procfile: release: python manage.py migrate",
+    ),
+    Hint(
         r"^(?:KeyError: '|\S*ImproperlyConfigured: Set the |\S*UndefinedValueError: )(?P<name>[A-Z][A-Z0-9_]+)\b",
         "the config var {name} is not set",
         _VAR,

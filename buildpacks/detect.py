@@ -25,7 +25,7 @@ from buildpacks import (
 from buildpacks.advice import unmatched
 from buildpacks.dockerbase import Docker
 from buildpacks.libraries import checked
-from buildpacks.plan import BuildRefused, Plan, Tree, quoted
+from buildpacks.plan import BuildRefused, Plan, Step, Tree, quoted
 from buildpacks.pyversion import STACK_ONLY, Pythons
 
 
@@ -108,8 +108,10 @@ def _chosen(
     if wanted:
         return _only_needed(_plan(_named(wanted), tree, pythons, docker), processes or {})
     matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
+    if not matching and python.detect_bare(tree):
+        return python.plan(tree, pythons)
     if not matching:
-        raise unmatched(tree, [path for pack in BUILDPACKS for path in pack.looks_for])
+        raise unmatched(tree, [pack.looks_for for pack in BUILDPACKS])
     chosen, reason = _prefer(tree, matching, processes or {})
     plan = _only_needed(_plan(chosen, tree, pythons, docker), processes or {})
     return replace(plan, notes=(reason, *plan.notes)) if reason else plan
@@ -124,9 +126,13 @@ def _plan(pack: Buildpack, tree: Tree, pythons: Pythons, docker: Docker) -> Plan
 def _only_needed(plan: Plan, processes: Mapping[str, str]) -> Plan:
     """The plan without the steps, and their default commands, that a Procfile makes needless."""
     needless = {step.serves for step in plan.steps if step.serves} if set(processes) - {"release"} else set()
-    steps = tuple(step for step in plan.steps if step.serves not in needless)
+    steps = tuple(step for step in plan.steps if step.serves not in needless or _named_in(processes, step))
     defaults = {name: text for name, text in plan.default_processes.items() if name not in needless}
     return replace(plan, steps=steps, default_processes=defaults)
+
+
+def _named_in(processes: Mapping[str, str], step: Step) -> bool:
+    return bool(step.brings) and step.brings in re.split(r"[\s/;&|]+", processes.get(step.serves, ""))
 
 
 def _prefer(tree: Tree, matching: list[Buildpack], processes: Mapping[str, str]) -> tuple[Buildpack, str]:

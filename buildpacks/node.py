@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from buildpacks import noderuntime
 from buildpacks.nodefailures import BUILD_HINTS, FAILURE_HINTS
 from buildpacks.nodemanagers import Manager, choose_manager
 from buildpacks.nodepackage import INSTALL_SCRIPTS, Package, has_dependencies, lock_facts, read_package
-from buildpacks.nodeweb import choose_web
+from buildpacks.nodeweb import DEVELOPMENT, choose_web
 from buildpacks.plan import Plan, Step, Tree, read_text
 
 RECIPE = "node-2"
@@ -111,10 +111,13 @@ def plan_with(tree: Tree, package: Package, tools: Toolchain) -> Plan:
     manager = tools.manager
     names = tuple(step.name for step in tools.runtime)
     steps = [*tools.runtime, _install(tree, package, manager, names, dev=False)]
+    kept = _starts_with_dev(package)
+    if kept:
+        steps[-1] = replace(steps[-1], script=_install(tree, package, manager, names, dev=True).script)
     builds = _build_lines(package, tools.scripts)
     if builds:
         base = (*names, "dependencies")
-        if package.dev:
+        if package.dev and not kept:
             steps.append(_install(tree, package, manager, names, dev=True))
             base = (*names, "all-dependencies")
         steps.append(_build(package, manager, builds, base))
@@ -124,11 +127,31 @@ def plan_with(tree: Tree, package: Package, tools: Toolchain) -> Plan:
         language=tools.language,
         detected=manager.lock or "package.json",
         notes=(*tools.notes, *web.notes),
-        warnings=(*tools.warnings, *_warnings(tree, package, manager)),
+        warnings=(*tools.warnings, *_warnings(tree, package, manager), *_kept(kept)),
         steps=(*steps, *web.steps),
         env=dict(tools.env),
         path=("/app/.node/bin", "/app/node_modules/.bin"),
         default_processes=web.processes,
+    )
+
+
+def _starts_with_dev(package: Package) -> str:
+    """The package for development that the start script runs (`tsx src/index.ts`); empty when it runs no such one."""
+    words = package.scripts.get("start", "").split()
+    name = next((word for word in words if word not in ("npx", "exec") and "=" not in word), "")
+    later, now = package.data.get("devDependencies"), package.data.get("dependencies")
+    there = isinstance(later, dict) and name in later and not (isinstance(now, dict) and name in now)
+    return name if there and not DEVELOPMENT.match(" ".join(words)) else ""
+
+
+def _kept(name: str) -> tuple[str, ...]:
+    return (
+        (
+            f"the start script runs {name}, a development dependency: all of these are in the image; npm install"
+            f" --save-prod {name} leaves out the others",
+        )
+        if name
+        else ()
     )
 
 

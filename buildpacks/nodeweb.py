@@ -30,7 +30,7 @@ _BUILT_SERVERS = (
     "server.js", "dist/server.js", "dist/main.js", "dist/index.js", "dist/src/main.js", "build/server.js", "build/index.js",
     "server/index.js", "dist/server/index.js",
 )  # fmt: skip
-_DEVELOPMENT = re.compile(
+DEVELOPMENT = re.compile(
     r"(?:\S*cross-env\s+)?(?:[A-Z_]+=\S*\s+)*(?:npx\s+|bunx\s+|yarn\s+|pnpm\s+(?:exec\s+)?)?"
     r"(?:react-scripts\s+start|craco\s+start|vue-cli-service\s+serve|ng\s+serve|ng\s+s\b|vite(?:\s*$|\s*&|\s+-|\s+(?:dev|serve|preview)\b)"
     r"|astro\s+(?:dev|start|preview)|next\s+dev|nuxi?t?\s+(?:dev|preview)|gatsby\s+(?:develop|serve)|parcel\s+(?!build)"
@@ -138,7 +138,7 @@ def choose_web(
 
 def _not_for_serving(tree: Tree, start: str) -> str:
     """Why the start script is not what serves strangers; empty when it may."""
-    if _DEVELOPMENT.match(start):
+    if DEVELOPMENT.match(start):
         tool = " ".join(start.split()[:3])
         return f"npm start is a server for development ({tool[:60]}): what the build makes is served"
     if re.match(r"(?:npx\s+)?next\s+start\b", start) and _config_says(

@@ -104,7 +104,9 @@ class Step:
     """Folders that the app's builds keep, as name and place."""
     in_image: bool = True
     serves: str = ""
-    """The process type whose default command needs this step; a Procfile that declares the type drops the step."""
+    """The process type whose default command needs this step; a Procfile that declares the type drops the step, unless its
+    command names the program that the step `brings`."""
+    brings: str = ""
     notices: tuple[FailureHint, ...] = ()
     """What its output may say though it succeeded: the push warns of the first that matches."""
     reused: str = ""

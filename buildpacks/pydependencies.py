@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from buildpacks.plan import BuildRefused, Step, Tree, read_text
+from buildpacks.pybare import bare
 from buildpacks.pylocks import read_lock
 from buildpacks.pysteps import INSTALL, install_step, venv_step
 from buildpacks.requirements import normalised, read_requirements
@@ -59,6 +60,14 @@ def _from_declaration(tree: Tree) -> Dependencies:
     if is_package_cfg(tree):
         return _from_source(
             tree, "setup.cfg", written=(("setup.py", "import setuptools\n\nsetuptools.setup()\n"),)
+        )
+    if not tree.exists("manage.py") and (found := bare(tree)):
+        script = f"{INSTALL} -r {_LOCKED}\n" if found[1] else ""
+        return Dependencies(
+            found[0],
+            frozenset(re.findall(r"[a-z-]+", found[1])),
+            (install_step(script, (), written=((_LOCKED, found[1]),)),),
+            notes=(f"No file says what to install: {found[1].strip() or 'nothing'} is needed",),
         )
     raise BuildRefused(
         "This looks like a Python app, but no file says what to install.",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from buildpacks import static
 from buildpacks.failurehint import FailureHint
 from buildpacks.plan import Step
 from buildpacks.pyfailures import DJANGO_HINTS, DJANGO_NOTICES, failure_hints
@@ -33,6 +34,7 @@ RUN_ENV = {
     "LANG": "C.UTF-8",
     "FORWARDED_ALLOW_IPS": "*",
 }
+MKDOCS_SERVED = static.serve_command("site", pushstate=False)
 VENV = "uv venv --quiet /app/.venv\n"
 INSTALL = "uv pip install --python /app/.venv --compile-bytecode"
 
@@ -132,6 +134,15 @@ def post_compile_step(onto: tuple[str, ...]) -> Step:
     return _hook_step(POST_COMPILE, "post_compile", onto)
 
 
+def mkdocs_steps() -> tuple[Step, ...]:
+    """The pages of a MkDocs site, and the server of sites for them."""
+    pages = _over_source("mkdocs", "mkdocs build --clean --site-dir /app/site\n", ("dependencies",))
+    return (
+        replace(pages, title="Making the pages with mkdocs build", serves="web"),
+        replace(static.serve_step(), serves="web"),
+    )
+
+
 def _hook_step(path: str, name: str, onto: tuple[str, ...]) -> Step:
     step = _over_source(name, f"if [ -x {path} ]; then {path}; else bash -e {path}; fi\n", onto)
     return replace(
@@ -182,7 +193,7 @@ fi
 
 
 def server_steps(web: WebCommand) -> tuple[Step, ...]:
-    """The server that the app does not name, in a layer of its own; a Procfile leaves it out."""
+    """The server that the app does not name, in a layer of its own."""
     if not web.server:
         return ()
     step = venv_step(
@@ -191,6 +202,7 @@ def server_steps(web: WebCommand) -> tuple[Step, ...]:
         f"{INSTALL} {web.server}\n",
         onto=("dependencies",),
         serves="web",
+        brings=web.server,
         reused=f"Restoring cache: {web.server}, which the dependencies do not name, serves {web.target}",
     )
     return (step,)

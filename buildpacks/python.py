@@ -4,19 +4,22 @@ files; the app's hooks. Pure: plans, never executes."""
 from __future__ import annotations
 
 from buildpacks.plan import BuildRefused, Plan, Tree
+from buildpacks.pybare import MKDOCS, bare
 from buildpacks.pydependencies import is_package_cfg, read_dependencies
 from buildpacks.pysteps import (
+    MKDOCS_SERVED,
     POST_COMPILE,
     PRE_COMPILE,
     RUN_ENV,
     collectstatic_step,
+    mkdocs_steps,
     over_pre_compile,
     post_compile_step,
     server_steps,
     with_python,
 )
 from buildpacks.pyversion import STACK_ONLY, Pythons, choose_python
-from buildpacks.pyweb import web_command
+from buildpacks.pyweb import doubt, web_command
 
 LOOKS_FOR = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "pyproject.toml")
 _OTHER_FILES = ("Pipfile", "setup.py")
@@ -28,6 +31,12 @@ def detect(tree: Tree) -> str | None:
         if tree.exists(path) and not (path == "runtime.txt" and tree.exists("package.json")):
             return path
     return "setup.cfg" if is_package_cfg(tree) else None
+
+
+def detect_bare(tree: Tree) -> bool:
+    """Whether a Python program that serves, or a MkDocs site, lies here without a file that says what to install."""
+    found = bare(tree)
+    return found is not None and (found[0] == MKDOCS or web_command(tree, frozenset()) is not None)
 
 
 def plan(tree: Tree, pythons: Pythons = STACK_ONLY) -> Plan:
@@ -43,7 +52,10 @@ def plan(tree: Tree, pythons: Pythons = STACK_ONLY) -> Plan:
     if tree.exists("manage.py") and "django" in dependencies.names:
         steps.append(collectstatic_step(tuple(step.name for step in steps)))
     web = web_command(tree, dependencies.names)
-    steps.extend(server_steps(web) if web else ())
+    docs = (
+        web is None and tree.exists(MKDOCS) and any(name.startswith("mkdocs") for name in dependencies.names)
+    )
+    steps.extend(server_steps(web) if web else mkdocs_steps() if docs else ())
     if tree.exists(POST_COMPILE):
         steps.append(post_compile_step(tuple(step.name for step in steps)))
     if tree.exists(PRE_COMPILE):
@@ -52,10 +64,10 @@ def plan(tree: Tree, pythons: Pythons = STACK_ONLY) -> Plan:
         language="Python",
         detected=dependencies.file,
         notes=(chosen.note, *dependencies.notes),
-        warnings=(*chosen.warnings, *dependencies.warnings),
+        warnings=(*chosen.warnings, *dependencies.warnings, *doubt(tree, web)),
         steps=with_python(steps, chosen),
         env={**RUN_ENV, **({"PYTHONPATH": f"/app:{web.path}"} if web and web.path else {})},
         path=("/app/.venv/bin",),
-        default_processes={"web": web.command} if web else {},
+        default_processes={"web": web.command} if web else {"web": MKDOCS_SERVED} if docs else {},
         stack=chosen.python.stack,
     )

@@ -100,7 +100,26 @@ def web_command(tree: Tree, names: frozenset[str]) -> WebCommand | None:
     for path in (*paths, *_only(path for path in others if reader.listens_on_port(path))):
         if "/" not in path and reader.listens_on_port(path):
             return WebCommand(f"python {path}", path)
+    notebooks = _only(sorted(name for name in tree.names() if re.fullmatch(r"[\w-]+\.ipynb", name)))
+    if notebooks and "voila" in names:
+        return WebCommand(f"voila --no-browser --Voila.ip=0.0.0.0 --port=$PORT {notebooks[0]}", notebooks[0])
     return None
+
+
+def doubt(tree: Tree, web: WebCommand | None) -> tuple[str, ...]:
+    """A warning when the Procfile has gunicorn serve an ASGI app as if it were WSGI: each request would get 500."""
+    if web is None or not web.command.startswith(tuple(_SERVERS["asgi"])) or not tree.exists("Procfile"):
+        return ()
+    line = re.search(rb"^web:[^\n]*\bgunicorn\b[^\n]*", tree.read("Procfile", MOST_BYTES), re.MULTILINE)
+    if (
+        line is None
+        or re.search(rb"[ \t](?:-k|-c|--worker-class|--config)\b", line[0])
+        or tree.exists("gunicorn.conf.py")
+    ):
+        return ()
+    return (
+        f"Procfile: gunicorn serves {web.target} only with a worker class, because it is ASGI; write web: {web.command}",
+    )
 
 
 def procfile_line(tree: Tree) -> str:

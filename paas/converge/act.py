@@ -159,10 +159,14 @@ class Actions:
 
     def _mark_up(self, action: MarkUp) -> None:
         note = "" if action.to_https else action.note
+        with self._store.read() as tx:
+            instance = instances.get(tx, action.id)
+        reason = diagnosis.reason(self.last_lines(instance)) if note else ""
         with self._store.write() as tx:
             instance = instances.healthy(tx, action.id)
             if action.note:
-                instances.add_detail(tx, action.id, {"answered": action.note, "to_https": action.to_https})
+                told = {"answered": action.note, "to_https": action.to_https}
+                instances.add_detail(tx, action.id, {**told, "reason": reason})
             if instance.deployment_id is not None and instance.kind == "process":
                 deployment = deployments.get(tx, instance.deployment_id)
                 if deployment.finished_at is None:

@@ -123,7 +123,7 @@ def exited(subject: Subject, exit: Mapping[str, Any], *, during: str = "") -> De
         )
     if status is None:
         return lost(subject)
-    hint = "\n".join(filter(None, (_reason(subject), unstartable.missing_library(subject.lines))))
+    hint = "\n".join(filter(None, (reason(subject.lines), unstartable.missing_library(subject.lines))))
     hint = hint or ("Its last output is below." if subject.lines else "It printed nothing.")
     if status in _SHELLS and subject.lines:
         hint = f"A shell ends so when a command {_SHELLS[status]}: its name is in the output below."
@@ -167,6 +167,10 @@ def stopped_living(subject: Subject, what: str) -> DeployFailed:
 def _elsewhere(boot: Boot, subject: Subject) -> DeployFailed:
     sockets = ", ".join(f"{_shown(address)}:{port}" for address, port in boot.sockets or ())
     hint = f"Bind 0.0.0.0 and the port in $PORT (PORT={subject.port})."
+    if any(port == subject.port for _, port in boot.sockets or ()):
+        hint += " Most servers take a host beside the port: --host 0.0.0.0, or listen(port) without a host in Node."
+    else:
+        hint += ' The port is written in the code or a flag: take process.env.PORT, os.environ["PORT"] or $PORT there.'
     return _error(
         subject, "never listened", f"{subject.name} listens on {sockets}, expected 0.0.0.0:$PORT.", hint
     )
@@ -183,7 +187,7 @@ def _crash_loop(boot: Boot, subject: Subject) -> DeployFailed:
         "crash loop in boot",
         f"{subject.name} keeps crashing while it boots: {boot.deaths} of its processes ended within"
         f" {boot.age_s:.0f} s, and none answered.",
-        _reason(subject) or "Its server restarts workers that die; the reason is in its output below.",
+        reason(subject.lines) or "Its server restarts workers that die; the reason is in its output below.",
     )
 
 
@@ -202,7 +206,7 @@ def _unhealthy(boot: Boot, subject: Subject, timeout_s: float) -> DeployFailed:
     if boot.note:
         cause = "health check answered" + boot.note.rpartition("answered")[2]
         message = f"{subject.name} never became healthy within {timeout_s:.0f} s: {boot.note}."
-        return _error(subject, cause, message, _reason(subject) or ANOTHER_PATH)
+        return _error(subject, cause, message, reason(subject.lines) or ANOTHER_PATH)
     return _error(
         subject,
         "never answered",
@@ -236,10 +240,11 @@ def exceptions(lines: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)[-NAMED_EXCEPTIONS:]
 
 
-def _reason(subject: Subject) -> str:
-    named = exceptions(subject.lines)
+def reason(lines: tuple[str, ...]) -> str:
+    """What an app's last lines say of its failure, and what to do if it is known; empty when they say nothing."""
+    named = exceptions(lines)
     said = f"The app's own error: {' · '.join(named)}" if named else ""
-    known = named_cause(BOOT_HINTS, subject.lines)
+    known = named_cause(BOOT_HINTS, lines)
     advice = f"{known[0][:1].upper()}{known[0][1:]}. {known[1]}" if known else ""
     return "\n".join(filter(None, (said, advice)))
 

@@ -231,7 +231,8 @@ def _live_lines(state: AppState, url: str, measured: str) -> list[str]:
         ]
     return [
         f"{WARNING}{url} serves v{state.app.release_number or ''}, but {note} · {measured}",
-        f"{WARNING}Find the reason: paas logs -a {state.app.name}",
+        *(f"{WARNING}{line}" for line in str(detail.get("reason") or "").splitlines()),
+        f"{WARNING}{'More' if detail.get('reason') else 'Find the reason'}: paas logs -a {state.app.name}",
     ]
 
 

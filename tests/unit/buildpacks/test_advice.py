@@ -34,6 +34,22 @@ def test_the_procfile_that_is_advised_makes_a_build(files: dict[str, str]) -> No
     assert "must" in hint and "0.0.0.0:$PORT" in hint
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"app.psgi": ""},
+            'libplack-perl into a file named Aptfile, and "web: plackup --port $PORT app.psgi"',
+        ),
+        ({"plumber.R": ""}, 'r-base-core into a file named Aptfile, and "web: Rscript plumber.R"'),
+        ({"cgi-bin/a.pl": ""}, '"web: lighttpd -D -f lighttpd.conf"'),
+        ({"Makefile": "", "a.c": ""}, "Makefile is run when a Procfile names a program that it builds"),
+    ],
+)
+def test_what_debian_can_run_is_told_with_its_package_and_command(files: dict[str, str], said: str) -> None:
+    assert said in refusal(files).hint
+
+
 def test_of_several_apps_in_folders_one_is_chosen_with_a_command() -> None:
     files = {"services/api/go.mod": "", "web/package.json": "{}", "web/Dockerfile": "", "docs/index.html": ""}
     refused = refusal({**files, ".github/package.json": "", "node_modules/x/package.json": ""})

@@ -274,3 +274,22 @@ def test_builders_report_to_nobody_and_sveltekit_makes_a_server() -> None:
 def test_the_command_line_of_fastify_listens_to_the_router() -> None:
     assert "FASTIFY_ADDRESS" not in planned({}).env
     assert planned({"dependencies": {"fastify-cli": "^8.0.2"}}).env["FASTIFY_ADDRESS"] == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("package", "kept"),
+    [
+        ({"scripts": {"start": "tsx src/index.ts"}, "devDependencies": {"tsx": "4"}}, True),
+        ({"scripts": {"start": "NODE_ENV=x npx tsx a.ts", "build": "tsc"}, "devDependencies": {"tsx": "4"}}, True),
+        ({"scripts": {"start": "tsx a.ts"}, "devDependencies": {"tsx": "4"}, "dependencies": {"tsx": "4"}}, False),
+        ({"scripts": {"start": "node a.js"}, "devDependencies": {"tsx": "4"}}, False),
+        ({"scripts": {"start": "vite", "build": "vite build"}, "devDependencies": {"vite": "6"}}, False),
+    ],
+)  # fmt: skip
+def test_what_the_start_script_runs_stays_in_the_image(package: dict[str, Any], kept: bool) -> None:
+    made = planned(package)
+    assert ("--omit=dev" not in step(made, "dependencies").script) == kept
+    assert (
+        any("development dependency: all of these are in the image" in told for told in made.warnings) == kept
+    )
+    assert kept is False or "all-dependencies" not in names(made)

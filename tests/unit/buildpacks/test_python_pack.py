@@ -274,3 +274,60 @@ def test_without_a_web_command_the_advice_names_the_program_that_is_there() -> N
 def test_an_entry_point_of_nothing_but_newlines_is_read_at_once() -> None:
     """It took an hour, with the interpreter's lock held, when the search could begin at each of them."""
     plan(DictTree({"requirements.txt": "", "app.py": "\n" * (1 << 20)}))
+
+
+def test_a_program_that_needs_only_python_needs_no_file_that_says_so() -> None:
+    program = "import http.server, os, lib\nhttp.server.HTTPServer(('', int(os.environ['PORT'])), None)\n"
+    made = choose(DictTree({"serve_it.py": program, "lib.py": "x = 1\n", "README.md": ""}))
+    assert (made.language, made.detected) == ("Python", "lib.py")
+    assert made.default_processes == {"web": "python serve_it.py"}
+    assert made.notes[-1] == "No file says what to install: nothing is needed"
+    with pytest.raises(BuildRefused) as caught:
+        choose(DictTree({"app.py": "from flask import Flask\nimport PIL.Image, os\napp = Flask(__name__)\n"}))
+    assert "requirements.txt that names the packages of what it imports: PIL, flask." in caught.value.hint
+    assert choose(DictTree({"serve.py": program, "lib.py": "", "index.html": ""})).language == "Static"
+
+
+@pytest.mark.parametrize(
+    ("files", "installed"),
+    [
+        ({}, "mkdocs<2\n"),
+        ({"mkdocs.yml": "theme:\n  name: material\n"}, "mkdocs-material\n"),
+        ({"requirements.txt": "mkdocs==1.6.1\n"}, None),
+    ],
+)
+def test_a_mkdocs_site_is_made_and_served(files: dict[str, str], installed: str | None) -> None:
+    made = choose(DictTree({"mkdocs.yml": "site_name: x\n", "docs/index.md": "", **files}))
+    assert made.default_processes == {"web": ".paas/serve =404 site"}
+    first, pages, server = (step for step in made.steps if step.name != "libraries")
+    assert (pages.name, pages.after_source, server.name) == ("mkdocs", True, "static-server")
+    assert [text for _, text in first.written] == ([] if installed is None else [installed])
+
+
+def test_a_notebook_is_served_by_voila_when_that_is_there() -> None:
+    made = planned({"requirements.txt": "voila==0.5\n", "demo.ipynb": "{}"})
+    assert made.default_processes["web"].endswith("--port=$PORT demo.ipynb")
+    assert planned({"requirements.txt": "jupyter==1\n", "demo.ipynb": "{}"}).default_processes == {}
+
+
+ASGI = {"main.py": "from fastapi import FastAPI\napp = FastAPI()\n"}
+
+
+@pytest.mark.parametrize(
+    ("needs", "web", "warned", "added"),
+    [
+        ("fastapi==1\ngunicorn==1\nuvicorn==1", "gunicorn main:app", True, ""),
+        ("fastapi==1\ngunicorn==1\nuvicorn==1", "gunicorn main:app -k uvicorn.workers.UvicornWorker", False, ""),
+        ("fastapi==1", "uvicorn main:app --host 0.0.0.0 --port $PORT", False, "uvicorn"),
+        ("fastapi==1", "python main.py", False, ""),
+    ],
+)  # fmt: skip
+def test_a_procfile_that_serves_an_asgi_app_as_wsgi_is_doubted(
+    needs: str, web: str, warned: bool, added: str
+) -> None:
+    files = {**ASGI, "requirements.txt": needs, "Procfile": f"web: {web}\n"}
+    made = choose(DictTree(files), {"web": web})
+    said = [text for text in made.warnings if text.startswith("Procfile: gunicorn")]
+    assert bool(said) == warned
+    assert not said or said[0].endswith("write web: uvicorn main:app --host 0.0.0.0 --port $PORT")
+    assert [step.brings for step in made.steps if step.name == "server"] == ([added] if added else [])

@@ -135,6 +135,12 @@ def test_a_boot_is_judged_when_the_evidence_is_conclusive(
     assert error is None or message in error.message
 
 
+def test_a_wrong_address_and_a_wrong_port_have_remedies_of_their_own() -> None:
+    for sockets, remedy in ((("127.0.0.1", 5000), "--host 0.0.0.0"), (("::", 3000), "process.env.PORT")):
+        found = conclusive(Boot(age_s=11.0, sockets=(sockets,), elsewhere_s=10.0), WEB, 60.0)
+        assert found is not None and remedy in found.hint
+
+
 def test_the_last_twenty_lines_are_shown() -> None:
     assert relevant_lines(tuple(str(n) for n in range(30))) == tuple(str(n) for n in range(10, 30))
 

@@ -195,6 +195,13 @@ def test_a_push_whose_first_answer_was_an_error_is_not_called_live() -> None:
     assert "but GET / answered 500" in action.lines[1]
     assert action.lines[2] == " !     Find the reason: paas logs -a hello"
     assert "is live" not in " ".join(action.lines)
+    why = {"answered": "GET / answered 500", "reason": "The app's own error: X: y\nDo z."}
+    (told,) = step("draining", candidate(3, state="up", detail=why), candidate(4, number=2, state="up"))
+    assert list(told.lines[2:5]) == [
+        " !     The app's own error: X: y",
+        " !     Do z.",
+        " !     More: paas logs -a hello",
+    ]
 
 
 @pytest.mark.parametrize(("certificate", "warned"), [(False, True), (True, False)])
