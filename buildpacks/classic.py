@@ -10,7 +10,7 @@ import re
 
 from buildpacks.failurehint import FailureHint
 
-_PROCESS = re.compile(r"\s+([\"']?)([A-Za-z0-9][A-Za-z0-9_-]*)\1\s*:\s+(\S.*)")
+_PROCESS = re.compile(r"([\"']?)([A-Za-z0-9][A-Za-z0-9_-]*)\1\s*:\s+(\S.*)")
 HINTS = (
     FailureHint(
         r"^the buildpack (?P<name>.+) does not fit: bin/detect refused$",
@@ -49,15 +49,23 @@ fi
 def procfile_of(release: str) -> str:
     """The lines of a Procfile for `default_process_types` of what `bin/release` printed; unlike YAML at large, each command is
     one line, plain or in quotes. A line that is neither stays as it is, for the reader of the Procfile to refuse."""
-    lines, inside = [], False
-    for line in release.splitlines():
-        if line[:1] not in ("", " ", "\t", "#"):
-            inside = re.fullmatch(r":?default_process_types:\s*", line) is not None
-        elif inside and (match := _PROCESS.fullmatch(line)):
+    lines = []
+    for line in section(release, "default_process_types"):
+        if match := _PROCESS.fullmatch(line):
             command = match[3].strip()
             if len(command) > 1 and command[0] == command[-1] and command[0] in "\"'":
                 command = command[1:-1]
-            lines.append(f"{match[2]}: {command}\n")
-        elif inside:
-            lines.append(f"{line.strip()}\n")
+            line = f"{match[2]}: {command}"
+        lines.append(f"{line}\n")
     return "".join(lines)
+
+
+def section(release: str, name: str) -> list[str]:
+    """The lines below a key at the top, without the space around them."""
+    lines, inside = [], False
+    for line in release.splitlines():
+        if line[:1] not in ("", " ", "\t", "#"):
+            inside = re.fullmatch(rf":?{name}:\s*", line) is not None
+        elif inside:
+            lines.append(line.strip())
+    return lines

@@ -5,11 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.resources import files
 
+from buildpacks.dockerbase import Base
 from buildpacks.failurehint import FailureHint
 from buildpacks.plan import Step
 
 LAYERS, PLATFORM = "/layers", "/var/tmp/platform"
 IMAGE = "docker://"
+LABEL = "PAAS_BUILDPACKAGE_"
+"""The variables in which the phases find what each image's label says of its buildpacks."""
+_ABOUT, _MOST_ABOUT = "io.buildpacks.buildpackage.metadata", 64 << 10
 FOLDER_STEP = "layers-folder"
 _CARRIED, _PROGRAM = ".paas-lifecycle", "/var/tmp/program"
 
@@ -72,6 +76,12 @@ def folder_step() -> Step:
         root=True,
         shared=True,
     )
+
+
+def label(image: Base) -> str:
+    """What an image says of the buildpack that it is; empty if it says nothing."""
+    text = str(image.more.get("Labels", {}).get(_ABOUT, ""))
+    return text if len(text) <= _MOST_ABOUT and "\0" not in text else ""
 
 
 @lru_cache(maxsize=1)

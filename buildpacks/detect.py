@@ -83,7 +83,7 @@ def choose(
     docker: Docker = dockerfile.NOTHING_KNOWN,
 ) -> Plan:
     """The plan for a tree. `processes` is the Procfile's, `wanted` the `buildpacks` of app.json, `pythons` what there is,
-    `docker` what is known for a Dockerfile. A plan that `wants` images is none yet.
+    `docker` what is known of images, and for a Dockerfile. A plan that `wants` images is none yet.
 
     Raises BuildRefused: nothing matches, an unknown buildpack, or what the chosen one refuses.
     """
@@ -104,9 +104,9 @@ def _chosen(
         raise BuildRefused("The commit contains no files.", "Commit the app, then push again.")
     wanted = wanted or foreign.listed(tree)
     if wanted and not any(map(_known, wanted)) and all(foreign.is_one(tree, one) for one in wanted):
-        return foreign.plan(tree, wanted)
+        return foreign.plan(tree, wanted, docker.images)
     if wanted:
-        return _only_needed(_plan(_named(wanted), tree, pythons, docker), processes or {})
+        return _only_needed(_plan(_named(tree, wanted), tree, pythons, docker), processes or {})
     matching = [pack for pack in BUILDPACKS if pack.detect(tree)]
     if not matching and python.detect_bare(tree):
         return python.plan(tree, pythons)
@@ -177,13 +177,17 @@ def _known(wanted: str) -> Buildpack | None:
     return next((pack for pack in BUILDPACKS if pack.name == _ALIASES.get(name, name)), None)
 
 
-def _named(wanted: Sequence[str]) -> Buildpack:
+def _named(tree: Tree, wanted: Sequence[str]) -> Buildpack:
+    where = foreign.lists(tree, wanted)
     if len(wanted) > 1:
         raise BuildRefused(
-            f"app.json asks for {len(wanted)} buildpacks; one of the platform's builds an app, or several of others.",
-            "Keep the one that serves it, or name only folders and addresses of other buildpacks.",
+            f"{where} asks for {len(wanted)} buildpacks; one of the platform's builds an app, or several of others.",
+            "Keep the one that serves it, or name only folders, addresses and images of other buildpacks.",
         )
     if (pack := _known(wanted[0])) is not None:
         return pack
     known = ", ".join(pack.name for pack in BUILDPACKS)
-    raise BuildRefused(f"app.json asks for the buildpack {quoted(wanted[0])}; there are {known}.")
+    raise BuildRefused(
+        f"{where} asks for the buildpack {quoted(wanted[0])}; there are {known}.",
+        "One of others is a folder or an archive in the repository, an address, or docker://IMAGE; there is no list of names.",
+    )

@@ -8,15 +8,17 @@ they are is seen when they are there: `bin/compile` makes a classic one, `buildp
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from shlex import quote
 from urllib.parse import urlsplit
 
 from buildpacks import classic, cnb, projecttoml
+from buildpacks.dockerbase import Base
 from buildpacks.failurehint import FailureHint
 from buildpacks.plan import BuildRefused, Plan, Step, Tree, quoted, read_text
 
-LIST = ".buildpacks"
+LANGUAGE, LIST = "Buildpack", ".buildpacks"
+NOTHING: Mapping[str, Base] = {}
 RELEASE = "app/.buildpack-release"
 """Where in the layer the step leaves what says which processes there are."""
 MOST = 10
@@ -84,17 +86,37 @@ def listed(tree: Tree) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
+def lists(tree: Tree, wanted: Sequence[str]) -> str:
+    """The file that names these."""
+    own = LIST if tree.exists(LIST) else projecttoml.PROJECT
+    return own if tuple(wanted) == listed(tree) else "app.json"
+
+
 def is_one(tree: Tree, name: str) -> bool:
     """Whether this is the place of a buildpack: an address, an image, a script, or a folder or archive of the repository."""
     place = _ADDRESS.fullmatch(name) or _IMAGE.fullmatch(name) or name.startswith(f"{projecttoml.PROJECT}#")
     return bool(place) or _place(tree, name) != ""
 
 
-def plan(tree: Tree, wanted: Sequence[str]) -> Plan:
-    """One step that runs the buildpacks in order. Raises BuildRefused for more than ten."""
+def plan(tree: Tree, wanted: Sequence[str], known: Mapping[str, Base] = NOTHING) -> Plan:
+    """One step that runs the buildpacks in order, or, if images are missing in `known`, a plan that only `wants` them.
+    Raises BuildRefused for more than ten."""
     if len(wanted) > MOST:
         raise BuildRefused(f"{len(wanted)} buildpacks are asked for, more than {MOST}.")
-    images = tuple(one.removeprefix(cnb.IMAGE) for one in wanted if _IMAGE.fullmatch(one))
+    where = lists(tree, wanted)
+    images = tuple(dict.fromkeys(one.removeprefix(cnb.IMAGE) for one in wanted if _IMAGE.fullmatch(one)))
+    if missing := [name for name in images if name not in known]:
+        return Plan(LANGUAGE, where, wants=tuple((name, where) for name in missing))
+    return Plan(
+        LANGUAGE,
+        where,
+        steps=_steps(tree, wanted, {name: known[name] for name in images}),
+        env={"LANG": "C.UTF-8"},
+        released=RELEASE,
+    )
+
+
+def _steps(tree: Tree, wanted: Sequence[str], images: Mapping[str, Base]) -> tuple[Step, ...]:
     maybe_native = not all(tree.exists(f"{_place(tree, one)}/bin/compile") for one in wanted)
     script = [cnb.UNPACK if maybe_native else "", _START]
     for name, text in projecttoml.variables(tree).items():
@@ -102,7 +124,7 @@ def plan(tree: Tree, wanted: Sequence[str]) -> Plan:
     for number, one in enumerate(wanted, 1):
         folder = f"/var/tmp/buildpacks/{number}"
         if _IMAGE.fullmatch(one):
-            folder = f"image:{images.index(one.removeprefix(cnb.IMAGE)) + 1}"
+            folder = f"image:{[*images].index(one.removeprefix(cnb.IMAGE)) + 1}"
         script.append(f"{_fetch(tree, one, folder)}\ntake {quote(shown(one))} {folder}\n")
     step = Step(
         name="classic",
@@ -110,7 +132,8 @@ def plan(tree: Tree, wanted: Sequence[str]) -> Plan:
         script="".join([*script, _RUN]),
         outputs=("/app",),
         apart=(cnb.LAYERS,) if maybe_native else (),
-        images=images,
+        images=tuple(images),
+        env={f"{cnb.LABEL}{number}": cnb.label(base) for number, base in enumerate(images.values(), 1)},
         key=("foreign-1", *wanted),
         written=cnb.program() if maybe_native else (),
         source=True,
@@ -121,10 +144,7 @@ def plan(tree: Tree, wanted: Sequence[str]) -> Plan:
         failure_hints=(*_HINTS, *classic.HINTS, *cnb.HINTS),
         reused="Buildpacks: nothing changed, their layers are reused",
     )
-    where = LIST if tree.exists(LIST) else projecttoml.PROJECT
-    before = (cnb.folder_step(),) if maybe_native else ()
-    found = where if tuple(wanted) == listed(tree) else "app.json"
-    return Plan("Buildpack", found, steps=(*before, step), env={"LANG": "C.UTF-8"}, released=RELEASE)
+    return (cnb.folder_step(), step) if maybe_native else (step,)
 
 
 def shown(name: str) -> str:

@@ -92,7 +92,7 @@ class Step:
     apart: tuple[str, ...] = ()
     """Folders that become a layer of their own, below that of the outputs: one that comes out as before is the same layer."""
     images: tuple[str, ...] = ()
-    """References of buildpackages in registries: their layers lie below."""
+    """Images from elsewhere whose layers lie below, lowest first."""
     bare: bool = False
     """Over whatever `base` and `onto` are, by the programs of the layer TOOLS, with nothing of the platform's own in sight:
     no /app, /tmp is kept. The inputs lie at WORK, links among them, and the script begins at `/`."""
@@ -130,6 +130,8 @@ class Plan:
     default_processes: dict[str, str] = field(default_factory=dict)
     released: str = ""
     """A file of the last step's layer that names further default processes, as `bin/release` of a buildpack does."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Of the image, beside the platform's own."""
     packages: tuple[str, ...] = ()
     """Debian packages that the language is made of; they and the app's own become one layer below all steps."""
     build_packages: tuple[str, ...] = ()

@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildpacks.lifecycle import environment, launch
+from buildpacks.lifecycle import environment
 from buildpacks.lifecycle.descriptor import Buildpack, Refused, read_toml, tables
 from buildpacks.lifecycle.detection import Chosen
 from buildpacks.lifecycle.layers import Layer, Shelf, read_layers, remove
 from buildpacks.lifecycle.processes import Launch
+from buildpacks.lifecycle.profile import Launched
+from buildpacks.lifecycle.profile import write as write_profile
 from buildpacks.lifecycle.tomltext import array
-
-_SHIPPED = ("environment.py", "launch.py", "__init__.py")
-"""What an image needs of this package."""
 
 
 @dataclass
@@ -51,12 +50,11 @@ def build(chosen: Chosen, place: Surroundings) -> Launch:
         plan = place.work / f"plan-{number}.toml"
         plan.write_text(array("entries", chosen.entries(pack, met)))
         folder = place.layers / pack.escaped
-        print(f"-----> {pack}", flush=True)
+        print(pack, flush=True)
         _run(pack, place, env, plan, folder)
         layers = read_layers(folder, pack)
         _drop_others(folder, layers)
-        ready = [str(layer.folder) for layer in layers if layer.build and layer.folder.is_dir()]
-        environment.add_layers(env, ready, ("env", "env.build"))
+        _apply([layer for layer in layers if layer.build and layer.folder.is_dir()], env)
         unmet = tables(read_toml(folder / "build.toml", f"the buildpack {pack}").get("unmet"))
         met |= {name for name in option.provides if name not in [item.get("name") for item in unmet]}
         launched.read(pack, folder)
@@ -84,6 +82,16 @@ def _run(pack: Buildpack, place: Surroundings, env: Mapping[str, str], plan: Pat
         raise Refused(f"bin/build of the buildpack {pack} ended with status {status}")
 
 
+def _apply(layers: Sequence[Layer], env: dict[str, str]) -> None:
+    """What the next `bin/build` sees of these layers of one buildpack."""
+    for change in environment.of_folders([str(layer.folder) for layer in layers]):
+        change.apply(env)
+    for layer in layers:
+        for folder in ("env", "env.build"):
+            for change in environment.of_files(str(layer.folder / folder)):
+                change.apply(env)
+
+
 def _drop_others(folder: Path, layers: Sequence[Layer]) -> None:
     """Nobody may depend on a layer that is for nothing."""
     names = {layer.folder.name for layer in layers}
@@ -102,7 +110,7 @@ def _export(made: Sequence[tuple[Buildpack, list[Layer]]], place: Surroundings) 
             if path.name not in launched:
                 remove(path)
         if launched:
-            packs.append((list(launched.values()), pack.api < (0, 9)))
+            packs.append(Launched(list(launched.values()), pack.api < (0, 9)))
         else:
             remove(folder)
-    launch.write(place.layers, place.app, packs, shipped=_SHIPPED)
+    write_profile(packs, place.layers, place.app)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
 
 PATHS = ("PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "CPATH", "PKG_CONFIG_PATH")
 _FOLDERS = (
@@ -21,37 +23,58 @@ _MOST_BYTES = 128 * 1024
 Env = MutableMapping[str, str]
 
 
-def add_layers(env: Env, layers: Sequence[str], changes: Sequence[str], *, launch: bool = False) -> None:
-    """What one buildpack's layers change, sorted by name: their folders of programs and libraries, then the files in
-    `changes`, which are folders of each layer."""
-    for layer in reversed(layers):
-        for folder, names in _FOLDERS:
-            path = os.path.join(layer, folder)
-            if os.path.isdir(path):
-                for name in _AT_LAUNCH if launch else PATHS:
-                    if name in names:
-                        env[name] = f"{path}:{env[name]}" if env.get(name) else path
-    for layer in layers:
-        for folder in changes:
-            _change(env, os.path.join(layer, folder))
+@dataclass(frozen=True)
+class Change:
+    """One variable and what becomes of it: `action` is override, default, append or prepend, with `between` the old and the new."""
+
+    name: str
+    action: str
+    text: str
+    between: str = ""
+
+    def apply(self, env: Env) -> None:
+        old = env.get(self.name, "")
+        between = self.between if old else ""
+        if self.action == "append":
+            env[self.name] = old + between + self.text
+        elif self.action == "prepend":
+            env[self.name] = self.text + between + old
+        else:
+            env[self.name] = old if old and self.action == "default" else self.text
+
+    def shell(self) -> str:
+        """The same as a line for bash."""
+        name, text = self.name, shlex.quote(self.text)
+        between = f"${{{name}:+{shlex.quote(self.between)}}}" if self.between else ""
+        if self.action == "append":
+            return f'export {name}="${{{name}-}}"{between}{text}\n'
+        if self.action == "prepend":
+            return f'export {name}={text}{between}"${{{name}-}}"\n'
+        unless = f'[ -n "${{{name}-}}" ] || ' if self.action == "default" else ""
+        return f"{unless}export {name}={text}\n"
 
 
-def _change(env: Env, folder: str) -> None:
-    """Each file is one change: NAME.ACTION, or NAME, which overrides."""
+def of_folders(layers: Sequence[str], *, launch: bool = False) -> list[Change]:
+    """What the folders of programs and libraries change, of one buildpack's layers, sorted by name."""
+    return [
+        Change(name, "prepend", path, ":")
+        for layer in reversed(layers)
+        for folder, names in _FOLDERS
+        if os.path.isdir(path := os.path.join(layer, folder))
+        for name in names
+        if not launch or name in _AT_LAUNCH
+    ]
+
+
+def of_files(folder: str) -> list[Change]:
+    """What the files of a folder change: each is NAME.ACTION, or NAME, which overrides."""
+    found = []
     for file in files(folder):
         name, _, action = os.path.basename(file).partition(".")
-        if not _NAME.fullmatch(name):
-            continue
-        text, old = read_value(file), env.get(name, "")
-        between = read_value(os.path.join(folder, f"{name}.delim")) if old else ""
-        if action in ("", "override"):
-            env[name] = text
-        elif action == "default":
-            env[name] = old or text
-        elif action == "append":
-            env[name] = old + between + text
-        elif action == "prepend":
-            env[name] = text + between + old
+        if _NAME.fullmatch(name) and action in ("", "override", "default", "append", "prepend"):
+            between = read_value(os.path.join(folder, f"{name}.delim"))
+            found.append(Change(name, action or "override", read_value(file), between))
+    return found
 
 
 def files(folder: str) -> list[str]:

@@ -34,7 +34,7 @@ class Launch:
             elif self._default == type:
                 self._default = ""
         for table in tables(found.get("labels")):
-            self.labels[str(table.get("key"))] = str(table.get("value"))
+            self.labels[str(table.get("key"))] = _CONTROL.sub(" ", str(table.get("value")))
         if tables(found.get("slices")):
             print(f"{pack} divides the app into slices; its layer stays whole here")
 

@@ -1,4 +1,4 @@
-"""The images from elsewhere that a Dockerfile names: from registries, and from archives that lie in the repository.
+"""The images from elsewhere that a Dockerfile or a list of buildpacks names: from registries, and from archives that lie in the repository.
 
 What they say of themselves is read before there is a plan, their layers only once there is one. A registry is reached as
 `paas deploy --image` reaches it; logins are the app's config var DOCKER_AUTH_CONFIG, in the words of Docker's config.json.
@@ -36,7 +36,7 @@ _HUB = ("docker.io", "index.docker.io")
 
 @dataclass
 class BaseImages:
-    """Those of one build, by the names that its Dockerfile calls them."""
+    """Those of one build, by the names that its files call them."""
 
     platform: Platform
     app: App
@@ -48,7 +48,7 @@ class BaseImages:
 
     def find(self, wanted: Iterable[tuple[str, str]]) -> None:
         """Ask what each image is, and say its digest. Raises BuildFailed naming the line, Cancelled."""
-        self.output.line("-----> Finding the images that the Dockerfile names")
+        self.output.line("-----> Finding the images that are named")
         patience = Patience(time.monotonic() + self.platform.settings.builds_wall_s, self.output.cancelled)
         logins = read_logins(self.config.get(LOGINS, ""))
         for name, place in wanted:
@@ -99,14 +99,16 @@ class BaseImages:
 
     @contextmanager
     def _errors(self, name: str, place: str) -> Iterator[None]:
-        """The errors of images and registries, with the line of the Dockerfile that names the image."""
+        """The errors of images and registries, with the place that names the image."""
         try:
             yield
         except (ImageError, NotFound) as error:
             if self.output.cancelled():
                 raise Cancelled("The build was cancelled.", cause="cancelled") from None
             reason = f"the image {quoted(name)} cannot be had: {str(error).rstrip('.')}"
-            raise BuildFailed(f"{place}: {reason}.", _advice(name, error), cause="no base image") from None
+            raise BuildFailed(
+                f"{place}: {reason}.", _advice(name, error, place), cause="no base image"
+            ) from None
         except BuildFailed as error:
             raise BuildFailed(f"{place}: {error.message}", error.hint, cause=error.cause) from None
 
@@ -137,8 +139,11 @@ def read_logins(text: str) -> dict[str, Login]:
     return logins
 
 
-def _advice(name: str, error: Exception) -> str:
+def _advice(name: str, error: Exception, place: str) -> str:
     """What to do about an image that cannot be had."""
+    pack = "" if " line " in place else "commit the buildpackage as a file that ends in .cnb, and name that."
+    if isinstance(error, BadReference) and pack:
+        return f"Write it like docker://registry.example.com/team/pack:1.2, or {pack}"
     if isinstance(error, BadReference):
         return "Write it like python:3.12-slim or registry.example.com/team/base:v7, or name a stack: FROM debian-12"
     if not isinstance(error, RegistryError):
@@ -154,6 +159,8 @@ def _advice(name: str, error: Exception) -> str:
         )
     if error.status:
         return "Check the name and the tag."
+    if pack:
+        return f"Otherwise {pack}"
     instead = next((text for word, text in _INSTEAD if f"/{name}".rpartition("/")[2].startswith(word)), "")
     mirror = "docker_hub_mirror in paas.yml names a registry that has it; " if host == DOCKER_HUB else ""
     return (

@@ -20,7 +20,7 @@ from paas.build.declared import own_config_of, started, strangers
 from paas.build.kept import keep_layer, kept_layer
 from paas.build.output import Output
 from paas.build.platform import Platform
-from paas.build.processes import processes_in
+from paas.build.processes import released_in
 from paas.build.pull import Pulled, stored_image
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
@@ -99,7 +99,7 @@ def describe(
     images: Mapping[str, Base] | None = None,
 ) -> Described:
     """Read the Procfile (and app.json, if `manifest` is not given) and choose the buildpack, unless the app's build `settings`
-    do; `images` are known to a Dockerfile. Pure but for reading the source.
+    do; `images` are those from elsewhere. Pure but for reading the source.
 
     Raises BadInput naming the line, BuildFailed («no buildpack matched» …).
     """
@@ -159,7 +159,7 @@ class ImageJob:
     stack: Stack
     output: Output
     images: Mapping[str, Pulled] = field(default_factory=dict)
-    """Those that a Dockerfile names, by these names."""
+    """Those from elsewhere that the plan names, by these names."""
 
 
 def build_image(job: ImageJob, described: Described) -> Image:
@@ -209,11 +209,11 @@ class _Builder:
         """With the processes that the build itself named; those of the Procfile stay. Raises BuildFailed if there are none."""
         plan = described.plan
         digest = self.layers.by_step[plan.steps[-1].name].digest
-        found = processes_in(self.platform.layout.images, digest, plan.released)
+        found, labels = released_in(self.platform.layout.images, digest, plan.released)
         processes = {**found, **described.processes} if described.processes else found
         if not described.processes:
             processes = _with_predeploy(described.manifest, processes)
-        plan = replace(plan, default_processes=found, released="")
+        plan = replace(plan, default_processes=found, labels=labels, released="")
         described = replace(described, plan=plan, processes=processes)
         described.require_processes(self.tree)
         return described
@@ -252,7 +252,7 @@ class _Builder:
             digests,
             env=env,
             processes=described.processes,
-            labels={"paas.language": plan.language},
+            labels={**plan.labels, "paas.language": plan.language},
             made_by=made_by,
         )
         size = self.store.read(digest).size_bytes
@@ -279,7 +279,8 @@ class _Builder:
         """Layers of the packages, of the steps it builds on and, if it asks for it, the source, which lies where it does
         in the image."""
         made = self.layers.by_step
-        below = [made[name].digest for name in (aptpackages.NAME, aptpackages.BUILD_NAME) if name in made]
+        below = [digest for name in step.images for digest in self.images[name].stacked]
+        below += [made[name].digest for name in (aptpackages.NAME, aptpackages.BUILD_NAME) if name in made]
         below += [made[name].digest for name in step.onto if name not in self.layers.after_source]
         if step.source:
             below.append(self.source.digest)

@@ -1,4 +1,4 @@
-"""Process types that a build named itself: a small file of the layer it made."""
+"""Process types and labels that a build named itself: a small file of the layer it made."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from paas.manifest.procfile import parse_procfile
 from paas.nouns.errors import BadInput, BuildFailed
 from runtime.image.errors import ImageError
 
+_OURS = "paas."
+_MOST_LABELS = 100
 
-def processes_in(images: Path, digest: str, path: str) -> dict[str, str]:
-    """What the file `path` in the layer `digest` names, whose tar is in `images`. Raises BuildFailed if that is no list of
-    processes."""
+
+def released_in(images: Path, digest: str, path: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The processes and the labels that the file `path` in the layer `digest` names, whose tar is in `images`. Raises
+    BuildFailed if that is no list of processes."""
     if not digest:
-        return {}
+        return {}, {}
     try:
         with open(images / "blobs" / "sha256" / digest.removeprefix("sha256:"), "rb") as tar:
             release = read_files([tar.fileno()], [path]).get(path, "")
-        return parse_procfile(classic.procfile_of(release).encode())
+        processes = parse_procfile(classic.procfile_of(release).encode())
     except (ImageError, BadInput) as error:
         hint = error.hint if isinstance(error, BadInput) else ""
         raise BuildFailed(
-            f"The processes that bin/release names: {error}", hint, cause="cannot be built"
+            f"The processes that the buildpack names: {error}", hint, cause="cannot be built"
         ) from None
+    pairs = (line.partition(": ") for line in classic.section(release, "labels"))
+    labels = {name: text for name, colon, text in pairs if colon and name and not name.startswith(_OURS)}
+    return processes, dict(list(labels.items())[:_MOST_LABELS])

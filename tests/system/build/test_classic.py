@@ -83,7 +83,7 @@ def test_two_buildpacks_vendor_a_tool_and_name_the_processes(platform: BuildPlat
         ({"compile": "#!/bin/sh\n"}, "says nothing about what to run"),
         (
             {"compile": "#!/bin/sh\nprintf 'Web App: x\\n' >$1/Procfile\n"},
-            "The processes that bin/release names",
+            "The processes that the buildpack names",
         ),
     ],
 )

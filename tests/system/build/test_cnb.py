@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
-from harness.builder import BuildPlatform
+from harness.builder import BuildPlatform, build_platform
 from harness.cnb import below, buildpack, buildpackage, composite
+from harness.registry import running
 from harness.serving import serving
 
 from paas.nouns.errors import BuildFailed
+from runtime.image.ocilayout import ImageStore
 
 MAKE = """layer() { printf "[types]\\n%s" "$2" >"$CNB_LAYERS_DIR/$1.toml"; mkdir -p "$CNB_LAYERS_DIR/$1"; }
 """
@@ -36,7 +40,8 @@ APP = buildpack(
     detect="[ -f app.txt ] || exit 100; printf '[[requires]]\\nname = \"tool\"\\n' >$CNB_BUILD_PLAN_PATH",
     build="""echo "the app sees: $(tool), $(cat $CNB_PLATFORM_DIR/env/GREETING), $(id -u)"
 cp app.txt built.txt
-printf '[[processes]]\\ntype = "web"\\ncommand = ["python3", "serve.py"]\\n' >$CNB_LAYERS_DIR/launch.toml
+printf '[[processes]]\\ntype = "web"\\ncommand = ["python3", "serve.py"]
+[[labels]]\\nkey = "org.example.team"\\nvalue = "ours: us"\\n' >$CNB_LAYERS_DIR/launch.toml
 """,
 )
 
@@ -66,12 +71,14 @@ def test_layers_are_reused_and_only_the_app_changes(platform: BuildPlatform) -> 
     image = platform.build(app, files, config={"GREETING": "hello"})
     assert image.processes == {"web": "python3 serve.py"}
     assert [line.strip() for line in platform.lines if "tool" in line and "Running" not in line] == [
-        "-----> team/tool 1.0.0", "tool is made", "the app sees: tool for  in , hello, 1000",
+        "team/tool 1.0.0", "tool is made", "the app sees: tool for  in , hello, 1000",
     ]  # fmt: skip
     *_, layers, built = image.layers
     stored = platform.layout.layers / layers.removeprefix("sha256:") / "layers"
     assert sorted(path.name for path in stored.iterdir()) == ["config", "team_tool"]
     assert [path.name for path in (stored / "team_tool").iterdir()] == ["tool"]
+    store = ImageStore(platform.layout.images, platform.layout.stacks)
+    assert store.read(image.digest).config["config"]["Labels"]["org.example.team"] == "ours: us"
     with serving(platform, app, image) as get:
         assert get("/").read() == b"tool for exec.d in env\none"
     changed = platform.build(app, {**files, "app.txt": "two"}, config={"GREETING": "hello"})
@@ -91,6 +98,31 @@ def test_an_archive_of_a_buildpackage_in_the_repository(platform: BuildPlatform)
     }  # fmt: skip
     image = platform.build(platform.app("packaged"), files, config={"GREETING": "hi"})
     assert list(image.processes) == ["web"]
+
+
+@pytest.mark.long
+def test_a_buildpackage_of_a_registry_builds_and_its_layers_are_pulled_once(tmp_path: Path) -> None:
+    packs = {"team/all": composite("team/all", "team/tool+team/app"), "team/tool": TOOL, "team/app": APP}
+    archive = tmp_path / "all.cnb"
+    archive.write_bytes(buildpackage("team/all", packs))
+    with running() as registry, build_platform(private_registries=["127.0.0.0/8"]) as platform:
+        command = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci-archive:{archive}"]
+        subprocess.run([*command, f"docker://{registry.host}/team/all:1"], check=True)
+        app, name = platform.app("pulled"), registry.reference("team/all:1")
+        files = {"app.txt": "one", "serve.py": SERVE, "app.json": app_json(f"docker://{name}")}
+        image = platform.build(app, files, config={"GREETING": "hello"})
+        pulled = [line for line in platform.lines if line.startswith("       sha256:")]
+        assert len(pulled) == 1 and "       team/tool 1.0.0" in platform.lines
+        assert not [one for one in image.layers if (platform.layout.layers / one[7:] / "cnb").exists()]
+        with serving(platform, app, image) as get:
+            assert get("/").read() == b"tool for exec.d in env\none"
+        platform.build(app, {**files, "app.txt": "two"}, config={"GREETING": "hello"})
+        assert not [line for line in platform.lines if line.startswith("       sha256:")]
+        assert "       tool is there" in platform.lines
+        with pytest.raises(BuildFailed) as failed:
+            platform.build(app, {**files, "app.json": app_json(f"docker://{name}-not-there")})
+        assert failed.value.message.startswith(f"app.json: the image {name}-not-there cannot be had")
+        assert failed.value.hint == "Check the name and the tag."
 
 
 INLINE = """[_]

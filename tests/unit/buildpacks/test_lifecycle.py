@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tomllib
@@ -12,10 +11,9 @@ import pytest
 from harness.cnb import buildpack, buildpackage, composite, write
 
 from buildpacks import classic
-from buildpacks.lifecycle import tomltext
+from buildpacks.lifecycle import profile, tomltext
 from buildpacks.lifecycle.__main__ import RELEASE, main
 from buildpacks.lifecycle.building import Surroundings
-from buildpacks.lifecycle.launch import script
 
 LAYER = 'printf "[types]\\n%s" "$2" >"$CNB_LAYERS_DIR/$1.toml"; mkdir -p "$CNB_LAYERS_DIR/$1"'
 MAKE = f"layer() {{ {LAYER}; }}\n"
@@ -51,9 +49,17 @@ class Place:
     def processes(self) -> str:
         return classic.procfile_of((self.app / RELEASE).read_text())
 
-    def launch(self, process: str = "web") -> str:
-        packs = json.loads((self.layers / "config/launch.json").read_text())
-        return script(packs, process, {"PATH": "/bin", "OLD": "old"})
+    def launch(self, process: str = "web") -> tuple[int, dict[str, str], str]:
+        """Status, environment and other output of a process of this type that starts with the script."""
+        script = f". {self.app}/.profile.d/000_buildpacks.sh; env -0 >&7"
+        env = {"PATH": os.environ["PATH"], "OLD": "old", "OLD3": "old", "PAAS_PROCESS": f"{process}.1"}
+        with open(self.root / "env", "w+") as out:
+            command = ["bash", "-c", f"exec 7>&{out.fileno()}; {script}"]
+            done = subprocess.run(
+                command, env=env, cwd=self.app, pass_fds=(out.fileno(),), capture_output=True, text=True, check=False
+            )  # fmt: skip
+        pairs = (line.partition("=") for line in (self.root / "env").read_text().split("\0"))
+        return done.returncode, {name: text for name, _, text in pairs}, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -82,8 +88,8 @@ def test_one_provides_what_the_next_requires(place: Place) -> None:
     place.pack("user", USER)
     assert place.build("tool", "user") == 0
     assert place.processes == "web: the-tool --port 1\n"
-    assert sorted(path.name for path in place.layers.iterdir()) == ["config", "team_tool"]
-    assert f"export PATH={place.layers}/team_tool/tool/bin:/bin\n" == place.launch()
+    assert sorted(path.name for path in place.layers.iterdir()) == ["team_tool"]
+    assert place.launch()[1]["PATH"].startswith(f"{place.layers}/team_tool/tool/bin:/")
 
 
 def test_in_the_wrong_order_nothing_fits(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,8 +209,8 @@ printf x >env/PLAIN; printf o >env/OLD.override; printf d >env/OLD2.default; pri
 printf a >env.launch/LIST.append; printf b >env.launch/web/LIST.append; printf , >env.launch/web/LIST.delim
 printf p >env.launch/OLD3.prepend; printf - >env.launch/OLD3.delim
 printf build >env.build/ONLY; printf w >env.launch/worker/ROLE; printf "it's\n" >env.launch/QUOTED
-printf '#!/bin/sh\necho log; printf "FROM_EXEC = \\"%%s\\"" "$PLAIN" >&3' >exec.d/run
-printf '#!/bin/sh\necho "W = \\"$FROM_EXEC\\"" >&3' >exec.d/worker/run
+printf '#!/bin/sh\necho log; printf "FROM_EXEC = \\\\"%%s\\\\"" "$PLAIN" >&3' >exec.d/run
+printf '#!/bin/sh\necho "W = \\\\"$FROM_EXEC\\\\"" >&3' >exec.d/worker/run
 chmod +x exec.d/run exec.d/worker/run
 """
 )
@@ -223,14 +229,45 @@ def test_layers_change_the_environment_of_builds_and_processes(
     assert built["ONLY"] == "build" and built["CPATH"] == f"{layer}/include" and built["MINE"] == "m"
     assert built["PKG_CONFIG_PATH"] == f"{layer}/pkgconfig" and built["LIBRARY_PATH"] == f"{layer}/lib"
     assert built["PATH"].startswith(f"/mine:{layer}/bin:") and "LIST" not in built
-    (layer / "exec.d/run").rename(layer / "exec.d/.run")
-    (layer / "exec.d/.run").unlink()
-    said = place.launch()
-    assert (
-        "export LIST=a,b\n" in said and "export OLD=o\n" in said and "export QUOTED='it'\"'\"'s\n'\n" in said
-    )
-    assert f"export LD_LIBRARY_PATH={layer}/lib\n" in said and "ONLY" not in said and "CPATH" not in said
-    assert "ROLE" not in said
+    status, web, said = place.launch()
+    assert (status, said) == (0, "log\n")
+    assert (web["LIST"], web["OLD"], web["OLD3"], web["QUOTED"]) == ("a,b", "o", "p-old", "it's\n")
+    assert (web["PLAIN"], web["OLD2"], web["PLAIN2"], web["FROM_EXEC"]) == ("x", "d", "n", "x")
+    assert web["LD_LIBRARY_PATH"] == f"{layer}/lib" and web["PATH"].startswith(f"{layer}/bin:/")
+    assert not {"ONLY", "CPATH", "ROLE", "W"} & set(web)
+    worker = place.launch("worker")[1]
+    assert (worker["ROLE"], worker["W"], worker["LIST"]) == ("w", "x", "a")
+    assert place.launch("run")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("#!/bin/sh\nexit 3", "exec.d/p ended with status 3"),
+        ("#!/bin/sh\necho x >&3", "exec.d/p wrote no TOML to descriptor 3"),
+        ("#!/bin/sh\necho 'x = 1' >&3", "exec.d/p wrote to descriptor 3 what is no variable: 'x'"),
+        ('#!/bin/sh\necho \'"a b" = "1"\' >&3', "exec.d/p wrote to descriptor 3 what is no variable: 'a b'"),
+        ("#!/nowhere", "exec.d/p ended with status 12"),
+    ],
+)
+def test_a_program_of_exec_d_that_fails_keeps_the_process_from_starting(
+    place: Place, program: str, said: str
+) -> None:
+    layer = place.layers / "a/l"
+    write(layer, {"exec.d/p": program})
+    (layer / "exec.d/p").chmod(0o755)
+    profile.write([profile.Launched([str(layer)], False)], place.layers, place.app)
+    status, env, out = place.launch()
+    assert status == 1 and said in out and "PATH" not in env and "Traceback" not in out
+
+
+def test_profile_d_is_sourced_where_the_api_still_has_it(place: Place) -> None:
+    files = "mkdir -p $1/l/profile.d/web; echo 'export A=a' >$1/l/profile.d/a.sh; echo 'export B=$A' >$1/l/profile.d/web/b.sh"
+    for api, known in (("0.8", ("a", "a")), ("0.9", (None, None))):
+        place.pack(api, buildpack("a", api=api, build=f"{MAKE}layer l 'launch = true'; {files}"))
+        assert place.build(api) == 0
+        web, worker = place.launch("web")[1], place.launch("worker")[1]
+        assert (web.get("A"), web.get("B")) == known and "B" not in worker
 
 
 def test_a_clean_environment_has_no_config_vars(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
@@ -323,7 +360,7 @@ def test_a_buildpackage_is_unpacked_and_is_the_one_that_its_label_names(
     folder.mkdir()
     subprocess.run(["tar", "-xC", folder], input=buildpackage("team/all", packs), check=True)
     assert place.build("package") == 0
-    assert capfd.readouterr().out.splitlines() == ["-----> team/one 1.0.0", "one"]
+    assert capfd.readouterr().out.splitlines() == ["team/one 1.0.0", "one"]
     (folder / "index.json").write_text("{}")
     assert place.build("package") == 1
     assert "the buildpack package is no OCI image with buildpacks" in capfd.readouterr().out
