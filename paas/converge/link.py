@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from paas.converge.reactor import READ, Reactor
 from runtime.client import Spawner, SpawnerError
 from runtime.frames import FrameError, JsonDecoder
 from runtime.protocol import Observed
+from runtime.reactor import Reactor
 
 log = logging.getLogger("converge.link")
 
@@ -129,7 +129,7 @@ class Link:
         self._watch.setblocking(False)
         self._decoder = JsonDecoder()
         self._stale, self._waiting = True, False
-        self._reactor.watch(self._watch, READ, self._event)
+        self._reactor.watch(self._watch.fileno(), lambda _: self._event())
 
     def _event(self) -> None:
         assert self._watch is not None
@@ -152,7 +152,7 @@ class Link:
 
     def _lose(self) -> None:
         if self._watch is not None:
-            self._reactor.forget(self._watch)
+            self._reactor.forget(self._watch.fileno())
             self._watch.close()
             self._watch = None
         self.containers = None

@@ -16,7 +16,6 @@ from paas.converge.certify import Certifier
 from paas.converge.collect import Collector, end_dead_builds, orphaned_builds
 from paas.converge.link import Link, SpawnerDown
 from paas.converge.plan import Action, Advance, Start, Timeouts, plan_app
-from paas.converge.reactor import READ, Reactor
 from paas.converge.release_output import ReleaseOutput
 from paas.converge.rollout import Traffic, next_step
 from paas.converge.routers import Routers
@@ -31,6 +30,7 @@ from paas.routing.table import route_table
 from paas.runs.specs import limits_of
 from paas.store import Store, apps, deployments, events, poke
 from runtime.client import Spawner, SpawnerError
+from runtime.reactor import Reactor
 
 log = logging.getLogger("converge")
 
@@ -322,7 +322,7 @@ class Loop:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         sock.bind(path)
         os.chmod(path, 0o660)
-        self._reactor.watch(sock, READ, self._poked)
+        self._reactor.watch(sock.fileno(), lambda _: self._poked())
         return sock
 
     def _poked(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from paas.converge.health import Answer, Check, judge, request_bytes
-from paas.converge.reactor import READ, WRITE, Reactor, Timer
+from runtime.reactor import WRITE, Reactor, Timer
 
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EAGAIN)
 
@@ -44,7 +44,7 @@ class Attempt:
             self._timer.cancel()
             self._timer = reactor.later(0, lambda: self._finish(Outcome("refused")))
             return
-        reactor.watch(self._sock, WRITE, self._connected)
+        reactor.watch(self._sock.fileno(), lambda _: self._connected(), WRITE)
 
     def abort(self) -> None:
         """Drop the connection; `done` hears nothing."""
@@ -61,7 +61,7 @@ class Attempt:
             self._sock.send(self._request)
         except OSError:
             return self._finish(Outcome("closed"))
-        self._reactor.watch(self._sock, READ, self._readable)
+        self._reactor.watch(self._sock.fileno(), lambda _: self._readable())
 
     def _readable(self) -> None:
         assert self._sock is not None
@@ -82,7 +82,7 @@ class Attempt:
         if self._sock is None:
             return
         self._timer.cancel()
-        self._reactor.forget(self._sock)
+        self._reactor.forget(self._sock.fileno())
         self._sock.close()
         self._sock = None
         self._done(outcome)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paas.converge.reactor import READ, WRITE, Reactor
 from paas.converge.rollout import Traffic
 from paas.routing import workers
 from runtime.frames import FrameError, JsonDecoder, encode_json
+from runtime.reactor import READ, WRITE, Reactor
 
 log = logging.getLogger("converge.routers")
 
@@ -36,7 +36,7 @@ class Worker:
         except OSError:
             self._sock.close()
             raise
-        reactor.watch(self._sock, READ, self._event)
+        reactor.watch(self._sock.fileno(), lambda _: self._event())
         self.send({"op": "subscribe"})
 
     def send(self, message: Message) -> None:
@@ -45,7 +45,7 @@ class Worker:
         self._event()
 
     def close(self) -> None:
-        self._reactor.forget(self._sock)
+        self._reactor.forget(self._sock.fileno())
         self._sock.close()
 
     def _event(self) -> None:
@@ -59,7 +59,8 @@ class Worker:
             log.info("router worker gone socket=%s reason=%s", self.path.name, error)
             self._owner.lost(self)
             return
-        self._reactor.watch(self._sock, READ | (WRITE if self._out else 0), self._event)
+        events = READ | (WRITE if self._out else 0)
+        self._reactor.watch(self._sock.fileno(), lambda _: self._event(), events)
 
     def _read(self) -> None:
         try:

@@ -11,11 +11,11 @@ from paas.converge import diagnosis
 from paas.converge.health import SETTLE_S, Answer, Check, boot_check, liveness_check
 from paas.converge.link import SpawnerDown, Stats
 from paas.converge.probe import BootProbe, LivenessProbe, Outcome
-from paas.converge.reactor import Reactor, Timer
 from paas.nouns.errors import DeployFailed
 from paas.nouns.model import App, Image, Instance, Release
 from paas.runs.specs import limits_of
 from runtime.client import SpawnerError
+from runtime.reactor import Reactor, Timer
 
 SAMPLE_S = 0.5
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pwd
 import select
 import sys
-from collections.abc import Callable
-from typing import Protocol
 
 from runtime.net import dns
 from runtime.net.network import Network, RulesError, drain
+from runtime.reactor import Reactor
 
 _SETTLE_S = 0.3
 _LOOK_EVERY_S = 60.0
@@ -17,15 +16,7 @@ _RELAY_PAUSE_S = 1.0
 _RELAY_USER = "nobody"
 
 
-class Loop(Protocol):
-    """The part of the spawner's loop that this module uses."""
-
-    def watch(self, fd: int, callback: Callable[[int], None], events: int = select.EPOLLIN) -> None: ...
-    def forget(self, fd: int) -> None: ...
-    def after(self, seconds: float, callback: Callable[[], None]) -> None: ...
-
-
-def keep_rules(loop: Loop, network: Network) -> None:
+def keep_rules(reactor: Reactor, network: Network) -> None:
     """Restore the rules soon after anyone changes them; check once a minute in any case."""
     watch = network.watch()
     due: list[bool] = []
@@ -42,17 +33,17 @@ def keep_rules(loop: Loop, network: Network) -> None:
         drain(watch)
         if not due:
             due.append(True)
-            loop.after(_SETTLE_S, reapply)
+            reactor.later(_SETTLE_S, reapply)
 
     def periodic() -> None:
         reapply()
-        loop.after(_LOOK_EVERY_S, periodic)
+        reactor.later(_LOOK_EVERY_S, periodic)
 
-    loop.watch(watch.fileno(), changed)
-    loop.after(_LOOK_EVERY_S, periodic)
+    reactor.watch(watch.fileno(), changed)
+    reactor.later(_LOOK_EVERY_S, periodic)
 
 
-def keep_relay(loop: Loop, network: Network) -> None:
+def keep_relay(reactor: Reactor, network: Network) -> None:
     """Run a relay where instances cannot reach the host's name servers; restart it when it ends."""
     if not network.needs_relay:
         return
@@ -63,19 +54,19 @@ def keep_relay(loop: Loop, network: Network) -> None:
             relay = dns.start(network.gateway, uid=account.pw_uid, gid=account.pw_gid)
         except OSError as error:
             _say(f"no name server for instances: {error}")
-            loop.after(_RELAY_PAUSE_S, start)
+            reactor.later(_RELAY_PAUSE_S, start)
             return
         pipe = relay.stdin
         assert pipe is not None
 
         def ended(_: int) -> None:
-            loop.forget(pipe.fileno())
+            reactor.forget(pipe.fileno())
             pipe.close()
             relay.kill()
             relay.wait()
-            loop.after(_RELAY_PAUSE_S, start)
+            reactor.later(_RELAY_PAUSE_S, start)
 
-        loop.watch(pipe.fileno(), ended, select.EPOLLERR)
+        reactor.watch(pipe.fileno(), ended, select.EPOLLERR)
 
     start()
 

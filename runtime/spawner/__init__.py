@@ -1,4 +1,4 @@
 """The spawner: root, single-threaded, the only process that makes containers. Imports `container` and below.
 
-Begin with `server`, then `verbs`, then `instances` and `jobs`; `loop` waits, `idblocks` is the machine's register of ids and addresses.
+Begin with `server`, then `verbs`, then `instances` and `jobs`; `idblocks` is the machine's register of ids and addresses.
 """

@@ -19,7 +19,7 @@ from runtime.container.sources import TRASH
 from runtime.kernel.poll import readable
 from runtime.kernel.process import signal_pidfd
 from runtime.protocol import Exit, Observed
-from runtime.spawner.loop import Loop
+from runtime.reactor import Reactor
 
 _RECORD_RETRY_S = 0.005
 _RECORD_WAIT_S = 5.0
@@ -33,9 +33,9 @@ Event = Callable[[str, str], None]
 class Instances:
     """What runs, what has ended and is not deleted yet. `event` is told `exit` and `oom` with the id."""
 
-    def __init__(self, engine: Engine, loop: Loop, event: Event) -> None:
+    def __init__(self, engine: Engine, reactor: Reactor, event: Event) -> None:
         self._engine = engine
-        self._loop = loop
+        self._reactor = reactor
         self._event = event
         self._all: dict[str, Instance] = {}
         self._exits: dict[str, Exit] = {}
@@ -91,11 +91,11 @@ class Instances:
         """Watch a container that runs, or that ended while no spawner ran."""
         self._all[instance.id] = instance
         if instance.shim_pidfd is not None:
-            self._loop.watch(instance.shim_pidfd, lambda _: self._shim_ended(instance))
+            self._reactor.watch(instance.shim_pidfd, lambda _: self._shim_ended(instance))
         if instance.pidfd is None:
             self._settle(instance, time.monotonic())
             return
-        self._loop.watch(instance.pidfd, lambda _: self._ended(instance))
+        self._reactor.watch(instance.pidfd, lambda _: self._ended(instance))
         self._watch_oom(instance)
 
     def delete(self, instance_id: str, done: Callable[[Exit | None], None]) -> None:
@@ -125,12 +125,12 @@ class Instances:
         except OSError:
             return
         self._oom[instance.id] = (watch, group.oom_kills())
-        self._loop.watch(watch.fileno(), lambda _: self._oom_notice(instance.id), watch.events)
+        self._reactor.watch(watch.fileno(), lambda _: self._oom_notice(instance.id), watch.events)
 
     def _oom_notice(self, instance_id: str) -> None:
         """The notice comes a moment before the count rises; it also comes when the group is removed."""
         self._oom[instance_id][0].clear()
-        self._loop.after(_OOM_SETTLE_S, lambda: self._count_oom(instance_id))
+        self._reactor.later(_OOM_SETTLE_S, lambda: self._count_oom(instance_id))
 
     def _count_oom(self, instance_id: str) -> None:
         if instance_id not in self._oom:
@@ -144,13 +144,13 @@ class Instances:
     def _shim_ended(self, instance: Instance) -> None:
         """Reap it if it is our child; after a restart of the spawner it is not."""
         assert instance.shim_pidfd is not None
-        self._loop.forget(instance.shim_pidfd)
+        self._reactor.forget(instance.shim_pidfd)
         with suppress(ChildProcessError):
             os.waitpid(instance.shim.pid, os.WNOHANG)
 
     def _ended(self, instance: Instance) -> None:
         assert instance.pidfd is not None
-        self._loop.forget(instance.pidfd)
+        self._reactor.forget(instance.pidfd)
         self._settle(instance, time.monotonic())
 
     def _settle(self, instance: Instance, since: float) -> None:
@@ -159,7 +159,7 @@ class Instances:
         if record is None:
             late = time.monotonic() - since > _RECORD_WAIT_S
             if instance.shim_alive() and not late:
-                self._loop.after(_RECORD_RETRY_S, lambda: self._settle(instance, since))
+                self._reactor.later(_RECORD_RETRY_S, lambda: self._settle(instance, since))
                 return
             record = records.read_exit(self._engine, instance.id)
         if record is None:
@@ -178,13 +178,13 @@ class Instances:
     def _forget_oom(self, instance_id: str) -> None:
         watch, _ = self._oom.pop(instance_id, (None, 0))
         if watch is not None:
-            self._loop.forget(watch.fileno())
+            self._reactor.forget(watch.fileno())
             watch.close()
 
     def _remove(self, instance: Instance) -> None:
         """A shim that still waits for its client has no reason to any more."""
         if instance.shim_pidfd is not None:
-            self._loop.forget(instance.shim_pidfd)
+            self._reactor.forget(instance.shim_pidfd)
             signal_pidfd(instance.shim_pidfd, signal.SIGKILL)
             readable(instance.shim_pidfd, _SHIM_END_S)
             with suppress(ChildProcessError):
@@ -192,7 +192,7 @@ class Instances:
         try:
             create.remove(self._engine, instance.id)
         except (CgroupError, OSError):
-            self._loop.after(_REMOVE_RETRY_S, lambda: self._remove(instance))
+            self._reactor.later(_REMOVE_RETRY_S, lambda: self._remove(instance))
             return
         instance.close()
         del self._all[instance.id]

@@ -20,7 +20,7 @@ from runtime.frames import MAX_JSON_BYTES
 from runtime.kernel import syscalls as sc
 from runtime.kernel.files import write_all
 from runtime.kernel.forked import fork, log_crash
-from runtime.spawner.loop import Loop
+from runtime.reactor import Reactor
 
 Work = Callable[[], dict[str, Any]]
 Done = Callable[[dict[str, Any]], None]
@@ -41,8 +41,8 @@ class _Job:
 class Jobs:
     """The running children, each in the control groups of these `cgroup.procs` files."""
 
-    def __init__(self, loop: Loop, groups: tuple[Path, ...] = ()) -> None:
-        self._loop = loop
+    def __init__(self, reactor: Reactor, groups: tuple[Path, ...] = ()) -> None:
+        self._reactor = reactor
         self._groups = groups
         self._jobs: dict[int, _Job] = {}
 
@@ -55,15 +55,15 @@ class Jobs:
         os.close(writer)
         job = _Job(name, pid, os.pidfd_open(pid), reader, done, bytearray())
         self._jobs[pid] = job
-        self._loop.watch(reader, lambda _: self._read(job))
-        self._loop.after(timeout_s, lambda: self._overdue(job))
+        self._reactor.watch(reader, lambda _: self._read(job))
+        self._reactor.later(timeout_s, lambda: self._overdue(job))
 
     def _read(self, job: _Job) -> None:
         data = os.read(job.pipe, 65536)
         job.output += data
         if data and len(job.output) <= MAX_JSON_BYTES:
             return
-        self._loop.forget(job.pipe)
+        self._reactor.forget(job.pipe)
         os.close(job.pipe)
         signal.pidfd_send_signal(job.pidfd, signal.SIGKILL)
         _, status = os.waitpid(job.pid, 0)

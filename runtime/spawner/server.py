@@ -31,10 +31,10 @@ from runtime.kernel.forked import log_lines
 from runtime.kernel.userns import UserNamespaces
 from runtime.net import upkeep
 from runtime.net.network import Network, NetworkError, RulesError, host_routes
+from runtime.reactor import Reactor
 from runtime.spawner import idblocks, verbs
 from runtime.spawner.instances import Instances
 from runtime.spawner.jobs import Jobs, failure
-from runtime.spawner.loop import Loop
 from runtime.spec import SpecError
 
 _MOST_UNSENT = 8 * 1024 * 1024
@@ -84,8 +84,8 @@ class _Connection:
 class Server:
     """The socket and its connections. Requests of one connection are answered in order."""
 
-    def __init__(self, loop: Loop, listener: socket.socket, users: set[int]) -> None:
-        self._loop = loop
+    def __init__(self, reactor: Reactor, listener: socket.socket, users: set[int]) -> None:
+        self._reactor = reactor
         self._listener = listener
         self._users = users
         self._connections: dict[int, _Connection] = {}
@@ -93,7 +93,7 @@ class Server:
 
     def start(self) -> None:
         self._listener.setblocking(False)
-        self._loop.watch(self._listener.fileno(), lambda _: self._accept())
+        self._reactor.watch(self._listener.fileno(), lambda _: self._accept())
 
     def event(self, kind: str, instance_id: str) -> None:
         for connection in list(self._connections.values()):
@@ -109,7 +109,7 @@ class Server:
             sock.setblocking(False)
             connection = _Connection(sock)
             self._connections[sock.fileno()] = connection
-            self._loop.watch(sock.fileno(), lambda events: self._ready(connection, events))
+            self._reactor.watch(sock.fileno(), lambda events: self._ready(connection, events))
 
     def _ready(self, connection: _Connection, events: int) -> None:
         if events & select.EPOLLOUT:
@@ -167,12 +167,12 @@ class Server:
             self._close(connection)
             return
         events = select.EPOLLIN | (select.EPOLLOUT if connection.out else 0)
-        self._loop.watch(connection.sock.fileno(), lambda events: self._ready(connection, events), events)
+        self._reactor.watch(connection.sock.fileno(), lambda events: self._ready(connection, events), events)
 
     def _close(self, connection: _Connection) -> None:
         if not connection.closed:
             connection.closed = True
-            self._loop.forget(connection.sock.fileno())
+            self._reactor.forget(connection.sock.fileno())
             del self._connections[connection.sock.fileno()]
             connection.sock.close()
 
@@ -187,14 +187,14 @@ def run(options: Options) -> None:
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_SLAVE)
     user = _account(options.user)
     engine, network = _engine(options, layout, user, block)
-    loop = Loop()
-    server = Server(loop, _listen(layout, user.pw_gid), {0, user.pw_uid})
-    instances = Instances(engine, loop, server.event)
+    reactor = Reactor()
+    server = Server(reactor, _listen(layout, user.pw_gid), {0, user.pw_uid})
+    instances = Instances(engine, reactor, server.event)
     lent = engine.cgroups.lend("layers", cgroup.work_limits(), 0, 0)
-    server.verbs = verbs.Verbs(engine, instances, Jobs(loop, lent.work), block, loop)
+    server.verbs = verbs.Verbs(engine, instances, Jobs(reactor, lent.work), block, reactor)
     adopted = instances.recover()
-    upkeep.keep_rules(loop, network)
-    upkeep.keep_relay(loop, network)
+    upkeep.keep_rules(reactor, network)
+    upkeep.keep_relay(reactor, network)
     server.start()
     server.verbs.empty_trash()
     server.verbs.repair_layers()
@@ -203,7 +203,7 @@ def run(options: Options) -> None:
     ready = f"spawner ready home={layout.home} id={layout.id} adopted={len(adopted)}"
     print(ready, file=sys.stderr, flush=True)
     while lock >= 0:
-        loop.turn()
+        reactor.turn()
 
 
 def _engine(

@@ -17,11 +17,11 @@ from runtime.image.newblob import link_stack_blobs, used_since
 from runtime.kernel import syscalls as sc
 from runtime.kernel.process import signal_all, signal_pidfd
 from runtime.protocol import Exit, Layer, StoredLayer
+from runtime.reactor import Reactor
 from runtime.spawner import listening
 from runtime.spawner.idblocks import Block
 from runtime.spawner.instances import Instances
 from runtime.spawner.jobs import Jobs, Work, failure
-from runtime.spawner.loop import Loop
 from runtime.spec import APP_ID, DIGEST, INSTANCE_ID, Box, Order, parse, parse_limits
 
 Request = dict[str, Any]
@@ -48,9 +48,11 @@ class BadRequest(ContainerError):
 class Verbs:
     """`handle` calls the method named after the verb; every answer goes through `reply`, maybe later."""
 
-    def __init__(self, engine: Engine, instances: Instances, jobs: Jobs, block: Block, loop: Loop) -> None:
+    def __init__(
+        self, engine: Engine, instances: Instances, jobs: Jobs, block: Block, reactor: Reactor
+    ) -> None:
         self._engine = engine
-        self._loop = loop
+        self._reactor = reactor
         self._instances = instances
         self._jobs = jobs
         self._block = block
@@ -272,7 +274,7 @@ class Verbs:
             reply(answer)
             if answer.get("digest") and not self._sync_planned:
                 self._sync_planned = True
-                self._loop.after(_SYNC_DELAY_S, self._sync_layers)
+                self._reactor.later(_SYNC_DELAY_S, self._sync_layers)
 
         def start() -> None:
             try:

@@ -34,7 +34,7 @@ FLOORS = {
         "upkeep": 7, "worker": 8, "__main__": 9,
     },
     "runtime": {
-        "fields": 1, "frames": 1, "home": 1, "spec": 2, "protocol": 3, "kernel": 3, "client": 4, "cgroup": 4, "image": 4, "net": 4, "container": 5, "stack": 5,
+        "fields": 1, "frames": 1, "home": 1, "reactor": 1, "spec": 2, "protocol": 3, "kernel": 3, "client": 4, "cgroup": 4, "image": 4, "net": 4, "container": 5, "stack": 5,
         "spawner": 6, "__main__": 7,
     },
 }  # fmt: skip

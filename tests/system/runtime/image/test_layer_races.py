@@ -17,8 +17,8 @@ from runtime.image import make
 from runtime.image.newblob import used_since
 from runtime.kernel import userns
 from runtime.kernel.process import Identity
+from runtime.reactor import Reactor
 from runtime.spawner.jobs import Jobs
-from runtime.spawner.loop import Loop
 from runtime.spawner.verbs import Verbs
 from runtime.spec import Order
 
@@ -77,12 +77,12 @@ def test_many_folders_that_hide_others_with_long_names_are_one_answer(home: Home
 
 def test_a_snapshot_that_waits_for_the_repair_is_made_in_its_own_apps_namespace(home: Home) -> None:
     """Namespaces are let go when many apps ask for theirs, and the number of a closed one is used again."""
-    loop, answers = Loop(), []
+    reactor, answers = Reactor(), []
     platform = SimpleNamespace(layout=home.layout, userns=userns.UserNamespaces(keep=1))
     process = Identity(1, 1, "none")
     ended = Instance(Order("i1", "a1"), BASE, process, process, 0.0)
     instances = SimpleNamespace(get=lambda _: ended)
-    verbs = Verbs(platform, instances, Jobs(loop), None, loop)
+    verbs = Verbs(platform, instances, Jobs(reactor), None, reactor)
     upper = home.upper()
     (upper / "app").mkdir()
     (upper / "app/x").write_text("1")
@@ -91,6 +91,6 @@ def test_a_snapshot_that_waits_for_the_repair_is_made_in_its_own_apps_namespace(
     verbs.handle({"verb": "snapshot", "id": "i1", "paths": ["/app"]}, answers.append)
     platform.userns.get(BASE + 65536)
     while not answers:
-        loop.turn()
+        reactor.turn()
     os.close(platform.userns.get(BASE + 65536))
     assert answers[0].get("files") == 2, answers

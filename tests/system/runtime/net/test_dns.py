@@ -17,7 +17,7 @@ import pytest
 
 from runtime.net import dns, upkeep
 from runtime.net.network import Network
-from runtime.spawner.loop import Loop
+from runtime.reactor import Reactor
 
 NOBODY = 65534
 GATEWAY = IPv4Address("10.199.48.1")
@@ -150,13 +150,13 @@ def test_a_relay_that_dies_is_started_again(server: list[bytes], monkeypatch: py
     monkeypatch.setattr(dns, "start", recorded)
     subprocess.run(["ip", "addr", "add", f"{GATEWAY}/32", "dev", "lo"], check=True)
     network = Network("dddddd", IPv4Network("10.199.48.0/20"), nameservers=())
-    loop = Loop()
-    upkeep.keep_relay(loop, network)
+    reactor = Reactor()
+    upkeep.keep_relay(reactor, network)
     started[0].kill()
     deadline = time.monotonic() + 20
     while len(started) < 2:
         assert time.monotonic() < deadline
-        loop.turn()
+        reactor.turn()
     with _client() as client:
         client.send(QUESTION)
         assert client.recv(2000) == QUESTION[::-1]

@@ -17,11 +17,11 @@ from paas.converge.act import Actions, described
 from paas.converge.health import boot_check
 from paas.converge.link import Link, SpawnerDown
 from paas.converge.plan import Advance, Drain, Fail, Kill, MarkUp, Reap, RemoveApp, Start, Stop, Terminate
-from paas.converge.reactor import Reactor
 from paas.nouns.errors import DeployFailed
 from paas.nouns.model import Deployment, Instance
 from paas.nouns.startup import STARTUP, Startup
 from paas.store import apps, deployments, events, formations, images, instances, releases
+from runtime.reactor import Reactor
 
 
 class Scene(Control):

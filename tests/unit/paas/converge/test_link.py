@@ -9,9 +9,9 @@ from harness.fake_runtime import FakeSpawner
 
 from paas.converge import link as links
 from paas.converge.link import Link, SpawnerDown, Stats
-from paas.converge.reactor import Reactor
 from runtime.client import SpawnerError
 from runtime.frames import encode_json
+from runtime.reactor import Reactor
 from runtime.spec import Box, Order, Process
 
 

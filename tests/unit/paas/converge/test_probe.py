@@ -13,7 +13,7 @@ from harness.nouns import make_image
 
 from paas.converge.health import Answer, Check, boot_check, judge
 from paas.converge.probe import Attempt, BootProbe, LivenessProbe, Outcome
-from paas.converge.reactor import Reactor
+from runtime.reactor import Reactor
 
 Serve = Callable[[bytes, socket.socket], None]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from paas.converge.reactor import Reactor
 from paas.converge.rollout import Traffic
 from paas.converge.routers import Routers
 from runtime.frames import JsonDecoder, encode_json
+from runtime.reactor import Reactor
 
 
 def table(*draining: str, active: tuple[str, ...] = ("i1",)) -> dict[str, Any]:

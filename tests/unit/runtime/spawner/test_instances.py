@@ -19,8 +19,8 @@ from runtime.container.engine import ContainerError, Engine
 from runtime.container.records import Instance
 from runtime.kernel.process import identify
 from runtime.protocol import Exit
+from runtime.reactor import Reactor
 from runtime.spawner.instances import Instances
-from runtime.spawner.loop import Loop
 from runtime.spec import Limits, Order
 
 
@@ -34,10 +34,10 @@ class Spawner:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.loop = Loop()
+        self.reactor = Reactor()
         self.events: list[tuple[str, str]] = []
         self.started: list[int] = []
-        self.instances = Instances(engine, self.loop, lambda *event: self.events.append(event))
+        self.instances = Instances(engine, self.reactor, lambda *event: self.events.append(event))
 
     def start(self, id: str) -> Instance:
         """Two processes, one as the container and one as its shim, with all that belongs to an instance."""
@@ -63,13 +63,13 @@ class Spawner:
 
     def until(self, event: str, id: str) -> None:
         while (event, id) not in self.events:
-            self.loop.turn()
+            self.reactor.turn()
 
     def delete(self, id: str) -> Exit | None:
         done: list[Exit | None] = []
         self.instances.delete(id, done.append)
         while not done:
-            self.loop.turn()
+            self.reactor.turn()
         return done[0]
 
     def leftovers(self) -> list[str]:
@@ -117,7 +117,7 @@ def test_the_record_of_the_shim_says_how_a_container_ended(spawner: Spawner) -> 
     spawner.instances.add(one)
     end(one)
     assert spawner.instances.observed(one).state == "running", "its record is not there yet"
-    spawner.loop.after(0.03, lambda: record(spawner, one, 3))  # the shim follows a moment later
+    spawner.reactor.later(0.03, lambda: record(spawner, one, 3))  # the shim follows a moment later
     spawner.until("exit", "i1")
     seen = spawner.instances.observed(one)
     assert seen.state == "exited" and seen.exit is not None and seen.exit.status == 3
@@ -132,7 +132,7 @@ def test_a_container_that_ended_together_with_its_shim_was_killed(spawner: Spawn
     spawner.instances.add(one)
     os.kill(one.shim.pid, signal.SIGKILL)
     while one.shim_alive():
-        spawner.loop.turn()
+        spawner.reactor.turn()
     assert spawner.instances.observed(one).state == "broken"
     end(one)
     spawner.until("exit", "i1")
@@ -150,7 +150,7 @@ def test_deleting_kills_waits_for_the_end_and_leaves_nothing(spawner: Spawner) -
     spawner.instances.delete("i1", found.append)
     spawner.instances.delete("i1", found.append)  # two who ask get the same answer
     while len(found) < 2:
-        spawner.loop.turn()
+        spawner.reactor.turn()
     assert found[0] is not None and found[0] == found[1] and found[0].status == 137
     assert spawner.delete("i1") is None, "which is gone: nothing to say"
     assert list(spawner.instances) == [other]

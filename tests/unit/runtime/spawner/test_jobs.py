@@ -8,16 +8,16 @@ from typing import Any
 
 from runtime import frames
 from runtime.client import SpawnerError
+from runtime.reactor import Reactor
 from runtime.spawner.jobs import Jobs
-from runtime.spawner.loop import Loop
 
 
 class TestJobs:
     def answer(self, work: Any, timeout_s: float = 20.0) -> dict[str, Any]:
-        loop, answers = Loop(), []
-        Jobs(loop).start("the job", work, answers.append, timeout_s=timeout_s)
+        reactor, answers = Reactor(), []
+        Jobs(reactor).start("the job", work, answers.append, timeout_s=timeout_s)
         while not answers:
-            loop.turn()
+            reactor.turn()
         found: dict[str, Any] = answers[0]
         return found
 
