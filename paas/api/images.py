@@ -29,6 +29,7 @@ from paas.nouns.text import one_line, quoted
 from paas.release.portable import created_at, image_errors, labelled, released_image
 from runtime.image.distribution import Reference, mirrored, parse_reference
 from runtime.image.imagearchive import ImageArchive
+from runtime.image.packed import KINDS
 from runtime.image.portable import Pushed, archive, push
 from runtime.image.reach import Patience, Reach
 from runtime.image.registry import Login, Registry
@@ -50,8 +51,19 @@ def push_image(app_name: str) -> Response:
     ctx, app, who = context(), the_app(), principal().name
     given = body(
         required={"reference": text},
-        optional={"release": release_number, "username": text, "password": text, "mount_from": text},
+        optional={
+            "release": release_number,
+            "username": text,
+            "password": text,
+            "mount_from": text,
+            "compression": text,
+        },
     )
+    kind = given["compression"] or "gzip"
+    if kind not in KINDS:
+        raise errors.BadInput(
+            f"{quoted(kind)} is no compression of layers.", f"There are {', '.join(KINDS)}."
+        )
     with image_errors():
         reference = parse_reference(given["reference"])
         mount_from = (
@@ -67,6 +79,7 @@ def push_image(app_name: str) -> Response:
                 labelled(ctx, found),
                 _registry(ctx, reference, _login(given), cancelled),
                 reference.tag,
+                compression=kind,
                 mount_from=mount_from or "",
                 say=emit,
                 cancelled=cancelled,

@@ -61,6 +61,11 @@ def login(username: str | None, password_stdin: bool) -> dict[str, str | None]:
 @_release
 @login_options
 @click.option("--mount-from", metavar="REPOSITORY", help="Take layers over from there, in the same registry.")
+@click.option(
+    "--compression",
+    type=click.Choice(["gzip", "zstd"]),
+    help="Of the layers; else gzip, which all clients read.",
+)
 def image_push(
     reference: str,
     app: str,
@@ -68,9 +73,15 @@ def image_push(
     username: str | None,
     password_stdin: bool,
     mount_from: str | None,
+    compression: str | None,
 ) -> Answer:
     """Push an image to a registry: HOST/REPOSITORY:TAG. Only what the registry does not have is sent."""
-    body = {"reference": reference, "release": _number(release), "mount_from": mount_from}
+    body = {
+        "reference": reference,
+        "release": _number(release),
+        "mount_from": mount_from,
+        "compression": compression,
+    }
     body |= login(username, password_stdin)
     with output.Progress(f"Pushing {app} to {quoted(reference)}") as progress:
         given = {key: value for key, value in body.items() if value is not None}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from paas import logs
 from paas.converge import prune
+from paas.converge.packing import Packing
 from paas.daemon import threads
 from paas.nouns.errors import PaasError
 from paas.nouns.model import Build, Instance
@@ -39,6 +40,7 @@ from paas.store import (
 from runtime.client import Spawner, SpawnerError
 from runtime.image.errors import ImageError
 from runtime.image.ocilayout import ImageStore
+from runtime.image.packed import sweep
 from runtime.image.removal import remove_path
 from runtime.kernel.files import STAGED, locked
 from runtime.kernel.process import is_running
@@ -64,6 +66,7 @@ class Collector:
         self._settings, self._layout = settings, settings.layout()
         self._store, self._client, self._poke_path = store, client, poke_path
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._packing = Packing(store, self._layout)
         self._removing: frozenset[str] = frozenset()
         self._due = 0.0
 
@@ -132,6 +135,7 @@ class Collector:
         _done("blobs", self._collect_blobs)
         _done("edge", self._collect_edge)
         _done("store", self._shrink_store)
+        _done("packing", self._packing.step)
 
     def _collect_app(self, app_id: str, live: list[str]) -> None:
         with self._store.write() as tx:
@@ -183,7 +187,7 @@ class Collector:
             used = layers | {digest for image in images.all(tx) for digest in image.layers}
         store = ImageStore(self._layout.images, self._layout.stacks)
         store.prepare()
-        freed = store.collect(manifests, blobs=used, unused_since=since)
+        freed = store.collect(manifests, blobs=used, unused_since=since) + sweep(store)
         if freed:
             log.info("blobs bytes=%d collected", freed)
 

@@ -15,6 +15,7 @@ from runtime.image.names import digest_hex
 from runtime.image.ocilayout import CONFIG, INDEX, LAYER, MANIFEST
 
 GZIP_LAYER = f"{LAYER}+gzip"
+ZSTD_LAYER = f"{LAYER}+zstd"
 _DOCKER = "application/vnd.docker"
 _INDEXES = (INDEX, f"{_DOCKER}.distribution.manifest.list.v2+json")
 _MANIFESTS = (MANIFEST, f"{_DOCKER}.distribution.manifest.v2+json")

@@ -82,6 +82,10 @@ def test_a_push_sends_what_is_missing_and_no_secret_with_it(
     assert re.fullmatch(rf"http://{registry.host}/team/hello:v1@sha256:[0-9a-f]{{64}}\n", done.stdout)
     commit(repository, "Say more", **{"more.py": "x = 1\n"})
     assert platform.push(repository, APP).returncode == 0
+    source = platform.json("image:history", "-a", APP)["layers"][-1]["digest"].removeprefix("sha256:")
+    wait_for(
+        lambda: (platform.home / "images/gzip" / source).exists()
+    )  # made ahead, since the app was pushed before
     body = json.loads(push(platform, registry.reference("team/hello:v2"), "--json").stdout)
     assert body["layers"] == {"sent": 1, "there": 2, "mounted": 0}
     body = json.loads(
@@ -105,10 +109,13 @@ def test_a_push_sends_what_is_missing_and_no_secret_with_it(
 def test_other_tools_read_what_was_pushed_and_where_it_comes_from(
     platform: Platform, repository: Path, registry: RunningRegistry
 ) -> None:
-    push(platform, registry.reference("team/read:v9"))
+    push(platform, registry.reference("team/read:v9"), "--compression", "zstd")
     release = platform.json("apps:info", "-a", APP)["release"]
     image, login = f"docker://{registry.host}/team/read:v9", f"{USER}:{PASSWORD}"
     config = json.loads(skopeo("inspect", "--config", "--tls-verify=false", "--creds", login, image))
+    read = ("--tls-verify=false", "--creds", login, image)
+    kinds = {layer["mediaType"] for layer in json.loads(skopeo("inspect", "--raw", *read))["layers"]}
+    assert kinds == {"application/vnd.oci.image.layer.v1.tar+zstd"}
     labels = config["config"]["Labels"]
     assert labels["org.opencontainers.image.title"] == APP
     assert labels["org.opencontainers.image.version"] == f"v{release}"
@@ -142,7 +149,9 @@ def test_umoci_and_podman_make_the_app_of_what_they_are_given(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    podman("pull", "-q", "--tls-verify=false", "--creds", login, image)
+    push(platform, registry.reference("team/run:z"), "--compression", "zstd")
+    for tag in ("v9", "z"):
+        podman("pull", "-q", "--tls-verify=false", "--creds", login, image.replace(":v9", f":{tag}"))
     release = platform.json("apps:info", "-a", APP)["release"]
     for source_of in (("pull", "-q", f"docker-archive:{file}"), ("load", "-q", "-i", str(file))):
         podman(*source_of)
@@ -369,3 +378,56 @@ def test_the_bill_of_materials_names_what_is_installed(platform: Platform, repos
     shown = platform.paas("image:sbom", APP).stdout.splitlines()
     assert shown[1].split() == ["NAME", "VERSION", "KIND"]
     assert len(shown) == 2 + len(bill["components"])
+
+
+DOCKERFILE = """FROM debian-12
+RUN --mount=type=secret,id=SECRET_KEY --mount=type=cache,target=/var/cache/mine \\
+    wc -c </run/secrets/SECRET_KEY | tee /srv/size >/var/cache/mine/size
+CMD python3 -m http.server "$PORT"
+"""
+COMPILE = """#!/bin/sh
+set -eu
+wc -c <"$3/SECRET_KEY" | tee "$1/size" >"$2/size"
+echo "---> read $(cat "$1/size") bytes"
+"""
+
+
+def test_no_secret_gets_into_what_dockerfiles_and_buildpacks_of_others_make(
+    platform: Platform, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    classic = {
+        "app.json": json.dumps({"buildpacks": [{"url": "./pack"}]}),
+        "pack/bin/detect": "#!/bin/sh\necho Mine\n",
+        "pack/bin/compile": COMPILE,
+        "Procfile": "web: python3 -m http.server $PORT\n",
+    }
+    read = str(len(SECRET))
+    for app, files in (("sealed", {"Dockerfile": DOCKERFILE}), ("classic", classic)):
+        platform.paas("create", app)
+        platform.paas("config:set", f"SECRET_KEY={SECRET}", "-a", app)
+        repository = platform.repository(files, app)
+        for program in repository.glob("pack/bin/*"):
+            program.chmod(0o755)
+            commit(repository, f"Make {program.name} run")
+        done = platform.push(repository, app)
+        assert done.returncode == 0 and SECRET not in done.stdout, done.stdout
+        shown = platform.paas("run", "-a", app, "--", "cat /srv/size /app/size 2>/dev/null; true").stdout
+        assert read in shown.split(), shown
+        platform.paas("image:export", str(tmp_path / f"{app}.tar"), "-a", app)
+        words = ("image:push", registry.reference(f"team/{app}:v1"), "-a", app, *LOGIN)
+        platform.paas(*words, input=f"{PASSWORD}\n")
+        bill = platform.paas("image:sbom", "-a", app, "--json").stdout
+        assert SECRET not in bill and '"debian"' in bill
+    kept = [
+        path
+        for name in ("images", "layers", "caches", "logs", "builds")
+        for path in (platform.home / name).rglob("*")
+    ]
+    searched = 0
+    for path in [*kept, *registry.blobs, *tmp_path.glob("*.tar"), platform.log_path]:
+        if path.is_file() and not path.is_symlink():
+            assert SECRET.encode() not in contents(path), path
+            searched += 1
+    assert searched > 100 and any(
+        path.read_bytes().split() == [read.encode()] for path in kept if path.name == "size"
+    )

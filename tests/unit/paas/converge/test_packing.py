@@ -1,0 +1,30 @@
+"""Which layers are compressed ahead: those of apps that were pushed to a registry before."""
+
+from __future__ import annotations
+
+import pytest
+from harness.nouns import make_image
+
+from paas.converge.packing import due
+
+PUSHED = make_image(digest="sha256:old", layers=("stack", "deps", "one"))
+
+
+@pytest.mark.parametrize(
+    ("notes", "layers"),
+    [
+        ({"stack", "deps", "one"}, ["two"]),
+        ({"stack", "deps"}, []),
+        ({"stack", "deps", "one", "two"}, []),
+        (set(), []),
+    ],
+)
+def test_what_a_push_would_compress_is_due_once_another_image_was_pushed(
+    notes: set[str], layers: list[str]
+) -> None:
+    serving = make_image(digest="sha256:new", layers=("stack", "deps", "two"))
+    assert due(serving, [serving, PUSHED], notes.__contains__) == layers
+
+
+def test_the_first_image_of_an_app_is_not_packed() -> None:
+    assert due(PUSHED, [PUSHED], {"stack", "deps"}.__contains__) == []
