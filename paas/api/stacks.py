@@ -12,6 +12,7 @@ from paas.api.bodies import body, boolean
 from paas.api.context import Context, context
 from paas.api.streams import Cancelled, Emit, stream
 from paas.build.platform import spawner_errors
+from paas.build.pythons import pythons_in
 from paas.build.stack import make_stack
 from paas.nouns import errors
 from paas.nouns.names import StackName
@@ -35,7 +36,8 @@ def _stacks(ctx: Context) -> list[dict[str, Any]]:
             data = json.loads(path.read_text())
         except (OSError, ValueError):
             continue
-        found.append({key: data[key] for key in _SHOWN if key in data})
+        shown = {key: data[key] for key in _SHOWN if key in data}
+        found.append({**shown, "pythons": list(pythons_in(data.get("packages", ())))})
     return found
 
 

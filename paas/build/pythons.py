@@ -8,13 +8,14 @@ import os
 import re
 import subprocess
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 from buildpacks.pyversion import Download, Pythons
 from paas.build import registry as registries
 from runtime.home import Layout
 from runtime.stack import build as stacks
-from runtime.stack.build import RECIPES, Stack
+from runtime.stack.build import RECIPES
 
 _log = logging.getLogger("publish")
 _KEY = re.compile(rf"cpython-(3\.\d{{1,3}}\.\d{{1,3}})-linux-{os.uname().machine}-gnu")
@@ -30,17 +31,17 @@ def available(layout: Layout, stack: str, chosen: str = "") -> Pythons:
         stack=chosen if chosen in RECIPES else stack,
         fixed=chosen in RECIPES,
         of_stacks={
-            name: of_stack(made) if (made := stacks.load(layout.stacks, name)) else recipe.pythons
+            name: pythons_in(made.packages) if (made := stacks.load(layout.stacks, name)) else recipe.pythons
             for name, recipe in RECIPES.items()
         },
         fetched={release: Download(**python) for release, python in registries.load(layout).pythons.items()},
     )
 
 
-def of_stack(stack: Stack) -> tuple[str, ...]:
-    """The releases of Python in a stack, as its packages say, the suite's default first."""
-    found = {match[1]: match[2] for match in map(_PACKAGE.fullmatch, stack.packages) if match}
-    default = next((match[1] for match in map(_DEFAULT.fullmatch, stack.packages) if match), "")
+def pythons_in(packages: Sequence[str]) -> tuple[str, ...]:
+    """The releases of Python in a stack of these packages (`NAME VERSION`), the suite's default first."""
+    found = {match[1]: match[2] for match in map(_PACKAGE.fullmatch, packages) if match}
+    default = next((match[1] for match in map(_DEFAULT.fullmatch, packages) if match), "")
     return tuple(
         found[minor] for minor in sorted(found, key=lambda minor: (minor != default, len(minor), minor))
     )

@@ -16,9 +16,15 @@ def stacks() -> Answer:
     found = client().get("/stacks")["stacks"]
     yield found
     rows = [
-        [item["name"], output.size(item.get("size_bytes")), str(item.get("created", ""))] for item in found
+        [
+            item["name"],
+            output.size(item.get("size_bytes")),
+            item.get("created", ""),
+            ", ".join(item["pythons"]),
+        ]
+        for item in found
     ]
-    output.listing("Stacks", rows, ("NAME", "SIZE", "CREATED"))
+    output.listing("Stacks", rows, ("NAME", "SIZE", "CREATED", "PYTHON"))
 
 
 @command("stacks:create")

@@ -24,7 +24,11 @@ def stacks(api: FlaskApi, tmp_path_factory: pytest.TempPathFactory) -> None:
         (folder / "blobs/sha256" / digest.removeprefix("sha256:")).write_bytes(bytes(1024))
         (folder / "layers" / digest.removeprefix("sha256:")).mkdir(parents=True)
     described = {"name": "debian-12", "run": [RUN], "build": [RUN], "created": "2026-11-28T01:02:03Z"}
-    (folder / "debian-12.json").write_text(json.dumps({**described, "size_bytes": 1, "packages": []}))
+    (folder / "debian-12.json").write_text(
+        json.dumps(
+            {**described, "size_bytes": 1, "packages": ["python3.11-minimal 3.11.2-6", "python3 3.11.2-1+b1"]}
+        )
+    )
 
 
 @pytest.fixture
@@ -61,3 +65,8 @@ def test_only_a_stack_that_is_there_is_updated(api: FlaskApi) -> None:
     assert reply.status == 404 and "no stack debian-99" in reply.error["message"]
     assert api.ask("POST", "/v1/stacks/debian-99/update", {}).status == 422
     assert api.ask("POST", "/v1/stacks/BAD/update", {"build": True}).status == 422
+
+
+def test_a_stack_is_listed_with_its_pythons(api: FlaskApi) -> None:
+    (found,) = api.ask("GET", "/v1/stacks").json["stacks"]
+    assert (found["name"], found["pythons"]) == ("debian-12", ["3.11.2"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from paas.build.publish import _folders, shareable
-from paas.build.pythons import available, fetchable, of_stack, url_of
+from paas.build.pythons import available, fetchable, pythons_in, url_of
 from paas.build.registry import Registry, build_env, registry_file
 from runtime.home import Layout
 from runtime.stack.build import Stack
@@ -19,9 +19,9 @@ KEY = f"cpython-3.12.1-linux-{os.uname().machine}-gnu"
 
 
 def test_a_stack_says_by_its_packages_which_pythons_it_has_the_default_first() -> None:
-    assert of_stack(FORKY) == ("3.14.8", "3.13.15", "3.15.0")
+    assert pythons_in(FORKY.packages) == ("3.14.8", "3.13.15", "3.15.0")
     bookworm = replace(FORKY, packages=("python3 3.11.2-1+b1", "python3.11-minimal 3.11.2-6+deb12u9"))
-    assert of_stack(bookworm) == ("3.11.2",)
+    assert pythons_in(bookworm.packages) == ("3.11.2",)
 
 
 def test_stacks_that_are_not_made_yet_count_and_a_stack_that_there_is_not_does_not(tmp_path: Path) -> None:

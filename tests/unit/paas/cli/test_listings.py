@@ -42,7 +42,7 @@ LISTINGS: list[tuple[str, str, Any, list[str]]] = [
         ["=== Tokens", "ID  NAME  USER  LAST USED", "7   ci    ann   never"]),
     ("users", "GET /users", {"users": [{"name": "ann", "role": "admin"}]}, ["=== Users", "NAME  ROLE", "ann   admin"]),
     ("stacks:apps", "GET /stacks/apps", {"apps": [{"name": "hello", "stack": "debian-12", "release": 2, "current": False}]}, ["=== Apps on stacks", "NAME   STACK      RELEASE  STATE", "hello  debian-12  v2       older"]),
-    ("stacks", "GET /stacks", {"stacks": [{"name": "debian-12"}]}, ["=== Stacks", "NAME       SIZE  CREATED", "debian-12  -"]),
+    ("stacks", "GET /stacks", {"stacks": [{"name": "debian-14", "pythons": ["3.14.8", "3.13.15"]}]}, ["=== Stacks", "NAME       SIZE  CREATED  PYTHON", "debian-14  -              3.14.8, 3.13.15"]),
     ("domains", "GET /apps/hello/domains", {"own": "hello.localhost", "domains": [{"name": "xn--bcher-kva.example"}]},
         ["=== hello Domains", "hello.localhost", "xn--bcher-kva.example (bücher.example)"]),
     ("certs", "GET /apps/hello/certs", {"certificates": [CERTIFICATE]}, ["=== hello Certificates",
