@@ -20,7 +20,7 @@ from paas.build.kept import keep_layer, kept_layer
 from paas.build.layerfiles import read_files
 from paas.build.platform import Platform
 from paas.build.step import MadeLayer, spawner_failure
-from paas.nouns.errors import BuildFailed, Cancelled
+from paas.nouns.errors import BuildFailed, Cancelled, Unavailable
 from paas.nouns.model import App, Image
 from paas.nouns.units import shown_memory, shown_size
 from paas.store import images
@@ -36,6 +36,7 @@ from runtime.stack import build as stacks
 MOST_LAYERS = 100
 """An instance has at most 120 layers; an app that is built upon an image adds some."""
 MOST_BYTES = 8 * 1024**3
+_TRIES = 3
 PREFIX = "image-"
 """What begins the names of archives below `sources` that are being unpacked."""
 
@@ -137,12 +138,12 @@ class Pull:
 
     def _layer(self, blob: Blob) -> MadeLayer:
         key = hashlib.sha256(json.dumps(["pulled", self.app.id, blob.digest]).encode()).hexdigest()
-        made = kept_layer(self.platform, key)
-        if made is None:
+        for _ in range(_TRIES):  # a clean-up that came before its row may have taken a layer
+            if made := kept_layer(self.platform, key):
+                return made
             self.say(f"{blob.digest[:19]}… {shown_size(blob.size)}")
-            made = self._unpacked(blob)
-            keep_layer(self.platform, key, made)
-        return made
+            keep_layer(self.platform, key, self._unpacked(blob))
+        raise Unavailable("A layer of the image is removed as soon as it is made.", "Try again in a moment.")
 
     def _unpacked(self, blob: Blob) -> MadeLayer:
         path = self.platform.layout.sources / f"{PREFIX}{os.urandom(8).hex()}.tar"

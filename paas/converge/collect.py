@@ -55,8 +55,9 @@ UNLOCKED, UNLOCKED_AGE_S = (STAGED, "image-"), 60.0
 LAYER_KEY_AGE_S = 7.0 * DAY_S
 ROOM_BYTES = 8 << 30
 """With less on the disk, layers that no image has are kept for running builds alone."""
-CLOCK_S = 0.02
-"""How far the times of files may lag behind the clock: the kernel updates them once a tick."""
+CLOCK_S = 1.0
+"""How long after a file its row may come, where no build is running: an image that is pulled, or rebased. Less than SOON_S, so
+that what an event leaves goes with the pass that follows it."""
 
 
 class Collector:

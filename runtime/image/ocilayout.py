@@ -147,7 +147,8 @@ class ImageStore:
                     continue
                 with suppress(FileNotFoundError):
                     status = os.lstat(entry.path)
-                    if status.st_mtime < moment:
+                    staged = entry.name.startswith(files.STAGED)  # somebody is writing it, however slowly
+                    if status.st_mtime < (min(moment, time.time() - YOUNG_S) if staged else moment):
                         os.unlink(entry.path)
                         freed += status.st_size
             if kept != entries:

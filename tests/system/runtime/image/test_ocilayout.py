@@ -86,6 +86,16 @@ def test_collection_spares_what_is_young_or_was_used_lately(home: Home) -> None:
         store.read(image)
 
 
+def test_collection_leaves_a_blob_that_is_being_written_alone(home: Home) -> None:
+    store, _, _ = three_images(home)
+    fresh = home.layout.images / "blobs/sha256/.new-0a1b"
+    for age, stays in ((60, True), (7200, False)):
+        fresh.write_bytes(b"half")
+        os.utime(fresh, (time.time() - age,) * 2)
+        store.collect((), unused_since=time.time() + 1)
+        assert fresh.exists() is stays
+
+
 def test_damaged_or_missing_image_stops_no_collection(home: Home) -> None:
     store, layers, images = three_images(home)
     home.blob(images[0]).write_bytes(b"{}")

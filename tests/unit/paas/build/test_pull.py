@@ -14,7 +14,7 @@ import pytest
 from paas.build import disk
 from paas.build.pull import MOST_BYTES, MOST_LAYERS, Pull, Pulled, stored_image
 from paas.build.step import MadeLayer
-from paas.nouns.errors import BuildFailed, Cancelled
+from paas.nouns.errors import BuildFailed, Cancelled, Unavailable
 from paas.nouns.settings import load
 from paas.store import Store, apps, images
 from runtime.client import SpawnerError
@@ -32,14 +32,15 @@ class Spawner:
 
     def __init__(self, folder: Path, blobs: Path) -> None:
         self.sources, self.blobs = folder, blobs
-        self.refuse = ""
+        self.refuse, self.vanish = "", 0
 
     def unpack(self, tar: str, *, image: bool = False) -> MadeLayer:
         assert image
         if self.refuse:
             raise SpawnerError(self.refuse, "a sparse file")
         data = (self.sources / tar).read_bytes().upper()
-        if data:
+        self.vanish -= 1
+        if data and self.vanish < 0:
             (self.blobs / hashlib.sha256(data).hexdigest()).write_bytes(data)
         return MadeLayer(digest_of(data) if data else "", len(data), 1)
 
@@ -116,6 +117,16 @@ def test_a_layer_that_the_clean_up_took_is_read_again(place: Place) -> None:
     source = Memory(b"low")
     place.pull(source)
     assert digest_of(b"low") in source.asked
+
+
+def test_a_layer_that_a_clean_up_takes_before_its_row_is_there_is_made_again(place: Place) -> None:
+    place.spawner.vanish = 1
+    source = Memory(b"low")
+    assert place.pull(source).layers == (digest_of(b"LOW"),)
+    assert source.asked.count(digest_of(b"low")) == 2
+    place.spawner.vanish = 9
+    with pytest.raises(Unavailable, match="as soon as it is made"):
+        place.pull(Memory(b"high"))
 
 
 def test_layers_of_the_apps_own_images_are_not_read(place: Place) -> None:
