@@ -35,6 +35,7 @@ LFS_POINTER_BYTES = 1024
 """A pointer of Git LFS begins with that line and has fewer bytes than this."""
 
 _CHUNK = 1 << 20
+_PIPE_BYTES = 1 << 18
 _FOLDERS_NAMED = 8
 
 
@@ -228,7 +229,8 @@ def _contents(repository: Path, listing: Listing) -> Iterator[tuple[Entry, IO[by
             stdin=wanted,
             stdout=subprocess.PIPE,
             env=git.ENVIRONMENT,
-            bufsize=1 << 18,
+            bufsize=_PIPE_BYTES,
+            pipesize=_PIPE_BYTES,
         )
     finally:
         os.close(wanted)

@@ -32,6 +32,9 @@ from runtime.kernel import files, forked, syscalls
 from runtime.kernel.confine import MIB, Bounds, confine
 
 CHUNK = 32 * 1024
+_INPUT_BYTES = 4 * MIB
+"""More than a channel's window, so that one read takes all that has come: paramiko moves what is left, for each read anew."""
+
 IDLE_S = 600.0
 """A connection without a command is closed after this time."""
 
@@ -121,7 +124,7 @@ class Session:
         """The client's next bytes; it may be silent for as long as it likes."""
         while True:
             with contextlib.suppress(TimeoutError):
-                return bytes(self._channel.recv(CHUNK))
+                return bytes(self._channel.recv(_INPUT_BYTES))
 
     def _watch(self) -> None:
         """Hang up on the job when the channel ends, from either side."""
