@@ -18,13 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runtime.image.removal import remove_path
 from runtime.kernel import files
-from runtime.stack import debian
+from runtime.stack import ahead, debian
 from runtime.stack.debian import Say, StackError
 
 DEFAULT_STACKS = Path("/var/cache/paas/stacks")
@@ -135,19 +136,22 @@ def _build(recipe: Recipe, stacks: Path, work: Path, say: Say) -> Stack:
     say(f"Building stack {recipe.name}: Debian {recipe.suite} with {', '.join(recipe.run)}")
     apt = debian.read_apt(recipe.suite, work)
     root = work / "run"
-    debian.bootstrap(root, recipe.suite, recipe.run, apt, say)
-    debian.clean(root, recipe.suite)
-    _add_app_user(root)
-    size = debian.normalise(root, began)
-    say(f"Packing the run layer ({size / 1e6:.0f} MB)")
-    run = publish(root, stacks)
-    say(f"Adding the build layer: {', '.join(recipe.build)}")
-    lower = stacks / "layers" / run.removeprefix("sha256:")
-    upper, packages = _build_layer(recipe, lower, work, apt, say)
-    debian.clean(upper, recipe.suite)
-    upper_size = debian.normalise(upper, began)
-    say(f"Packing the build layer ({upper_size / 1e6:.0f} MB)")
-    build = publish(upper, stacks, lower)
+    with ThreadPoolExecutor() as pool:
+        unpacked = pool.submit(ahead.unpack, recipe.run, recipe.build, apt, work / "ahead")
+        debian.bootstrap(root, recipe.suite, recipe.run, apt, say)
+        debian.clean(root, recipe.suite)
+        _add_app_user(root)
+        size = debian.normalise(root, began)
+        say(f"Packing the run layer ({size / 1e6:.0f} MB)")
+        packed = pool.submit(pack, root)
+        say(f"Adding the build layer: {', '.join(recipe.build)}")
+        upper, packages = _build_layer(recipe, root, work, apt, unpacked, say)
+        debian.clean(upper, recipe.suite)
+        upper_size = debian.normalise(upper, began)
+        say(f"Packing the build layer ({upper_size / 1e6:.0f} MB)")
+        digests = packed.result(), pack(upper, root)
+    os.sync()
+    run, build = (publish(tree, digest, stacks) for tree, digest in zip((root, upper), digests, strict=True))
     stack = Stack(
         recipe.name, (run,), (run, build), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         size + upper_size, packages,
@@ -158,34 +162,41 @@ def _build(recipe: Recipe, stacks: Path, work: Path, say: Say) -> Stack:
 
 
 def _build_layer(
-    recipe: Recipe, lower: Path, work: Path, apt: debian.Apt, say: Say
+    recipe: Recipe, lower: Path, work: Path, apt: debian.Apt, unpacked: Future[ahead.Unpacked], say: Say
 ) -> tuple[Path, tuple[str, ...]]:
     """Install the build packages over `lower`; returns the overlay's upper folder and all packages' versions."""
-    upper, scratch, merged = work / "build", work / "scratch", work / "merged"
-    for folder in (upper, scratch, merged):
+    ready = unpacked.result()
+    scratch, merged = work / "scratch", work / "merged"
+    for folder in (scratch, merged):
         folder.mkdir(mode=0o755)
-    options = f"lowerdir={lower},upperdir={upper},workdir={scratch},redirect_dir=off,metacopy=off,index=off"
+    options = (
+        f"lowerdir={lower},upperdir={ready.tree},workdir={scratch},redirect_dir=off,metacopy=off,index=off"
+    )
     debian.run(["mount", "-t", "overlay", "-o", options, "paas-stack", str(merged)], say, prefix="\0")
     try:
         debian.run(["mount", "-t", "proc", "proc", str(merged / "proc")], say, prefix="\0")
         debian.run(["mount", "--bind", "/dev", str(merged / "dev")], say, prefix="\0")
-        debian.install(merged, recipe.build, apt, say)
+        say(f"Installing {', '.join(recipe.build)}")
+        try:
+            ahead.install(ready, merged)
+        except StackError as error:
+            say(str(error))
+            debian.install(merged, recipe.build, apt, say)
         query = ["dpkg-query", f"--admindir={merged}/var/lib/dpkg", "-W", "-f", "${Package} ${Version}\\n"]
         listing = subprocess.run(query, capture_output=True, text=True, check=True).stdout
     finally:
         for mount in ("dev", "proc", "."):
             subprocess.run(["umount", "-l", str(merged / mount)], capture_output=True, check=False)
-    return upper, tuple(listing.splitlines())
+    return ready.tree, tuple(listing.splitlines())
 
 
-def publish(tree: Path, stacks: Path, lower: Path | None = None) -> str:
-    """Move a finished tree into the store as a layer, with its tar as a blob; returns `sha256:HEX`.
+def pack(tree: Path, lower: Path | None = None) -> str:
+    """Write a finished tree's tar beside it, on the disk; returns `sha256:HEX`. Raises StackError.
 
     With `lower` the tree is an overlay's upper folder over it: what it hides there is written as `.wh.` files.
     """
-    blob = tree.with_suffix(".tar")
     digest = hashlib.sha256()
-    with blob.open("wb") as file, subprocess.Popen(_tar(tree, lower), stdout=subprocess.PIPE) as tar:
+    with _blob(tree).open("wb") as file, subprocess.Popen(_tar(tree, lower), stdout=subprocess.PIPE) as tar:
         assert tar.stdout is not None
         while chunk := tar.stdout.read(1 << 20):
             digest.update(chunk)
@@ -194,16 +205,25 @@ def publish(tree: Path, stacks: Path, lower: Path | None = None) -> str:
         os.fsync(file.fileno())
     if tar.returncode:
         raise StackError(f"tar failed with status {tar.returncode}")
-    blob.chmod(0o644)
-    name = digest.hexdigest()
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _blob(tree: Path) -> Path:
+    return tree.with_suffix(".tar")
+
+
+def publish(tree: Path, digest: str, stacks: Path) -> str:
+    """Move a packed tree, which is on the disk, into the store as a layer, with its tar as a blob; returns the digest."""
+    name = digest.removeprefix("sha256:")
     target = stacks / "layers" / name
     if not target.exists():
-        os.sync()
         tree.rename(target)
+    blob = _blob(tree)
+    blob.chmod(0o644)
     blob.rename(stacks / "blobs/sha256" / name)
     for folder in (stacks / "layers", stacks / "blobs/sha256"):
         files.sync_folder(folder)
-    return f"sha256:{name}"
+    return digest
 
 
 def _tar(tree: Path, lower: Path | None) -> list[str]:

@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,12 +162,11 @@ SLIM = (
 """dpkg options that leave manuals and translations out, as Debian's slim images do."""
 
 
-def install(root: Path, packages: Iterable[str], apt: Apt, say: Say) -> None:
-    """apt-get upgrade and install into the tree `root`, with apt outside and dpkg inside. Raises StackError."""
-    conf = apt.settings.with_name("install.conf")
-    parts = apt.settings.with_name("none")
+def apt_config(root: Path, apt: Apt, conf: Path) -> Path:
+    """Write `conf`, with which apt outside works on the tree `root`, and dpkg inside; the path again."""
+    parts = conf.with_suffix(".none")
     parts.mkdir(exist_ok=True)
-    sources = apt.settings.with_name("sources.list")
+    sources = conf.with_suffix(".list")
     sources.write_text("".join(f"{line}\n" for line in apt.sources))
     options = {
         "Dir": root, "Dir::Etc::main": "/dev/null", "Dir::Etc::parts": parts, "Dir::Etc::sourcelist": sources,
@@ -177,14 +177,28 @@ def install(root: Path, packages: Iterable[str], apt: Apt, say: Say) -> None:
     }  # fmt: skip
     lines = [f'{name} "{value}";\n' for name, value in options.items()]
     conf.write_text("".join(lines) + apt.settings.read_text())
+    return conf
+
+
+def install(root: Path, packages: Iterable[str], apt: Apt, say: Say) -> None:
+    """apt-get upgrade and install into the tree `root`, completing what is unpacked there. Raises StackError."""
+    conf = apt_config(root, apt, apt.settings.with_name("install.conf"))
+    apt_get = ["apt-get", "-q", "-y", "-o", "DPkg::Options::=--force-confnew"]
+    say("Reading package lists")
+    run([*apt_get, "update"], say, prefix="\0", apt_config=conf)
+    say(f"Installing {', '.join(packages)}")
+    with no_services(root):
+        for words in (["--fix-broken", "install"], ["install", *packages]):
+            run([*apt_get, *words], say, prefix="\0", apt_config=conf)
+
+
+@contextmanager
+def no_services(root: Path) -> Iterator[None]:
+    """Packages that are installed meanwhile start nothing (invoke-rc.d(8))."""
     policy = root / "usr/sbin/policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n")
     policy.chmod(0o755)
-    say("Reading package lists")
-    run(["apt-get", "-q", "update"], say, prefix="\0", apt_config=conf)
-    say(f"Installing {', '.join(packages)}")
-    command = ["apt-get", "-q", "-y", "-o", "DPkg::Options::=--force-confnew", "install", *packages]
-    run(command, say, prefix="\0", apt_config=conf)
+    yield
     policy.unlink()
 
 

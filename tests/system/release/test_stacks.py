@@ -31,7 +31,7 @@ def older(stacks: str) -> Iterator[Path]:
     tree = folder / "tmp/run"
     subprocess.run(["cp", "-al", f"{stacks}/layers/{run}", tree], check=True)
     (tree / "etc/older").write_text("older\n")
-    digest = build.publish(tree, folder)
+    digest = build.publish(tree, build.pack(tree), folder)
     described = {**asdict(made), "run": [digest], "build": [digest, made.build[1]]}
     (folder / "debian-12.json").write_text(json.dumps({**described, "created": "2026-01-02T03:04:05Z"}))
     yield folder

@@ -192,7 +192,7 @@ def test_layer_over_another_writes_whiteouts_as_files(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         os.setxattr(upper / "etc/replaced", "trusted.overlay.opaque", b"y")
         os.setxattr(upper / "new", "trusted.overlay.opaque", b"y")
-    digest = build.publish(upper, stacks, lower)
+    digest = build.publish(upper, build.pack(upper, lower), stacks)
     with tarfile.open(stacks / "blobs/sha256" / digest.removeprefix("sha256:")) as tar:
         names = {member.name.removeprefix("./"): member.isdev() for member in tar}
     opaque = {"etc/replaced/.wh..wh..opq"} if os.geteuid() == 0 else set()
