@@ -25,6 +25,7 @@ INSTANCE_ID = "[a-z][a-z0-9-]{0,19}"
 APP_ID = "[a-z0-9][a-z0-9-]{0,31}"
 DIGEST = "sha256:[0-9a-f]{64}"
 
+MAX_LAYERS = 120
 MAX_ENV_BYTES = 512 * 1024
 MAX_ARGS_BYTES = 128 * 1024
 
@@ -54,7 +55,7 @@ def _env(name: str, value: object) -> dict[str, str]:
 
 
 def _layers(name: str, value: object) -> tuple[str, ...]:
-    layers = sequence(name, value, _digest, 120, item="layer")
+    layers = sequence(name, value, _digest, MAX_LAYERS, item="layer")
     if not layers or len(set(layers)) != len(layers):
         raise failure(name, value, "is empty or names a layer twice")
     return layers

@@ -25,7 +25,7 @@ from paas.build.pull import Pulled, stored_image
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
 from paas.build.stack import load_or_make
-from paas.build.step import BASE_ENV, MadeLayer, StepSpec, run_step, spawner_failure
+from paas.build.step import BASE_ENV, MadeLayer, StepSpec, run_step, spawner_failure, stacked
 from paas.build.step_view import StepView, stack_below
 from paas.manifest.appjson import AppManifest, parse_app_json
 from paas.manifest.procfile import MAX_BYTES as PROCFILE_BYTES
@@ -229,7 +229,7 @@ class _Builder:
         made = [*before, *([self.source] if plan.source else []), *after]
         app_layers = [layer for layer in made if layer.digest]
         base = self._base(plan.base)
-        digests = (*base, *dict.fromkeys(layer.digest for layer in app_layers))
+        digests = stacked((*base, *(layer.digest for layer in app_layers)), "The image")
         titles = {layer.digest: step.title for step in plan.steps for layer in steps[step.name].all}
         titles |= {self.source.digest: "Source"}
         stands_on = plan.base if plan.base.startswith(FROM) else f"Stack {self.stack.name}"
@@ -343,7 +343,7 @@ class _Builder:
         return StepSpec(
             title=step.title,
             script=step.script,
-            layers=tuple(dict.fromkeys((*self._base(step.base), *self._below(step)))),
+            layers=stacked((*self._base(step.base), *self._below(step)), step.title),
             env=seen.environment(plan, step),
             mounts=mounts,
             stdin=self.tree.pack(() if step.source else step.inputs, (*step.written, *seen.secrets(step))),

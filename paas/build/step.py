@@ -6,7 +6,7 @@ import contextlib
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from paas.runs.specs import id_base
 from paas.store import instances
 from runtime import frames
 from runtime.client import SpawnerError
-from runtime.spec import APP_USER, MIB, Box, Limits, Mount, Order, Process
+from runtime.spec import APP_USER, MAX_LAYERS, MIB, Box, Limits, Mount, Order, Process
 
 POLL_S = 0.1
 ATTACH_S = 10.0
@@ -124,6 +124,18 @@ def _snapshot(
 ) -> MadeLayer:
     made = platform.spawner.snapshot(runtime_id, paths, without)
     return MadeLayer(made.digest or "", made.size_bytes, made.files)
+
+
+def stacked(layers: Iterable[str], title: str) -> tuple[str, ...]:
+    """Each once. Raises BuildFailed if they are more than a container has."""
+    found = tuple(dict.fromkeys(layers))
+    if len(found) > MAX_LAYERS:
+        raise BuildFailed(
+            f"{title}: {len(found)} layers are too many, a container has at most {MAX_LAYERS}.",
+            "Make fewer: join commands (RUN one && two), or begin with an image of fewer layers.",
+            cause="cannot be built",
+        )
+    return found
 
 
 def spawner_failure(error: Exception) -> PaasError:

@@ -26,6 +26,7 @@ from paas.nouns.model import App, Image
 from paas.nouns.settings import load
 from paas.release.pipeline import PushRequest
 from paas.store import Store, apps
+from runtime.spec import MAX_LAYERS
 from runtime.stack.build import Stack
 
 STACK = Stack("debian-12", ("sha256:" + "a" * 64,), ("sha256:" + "a" * 64, "sha256:" + "b" * 64), "", 0, ())
@@ -123,6 +124,19 @@ def test_layers_lie_in_the_order_stack_dependencies_source_after(platform: FakeP
     assert image.layers == (*STACK.run, deps, source, after)
     assert platform.jobs[0].layers == STACK.build
     assert platform.jobs[1].layers == (*STACK.build, deps, source)
+
+
+def test_more_layers_than_a_container_has_are_refused_by_the_step_that_is_one_too_many(
+    platform: FakePlatform,
+) -> None:
+    names = [f"s{number}" for number in range(MAX_LAYERS + 5)]
+    steps = [
+        Step(name, f"RUN {name}", name, ("/",), ("r1",), onto=tuple(names[:at]))
+        for at, name in enumerate(names)
+    ]
+    with pytest.raises(BuildFailed, match=rf"RUN s\d+: {MAX_LAYERS + 1} layers are too many"):
+        platform.build(platform.app("many"), Plan("Test", "x", steps=tuple(steps)), FILES)
+    assert max(len(job.layers) for job in platform.jobs) == MAX_LAYERS
 
 
 @pytest.mark.parametrize(
