@@ -52,7 +52,7 @@ HINTS = (
         "Correct the buildpack.",
     ),
     FailureHint(
-        r"^(?P<what>(?:the process .+ of the buildpack|the layer .+ of the buildpack|the build plan of the buildpack) .+)$",
+        r"^(?P<what>the buildpacks left what cannot be handled: .+|(?:the process .+ of the buildpack|the layer .+ of the buildpack|the build plan of the buildpack) .+)$",
         "{what}",
         "Correct the buildpack.",
     ),

@@ -36,11 +36,10 @@ def main(words: list[str], place: Surroundings) -> int:
         ]
         for pack in left_out:
             print(f"{pack} is not needed")
-        launched = build(chosen, place)
-    except Refused as error:
-        print(error)
+        (place.app / RELEASE).write_text(build(chosen, place).written())
+    except (Refused, OSError, ValueError, RecursionError) as error:
+        print(error if isinstance(error, Refused) else f"the buildpacks left what cannot be handled: {error}")
         return 1
-    (place.app / RELEASE).write_text(launched.written())
     return 0
 
 
@@ -94,6 +93,7 @@ def surroundings() -> Surroundings:
         "CNB_TARGET_DISTRO_NAME": system.get("ID", ""),
         "CNB_TARGET_DISTRO_VERSION": system.get("VERSION_ID", ""),
         "CNB_APP_DIR": "/app",
+        "CNB_EXEC_ENV": "production",
     }
     work = Path("/var/tmp/lifecycle")
     work.mkdir(exist_ok=True)

@@ -71,6 +71,12 @@ def tables(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
+def for_production(table: dict[str, Any]) -> bool:
+    """Whether something is meant for apps that serve; `exec-env` (API 0.12) may name other environments, like test."""
+    named = table.get("exec-env")
+    return not isinstance(named, list) or not named or bool({"production", "*"} & set(map(str, named)))
+
+
 def read(folder: Path, shown: str) -> Buildpack:
     """The buildpack in a folder, which people call `shown`. Raises Refused."""
     found = read_toml(folder / "buildpack.toml", f"the buildpack {shown}")
@@ -112,6 +118,7 @@ def _group(table: dict[str, Any]) -> tuple[Entry, ...]:
     return tuple(
         Entry(str(one.get("id")), str(one.get("version", "")), one.get("optional") is True)
         for one in tables(table.get("group"))
+        if for_production(one)
     )
 
 

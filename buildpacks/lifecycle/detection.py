@@ -72,13 +72,13 @@ class Detection:
         group = tuple(Entry(pack.id, pack.version) for pack in packs)
         if (found := self._order((group,), (), (), "the app", optional=False)) is not None:
             return found
-        broken = [name for name, verdict in self._verdicts.items() if verdict.status not in (0, FAILS)]
-        for name in broken:
-            print(self._verdicts[name].said.rstrip())
-        if broken:
-            status = self._verdicts[broken[0]].status
-            raise Refused(f"bin/detect of the buildpack {broken[0]} ended with status {status}")
         against = [name for name, verdict in self._verdicts.items() if verdict.status]
+        for name in against:
+            if said := self._verdicts[name].said.rstrip():
+                print(said)
+        for name in against:
+            if (status := self._verdicts[name].status) != FAILS:
+                raise Refused(f"bin/detect of the buildpack {name} ended with status {status}")
         if against:
             raise Refused(f"no group of the buildpacks fits: bin/detect refused of {', '.join(against)}")
         raise Refused(f"no group of the buildpacks fits: {self._why}")

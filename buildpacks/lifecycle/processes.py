@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from buildpacks.lifecycle.descriptor import Buildpack, Refused, read_toml, tables
+from buildpacks.lifecycle.descriptor import Buildpack, Refused, for_production, read_toml, tables
 
 WEB = "web"
 _WORDS_ONLY = re.compile(r"[\w./=:,@%+ -]+")
@@ -26,7 +26,7 @@ class Launch:
     def read(self, pack: Buildpack, folder: Path) -> None:
         """Take in `launch.toml` of a buildpack. Raises Refused."""
         found = read_toml(folder / "launch.toml", f"the buildpack {pack}")
-        for table in tables(found.get("processes")):
+        for table in filter(for_production, tables(found.get("processes"))):
             type = str(table.get("type", "")).replace(".", "-")
             self.processes[type] = _command(pack, type, table)
             if table.get("default") is True:

@@ -183,6 +183,8 @@ class _Builder:
         self.layers = Layers()
         self._stacks = {job.stack.name: job.stack}
         self.source = MadeLayer("", 0, 0)
+        with job.platform.store.read() as tx:
+            self.before = {digest for image in images.of_app(tx, job.app.id) for digest in image.layers}
         self.store = ImageStore(job.platform.layout.images, job.platform.layout.stacks)
 
     def run(self, plan: Plan) -> None:
@@ -235,7 +237,7 @@ class _Builder:
         stands_on = plan.base if plan.base.startswith(FROM) else f"Stack {self.stack.name}"
         made_by = dict.fromkeys(base, stands_on.replace(FROM, "FROM ", 1)) | titles
         image = self._written(described, digests, made_by)
-        fresh = [layer for layer in app_layers if layer.digest in self.layers.fresh]
+        fresh = [layer for layer in app_layers if layer.digest in self.layers.fresh - self.before]
         new = f"{len(fresh)} new, {shown_size(sum(layer.size_bytes for layer in fresh))}"
         said = f"{len(digests)} layers, {shown_size(image.size_bytes)} ({new})"
         self.output.line(f"-----> Image {image.digest[:15]}… : {said}")

@@ -82,7 +82,7 @@ def test_layers_are_reused_and_only_the_app_changes(platform: BuildPlatform) -> 
     with serving(platform, app, image) as get:
         assert get("/").read() == b"tool for exec.d in env\none"
     changed = platform.build(app, {**files, "app.txt": "two"}, config={"GREETING": "hello"})
-    assert "       tool is there" in platform.lines
+    assert "       tool is there" in platform.lines and "(2 new, " in platform.lines[-1]
     assert changed.layers[-2] == layers and changed.layers[-1] != built
     with serving(platform, app, changed) as get:
         assert get("/").read() == b"tool for exec.d in env\ntwo"

@@ -305,6 +305,7 @@ def test_what_is_unmet_goes_to_the_next_that_provides_it(
         ("0.10", 'command = ["run"]', "run"),
         ("0.12", 'command = ["sh", "-c", "a\\nb\'"]', r"exec sh -c $'a\x0ab\''"),
         ("0.10", 'command = ["run"]\nworking-dir = "sub dir"', "cd 'sub dir' && exec run"),
+        ("0.12", 'command = ["run"]\nexec-env = ["test", "production"]', "run"),
         ("0.8", 'command = "a | b"', "a | b"),
         ("0.8", 'command = "a"\nargs = ["$X y"]', 'a "$X y"'),
         ("0.8", 'command = "a"\nargs = ["$X"]\ndirect = true', "exec a '$X'"),
@@ -315,6 +316,18 @@ def test_a_process_becomes_a_line(place: Place, api: str, process: str, line: st
     place.pack("a", buildpack("a", api=api, build=f"cat >$1/launch.toml <<'EOF'\n{toml}EOF"))
     assert place.build("a") == 0
     assert place.processes == f"web-main: {line}\nweb: {line}\n"
+
+
+def test_what_is_for_other_environments_is_left_out(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+    toml = '[[processes]]\ntype = "check"\ncommand = ["x"]\nexec-env = ["test"]\n'
+    place.pack("a", buildpack("a", api="0.12", build=f"cat >$1/launch.toml <<'EOF'\n{toml}EOF\n{SAYS}"))
+    place.pack("b", buildpack("b", build=SAYS))
+    files = composite("all", "b+a", api="0.12", dependencies=("../a", "../b"))
+    toml = files["buildpack.toml"].replace('id = "b"\n', 'id = "b"\nexec-env = ["test"]\n')
+    place.pack("all", {**files, "buildpack.toml": toml})
+    assert place.build("all") == 0
+    assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("runs")] == ["runs a"]
+    assert place.processes == ""
 
 
 TARGET = '[[targets]]\nos = "linux"\n[[targets.distros]]\nname = "ubuntu"\nversion = "24.04"\n'
@@ -337,6 +350,8 @@ TARGET = '[[targets]]\nos = "linux"\n[[targets.distros]]\nname = "ubuntu"\nversi
         (buildpack("a", build="printf '[types]\nlaunch = true' >$1/x.toml"), "the layer x of the buildpack a 1.0.0 has no contents"),
         (buildpack("a", build="echo '[[processes]]\ntype=\"web\"' >$1/launch.toml"), "the process web of the buildpack a 1.0.0 has no command"),
         (buildpack("a", build="echo '[[processes]]\ntype=\"web\"\ncommand=\"x\"' >$1/launch.toml"), "the process web of the buildpack a 1.0.0 has a command as API 0.10 does not write it"),
+        (buildpack("a", build="touch $PWD/.profile.d"), "the buildpacks left what cannot be handled:"),
+        (buildpack("a", detect="echo why not; exit 100"), "why not\nno group of the buildpacks fits"),
         (composite("a", "b"), "the buildpack the app > a wants the buildpack b 1.0.0, which is missing"),
     ],
 )  # fmt: skip
