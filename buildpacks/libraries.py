@@ -9,7 +9,7 @@ from buildpacks.aptpackages import PUT_IT
 from buildpacks.failurehint import FailureHint
 from buildpacks.plan import Plan, Step
 
-_INSTALLED = ("dependencies", "server")
+_INSTALLED = ("dependencies", "server", "gems")
 """The steps that may compile what they install."""
 _SCRIPT = r"""/usr/bin/python3 - <<'PYTHON'
 import glob, os, subprocess, sys
@@ -22,6 +22,7 @@ def compiled():
             for line in open(f"{info}/RECORD", errors="replace"):
                 yield os.path.normpath(os.path.join(info, "..", line.partition(",")[0]))
     yield from glob.iglob("/app/node_modules/**/build/Release/*.node", recursive=True)
+    yield from glob.iglob("/app/vendor/bundle/ruby/*/extensions/**/*.so", recursive=True)
 
 lacking = {}
 for path in compiled():
@@ -56,7 +57,7 @@ def checked(plan: Plan) -> Plan:
         title="Looking for the libraries of what was compiled",
         script=_SCRIPT,
         outputs=("/app/.venv",),
-        key=("libraries-1",),
+        key=("libraries-2",),
         onto=tuple(step.name for step in below),
         base="run",
         shared=all(step.shared for step in below),

@@ -37,6 +37,7 @@ _ENV = {
     "COMPOSER_HOME": "/var/tmp/composer",
     "COMPOSER_CACHE_DIR": "/cache/composer",
     "COMPOSER_MIRROR_PATH_REPOS": "1",
+    "COLUMNS": "500",  # it breaks the sentences that hints look for
 }
 _INSTALL = "composer install --no-dev --no-interaction --no-progress"
 _FINISH = f"""{_INSTALL} --optimize-autoloader

@@ -49,7 +49,8 @@ def _from_declaration(tree: Tree) -> Dependencies:
     """Without a file that pins versions: what the project declares."""
     if tree.exists("pyproject.toml"):
         data = _toml(tree, "pyproject.toml")
-        if "project" in data or not (tree.exists("setup.py") or is_package_cfg(tree)):
+        others = tree.exists("setup.py") or tree.exists("Pipfile") or is_package_cfg(tree)
+        if "project" in data or not others:
             return _from_pyproject(tree)
     if tree.exists("Pipfile"):
         raise BuildRefused(
@@ -143,7 +144,8 @@ def _from_pyproject(tree: Tree) -> Dependencies:
         return _from_source(tree, "pyproject.toml")  # its build backend says what they are
     names = {_name_of(item) for item in project.get("dependencies", [])}
     step = install_step(f"{INSTALL} -r pyproject.toml\n", _with_settings(tree, "pyproject.toml"))
-    warnings = () if not names else ("pyproject.toml without uv.lock: run uv lock to pin the versions",)
+    tool = _locked_by(data)
+    warnings = (f"pyproject.toml without {tool}.lock: run {tool} lock to pin the versions",) if names else ()
     return Dependencies("pyproject.toml", frozenset(names), (step, *_own_package(data, project)), warnings)
 
 
@@ -191,6 +193,11 @@ def _own_package(data: dict[str, Any], project: dict[str, Any]) -> tuple[Step, .
 def _project(tree: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
     data = _toml(tree, "pyproject.toml")
     project = _table(data.get("project"))
+    if not project and (tool := _locked_by(data)) != "uv":
+        raise BuildRefused(
+            f"pyproject.toml is {tool}'s, without the versions that {tool} chose: there is no {tool}.lock.",
+            f"Run {tool} lock and commit {tool}.lock.",
+        )
     if not project:
         raise BuildRefused(
             "pyproject.toml has no [project] table, and there is no requirements.txt.",
@@ -200,6 +207,13 @@ def _project(tree: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(dependencies, list) or not all(isinstance(item, str) for item in dependencies):
         raise BuildRefused("pyproject.toml: project.dependencies is not a list of texts.")
     return project, data
+
+
+def _locked_by(data: dict[str, Any]) -> str:
+    """The tool whose lock belongs to this pyproject.toml."""
+    tools = _table(data.get("tool"))
+    backend = str(_table(data.get("build-system")).get("build-backend", ""))
+    return next((name for name in ("poetry", "pdm") if name in tools or backend.startswith(name)), "uv")
 
 
 def _check_lock(project: dict[str, Any], packages: list[dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ from buildpacks.aptnames import HEADERS
 from buildpacks.aptpackages import PUT_IT
 from buildpacks.failurehint import FailureHint as Hint
 from buildpacks.plan import Plan, Step, Tree, read_text
+from buildpacks.rubyversion import choose_ruby
 from buildpacks.surroundings import NETWORK
 
 GEMFILE, LOCK, RACK = "Gemfile", "Gemfile.lock", "config.ru"
@@ -43,9 +44,9 @@ fi
 _ASSETS = "SECRET_KEY_BASE=${SECRET_KEY_BASE:-only-for-the-build} SECRET_KEY_BASE_DUMMY=1 bundle exec rake assets:precompile\n"
 _HINTS = (
     Hint(
-        r"Your Ruby version is (?P<have>[\w.]+), but your Gemfile specified (?P<want>[^\n]+)",
+        r"Your Ruby version is (?P<have>(?P<minor>\d+\.\d+)[\w.]*), but your Gemfile specified (?P<want>[^\n]+)",
         "the Gemfile wants Ruby {want}; the stack has {have}",
-        'Write ruby ">= 3.1" in the Gemfile, run bundle install and commit both files.',
+        'Write ruby "~> {minor}.0" in the Gemfile, run bundle install and commit both files.',
     ),
     Hint(
         r"Your bundle only supports platforms",
@@ -82,16 +83,19 @@ def detect(tree: Tree) -> str | None:
 
 
 def plan(tree: Tree) -> Plan:
-    """Raises BuildRefused when a file is not text."""
+    """Raises BuildRefused when a file is not text, and for a Ruby that no stack has."""
     gems = _gems(tree)
     rails = "railties" in gems or tree.exists("config/application.rb")
     web = _web(tree, gems, rails=rails)
+    chosen = choose_ruby(tree)
     unlocked = tree.exists(GEMFILE) and not tree.exists(LOCK)
+    no_lock = ("There is no Gemfile.lock: another build may get other versions",) if unlocked else ()
     return Plan(
         language="Ruby",
         detected=detect(tree) or GEMFILE,
-        notes=(f"The stack's Ruby{' with Rails' if rails else ''}",),
-        warnings=("There is no Gemfile.lock: another build may get other versions",) if unlocked else (),
+        notes=(f"{chosen.note}{'; Rails' if rails else ''}",),
+        warnings=(*chosen.warnings, *no_lock),
+        stack=chosen.stack,
         steps=_steps(tree, gems, rails=rails),
         env={
             "LANG": "C.UTF-8", "RACK_ENV": "production", "BUNDLE_APP_CONFIG": "/app/.bundle", "MALLOC_ARENA_MAX": "2",

@@ -21,6 +21,11 @@ NETWORK = (
         _REACH,
     ),
     Hint(
+        r"Could not reach host (?P<host>[\w-]+(?:\.[\w-]+)*)|Failed to (?:fetch|download) https?://(?P<name>[^/\s:@]+)[/:]",
+        "{host}{name} cannot be reached",
+        _REACH,
+    ),
+    Hint(
         r"Could not resolve host:? '?(?P<host>[\w.-]+)|unable to resolve host address [‘'](?P<name>[\w.-]+)|Failed to resolve '(?P<third>[\w.-]+)'",
         "the host {host}{name}{third} was not found",
         _REACH,

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from buildpacks.pyversion import Download, Pythons
@@ -24,15 +24,16 @@ _DEFAULT = re.compile(r"python3 (?:\d+:)?(3\.\d+)\.\D?.*")
 _LIST_BYTES, _TIMEOUT_S = 16 << 20, 10
 
 
-def available(layout: Layout, stack: str, chosen: str = "") -> Pythons:
+def available(layout: Layout, stack: str, chosen: str = "", without: Collection[str] = ()) -> Pythons:
     """What an app on `stack` may be built with. A stack that its app.json has `chosen` counts, if there is such a one, and
-    no other is taken then."""
+    no other is taken then. The stacks `without` cannot be had."""
     return Pythons(
         stack=chosen if chosen in RECIPES else stack,
         fixed=chosen in RECIPES,
         of_stacks={
             name: pythons_in(made.packages) if (made := stacks.load(layout.stacks, name)) else recipe.pythons
             for name, recipe in RECIPES.items()
+            if name not in without
         },
         fetched={release: Download(**python) for release, python in registries.load(layout).pythons.items()},
     )

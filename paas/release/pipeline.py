@@ -23,7 +23,7 @@ from paas.daemon.turns import Turns
 from paas.logs import platform_line
 from paas.manifest.appjson import AppManifest
 from paas.manifest.wishes import left_alone, left_unset, wanted_vars
-from paas.nouns.errors import BadInput, Cancelled, Conflict, NotFound, PaasError, Unavailable
+from paas.nouns.errors import BadInput, BuildFailed, Cancelled, Conflict, NotFound, PaasError, Unavailable
 from paas.nouns.model import App, Build, Image
 from paas.nouns.names import OBJECT_ID
 from paas.release.canary import begin_pushed, check_beside, come_up
@@ -36,6 +36,7 @@ from paas.runs.specs import RELEASE_TYPE
 from paas.store import Tx, apps, builds, configs, events, formations, images, layer_keys, releases
 from runtime.image.errors import ImageError
 from runtime.kernel.process import this_process
+from runtime.stack.build import Stack
 
 _READING = Turns(1, 1, "Other sources are being read")
 """Lock files of strangers take seconds and much memory to read: two at a time, each owner's one after the other."""
@@ -226,10 +227,27 @@ class _RunningPush:
         for sentence in (unset, *left_alone(described.manifest, before)):
             if sentence:
                 output.warning(sentence)
-        stack = load_or_make(self._platform, described.stack, steps)
+        described, stack = self._with_stack(tree, described, frozenset(told), bases, steps)
         seen = {**config, **wanted}
         job = ImageJob(self._platform, app, self.build.number, tree, seen, stack, steps, bases.fetch())
         return described, wanted, build_image(job, described)
+
+    def _with_stack(
+        self, tree: SourceTree, described: Described, told: Collection[str], bases: BaseImages, steps: Output
+    ) -> tuple[Described, Stack]:
+        """The stack, made if need be. When one that was chosen for its Python cannot be made, what else there is decides."""
+        without: list[str] = []
+        while True:
+            try:
+                return described, load_or_make(self._platform, described.stack, steps)
+            except (BuildFailed, Unavailable) as error:
+                known = (self._app.stack, described.manifest.stack)
+                if described.plan.language != "Python" or described.stack in known:
+                    raise
+                self._output.warning(error.message.splitlines()[0])
+            without.append(described.stack)
+            self._output.warning(f"stack {described.stack} cannot be had: another Python is looked for")
+            described = self._describe(tree, told, bases, without)
 
     def _open_tree(self, procfile: str) -> SourceTree:
         """The source that a push brought, or that of the release which is built again: from its layer."""
@@ -258,7 +276,9 @@ class _RunningPush:
                 cause="busy",
             )
 
-    def _describe(self, tree: SourceTree, told: Collection[str], bases: BaseImages) -> Described:
+    def _describe(
+        self, tree: SourceTree, told: Collection[str], bases: BaseImages, without: Collection[str] = ()
+    ) -> Described:
         """Read what the tree says of itself, and what images say that its Dockerfile names. Each warning is printed before anything can fail for its reason, and not again
         when the push of the serving release has `told` it."""
         output = self._output
@@ -272,7 +292,7 @@ class _RunningPush:
         settings = self._app.build_settings
         try:
             manifest = read_manifest(tree)
-            pythons = available(self._platform.layout, stack, manifest.stack)
+            pythons = available(self._platform.layout, stack, manifest.stack, without)
             stack = pythons.stack
             described = self._read(bases, lambda: describe(tree, manifest, pythons, settings))
             stack = described.stack

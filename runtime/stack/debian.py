@@ -31,6 +31,7 @@ _SIGNED_BY = re.compile(r"(?i)signed-by\s*[:=]\s*(/[^\s\],]+(?:[ ,]+/[^\s\],]+)*
 _TRUSTED = re.compile(r"(?i)\btrusted\s*[:=]\s*yes\b")
 _INDEX = re.compile(r"(?m)^'([^']+?)/?/dists/([^/']+)/InRelease'")
 _INLINE_KEY = re.compile(r"(?is)signed-by:[ \t]*\n?( -----BEGIN PGP.*?-----END PGP[^\n]*)")
+_EXPIRED = re.compile(r"Release file for (\S+) is expired")
 _CREDENTIALS = re.compile(r"://[^/@\s']*@")
 _KEPT_ENV = re.compile(r"(?i)(PATH|(https?|ftp|all|no)_proxy|SSL_CERT_(FILE|DIR)|TMPDIR)")
 
@@ -220,6 +221,11 @@ def run(command: list[str], say: Say, *, prefix: str, apt_config: Path | None = 
             last = [*last[-19:], line.rstrip()]
             if line.startswith(prefix):
                 say(line.removeprefix(prefix).strip())
+    if process.returncode and (expired := next(filter(None, map(_EXPIRED.search, last)), None)):
+        raise StackError(
+            f"the package lists at {expired[1]} have expired: wait until the mirror has renewed them, or have the server's apt"
+            ' take old ones, which may hide security updates (Acquire::Check-Valid-Until "false"; in /etc/apt/apt.conf.d)'
+        )
     if process.returncode:
         raise StackError(f"{command[0]} failed with status {process.returncode}:\n" + "\n".join(last))
 

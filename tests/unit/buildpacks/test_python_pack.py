@@ -111,6 +111,9 @@ def test_variables_in_requirements_bring_the_config_vars_in() -> None:
         ({"uv.lock": LOCK}, "without pyproject.toml"),
         ({"pyproject.toml": "[project\n"}, "pyproject.toml: "),
         ({"pyproject.toml": "[tool.ruff]\n"}, "no [project] table"),
+        ({"pyproject.toml": "[tool.ruff]\n", "Pipfile": ""}, "Run pipenv lock"),
+        ({"pyproject.toml": "[tool.poetry]\nname = 'x'\n"}, "Run poetry lock and commit poetry.lock"),
+        ({"pyproject.toml": "[tool.pdm]\n"}, "Run pdm lock and commit pdm.lock"),
         ({"pyproject.toml": "[project]\nname='x'\ndependencies='y'\n"}, "not a list"),
         ({"pyproject.toml": PROJECT.replace("Flask", "Django"), "uv.lock": LOCK}, "uv.lock does not fit"),
         ({"pyproject.toml": PROJECT + 'requires-python = ">=3.12"\n'}, 'requires Python ">=3.12"'),
@@ -124,7 +127,7 @@ def test_variables_in_requirements_bring_the_config_vars_in() -> None:
 def test_what_cannot_be_installed_is_refused_clearly(files: dict[str, str | bytes], said: str) -> None:
     with pytest.raises(BuildRefused) as caught:
         planned(files)
-    assert said in caught.value.message
+    assert said in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_files_that_include_each_other_are_read_once() -> None:
@@ -331,3 +334,14 @@ def test_a_procfile_that_serves_an_asgi_app_as_wsgi_is_doubted(
     assert bool(said) == warned
     assert not said or said[0].endswith("write web: uvicorn main:app --host 0.0.0.0 --port $PORT")
     assert [step.brings for step in made.steps if step.name == "server"] == ([added] if added else [])
+
+
+@pytest.mark.parametrize(
+    ("more", "tool"),
+    [("", "uv"), ("[tool.poetry]\n", "poetry"), ('[build-system]\nbuild-backend = "pdm.backend"\n', "pdm")],
+)
+def test_a_project_without_a_lock_is_told_whose_it_is(more: str, tool: str) -> None:
+    project = '[project]\nname = "x"\ndependencies = ["flask"]\n' + more
+    assert planned({"pyproject.toml": project}).warnings == (
+        f"pyproject.toml without {tool}.lock: run {tool} lock to pin the versions",
+    )

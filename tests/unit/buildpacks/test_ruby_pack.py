@@ -6,7 +6,7 @@ from harness.sources import DictTree
 from buildpacks import ruby
 from buildpacks.detect import choose
 from buildpacks.failurehint import named_cause
-from buildpacks.plan import Plan
+from buildpacks.plan import BuildRefused, Plan
 
 LOCK = "GEM\n  remote: https://rubygems.org/\n  specs:\n    mysql2 (0.5.6)\n    puma (6.4.2)\n      nio4r (~> 2.0)\n"
 RAILS = LOCK + "    railties (7.1.0)\n    sprockets-rails (3.4.2)\n"
@@ -52,6 +52,40 @@ def test_rails_gets_its_assets_and_its_environment() -> None:
     found = plan({"Gemfile": "", "Gemfile.lock": RAILS, "config.ru": ""})
     assert [step.name for step in found.steps] == ["gems", "assets"] and found.steps[1].config
     assert found.env["RAILS_ENV"] == "production" and found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "note", "stack", "warned"),
+    [
+        ({"Gemfile": ""}, "The stack's Ruby", "", False),
+        ({"Gemfile": 'ruby "3.1.6"'}, "Using Ruby 3.1 (from Gemfile)", "", False),
+        ({"Gemfile": "ruby '~> 3.3' # new"}, "Using Ruby 3.3 (from Gemfile), which stack debian-13 has", "debian-13", False),
+        ({"Gemfile": "ruby '>= 3.2', '< 4'"}, "Using Ruby 3.3 (from Gemfile), which stack debian-13 has", "debian-13", False),
+        ({"Gemfile": 'ruby "~> 2.7", ">= 2"'}, None, "", False),
+        ({"Gemfile": 'ruby "3.4.1"'}, None, "", False),
+        ({"Gemfile": 'ruby file: ".ruby-version"', ".ruby-version": "ruby-3.3.6\n"},
+         "Using Ruby 3.3 (from Gemfile), which stack debian-13 has", "debian-13", False),
+        ({"Gemfile": "", ".ruby-version": "ruby-3.3.6\n"}, "Using Ruby 3.3 (from .ruby-version), which stack debian-13 has", "debian-13", False),
+        ({"Gemfile": "", ".ruby-version": "3.4.1"}, "Using Ruby 3.3 (from .ruby-version), which stack debian-13 has", "debian-13", True),
+        ({"Gemfile": "", ".ruby-version": "2.7.8"}, "Using Ruby 3.1 (from .ruby-version)", "", True),
+        ({"Gemfile": "", ".tool-versions": "nodejs 20\nruby 3.2.1\n"}, "Using Ruby 3.3 (from .tool-versions), which stack debian-13 has",
+         "debian-13", True),
+        ({"Gemfile": "", ".ruby-version": "jruby-9"}, "The stack's Ruby", "", False),
+    ],
+)  # fmt: skip
+def test_the_gemfile_chooses_the_ruby_and_other_files_prefer_one(
+    files: dict[str, str], note: str | None, stack: str, warned: bool
+) -> None:
+    if note is None:
+        with pytest.raises(
+            BuildRefused, match=r"The Gemfile asks for Ruby .*; there are 3\.1, 3\.3\."
+        ) as refused:
+            plan(files)
+        assert 'Write ruby "~> 3.3.0" there' in refused.value.hint
+        assert plan({"Gemfile": 'ruby "~> 3.3.0"'}).stack == "debian-13"
+        return
+    found = plan({**files, "Gemfile.lock": ""})
+    assert (found.notes[0], found.stack, bool(found.warnings)) == (note, stack, warned)
 
 
 @pytest.mark.parametrize(

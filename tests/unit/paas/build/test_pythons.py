@@ -32,6 +32,7 @@ def test_stacks_that_are_not_made_yet_count_and_a_stack_that_there_is_not_does_n
     assert (available(layout, "debian-12", "debian-13").stack, available(layout, "debian-12", "debian-13").fixed) == (
         "debian-13", True
     )  # fmt: skip
+    assert "debian-13" not in available(layout, "debian-12", without=["debian-13"]).of_stacks
 
 
 def test_the_operators_list_counts_for_this_machine_and_only_with_digests(tmp_path: Path) -> None:

@@ -142,6 +142,11 @@ def test_session_of_the_user_does_not_reach_apt(monkeypatch: pytest.MonkeyPatch)
 def test_tool_that_fails_is_quoted(tmp_path: Path) -> None:
     with pytest.raises(debian.StackError, match=r"(?s)ls failed with status 2:.*no-such-file"):
         debian.run(["ls", str(tmp_path / "no-such-file")], print, prefix="\0")
+    expired = "echo 'E: Release file for http://x.example/InRelease is expired (invalid since 3d).'; exit 100"
+    with pytest.raises(
+        debian.StackError, match=r"lists at http://x.example/InRelease have expired: .*Check-Valid-Until"
+    ):
+        debian.run(["sh", "-c", expired], print, prefix="\0")
     with pytest.raises(debian.StackError, match="no-such-tool is not installed"):
         debian.run(["no-such-tool"], print, prefix="\0")
 
