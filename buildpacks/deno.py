@@ -7,6 +7,7 @@ import shlex
 
 from buildpacks.nodemanagers import LOCKS, Manager
 from buildpacks.noderuntime import package_step
+from buildpacks.nodeweb import BUILT, listens, look_steps
 from buildpacks.plan import Plan, Step, Tree, read_text
 
 RECIPE = "deno-1"
@@ -64,6 +65,10 @@ def plan(tree: Tree) -> Plan:
     if lines:
         steps.append(_build(lines, tuple(step.name for step in steps)))
     web = f"{_ADDRESS} deno task start" if "start" in tasks else _run(tree, entry)
+    if "build" in tasks and "start" not in tasks and not (entry and _serves(tree, entry)):
+        onto = tuple(step.name for step in steps)
+        steps += look_steps(tree, entry or "", onto, run="deno run -A", via="deno run -A npm:")
+        web = f"{_ADDRESS} {BUILT}"
     return Plan(
         language="Deno",
         detected=detect(tree) or "deno.json",
@@ -84,13 +89,19 @@ def _tasks(text: str) -> set[str]:
 def _run(tree: Tree, entry: str | None) -> str:
     if entry is None:
         return ""
-    text = read_text(tree, entry)
-    serves = (
-        re.search(r"^export default\b", text, re.MULTILINE) and "fetch" in text and "Deno.serve" not in text
-    )
-    if serves:
+    if _exports_handler(tree, entry):
         return f"deno serve -A --host 0.0.0.0 --port $PORT {entry}"
     return f"{_ADDRESS} deno run -A {entry}"
+
+
+def _serves(tree: Tree, entry: str) -> bool:
+    return listens(tree, entry) or _exports_handler(tree, entry)
+
+
+def _exports_handler(tree: Tree, entry: str) -> bool:
+    text = read_text(tree, entry)
+    exports = re.search(r"^export default\b", text, re.MULTILINE)
+    return bool(exports) and "fetch" in text and "Deno.serve" not in text
 
 
 def _install(files: tuple[str, ...], *, locked: bool) -> Step:

@@ -17,6 +17,8 @@ from buildpacks.failurehint import FailureHint
 from buildpacks.plan import Step, Tree
 
 RECIPE = "node-web-1"
+BUILT = ".paas/web"
+"""The command that the look at a build leaves."""
 SITE_FOLDERS = (
     ".output/public", "dist", "build", "out", "dist/client", "build/client", "dist/spa", "_site", "www", "public",
     ".vitepress/dist", "docs/.vitepress/dist", ".vuepress/dist", "docs/.vuepress/dist", "storybook-static",
@@ -123,11 +125,10 @@ def choose_web(
     if not start and tree.exists("server.js"):
         return Web({"web": "npm start" if npm else f"{run} server.js"})
     if builds:
-        server = replace(static.serve_step(), serves="web")
-        steps = (server, _look(tree, main, (*onto, server.name), run))
-        return Web({"web": ".paas/web"}, steps, (why,) if why else ())
+        via = "" if run == "node" else f"{run} --{run} run "
+        return Web({"web": BUILT}, look_steps(tree, main, onto, run=run, via=via), (why,) if why else ())
     found = _file(tree, main)
-    if found and _listens(tree, found):
+    if found and listens(tree, found):
         return Web({"web": f"{run} {shlex.quote(found)}"})
     site = static.site_folder(tree)
     if site is not None:
@@ -148,7 +149,13 @@ def _not_for_serving(tree: Tree, start: str) -> str:
     return ""
 
 
-def _look(tree: Tree, main: str, onto: tuple[str, ...], run: str) -> Step:
+def look_steps(tree: Tree, main: str, onto: tuple[str, ...], *, run: str, via: str) -> tuple[Step, ...]:
+    """A server of files, and the look at what the build made, which writes BUILT. `run` starts a file, `via` a package's program."""
+    server = replace(static.serve_step(), serves="web")
+    return server, _look(tree, main, (*onto, server.name), run, via)
+
+
+def _look(tree: Tree, main: str, onto: tuple[str, ...], run: str, via: str) -> Step:
     named = [static.staticfile_root(tree), _config_says(tree, "vite", r"outDir:\s*['\"]([\w./-]+)['\"]")]
     own = [posixpath.normpath(folder) for folder in named if folder]
     folders = [folder for folder in own if not folder.startswith(("/", ".."))] + list(SITE_FOLDERS)
@@ -157,7 +164,7 @@ def _look(tree: Tree, main: str, onto: tuple[str, ...], run: str) -> Step:
     mains = [path, f"{path}.js", f"{path}/index.js"] if path and not path.startswith(("/", "..")) else []
     words = {
         "@RUN@": run,
-        "@VIA@": "" if run == "node" else f"{run} --{run} run ",
+        "@VIA@": via,
         "@SERVERS@": " ".join(map(shlex.quote, [*mains, *_BUILT_SERVERS])),
         "@FOLDERS@": " ".join(map(shlex.quote, dict.fromkeys(folders))),
         "@MAIN@": " ".join(map(shlex.quote, mains)),
@@ -192,7 +199,8 @@ def _file(tree: Tree, main: str) -> str:
     return next((name for name in (path, f"{path}.js", f"{path}/index.js") if path and tree.exists(name)), "")
 
 
-def _listens(tree: Tree, path: str) -> bool:
+def listens(tree: Tree, path: str) -> bool:
+    """Whether a file of the source looks like a server."""
     return bool(_LISTENS.search(_source(tree, path)))
 
 

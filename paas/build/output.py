@@ -17,8 +17,10 @@ MATCHED_LINES = 400
 KEPT_ERRORS = 10
 SHOWN_ALIKE = 5
 """Lines of one list that are shown: the rest of it is counted."""
-_LISTED = re.compile(r"npm (?:warn|WARN)\b|warning\b| ?WARN\b| ?\+ (?=\S+(?:==|@| v?\d))")
-"""How the lines of the installers' long lists begin: warnings of npm, yarn and pnpm, packages of uv and pnpm."""
+_LISTED = re.compile(
+    r"npm (?:warn|WARN)\b|warning\b| ?WARN\b|Download (?=https?:)| ?\+ (?=\S+(?:==|@| v?\d))"
+)
+"""How the lines of the installers' long lists begin: warnings of npm, yarn and pnpm, packages of uv, pnpm and Deno."""
 MAX_LINE = 2000
 MAX_OUTPUT_BYTES = 8 * MIB
 

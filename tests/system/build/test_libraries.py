@@ -55,6 +55,7 @@ name: native
 version: !ruby/object:Gem::Version
   version: 1.0.0
 platform: ruby
+specification_version: 4
 require_paths: [lib]
 extensions: [ext/extconf.rb]
 files: [ext/extconf.rb, ext/native.c]

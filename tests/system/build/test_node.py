@@ -195,6 +195,27 @@ def test_bun_installs_and_serves(platform: BuildPlatform) -> None:
     assert [line[:7] for line in platform.lines if UNFIT in line] == [" !     "]
 
 
+@pytest.mark.parametrize(
+    ("made", "text", "web", "said"),
+    [
+        ("_site/index.html", "made", ".paas/serve /index.html _site", b"made"),
+        ("dist/server/index.js", "Deno.serve(() => new Response('served'));", "deno run -A dist/server/index.js", b"served"),
+    ],
+)  # fmt: skip
+def test_what_a_build_task_of_deno_made_is_what_is_served(
+    platform: BuildPlatform, made: str, text: str, web: str, said: bytes
+) -> None:
+    app = platform.app(f"deno-{made[1:4]}")
+    code = f'await Deno.mkdir("{made.rpartition("/")[0]}", {{recursive: true}});\nawait Deno.writeTextFile("{made}", "{text}");\n'
+    files: dict[str, str | bytes] = {
+        "deno.json": '{"tasks": {"build": "deno run -A make.ts"}}',
+        "make.ts": code,
+    }
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/").read() == said
+    assert f"       web runs: {web}" in platform.lines
+
+
 def test_deno_installs_and_serves_without_the_network(platform: BuildPlatform) -> None:
     app = platform.app("deno")
     code = 'import ms from "ms";\nDeno.serve(() => new Response(ms(60000)));\n'

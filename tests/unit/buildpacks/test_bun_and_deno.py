@@ -51,6 +51,8 @@ def test_a_lock_or_a_configuration_chooses(
         ({"deno.json": '{"tasks": {"start": "x"}}'}, {}, "DENO_SERVE_ADDRESS=tcp:0.0.0.0:$PORT deno task start"),
         ({"deno.jsonc": "{} // none", "main.ts": "Deno.serve(f)"}, {}, "DENO_SERVE_ADDRESS=tcp:0.0.0.0:$PORT deno run -A main.ts"),
         ({"deno.json": "{}", "main.ts": "export default { fetch() {} }"}, {}, "deno serve -A --host 0.0.0.0 --port $PORT main.ts"),
+        ({"deno.json": '{"tasks": {"build": "x"}}', "src/main.ts": "mount(document)"}, {}, "DENO_SERVE_ADDRESS=tcp:0.0.0.0:$PORT .paas/web"),
+        ({"deno.json": '{"tasks": {"build": "x"}}', "main.ts": "Deno.serve(f)"}, {}, "DENO_SERVE_ADDRESS=tcp:0.0.0.0:$PORT deno run -A main.ts"),
     ],
 )  # fmt: skip
 def test_the_web_process_is_found(files: dict[str, str], package: dict[str, Any], web: str) -> None:

@@ -69,6 +69,7 @@ def test_long_lists_of_installers_are_counted_after_their_first_lines() -> None:
     output = Output(heard.append)
     printed = [f"npm warn deprecated p{number}" for number in range(40)] + ["added 9 packages"]
     printed += [f" + flask{number}==1.0" for number in range(5)] + [" + last==1.0"]
+    printed += [f"Download https://registry.example/p{number}" for number in range(9)]
     for text in printed:
         output.from_instance(text)
     output.end_list()
@@ -78,6 +79,8 @@ def test_long_lists_of_installers_are_counted_after_their_first_lines() -> None:
         "       added 9 packages",
         *(f"       {text}" for text in printed[41:46]),
         "       … and 1 more such lines (+)",
+        *(f"       {text}" for text in printed[47:52]),
+        "       … and 4 more such lines (Download)",
     ]
     assert list(output.recent) == printed
 
