@@ -37,8 +37,11 @@ _NO_APPS = (
 _LANGUAGES = {
     "Cargo.toml": "Rust", "go.mod": "Go", "composer.json": "PHP", "index.php": "PHP", "Gemfile": "Ruby", "config.ru": "Ruby",
     "pom.xml": "Java", "build.gradle": "Java", "build.gradle.kts": "Java", "mix.exs": "Elixir", "deno.json": "Deno",
-    "project.clj": "Clojure", "build.sbt": "Scala", "Package.swift": "Swift",
+    "project.clj": "Clojure", "build.sbt": "Scala", "Package.swift": "Swift", "gleam.toml": "Gleam", "shard.yml": "Crystal",
+    "stack.yaml": "Haskell", "dub.json": "D", "CMakeLists.txt": "C or C++", "global.json": ".NET",
 }  # fmt: skip
+_ENDINGS = {".csproj": ".NET", ".fsproj": ".NET", ".vbproj": ".NET", ".sln": ".NET", ".cabal": "Haskell"}
+_HUGO = ("hugo.toml", "hugo.yaml", "hugo.json", "hugo.yml")
 _LISTENS = ', if that program listens on 0.0.0.0 and on the port int(os.environ["PORT"])'
 _INTERPRETED = (
     (".psgi", "Plack", "libplack-perl", "plackup --port $PORT {}"),
@@ -70,6 +73,16 @@ def unmatched(tree: Tree, by_pack: Sequence[Sequence[str]]) -> BuildRefused:
         f"No buildpack matched: saw {seen}; looked for {', '.join(paths[0] for paths in by_pack)} and their kind.",
         _way_in(tree, top, looked),
     )
+
+
+def _language(top: Sequence[str], looked: Sequence[str]) -> str:
+    """The language of a file at the root that no buildpack builds; empty if there is none."""
+    named = (
+        _LANGUAGES.get(name) or _ENDINGS.get("." + name.rpartition(".")[2])
+        for name in top
+        if name not in looked
+    )
+    return next(filter(None, named), "")
 
 
 def _apps_below(tree: Tree, looked: Sequence[str]) -> list[tuple[str, str]]:
@@ -104,8 +117,9 @@ def _way_in(tree: Tree, top: Sequence[str], looked: Sequence[str]) -> str:
         if near:
             right = next(path for path in looked if path.lower() == near[0])
             return f"Is {quoted(name)} meant to be {right}?"
-    language = next((_LANGUAGES[name] for name in top if name in _LANGUAGES and name not in looked), None)
-    if language is not None:
+    if set(top) & set(_HUGO):
+        return "A site of Hugo is not built here: run hugo, and commit the folder public/ that it makes, which is served then."
+    if language := _language(top, looked):
         return (
             f"{language} is not built here. Commit a program that was built for Linux, and a Procfile that"
             ' names it: "web: ./PROGRAM". It must listen on 0.0.0.0:$PORT.'

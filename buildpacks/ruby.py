@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from buildpacks import static
 from buildpacks.aptnames import HEADERS
 from buildpacks.aptpackages import PUT_IT
 from buildpacks.failurehint import FailureHint as Hint
@@ -93,7 +94,7 @@ def plan(tree: Tree) -> Plan:
     return Plan(
         language="Ruby",
         detected=detect(tree) or GEMFILE,
-        notes=(f"{chosen.note}{'; Rails' if rails else ''}",),
+        notes=(f"{chosen.note}{'; Rails' if rails else '; Jekyll' if _is_jekyll(tree, gems) else ''}",),
         warnings=(*chosen.warnings, *no_lock),
         stack=chosen.stack,
         steps=_steps(tree, gems, rails=rails),
@@ -129,6 +130,8 @@ def _steps(tree: Tree, gems: set[str], *, rails: bool) -> tuple[Step, ...]:
         failure_hints=_HINTS,
         reused="Restoring cache: gems unchanged, layer reused",
     )
+    if _is_jekyll(tree, gems):
+        return install, static.serve_step(), _site()
     if not rails or not gems & {"sprockets", "sprockets-rails", "propshaft"}:
         return (install,)
     assets = Step(
@@ -147,6 +150,28 @@ def _steps(tree: Tree, gems: set[str], *, rails: bool) -> tuple[Step, ...]:
     return install, assets
 
 
+def _is_jekyll(tree: Tree, gems: set[str]) -> bool:
+    """Whether the Gemfile is that of a site, which is built once and needs no Ruby to be served."""
+    return bool(gems & {"jekyll", "github-pages"}) and tree.exists("_config.yml") and not tree.exists(RACK)
+
+
+def _site() -> Step:
+    return Step(
+        name="site",
+        title="Running jekyll build",
+        script="bundle exec jekyll build --destination _site\n",
+        outputs=("/app",),
+        key=(_RECIPE,),
+        source=True,
+        config=True,
+        after_source=True,
+        env={"JEKYLL_ENV": "production", "BUNDLE_APP_CONFIG": "/app/.bundle", "LANG": "C.UTF-8"},
+        onto=("gems",),
+        failure_hints=_HINTS,
+        serves="web",
+    )
+
+
 def _gems(tree: Tree) -> set[str]:
     """The names in the lock, else those that the Gemfile names."""
     if tree.exists(LOCK):
@@ -156,6 +181,8 @@ def _gems(tree: Tree) -> set[str]:
 
 def _web(tree: Tree, gems: set[str], *, rails: bool) -> str:
     run = "bundle exec " if tree.exists(GEMFILE) else ""
+    if _is_jekyll(tree, gems):
+        return static.serve_command("_site", pushstate=False)
     if "puma" in gems and tree.exists(RACK):
         own = "" if tree.exists("config/puma.rb") else " -b tcp://0.0.0.0:$PORT"
         return f"{run}puma{own or ' -C config/puma.rb'}"

@@ -32,3 +32,16 @@ def test_gems_that_debian_packages_bring_serve_an_app(platform: BuildPlatform) -
     with pytest.raises(BuildFailed) as failed:
         platform.build(app, {**SINATRA, "Gemfile": 'ruby "2.7.0"\n' + SINATRA["Gemfile"]})
     assert failed.value.message == "The Gemfile asks for Ruby 2.7.0; there are 3.1, 3.3."
+
+
+def test_a_site_of_jekyll_is_built_and_served_as_files(platform: BuildPlatform) -> None:
+    files: dict[str, str | bytes] = {
+        "Gemfile": 'source "https://rubygems.org"\ngem "jekyll"\n',
+        "Aptfile": "jekyll\n",
+        "_config.yml": "title: My site\n",
+        "index.html": "---\nlayout: none\n---\n{{ site.title }} by {{ jekyll.environment }}\n",
+    }
+    app = platform.app("jekyll")
+    with serving(platform, app, platform.build(app, files)) as get:
+        assert get("/").read() == b"My site by production\n"
+        assert get("/Gemfile").status == 404

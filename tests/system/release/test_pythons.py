@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import tarfile
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -56,10 +59,17 @@ def mirror(lonely: Platform) -> Iterator[Platform]:
     (folder / "list.json").write_text(json.dumps({key: entry}))
     for path in (lonely.folder, folder):
         path.chmod(0o755)
-    lonely.settings["builds_python_downloads_json_url"] = f"file://{folder}/list.json"
-    lonely.start()
-    lonely.make_key()
-    yield lonely
+    serve = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), serve
+    ) as server:  # the server reads it; builds do not reach its loopback
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/list.json"
+        lonely.settings["builds_python_downloads_json_url"] = address
+        lonely.start()
+        lonely.make_key()
+        yield lonely
+        server.shutdown()
 
 
 def _without_tests(member: tarfile.TarInfo, program: str) -> tarfile.TarInfo | None:

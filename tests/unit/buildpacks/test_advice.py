@@ -21,6 +21,14 @@ def refusal(files: dict[str, str]) -> BuildRefused:
 
 def test_a_language_without_a_buildpack_is_named() -> None:
     assert "Rust is not built here" in refusal({"Cargo.toml": "", "src/main.rs": ""}).hint
+    assert ".NET is not built here" in refusal({"Shop.csproj": "", "Program.cs": ""}).hint
+
+
+def test_a_site_of_hugo_is_told_what_to_commit_and_that_works() -> None:
+    files = {"hugo.toml": "", "content/a.md": ""}
+    assert "commit the folder public/" in refusal(files).hint
+    made = choose(DictTree({**files, "public/index.html": "x"}))
+    assert made.default_processes == {"web": ".paas/serve =404 public"}
 
 
 @pytest.mark.parametrize("files", [{"main.rs": ""}, {"Cargo.toml": ""}])

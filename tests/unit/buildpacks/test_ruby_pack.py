@@ -26,6 +26,7 @@ def plan(files: dict[str, str]) -> Plan:
         ({"Gemfile": "", "config/application.rb": ""}, "bundle exec rails server -b 0.0.0.0 -p $PORT"),
         ({"Gemfile": 'gem "sinatra"', "app.rb": ""}, "bundle exec ruby app.rb -o 0.0.0.0 -p $PORT"),
         ({"Gemfile": 'gem "rake"', "app.rb": ""}, ""),
+        ({"Gemfile": 'gem "jekyll", "~> 4.3"', "_config.yml": ""}, ".paas/serve =404 _site"),
     ],
 )  # fmt: skip
 def test_the_web_command_is_that_of_the_server_or_framework(files: dict[str, str], web: str) -> None:
