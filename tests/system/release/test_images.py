@@ -196,7 +196,9 @@ def docker() -> Iterator[list[str]]:
 
 
 @pytest.mark.long
-def test_docker_loads_an_exported_image(platform: Platform, repository: Path, tmp_path: Path) -> None:
+def test_docker_loads_an_exported_image_and_what_it_saves_is_deployed(
+    platform: Platform, repository: Path, tmp_path: Path
+) -> None:
     file, release = tmp_path / "image.tar", platform.json("apps:info", "-a", APP)["release"]
     platform.paas("image:export", str(file), "-a", APP)
     with docker() as words:
@@ -205,6 +207,14 @@ def test_docker_loads_an_exported_image(platform: Platform, repository: Path, tm
         )
         assert loaded.stdout == f"Loaded image: {APP}:v{release}\n"
         (read,) = json.loads(subprocess.check_output([*words, "inspect", f"{APP}:v{release}"]))
+        platform.paas("create", "saved")
+        command = [str(platform.program), "deploy", "--image", "-", "-a", "saved"]
+        with subprocess.Popen([*words, "save", f"{APP}:v{release}"], stdout=subprocess.PIPE) as saved:
+            done = subprocess.run(
+                command, stdin=saved.stdout, env=platform.environ(), capture_output=True, check=False
+            )
+        assert done.returncode == 0, done.stderr
+    assert platform.get("saved").status == 200
     assert read["RootFS"]["Layers"] == [
         layer["digest"] for layer in platform.json("image:history", "-a", APP)["layers"]
     ]
