@@ -92,7 +92,10 @@ def test_a_crash_is_repaired_at_once_and_then_with_growing_pauses(platform: Plat
         for text in ("State changed from up to crashed (exited with status 9)", "Starting process with")
     )
     pauses = [min(at for at in started if at > end) - end for end in crashed]
-    assert len(pauses) == 4 and pauses[-1] > 2 * pauses[0], pauses
+    least = [0.0, 0.8, 1.6, 3.2]  # seconds, from the end of an instance; its line in the log may come later
+    assert len(pauses) == 4 and all(
+        took.total_seconds() >= s / 2 for took, s in zip(pauses, least, strict=True)
+    )
 
 
 def _visit(platform: Platform, path: str) -> None:
