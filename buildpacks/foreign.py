@@ -123,6 +123,8 @@ def _steps(tree: Tree, wanted: Sequence[str], images: Mapping[str, Base]) -> tup
         script.append(f'[ -e "$ENV_DIR/{name}" ] || printf %s {quote(text)} >"$ENV_DIR/{name}"\n')
     for number, one in enumerate(wanted, 1):
         folder = f"/var/tmp/buildpacks/{number}"
+        if _native_folder(tree, one):  # where it lies, beside those that its package.toml names
+            folder = quote(f"/app/{_place(tree, one)}")
         if _IMAGE.fullmatch(one):
             folder = f"image:{[*images].index(one.removeprefix(cnb.IMAGE)) + 1}"
         script.append(f"{_fetch(tree, one, folder)}\ntake {quote(shown(one))} {folder}\n")
@@ -164,9 +166,14 @@ def _place(tree: Tree, name: str) -> str:
     return path if _ARCHIVE.search(path) and tree.exists(path) else ""
 
 
+def _native_folder(tree: Tree, name: str) -> bool:
+    path = _place(tree, name)
+    return tree.exists(f"{path}/buildpack.toml") and not tree.exists(f"{path}/bin/compile")
+
+
 def _fetch(tree: Tree, one: str, folder: str) -> str:
-    """Commands that bring a buildpack to `folder`; none for an image, whose layers are there already."""
-    if _IMAGE.fullmatch(one):
+    """Commands that bring a buildpack to `folder`; none for what is there already."""
+    if _IMAGE.fullmatch(one) or _native_folder(tree, one):
         return ""
     if written := projecttoml.script(tree, one, folder):
         return written

@@ -100,6 +100,15 @@ def test_an_archive_of_a_buildpackage_in_the_repository(platform: BuildPlatform)
     assert list(image.processes) == ["web"]
 
 
+def test_a_composite_finds_its_parts_in_the_folders_beside_it(platform: BuildPlatform) -> None:
+    both = composite("team/all", "team/tool+team/app", dependencies=("../tool", "../app"))
+    files = {
+        "app.txt": "x", ".buildpacks": "packs/all\n", **below("packs/all", both), **below("packs/tool", TOOL), **below("packs/app", APP)
+    }  # fmt: skip
+    image = platform.build(platform.app("composed"), files, config={"GREETING": "hi"})
+    assert list(image.processes) == ["web"]
+
+
 @pytest.mark.long
 def test_a_buildpackage_of_a_registry_builds_and_its_layers_are_pulled_once(tmp_path: Path) -> None:
     packs = {"team/all": composite("team/all", "team/tool+team/app"), "team/tool": TOOL, "team/app": APP}
