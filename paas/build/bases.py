@@ -16,11 +16,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from buildpacks.dockerbase import Base
-from buildpacks.plan import quoted
+from buildpacks.plan import FROM, quoted
 from paas.build.output import Output
 from paas.build.platform import Platform
 from paas.build.pull import Found, Pull, Pulled, Source
 from paas.build.source import SourceTree
+from paas.build.stack import load_or_make
 from paas.nouns.errors import BuildFailed, Cancelled, NotFound
 from paas.nouns.model import App
 from runtime.image.distribution import DOCKER_HUB, mirrored, parse_reference
@@ -28,6 +29,7 @@ from runtime.image.errors import BadReference, ImageError, RegistryError
 from runtime.image.imagearchive import ImageArchive
 from runtime.image.reach import Patience, Reach
 from runtime.image.registry import Login, Registry
+from runtime.stack.build import RECIPES, Stack
 
 LOGINS = "DOCKER_AUTH_CONFIG"
 _ARCHIVES = ("docker-archive", "oci-archive")
@@ -111,6 +113,35 @@ class BaseImages:
             ) from None
         except BuildFailed as error:
             raise BuildFailed(f"{place}: {error.message}", error.hint, cause=error.cause) from None
+
+
+@dataclass
+class BaseLayers:
+    """The layers that steps and images of one build stand on."""
+
+    platform: Platform
+    stack: Stack
+    """The app's."""
+    images: Mapping[str, Pulled]
+    output: Output
+    _stacks: dict[str, Stack] = field(default_factory=dict)
+
+    def layers(self, base: str) -> tuple[str, ...]:
+        """Those of a step's `base`. Raises BuildFailed for what is not there."""
+        name = base.removeprefix(FROM)
+        if name == base:
+            return {"build": self.stack.build, "": ()}.get(base, self.stack.run)
+        if name in self.images:
+            return self.images[name].stacked
+        if name not in RECIPES:
+            raise BuildFailed(
+                f"FROM {quoted(name)}: no such stack.",
+                f"There are {', '.join(RECIPES)}; {self.stack.name} is the stack of the app.",
+                cause="cannot be built",
+            )
+        if name != self.stack.name and name not in self._stacks:
+            self._stacks[name] = load_or_make(self.platform, name, self.output)
+        return self._stacks.get(name, self.stack).run
 
 
 def read_logins(text: str) -> dict[str, Login]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from buildpacks.dockerlines import DOCKERFILE
 from buildpacks.plan import FROM, TOOLS, BuildRefused, Plan, Step, quoted
 from buildpacks.pyversion import STACK_ONLY, Pythons
 from paas.build import registry as registries
+from paas.build.bases import BaseLayers
 from paas.build.declared import own_config_of, started, strangers
 from paas.build.kept import keep_layer, kept_layer
 from paas.build.output import Output
@@ -24,7 +26,6 @@ from paas.build.processes import released_in
 from paas.build.pull import Pulled, stored_image
 from paas.build.registry import Registry
 from paas.build.source import SourceTree
-from paas.build.stack import load_or_make
 from paas.build.step import BASE_ENV, MadeLayer, StepSpec, run_step, spawner_failure, stacked
 from paas.build.step_view import StepView, stack_below
 from paas.manifest.appjson import AppManifest, parse_app_json
@@ -37,7 +38,7 @@ from paas.nouns.units import shown_size
 from paas.store import images
 from runtime.client import SpawnerError
 from runtime.image.ocilayout import ImageStore
-from runtime.stack.build import RECIPES, Stack
+from runtime.stack.build import Stack
 
 RECIPE = "build-1"
 FIXED_FILES = ("Procfile", "app.json")
@@ -178,17 +179,27 @@ def build_image(job: ImageJob, described: Described) -> Image:
 class _Builder:
     def __init__(self, job: ImageJob) -> None:
         self.platform, self.app, self.number, self.tree = job.platform, job.app, job.number, job.tree
-        self.config, self.stack, self.output, self.images = job.config, job.stack, job.output, job.images
+        self.config, self.stack, self.output = job.config, job.stack, job.output
         self.registry: Registry = registries.load(job.platform.layout)
         self.layers = Layers()
-        self._stacks = {job.stack.name: job.stack}
+        self.base = BaseLayers(self.platform, self.stack, job.images, self.output)
         self.source = MadeLayer("", 0, 0)
         with job.platform.store.read() as tx:
             self.before = {digest for image in images.of_app(tx, job.app.id) for digest in image.layers}
         self.store = ImageStore(job.platform.layout.images, job.platform.layout.stacks)
 
     def run(self, plan: Plan) -> None:
-        self.source = self._source_layer()
+        """Make the layers. The source becomes one beside the steps where none of them stands on it."""
+        if plan.source or any(step.source for step in plan.steps):
+            self.source = self._source_layer()
+            self._run_steps(plan)
+            return
+        with ThreadPoolExecutor(1) as beside:
+            source = beside.submit(self._source_layer)
+            self._run_steps(plan)
+        self.source = source.result()
+
+    def _run_steps(self, plan: Plan) -> None:
         self.layers.after_source.update(step.name for step in _after(plan))
         announced = False
         for step in [*_before(plan), *_after(plan)]:
@@ -230,7 +241,7 @@ class _Builder:
         )
         made = [*before, *([self.source] if plan.source else []), *after]
         app_layers = [layer for layer in made if layer.digest]
-        base = self._base(plan.base)
+        base = self.base.layers(plan.base)
         digests = stacked((*base, *(layer.digest for layer in app_layers)), "The image")
         titles = {layer.digest: step.title for step in plan.steps for layer in steps[step.name].all}
         titles |= {self.source.digest: "Source"}
@@ -289,31 +300,11 @@ class _Builder:
         below += [made[name].digest for name in step.onto if name in self.layers.after_source]
         return tuple(dict.fromkeys(digest for digest in below if digest))
 
-    def _base(self, base: str) -> tuple[str, ...]:
-        """The layers of what a step or an image stands on. Raises BuildFailed for what is not there."""
-        name = base.removeprefix(FROM)
-        if name == base:
-            return {"build": self.stack.build, "": ()}.get(base, self.stack.run)
-        if name in self.images:
-            return self.images[name].stacked
-        if name not in RECIPES:
-            raise BuildFailed(
-                f"FROM {quoted(name)}: no such stack.",
-                f"There are {', '.join(RECIPES)}; {self.stack.name} is the stack of the app.",
-                cause="cannot be built",
-            )
-        return self._stack_below(name).run
-
-    def _stack_below(self, name: str) -> Stack:
-        if name not in self._stacks:
-            self._stacks[name] = load_or_make(self.platform, name, self.output)
-        return self._stacks[name]
-
     def _key(self, step: Step) -> str:
         parts: list[Any] = [
             RECIPE,
             "" if step.bare else step.name,
-            *self._base(step.base),
+            *self.base.layers(step.base),
             *self._below(step),
             *step.key,
         ]
@@ -345,7 +336,7 @@ class _Builder:
         return StepSpec(
             title=step.title,
             script=step.script,
-            layers=stacked((*self._base(step.base), *self._below(step)), step.title),
+            layers=stacked((*self.base.layers(step.base), *self._below(step)), step.title),
             env=seen.environment(plan, step),
             mounts=mounts,
             stdin=self.tree.pack(() if step.source else step.inputs, (*step.written, *seen.secrets(step))),

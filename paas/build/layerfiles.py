@@ -11,9 +11,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
 
 from runtime.image.errors import ImageError
 from runtime.image.names import OPAQUE, hidden, join
@@ -24,6 +25,8 @@ _ANSWER_BYTES = 8 * 1024 * 1024
 _READING = Bounds(memory_bytes=128 * 1024 * 1024, file_bytes=0, cpu_s=60, wall_s=120.0)
 _FILE_BYTES = 1 << 20
 _SEPARATOR = ","
+_SMALL = 16 * 1024
+"""Characters of a layer's files that are worth remembering."""
 
 
 def ask(module: str, words: Sequence[str], layers: Sequence[int]) -> Any:
@@ -66,34 +69,82 @@ def answer(
     os._exit(0)
 
 
+@dataclass(frozen=True)
+class Said:
+    """What one layer says of the files that are asked for: those it has, and those of lower layers that it hides."""
+
+    found: Mapping[str, str]
+    gone: Collection[str]
+
+
 def read_files(layers: Sequence[int], paths: Collection[str]) -> dict[str, str]:
     """The files among `paths` (`etc/passwd`) that the image has, up to a MiB each. Raises ImageError."""
-    found = ask(__name__, [_SEPARATOR.join(paths)], layers)
-    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+    return _topmost(_asked(layers, paths))
+
+
+class KnownLayers:
+    """What layers said of `paths` before: of an image only the others are read. Layers never change."""
+
+    def __init__(self, paths: Collection[str], most: int = 256) -> None:
+        self._paths, self._most = paths, most
+        self._said: dict[str, Said] = {}
+
+    def read(self, digests: Sequence[str], opened: Callable[[str], BinaryIO]) -> dict[str, str]:
+        """As `read_files`, of the layers with these digests, which `opened` opens. Raises ImageError."""
+        known = {digest: said for digest in digests if (said := self._said.get(digest))}
+        unknown = [digest for digest in digests if digest not in known]
+        with ExitStack() as stack:
+            files = [stack.enter_context(opened(digest)) for digest in unknown]
+            answers = _asked([file.fileno() for file in files], self._paths) if files else []
+        fresh = dict(zip(unknown, answers, strict=True))
+        small = {digest: one for digest, one in fresh.items() if sum(map(len, one.found.values())) < _SMALL}
+        if len(self._said) + len(small) > self._most:
+            self._said = {}
+        self._said.update(small)
+        known |= fresh
+        return _topmost(known[digest] for digest in digests)
+
+
+def _asked(layers: Sequence[int], paths: Collection[str]) -> list[Said]:
+    try:
+        answers = [
+            Said({str(path): str(text) for path, text in found.items()}, [str(path) for path in gone])
+            for found, gone in ask(__name__, [_SEPARATOR.join(paths)], layers)
+        ]
+    except (ValueError, TypeError, AttributeError):
+        raise _ended() from None
+    if len(answers) != len(layers):
         raise _ended()
-    return found
+    return answers
 
 
-def files_of(layers: Sequence[io.BufferedReader], paths: Collection[str]) -> dict[str, str]:
+def _topmost(layers: Iterable[Said]) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for said in layers:
+        files = {path: text for path, text in files.items() if path not in said.gone} | dict(said.found)
+    return files
+
+
+def files_of(layers: Iterable[io.BufferedReader], paths: Collection[str]) -> dict[str, str]:
     """As `read_files`, in this process. Raises BadArchive."""
-    wanted, found = {os.fsencode(path): path for path in paths}, dict[str, str]()
-    for layer in layers:
-        fresh: dict[str, str] = {}
-        reader = TarReader(layer.read)
-        for entry in reader:
-            path = entry.path.removeprefix(b"./").rstrip(b"/")
-            folder, _, name = path.rpartition(b"/")
-            if (victim := folder if name == OPAQUE else _hidden(folder, name)) is not None:
-                below = victim + b"/" if victim else b""
-                for gone in [one for raw, one in wanted.items() if (raw + b"/").startswith(below)]:
-                    found.pop(gone, None)
-            elif path in wanted:
-                found.pop(wanted[path], None)
-                if entry.kind == "file" and entry.size <= _FILE_BYTES:
-                    fresh[wanted[path]] = b"".join(reader.content()).decode("utf-8", "replace")
-            layer.seek(reader.skip(), os.SEEK_CUR)
-        found |= fresh
-    return found
+    return _topmost(_said(layer, paths) for layer in layers)
+
+
+def _said(layer: io.BufferedReader, paths: Collection[str]) -> Said:
+    wanted, found, gone = {os.fsencode(path): path for path in paths}, dict[str, str](), set[str]()
+    reader = TarReader(layer.read)
+    for entry in reader:
+        path = entry.path.removeprefix(b"./").rstrip(b"/")
+        folder, _, name = path.rpartition(b"/")
+        if (victim := folder if name == OPAQUE else _hidden(folder, name)) is not None:
+            below = victim + b"/" if victim else b""
+            gone |= {one for raw, one in wanted.items() if (raw + b"/").startswith(below)}
+        elif path in wanted:
+            gone.add(wanted[path])
+            if entry.kind == "file" and entry.size <= _FILE_BYTES:
+                found[wanted[path]] = b"".join(reader.content()).decode("utf-8", "replace")
+        layer.seek(reader.skip(), os.SEEK_CUR)
+    return Said(found, gone)
 
 
 def _hidden(folder: bytes, name: bytes) -> bytes | None:
@@ -103,5 +154,9 @@ def _hidden(folder: bytes, name: bytes) -> bytes | None:
 
 if __name__ == "__main__":
     answer(
-        [int(word) for word in sys.argv[2:]], lambda layers: files_of(layers, sys.argv[1].split(_SEPARATOR))
+        [int(word) for word in sys.argv[2:]],
+        lambda layers: [
+            (said.found, sorted(said.gone))
+            for said in (_said(layer, sys.argv[1].split(_SEPARATOR)) for layer in layers)
+        ],
     )

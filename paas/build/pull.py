@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Protocol
 from paas.build.disk import refuse_full_disk
 from paas.build.foreign import FILES, Foreign, read_config
 from paas.build.kept import keep_layer, kept_layer
-from paas.build.layerfiles import read_files
+from paas.build.layerfiles import KnownLayers
 from paas.build.platform import Platform
 from paas.build.step import MadeLayer, spawner_failure
 from paas.nouns.errors import BuildFailed, Cancelled, Unavailable
@@ -37,6 +37,7 @@ MOST_LAYERS = 100
 """An instance has at most 120 layers; an app that is built upon an image adds some."""
 MOST_BYTES = 8 * 1024**3
 _TRIES = 3
+_KNOWN = KnownLayers(FILES)
 PREFIX = "image-"
 """What begins the names of archives below `sources` that are being unpacked."""
 
@@ -196,18 +197,10 @@ def stored_image(
     """
     store = ImageStore(platform.layout.images, platform.layout.stacks)
 
-    def files() -> dict[str, str]:
-        opened = [store.open(digest) for digest in pulled.stacked]
-        try:
-            return read_files([file.fileno() for file in opened], FILES)
-        finally:
-            for file in opened:
-                file.close()
-
     sizes = [store.size(layer) for layer in pulled.stacked]
     if not sizes:
         raise BuildFailed("The image has no files.", cause="bad image")
-    found = read_config(pulled.config, files)
+    found = read_config(pulled.config, lambda: _KNOWN.read(pulled.stacked, store.open))
     digest = store.write_config(pulled.stacked, _kept_config(pulled, ours=bool(found.language)))
     manifest = {**(more or {}), **found.manifest}
     image = Image(app.id, digest, pulled.stacked, found.env, found.processes, manifest, app.stack, sum(sizes))

@@ -6,10 +6,12 @@ import io
 import tarfile
 import tempfile
 from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from paas.build.layerfiles import files_of, read_files
+from paas.build.layerfiles import KnownLayers, files_of, read_files
 from runtime.image.errors import ImageError
 
 
@@ -75,3 +77,25 @@ def test_a_process_of_its_own_gives_the_same() -> None:
 def test_what_is_no_layer_is_refused_with_a_sentence() -> None:
     with pytest.raises(ImageError, match="not a ustar"):
         read(b"\x01" * 2048)
+
+
+def test_a_layer_that_is_known_is_not_read_again(tmp_path: Path) -> None:
+    high = layer(**{"etc/.wh.group": "", "etc/passwd": "high"})
+    for name, data in (("low", LOW), ("high", high), ("big", layer(etc__passwd="x" * 20_000))):
+        (tmp_path / name).write_bytes(data)
+    opened: list[str] = []
+
+    def open_layer(name: str) -> BinaryIO:
+        opened.append(name)
+        return (tmp_path / name).open("rb")
+
+    known = KnownLayers(["etc/passwd", "etc/group"], most=2)
+    assert known.read(["low"], open_layer) == {"etc/passwd": "low", "etc/group": "groups"}
+    for _ in range(2):
+        assert known.read(["low", "high"], open_layer) == {"etc/passwd": "high"}
+        assert known.read(["high", "low"], open_layer) == {"etc/passwd": "low", "etc/group": "groups"}
+    assert opened == ["low", "high"]
+    assert (
+        known.read(["low", "big"], open_layer)["etc/passwd"] == known.read(["big"], open_layer)["etc/passwd"]
+    )
+    assert opened == ["low", "high", "big", "big"]
