@@ -25,12 +25,23 @@ from paas.build.kept import kept_layer
 from paas.store import layer_keys
 
 ROUNDS = 5
+_DOCKERFILE = """FROM debian:12-slim
+WORKDIR /srv/app
+RUN python3 -m venv /venv
+ENV PATH=/venv/bin:$PATH
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+COPY . .
+USER www-data
+CMD ["gunicorn", "--bind", "0.0.0.0:5000", "app:app"]
+"""
 
 
 def measure(platform: Platform) -> Iterator[Figure]:
     """The figures of the builds on a platform that runs."""
     yield from _node(platform)
     yield from _flask(platform)
+    yield from _dockerfile(platform)
     yield from _go(platform)
 
 
@@ -98,15 +109,33 @@ def _flask(platform: Platform) -> Iterator[Figure]:
     repository = platform.repository(files, "code")
     _push(platform, repository, "flask-code")
     texts = [f"{files['app.py']}# {number}\n" for number in range(ROUNDS)]
-    said = []
-    for text in texts:
-        commit(repository, "Change", **{"app.py": text})
-        took = timed(lambda: said.append(_push(platform, repository, "flask-code")))
-        said[-1] = f"{said[-1]}\ntook {took}"
-    boots = [float(re.findall(r"healthy after ([\d.]+) s", text)[-1]) for text in said]
-    rounds = [float(text.rpartition(" ")[2]) - boot for text, boot in zip(said, boots, strict=True)]
-    note = f"its boot, {sorted(boots)[ROUNDS // 2]:.2f} s, taken off"
+    rounds, note = _beyond_boot(platform, repository, "flask-code", "app.py", texts)
     yield Figure("code-only push Flask, beyond boot", "s", rounds, "0.4", "0.25", note)
+
+
+def _dockerfile(platform: Platform) -> Iterator[Figure]:
+    files = {**_files("hello"), "Dockerfile": _DOCKERFILE}
+    platform.paas("create", "docker-code")
+    platform.paas("builds:set", "builder=dockerfile", "-a", "docker-code")
+    repository = platform.repository(files, "code")
+    _push(platform, repository, "docker-code")
+    texts = [f"{files['app.py']}# {number}\n" for number in range(ROUNDS)]
+    rounds, note = _beyond_boot(platform, repository, "docker-code", "app.py", texts)
+    yield Figure("code-only push of a Dockerfile, beyond boot", "s", rounds, "0.8", "0.5", note)
+
+
+def _beyond_boot(
+    platform: Platform, repository: Path, app: str, name: str, texts: list[str]
+) -> tuple[list[float], str]:
+    """Seconds of a push for each text of the file, without the app's own boot; and a note of that."""
+    rounds, boots = list[float](), list[float]()
+    for text in texts:
+        commit(repository, "Change", **{name: text})
+        said = list[str]()
+        took = timed(lambda said=said: said.append(_push(platform, repository, app)))
+        boots.append(float(re.findall(r"healthy after ([\d.]+) s", said[0])[-1]))
+        rounds.append(took - boots[-1])
+    return rounds, f"its boot, {sorted(boots)[len(boots) // 2]:.2f} s, taken off"
 
 
 def _locked(requirements: Path) -> str:
