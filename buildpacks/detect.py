@@ -142,9 +142,11 @@ def _prefer(tree: Tree, matching: list[Buildpack], processes: Mapping[str, str])
             by_name["node"] = by_name[runtime]
     languages = [name for name in ("go", "python", "node") if name in by_name]
     if matching[0].name == "static" and "dockerfile" in by_name and not tree.exists("Staticfile"):
-        return by_name[
-            "dockerfile"
-        ], f'{static.detect(tree)} is there, too ("buildpacks" in app.json decides)'
+        page = static.detect(tree)
+        said = (
+            f"{page} is there, too: the Dockerfile counts (paas builds:set builder=static serves the files)"
+        )
+        return by_name["dockerfile"], said
     if len(languages) < 2:
         return matching[0], ""
     other = "go.mod" if "go" in by_name else "package.json"
