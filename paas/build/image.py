@@ -292,7 +292,7 @@ class _Builder:
         """Layers of the packages, of the steps it builds on and, if it asks for it, the source, which lies where it does
         in the image."""
         made = self.layers.by_step
-        below = [digest for name in step.images for digest in self.images[name].stacked]
+        below = [digest for name in step.images for digest in self.base.images[name].stacked]
         below += [made[name].digest for name in (aptpackages.NAME, aptpackages.BUILD_NAME) if name in made]
         below += [made[name].digest for name in step.onto if name not in self.layers.after_source]
         if step.source:
