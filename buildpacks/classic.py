@@ -10,7 +10,8 @@ import re
 
 from buildpacks.failurehint import FailureHint
 
-_PROCESS = re.compile(r"([\"']?)([A-Za-z0-9][A-Za-z0-9_-]*)\1\s*:\s+(\S.*)")
+_PROCESS = re.compile(r"([\"']?)([A-Za-z0-9_][A-Za-z0-9_-]*)\1\s*:\s+(\S.*)")
+_ITEM = re.compile(r"-\s+(\S.*)")
 HINTS = (
     FailureHint(
         r"^the buildpack (?P<name>.+) does not fit: bin/detect refused$",
@@ -41,7 +42,8 @@ run_buildpack() {
 }
 for ((at = 0; at < ${#packs[@]}; at += 2)); do run_buildpack "${packs[at]}" "${packs[at + 1]}"; done
 if [ -z "$had_procfile" ] && [ -f Procfile ]; then
-  { echo default_process_types:; head -c 65536 Procfile | sed 's/^/  /'; } >.buildpack-release
+  rest=$(cat .buildpack-release 2>/dev/null || true)
+  { echo default_process_types:; head -c 65536 Procfile | sed 's/^/  /'; echo; printf '%s\\n' "$rest"; } >.buildpack-release
 fi
 """
 
@@ -51,21 +53,39 @@ def procfile_of(release: str) -> str:
     one line, plain or in quotes. A line that is neither stays as it is, for the reader of the Procfile to refuse."""
     lines = []
     for line in section(release, "default_process_types"):
-        if match := _PROCESS.fullmatch(line):
-            command = match[3].strip()
-            if len(command) > 1 and command[0] == command[-1] and command[0] in "\"'":
-                command = command[1:-1]
-            line = f"{match[2]}: {command}"
-        lines.append(f"{line}\n")
+        match = _PROCESS.fullmatch(line)
+        lines.append(f"{match[2]}: {_plain(match[3])}\n" if match else f"{line}\n")
     return "".join(lines)
 
 
+def config_vars_of(release: str) -> dict[str, str]:
+    """What `config_vars` of it sets, one a line; the names are not judged."""
+    found = (_PROCESS.fullmatch(line) for line in section(release, "config_vars"))
+    return {match[2]: _plain(match[3]) for match in found if match}
+
+
+def addons_of(release: str) -> list[str]:
+    """The services that `addons` of it asks for, each as `NAME:PLAN`."""
+    found = (_ITEM.fullmatch(line) for line in section(release, "addons"))
+    return [_plain(match[1]) for match in found if match]
+
+
 def section(release: str, name: str) -> list[str]:
-    """The lines below a key at the top, without the space around them."""
-    lines, inside = [], False
+    """The lines below the first key of this name at the top, without the space around them; an item of a list may begin at
+    the margin."""
+    lines: list[str] = []
+    inside = False
     for line in release.splitlines():
-        if line[:1] not in ("", " ", "\t", "#"):
+        if line[:1] not in ("", " ", "\t", "#") and not (inside and line.startswith("- ")):
+            if inside:
+                break
             inside = re.fullmatch(rf":?{name}:\s*", line) is not None
         elif inside:
             lines.append(line.strip())
     return lines
+
+
+def _plain(text: str) -> str:
+    """A YAML word or sentence without its quotes."""
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text

@@ -34,6 +34,7 @@ from paas.manifest.procfile import doubts, parse_procfile
 from paas.nouns.buildsettings import builder
 from paas.nouns.errors import BadInput, BuildFailed
 from paas.nouns.model import App, Image
+from paas.nouns.text import WARNING
 from paas.nouns.units import shown_size
 from paas.store import images
 from runtime.client import SpawnerError
@@ -222,11 +223,18 @@ class _Builder:
         """With the processes that the build itself named; those of the Procfile stay. Raises BuildFailed if there are none."""
         plan = described.plan
         digest = self.layers.by_step[plan.steps[-1].name].digest
-        found, labels = released_in(self.platform.layout.images, digest, plan.released)
+        said = released_in(self.platform.layout.images, digest, plan.released)
+        for warning in said.warnings:
+            self.output.line(f"{WARNING}{warning}")
+        if said.env:
+            self.output.line(f"       Defaults of the environment -> {', '.join(said.env)}")
+        found = said.processes
         processes = {**found, **described.processes} if described.processes else found
         if not described.processes:
             processes = _with_predeploy(described.manifest, processes)
-        plan = replace(plan, default_processes=found, labels=labels, released="")
+        plan = replace(
+            plan, default_processes=found, labels=said.labels, released="", env={**plan.env, **said.env}
+        )
         described = replace(described, plan=plan, processes=processes)
         described.require_processes(self.tree)
         return described

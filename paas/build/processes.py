@@ -1,28 +1,44 @@
-"""Process types and labels that a build named itself: a small file of the layer it made."""
+"""What a build named itself: process types, labels, defaults of the environment and services; a small file of its layer."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildpacks import classic
 from paas.build.layerfiles import read_files
 from paas.manifest.procfile import parse_procfile
 from paas.nouns.errors import BadInput, BuildFailed
+from paas.nouns.names import RESERVED_CONFIG, ConfigName, check_config
+from paas.nouns.text import quoted
 from runtime.image.errors import ImageError
 
 _OURS = "paas."
-_MOST_LABELS = 100
+_MOST_LABELS, _MOST_ADDONS = 100, 5
 
 
-def released_in(images: Path, digest: str, path: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The processes and the labels that the file `path` in the layer `digest` names, whose tar is in `images`. Raises
-    BuildFailed if that is no list of processes."""
+@dataclass(frozen=True)
+class Released:
+    """`env` are defaults: config vars stand above them. `warnings` name what is not acted upon."""
+
+    processes: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def released_in(images: Path, digest: str, path: str) -> Released:
+    """What the file `path` in the layer `digest` says, whose tar is in `images`. Raises BuildFailed if what it names is no
+    list of processes, or too much."""
     if not digest:
-        return {}, {}
+        return Released()
     try:
         with open(images / "blobs" / "sha256" / digest.removeprefix("sha256:"), "rb") as tar:
             release = read_files([tar.fileno()], [path]).get(path, "")
         processes = parse_procfile(classic.procfile_of(release).encode())
+        given = classic.config_vars_of(release)
+        env = {name: text for name, text in given.items() if _settable(name)}
+        check_config(env)
     except (ImageError, BadInput) as error:
         hint = error.hint if isinstance(error, BadInput) else ""
         raise BuildFailed(
@@ -30,4 +46,13 @@ def released_in(images: Path, digest: str, path: str) -> tuple[dict[str, str], d
         ) from None
     pairs = (line.partition(": ") for line in classic.section(release, "labels"))
     labels = {name: text for name, colon, text in pairs if colon and name and not name.startswith(_OURS)}
-    return processes, dict(list(labels.items())[:_MOST_LABELS])
+    left = [quoted(name) for name in given if name not in env][:_MOST_ADDONS]
+    warnings = [f"bin/release sets {', '.join(left)}, which the platform sets itself"] if left else []
+    if addons := [quoted(name) for name in classic.addons_of(release)][:_MOST_ADDONS]:
+        said = "bin/release asks for services, which this platform does not run yet"
+        warnings.append(f"{said}: {', '.join(addons)}; name their addresses: paas config:set NAME=ADDRESS")
+    return Released(processes, dict(list(labels.items())[:_MOST_LABELS]), env, tuple(warnings))
+
+
+def _settable(name: str) -> bool:
+    return ConfigName.pattern.fullmatch(name) is not None and name not in RESERVED_CONFIG

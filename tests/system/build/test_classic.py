@@ -27,7 +27,7 @@ SECOND = """#!/bin/sh
 [ "$(cat "$1/app.txt")" = hello ] && "$TOOL" | sed 's/^/second: /'
 """
 RELEASE = """#!/bin/sh
-printf -- '---\\nconfig_vars:\\n  A: b\\ndefault_process_types:\\n  web: "tool --port $PORT"\\n  worker: tool\\n'
+printf -- '---\\nconfig_vars:\\n  A: b\\n  PATH: /x\\naddons:\\n- heroku-postgresql:mini\\ndefault_process_types:\\n  web: "tool --port $PORT"\\n  worker: tool\\n'
 """
 FIRST = {
     "packs/first/bin/detect": '#!/bin/sh\n[ -f "$1/app.txt" ] && echo First\n',
@@ -56,6 +56,12 @@ def test_two_buildpacks_vendor_a_tool_and_name_the_processes(platform: BuildPlat
     }
     image = platform.build(app, files, config={"GREETING": "it's me"})
     assert image.processes == {"web": "tool --port $PORT", "worker": "tool"}
+    assert image.env["A"] == "b" and image.env["PATH"] != "/x"
+    assert "       Defaults of the environment -> A" in platform.lines
+    (path, addons) = (line for line in platform.lines if line.startswith(" !     bin/release"))
+    assert (
+        "PATH, which the platform sets" in path and "heroku-postgresql:mini; name their addresses" in addons
+    )
     said = [line.strip() for line in platform.lines]
     assert [line for line in said if line.endswith(("tgz", "nothing", "second: tool", "first"))] == [
         "-----> Running the buildpacks ./packs/first, packs/second.tgz",

@@ -117,3 +117,14 @@ def test_a_repository_is_fetched_at_what_follows_the_hash(reference: str, tmp_pa
 )
 def test_default_process_types_are_read(release: str, procfile: str) -> None:
     assert classic.procfile_of(release) == procfile
+
+
+def test_config_vars_and_addons_of_a_release_are_read() -> None:
+    release = (
+        "---\nconfig_vars:\n  A: b c\n  'B_2': \"x: y\"\n  not a line\naddons:\n- heroku-postgresql:hobby-dev\n  - 'redis'\n"
+        "default_process_types:\n  web: x\nconfig_vars:\n  LATE: z\n"
+    )
+    assert classic.config_vars_of(release) == {"A": "b c", "B_2": "x: y"}
+    assert classic.addons_of(release) == ["heroku-postgresql:hobby-dev", "redis"]
+    assert classic.procfile_of(release) == "web: x\n"
+    assert classic.config_vars_of("") == {} and classic.addons_of("addons: []\n") == []
