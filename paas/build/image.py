@@ -34,7 +34,6 @@ from paas.manifest.procfile import doubts, parse_procfile
 from paas.nouns.buildsettings import builder
 from paas.nouns.errors import BadInput, BuildFailed
 from paas.nouns.model import App, Image
-from paas.nouns.text import WARNING
 from paas.nouns.units import shown_size
 from paas.store import images
 from runtime.client import SpawnerError
@@ -224,11 +223,9 @@ class _Builder:
         plan = described.plan
         digest = self.layers.by_step[plan.steps[-1].name].digest
         said = released_in(self.platform.layout.images, digest, plan.released)
-        for warning in said.warnings:
-            self.output.line(f"{WARNING}{warning}")
-        if said.env:
-            self.output.line(f"       Defaults of the environment -> {', '.join(said.env)}")
         found = said.processes
+        for line in said.lines:
+            self.output.line(line)
         processes = {**found, **described.processes} if described.processes else found
         if not described.processes:
             processes = _with_predeploy(described.manifest, processes)

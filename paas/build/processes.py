@@ -10,7 +10,7 @@ from paas.build.layerfiles import read_files
 from paas.manifest.procfile import parse_procfile
 from paas.nouns.errors import BadInput, BuildFailed
 from paas.nouns.names import RESERVED_CONFIG, ConfigName, check_config
-from paas.nouns.text import quoted
+from paas.nouns.text import WARNING, quoted
 from runtime.image.errors import ImageError
 
 _OURS = "paas."
@@ -19,12 +19,12 @@ _MOST_LABELS, _MOST_ADDONS = 100, 5
 
 @dataclass(frozen=True)
 class Released:
-    """`env` are defaults: config vars stand above them. `warnings` name what is not acted upon."""
+    """`env` are defaults: config vars stand above them. `lines` tell of what is set, and what is not."""
 
     processes: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 def released_in(images: Path, digest: str, path: str) -> Released:
@@ -47,11 +47,13 @@ def released_in(images: Path, digest: str, path: str) -> Released:
     pairs = (line.partition(": ") for line in classic.section(release, "labels"))
     labels = {name: text for name, colon, text in pairs if colon and name and not name.startswith(_OURS)}
     left = [quoted(name) for name in given if name not in env][:_MOST_ADDONS]
-    warnings = [f"bin/release sets {', '.join(left)}, which the platform sets itself"] if left else []
+    lines = [f"       Defaults of the environment -> {', '.join(env)}"] if env else []
+    if left:
+        lines.append(f"{WARNING}bin/release sets {', '.join(left)}, which the platform sets itself")
     if addons := [quoted(name) for name in classic.addons_of(release)][:_MOST_ADDONS]:
-        said = "bin/release asks for services, which this platform does not run yet"
-        warnings.append(f"{said}: {', '.join(addons)}; name their addresses: paas config:set NAME=ADDRESS")
-    return Released(processes, dict(list(labels.items())[:_MOST_LABELS]), env, tuple(warnings))
+        said = f"{WARNING}bin/release asks for services, which this platform does not run yet"
+        lines.append(f"{said}: {', '.join(addons)}; name their addresses: paas config:set NAME=ADDRESS")
+    return Released(processes, dict(list(labels.items())[:_MOST_LABELS]), env, tuple(lines))
 
 
 def _settable(name: str) -> bool:
