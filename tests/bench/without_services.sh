@@ -2,8 +2,8 @@
 # Run a command that installs packages, so that their services neither start now nor at the next boot.
 set -eu
 policy=/usr/sbin/policy-rc.d
-wanted=/etc/systemd/system/multi-user.target.wants
-before=$(ls "$wanted" 2>/dev/null || true)
+enabled() { find /etc/systemd/system -path '*.wants/*' -printf '%f\n' 2>/dev/null | sort -u || true; }
+before=$(enabled)
 
 restore() {
     rm -f "$policy"
@@ -17,6 +17,6 @@ chmod 755 "$policy"
 
 "$@"
 
-for unit in $(ls "$wanted" 2>/dev/null || true); do
+for unit in $(enabled); do
     case " $(echo $before) " in *" $unit "*) ;; *) systemctl disable --quiet "$unit" 2>/dev/null || echo "$unit stays enabled" >&2 ;; esac
 done
