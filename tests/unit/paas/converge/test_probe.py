@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from harness.nouns import make_image
 
+from paas.converge import probe as probe_module
 from paas.converge.health import Answer, Check, boot_check, judge
 from paas.converge.probe import Attempt, BootProbe, LivenessProbe, Outcome
 from runtime.reactor import Reactor
@@ -157,6 +158,36 @@ def test_a_boot_is_asked_again_until_it_is_healthy(serve: Callable[[Serve], Serv
     assert (ready, probe.closed, len(server.requests)) == ([Answer(True, 200)], 1, 3)
     reactor.turn(0.05)
     assert len(server.requests) == 3
+    reactor.close()
+
+
+def test_boot_probe_soon_notices_that_something_listens() -> None:
+    """It does not wait for the interval of the check, which matters once something answers."""
+    reactor, ready = Reactor(), list[Answer]()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        check = Check("listening", port=listener.getsockname()[1], interval_s=1000)
+        probe = BootProbe(reactor, "127.0.0.1", check, "h", ready.append)
+        deadline = time.monotonic() + 30
+        while probe.last is None and time.monotonic() < deadline:
+            reactor.turn(0.05)
+        assert probe.last == Outcome("refused")
+        listener.listen()
+        while not ready and time.monotonic() < deadline:
+            reactor.turn(0.05)
+    assert ready == [Answer(True)]
+    reactor.close()
+
+
+def test_boot_probe_that_is_refused_for_long_asks_at_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "SOON_ATTEMPTS", 3)
+    reactor = Reactor()
+    check = Check("listening", port=1, interval_s=1000)
+    probe = BootProbe(reactor, "127.0.0.1", check, "h", lambda answer: None)
+    pauses = [probe._pause_s(Outcome("refused")) for _ in range(4) if not probe._is_last(Outcome("refused"))]
+    assert pauses == [probe_module.SOON_S] * 2 + [1000] * 2
+    assert probe._pause_s(Outcome("closed")) == 1000
+    probe.stop()
     reactor.close()
 
 
