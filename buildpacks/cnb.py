@@ -37,9 +37,14 @@ HINTS = (
         "Add a buildpack that does so for {what}, in the right place of the list.",
     ),
     FailureHint(
-        r"^(?P<program>bin/(?:detect|build)) of the buildpack (?P<name>.+) ended with status (?P<status>-?\d+)$",
-        "{program} of the buildpack {name} ended with status {status}",
+        r"^(?P<what>bin/(?:detect|build) of the buildpack .+ (?:ended with status|was killed by signal) \d+)$",
+        "{what}",
         "The lines above are its own.",
+    ),
+    FailureHint(
+        r"^(?P<what>bin/(?:detect|build) of the buildpack .+ cannot be run: .+|the buildpack .+ has no bin/detect that can be run)$",
+        "{what}",
+        "See whether it is executable, and whether the program in its first line is in the stack.",
     ),
     FailureHint(
         r"^the buildpack (?P<by>.+) wants the buildpack (?P<name>.+), which is missing",

@@ -42,6 +42,11 @@ _HINTS = (
         " and name its folder.",
     ),
     FailureHint(
+        r"^the buildpack (?P<name>.+) cannot be unpacked$",
+        "the buildpack {name} cannot be unpacked",
+        "It must be a tar, plain or compressed by gzip, bzip2 or xz, and no pointer of Git LFS.",
+    ),
+    FailureHint(
         r"^the buildpack (?P<name>.+) is of another kind than those before it$",
         "the buildpack {name} is of another kind than those before it",
         "Name buildpacks of one kind: classic ones (bin/compile), or Cloud Native Buildpacks (buildpack.toml).",
@@ -182,7 +187,8 @@ def _fetch(tree: Tree, one: str, folder: str) -> str:
     if path and not _ARCHIVE.search(path):
         return f"cp -a {quote('/app/' + path)} {folder}"
     if path:
-        return f"mkdir {folder}; tar --no-same-owner -xf {quote('/app/' + path)} -C {folder} || {failed}"
+        broken = failed.replace("cannot be fetched", "cannot be unpacked")
+        return f"mkdir {folder}; tar --no-same-owner -xf {quote('/app/' + path)} -C {folder} || {broken}"
     address, _, reference = one.partition("#")
     if _ARCHIVE.search(urlsplit(address).path):
         return (

@@ -59,7 +59,7 @@ def _detected(pack: Buildpack, place: Surroundings) -> Verdict:
         program = pack.folder / "bin" / name
         if program.is_file() and os.access(pack.folder, os.W_OK) and not os.access(program, os.X_OK):
             program.chmod(0o755)
-    return run_detect(pack, place.of(pack, place.env), place.work / "detect" / pack.escaped, place.app)
+    return run_detect(pack, place.of(pack, place.env), place.work / pack.escaped / "plan.toml", place.app)
 
 
 def _fits(pack: Buildpack, env: Mapping[str, str]) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildpacks.lifecycle import environment
-from buildpacks.lifecycle.descriptor import Buildpack, Refused, read_toml, tables
+from buildpacks.lifecycle.descriptor import Buildpack, Refused, ended, read_toml, tables
 from buildpacks.lifecycle.detection import Chosen
 from buildpacks.lifecycle.layers import Layer, Shelf, read_layers, remove
 from buildpacks.lifecycle.processes import Launch
@@ -79,7 +79,7 @@ def _run(pack: Buildpack, place: Surroundings, env: Mapping[str, str], plan: Pat
     except OSError as error:
         raise Refused(f"bin/build of the buildpack {pack} cannot be run: {error.strerror}") from None
     if status:
-        raise Refused(f"bin/build of the buildpack {pack} ended with status {status}")
+        raise Refused(f"bin/build of the buildpack {pack} {ended(status)}")
 
 
 def _apply(layers: Sequence[Layer], env: dict[str, str]) -> None:

@@ -19,6 +19,11 @@ class Refused(Exception):
     """The app cannot be built with these buildpacks; the message is a line for people."""
 
 
+def ended(status: int) -> str:
+    """How a program of a buildpack ended, in words."""
+    return f"ended with status {status}" if status >= 0 else f"was killed by signal {-status}"
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line of a group: a buildpack by name; without a version any is meant."""

@@ -14,7 +14,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from buildpacks.lifecycle.descriptor import Buildpack, Entry, Known, Refused, read_toml, tables
+from buildpacks.lifecycle.descriptor import Buildpack, Entry, Known, Refused, ended, read_toml, tables
 
 FAILS = 100
 """The status of a `bin/detect` that does not want the app."""
@@ -78,7 +78,7 @@ class Detection:
                 print(said)
         for name in against:
             if (status := self._verdicts[name].status) != FAILS:
-                raise Refused(f"bin/detect of the buildpack {name} ended with status {status}")
+                raise Refused(f"bin/detect of the buildpack {name} {ended(status)}")
         if against:
             raise Refused(f"no group of the buildpacks fits: bin/detect refused of {', '.join(against)}")
         raise Refused(f"no group of the buildpacks fits: {self._why}")

@@ -10,6 +10,7 @@ from typing import Any
 from buildpacks.lifecycle.descriptor import Buildpack, Refused, for_production, read_toml, tables
 
 WEB = "web"
+_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _WORDS_ONLY = re.compile(r"[\w./=:,@%+ -]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHELL_API_ENDS = (0, 9)
@@ -28,6 +29,8 @@ class Launch:
         found = read_toml(folder / "launch.toml", f"the buildpack {pack}")
         for table in filter(for_production, tables(found.get("processes"))):
             type = str(table.get("type", "")).replace(".", "-")
+            if not _TYPE.fullmatch(type):
+                raise Refused(f"the process {type[:60]!r} of the buildpack {pack} is called as none may be")
             self.processes[type] = _command(pack, type, table)
             if table.get("default") is True:
                 self._default = type

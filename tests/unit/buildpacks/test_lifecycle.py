@@ -350,6 +350,7 @@ TARGET = '[[targets]]\nos = "linux"\n[[targets.distros]]\nname = "ubuntu"\nversi
         (buildpack("a", build="printf '[types]\nlaunch = true' >$1/x.toml"), "the layer x of the buildpack a 1.0.0 has no contents"),
         (buildpack("a", build="echo '[[processes]]\ntype=\"web\"' >$1/launch.toml"), "the process web of the buildpack a 1.0.0 has no command"),
         (buildpack("a", build="echo '[[processes]]\ntype=\"web\"\ncommand=\"x\"' >$1/launch.toml"), "the process web of the buildpack a 1.0.0 has a command as API 0.10 does not write it"),
+        (buildpack("a", build="echo '[[processes]]\ntype=\"a b\"\ncommand=[\"x\"]' >$1/launch.toml"), "the process 'a b' of the buildpack a 1.0.0 is called as none may be"),
         (buildpack("a", build="touch $PWD/.profile.d"), "the buildpacks left what cannot be handled:"),
         (buildpack("a", detect="echo why not; exit 100"), "why not\nno group of the buildpacks fits"),
         (composite("a", "b"), "the buildpack the app > a wants the buildpack b 1.0.0, which is missing"),
