@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from buildpacks.detect import BUILDPACKS
 from buildpacks.dockerbase import Base
-from buildpacks.plan import FROM, quoted
+from buildpacks.plan import FROM, Tree, quoted
 from paas.build.output import Output
 from paas.build.platform import Platform
 from paas.build.pull import Found, Pull, Pulled, Source
@@ -109,7 +110,7 @@ class BaseImages:
                 raise Cancelled("The build was cancelled.", cause="cancelled") from None
             reason = f"the image {quoted(name)} cannot be had: {str(error).rstrip('.')}"
             raise BuildFailed(
-                f"{place}: {reason}.", _advice(name, error, place), cause="no base image"
+                f"{place}: {reason}.", _advice(name, error, place, self.tree), cause="no base image"
             ) from None
         except BuildFailed as error:
             raise BuildFailed(f"{place}: {error.message}", error.hint, cause=error.cause) from None
@@ -170,7 +171,7 @@ def read_logins(text: str) -> dict[str, Login]:
     return logins
 
 
-def _advice(name: str, error: Exception, place: str) -> str:
+def _advice(name: str, error: Exception, place: str, tree: Tree) -> str:
     """What to do about an image that cannot be had."""
     pack = "" if " line " in place else "commit the buildpackage as a file that ends in .cnb, and name that."
     if isinstance(error, BadReference) and pack:
@@ -192,7 +193,10 @@ def _advice(name: str, error: Exception, place: str) -> str:
         return "Check the name and the tag."
     if pack:
         return f"Otherwise {pack}"
-    instead = next((text for word, text in _INSTEAD if f"/{name}".rpartition("/")[2].startswith(word)), "")
+    word = name.rpartition("/")[2]
+    _, builder, instead = next((row for row in _INSTEAD if word.startswith(row[0])), ("", "", ""))
+    if any(pack.name == builder and pack.detect(tree) for pack in BUILDPACKS):
+        instead += f"Or leave the Dockerfile out: paas builds:set builder={builder}. "
     mirror = "docker_hub_mirror in paas.yml names a registry that has it; " if host == DOCKER_HUB else ""
     return (
         f"{instead}Otherwise {mirror}or commit the image as a file: docker save -o base.tar"
@@ -201,22 +205,15 @@ def _advice(name: str, error: Exception, place: str) -> str:
 
 
 _INSTEAD = (
-    (
-        "python:",
-        "Write FROM debian-12, which has Python 3.11, and below it RUN python3 -m venv /venv and"
-        " ENV PATH=/venv/bin:$PATH; or leave the Dockerfile out: paas builds:set builder=python. ",
-    ),
-    (
-        "node:",
-        "Leave the Dockerfile out: paas builds:set builder=node; or write FROM debian-12 and below it"
-        " RUN apt-get update && apt-get install -y nodejs npm (Node 18). ",
-    ),
-    (
-        "golang:",
-        "Leave the Dockerfile out: paas builds:set builder=go. ",
-    ),
-    ("ubuntu", "Write FROM debian-12, which has apt-get, too. "),
-)
+    ("python:", "python", "Write FROM debian-12, which has Python 3.11, and below it RUN python3 -m venv /venv and"
+     " ENV PATH=/venv/bin:$PATH. "),
+    ("node:", "node", "Write FROM debian-12, and below it RUN apt-get update && apt-get install -y nodejs npm (Node 18). "),
+    ("golang:", "go", ""),
+    ("php:", "php", ""),
+    ("ruby:", "ruby", ""),
+    ("ubuntu", "", "Write FROM debian-12, which has apt-get, too. "),
+)  # fmt: skip
+"""How the name of an image begins, the buildpack that may do without it, and what to write instead."""
 
 
 def _host(name: str) -> str:

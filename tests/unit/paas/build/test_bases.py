@@ -24,7 +24,9 @@ def images(folder: Path, cancelled: bool = False, **settings: str) -> BaseImages
     place = cast(Any, type("Place", (), {})())
     place.settings = replace(loaded, id="0a0b0c")
     place.layout = place.settings.layout()
-    tree = SourceTree.open(place.layout.sources, export({"f": "x"}, place.layout.sources))
+    tree = SourceTree.open(
+        place.layout.sources, export({"f": "x", "package.json": "{}"}, place.layout.sources)
+    )
     return BaseImages(place, cast(Any, None), tree, {}, Output(lambda line: None, lambda: cancelled))
 
 
@@ -63,7 +65,7 @@ def test_logins_that_cannot_be_read_are_refused_without_their_text(text: str) ->
         ("docker-archive:no.tar", "no.tar is not in the commit", "docker save"),
         ("docker-archive:f", "archive", "docker save"),
         ("python:3.11", "cannot be reached: Connection refused", "FROM debian-12, which has Python 3.11.*docker_hub_mirror"),
-        ("node:20-alpine", "cannot be reached: Connection refused", "builds:set builder=node.*docker_hub_mirror"),
+        ("node:20-alpine", "cannot be reached: Connection refused", "nodejs npm.*builds:set builder=node.*docker_hub_mirror"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_had_names_its_line_and_a_way(tmp_path: Path, name: str, said: str, hint: str) -> None:
