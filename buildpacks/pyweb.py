@@ -40,6 +40,8 @@ _FRAMEWORKS = {
     maker.split(".")[0]: kind for maker, kind in _MAKERS.items() if not maker.startswith(("django.", "dash."))
 }
 _OBJECTS = ("app", "application", "api", "server")
+_PATHS = ("src", "backend", "api")
+"""Folders that programs are started in: modules are found there, unless the folder is a package itself."""
 _NO_PROGRAMS = ("setup", "conftest", "manage", "noxfile", "tasks", "fabfile")
 _FACTORIES = ("create_app", "make_app", "build_app", "get_app", "create_application", "init_app", "init")
 _SERVERS = {
@@ -91,9 +93,10 @@ def web_command(tree: Tree, names: frozenset[str]) -> WebCommand | None:
     for path in (*paths, *_only(path for path in others if reader.app_in(path))):
         found = reader.app_in(path)
         if found:
-            folder = "/app/src" if path.startswith("src/") and not tree.exists("src/__init__.py") else ""
-            module = _module(path.removeprefix("src/") if folder else path)
-            return _served(f"{module}:{found.name}", found, names, folder)
+            top = path.partition("/")[0]
+            inside = top in _PATHS and not tree.exists(f"{top}/__init__.py")
+            module = _module(path.removeprefix(f"{top}/") if inside else path)
+            return _served(f"{module}:{found.name}", found, names, f"/app/{top}" if inside else "")
     for path in (*paths, *_only(path for path in others if reader.serves_itself(path))):
         if command := reader.serves_itself(path):
             return WebCommand(command, path)
@@ -175,7 +178,7 @@ def _candidates(tree: Tree) -> list[str]:
         if name.endswith("/__init__.py") and (name.count("/") == 1 or name.startswith("src/"))
     )
     skipped = {"tests", "test", "docs", "examples", "migrations"}
-    folders = ["", "app/", "src/", "src/app/", "backend/", "api/"]
+    folders = ["", "app/", "src/", "src/app/", "backend/", "backend/app/", "api/"]
     folders += [f"{name}/" for name in packages if name.rpartition("/")[2] not in skipped]
     wanted = [f"{folder}{stem}.py" for folder in dict.fromkeys(folders) for stem in (*_STEMS, "__init__")]
     return [name for name in wanted if name in names]

@@ -170,3 +170,20 @@ def test_a_program_of_any_name_counts_when_it_is_the_only_one() -> None:
     assert procfile_line(DictTree({"report.py": shown, "second.py": shown})).startswith(
         "web: streamlit run report.py --server.address 0.0.0.0"
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "web", "folder"),
+    [
+        ("backend/app/main.py", {}, "app.main:app", "/app/backend"),
+        ("backend/main.py", {}, "main:app", "/app/backend"),
+        ("backend/main.py", {"backend/__init__.py": ""}, "backend.main:app", ""),
+        ("api/index.py", {}, "index:app", "/app/api"),
+        ("app/main.py", {}, "app.main:app", ""),
+    ],
+)
+def test_a_folder_that_is_no_package_is_where_the_program_is_started(
+    path: str, more: dict[str, str], web: str, folder: str
+) -> None:
+    result = found({path: "import fastapi\napp = fastapi.FastAPI()\n", **more})
+    assert result is not None and (result.target, result.path) == (web, folder)
