@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from paas.nouns.errors import BadInput
+from paas.receive import archive
 from paas.receive.archive import Imported, import_archive
 from paas.receive.limits import Limits
 from paas.receive.repository import make_bare, remove_folder
@@ -185,3 +186,14 @@ def test_bombs_end_at_their_bound(take: Any) -> None:
         take(zip_of({"zeros": bytes(3 << 20)}), source_bytes=1_000_000)
     with pytest.raises(BadInput, match="more than 10 entries"):
         take(tar_of({f"f{number}": b"" for number in range(11)}), files=10)
+
+
+def test_a_folder_that_costs_git_the_square_of_its_files_is_refused(
+    take: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "MOST_IN_FOLDER", 10)
+    take(tar_of({f"{folder}/f{number}": b"" for folder in "ab" for number in range(10)}))
+    with pytest.raises(BadInput, match="The folder a of the archive has more than 10 files"):
+        take(tar_of({f"a/f{number}": b"" for number in range(11)}))
+    with pytest.raises(BadInput, match="The top folder of the archive has more than 10 files"):
+        take(tar_of({f"f{number}": b"" for number in range(11)}))
