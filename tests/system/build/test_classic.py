@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import tarfile
 
 import pytest
@@ -110,6 +111,16 @@ def test_what_compile_writes_as_procfile_counts(platform: BuildPlatform) -> None
     }
     image = platform.build(platform.app("copied"), {**files, ".buildpacks": "# ours\npacks/one\n"})
     assert image.processes == {"clock": "sleep 9"}
+
+
+def test_an_archive_at_an_address_is_fetched_and_unpacked(platform: BuildPlatform) -> None:
+    registry = subprocess.check_output(["npm", "config", "get", "registry"], text=True).strip().rstrip("/")
+    address = f"{registry}/ms/-/ms-2.1.3.tgz"
+    with pytest.raises(BuildFailed) as failed:
+        platform.build(
+            platform.app("fetched"), {"a": "", ".buildpacks": f"{address}\n", "Procfile": "web: x\n"}
+        )
+    assert "neither bin/compile nor buildpack.toml" in failed.value.message, platform.lines
 
 
 @pytest.mark.long

@@ -31,14 +31,47 @@ def test_services_become_process_types_and_databases() -> None:
     assert explained("compose.yaml", COMPOSE) == [
         "compose.yaml is not executed; what its services are here:",
         "  web: a process type (web)",
-        '  worker: a process type; in the Procfile "TYPE: celery -A app worker"',
+        '  worker: a process type; in the Procfile "worker: celery -A app worker"',
         "  db: PostgreSQL, which this platform does not run yet; give the address of one: paas config:set"
         " DATABASE_URL=ADDRESS",
         "  cache: Redis, which this platform does not run yet; give the address of one: paas config:set REDIS_URL=ADDRESS",
-        "  mail: the image axllent/mailpit, which this platform does not run",
+        "  mail: an app of its own: paas create mail && paas deploy --image axllent/mailpit -a mail",
     ]
-    (line,) = re.findall(r'"TYPE(: [^"]*)"', "\n".join(explained("compose.yaml", COMPOSE)))
-    assert parse_procfile(f"worker{line}".encode()) == {"worker": "celery -A app worker"}
+    (line,) = re.findall(r'"(worker: [^"]*)"', "\n".join(explained("compose.yaml", COMPOSE)))
+    assert parse_procfile(line.encode()) == {"worker": "celery -A app worker"}
+
+
+MORE = """
+x-common: &common
+  restart: always
+services:
+  app:
+    <<: *common
+    build: {context: ., target: production}
+    command: gunicorn shop:app --bind 0.0.0.0:8000
+    ports: ["8000:8000"]
+    volumes: [".:/app", "media:/app/media"]
+    environment:
+      STORE: postgres://u:p@db:5432/shop
+  api:
+    build:
+      context: ./services/api
+      dockerfile: Dockerfile.prod
+    environment: ["MONGO_URL=mongodb://mongo/x"]
+  db: {image: "postgres:16"}
+  mongo: {image: "mongo:7"}
+"""
+
+
+def test_commands_are_for_what_the_file_says() -> None:
+    assert explained("compose.yaml", MORE)[1:] == [
+        '  app: a process type; in the Procfile "web: gunicorn shop:app --bind 0.0.0.0:$PORT"; its Dockerfile instead: paas'
+        " builds:set builder=dockerfile target=production; files in its volumes go with the instance",
+        "  api: an app of its own: paas create api && paas builds:set root=services/api builder=dockerfile"
+        " dockerfile=Dockerfile.prod -a api",
+        "  db: PostgreSQL, which this platform does not run yet; give the address of one: paas config:set STORE=ADDRESS",
+        "  mongo: MongoDB, which this platform does not run yet; give the address of one: paas config:set MONGO_URL=ADDRESS",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +79,8 @@ def test_services_become_process_types_and_databases() -> None:
     [
         "", "services", "services: 3", "- a", "services: [", "a: &a [x]\nb: *a", "\x00", "services: {a: !!python/object:x {}}",
         "[" * 60000, "{a: " * 15000, "- " * 30000, "? " * 30000, "&a " * 20000, "a: " * 20000, "'" * 60000, "#" * 60000,
+        "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i}\n  <<: [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 19)) + "services: {}\n",
+        "l0: &l0 [x]\n" + "".join(f"l{i}: &l{i} [*l{i - 1}, *l{i - 1}]\n" for i in range(1, 6)) + "services: *l5\n",
         "services:\n" + "".join(" " * (depth + 1) + "a:\n" for depth in range(340)),
     ],
 )  # fmt: skip
