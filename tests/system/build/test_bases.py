@@ -19,9 +19,10 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def platform() -> Iterator[BuildPlatform]:
-    """One whose operator allows registries on loopback."""
-    with build_platform(private_registries=["127.0.0.0/8"]) as made:
+def platform(registry: RunningRegistry) -> Iterator[BuildPlatform]:
+    """One whose operator allows registries on loopback, and has Docker Hub's images in one."""
+    flags = {"private_registries": ["127.0.0.0/8"], "docker_hub_mirror": f"http://{registry.host}"}
+    with build_platform(**flags) as made:
         yield made
 
 
@@ -96,6 +97,10 @@ def test_an_image_of_a_registry_hands_on_what_it_says_and_a_moved_tag_builds_aga
     moved = platform.build(app, files, config=login(registry))
     assert f"       {name} is {second}" in platform.lines
     assert content(platform, moved, "srv/new/who").read_text() == "0\nsecond\n"
+
+    files = {"Dockerfile": "FROM team/base:v1\nRUN echo $SAID >/tmp/said\n"}
+    mirrored = platform.build(app, files, config=login(registry))
+    assert content(platform, mirrored, "tmp/said").read_text() == "second\n"
 
 
 def test_an_archive_in_the_repository_is_an_image_to_begin_with(
