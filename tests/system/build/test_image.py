@@ -144,7 +144,9 @@ def test_unpinned_dependencies_are_not_shared_with_another_app(platform: BuildPl
     platform.build(platform.app("loose-one"), files)
     before = instances_made(platform)
     platform.build(platform.app("loose-two"), files)
-    assert instances_made(platform) == before + 3  # dependencies, the look at what was compiled, the count itself
+    assert (
+        instances_made(platform) == before + 3
+    )  # dependencies, the look at what was compiled, the count itself
 
 
 def test_a_failing_step_names_its_cause_and_leaves_nothing(platform: BuildPlatform) -> None:
