@@ -48,6 +48,8 @@ _QUIET = {
     "NG_CLI_ANALYTICS": "false",
 }
 """Builders report to nobody from here."""
+_OPEN = {"fastify-cli": ("FASTIFY_ADDRESS", "0.0.0.0"), "@angular/ssr": ("NG_ALLOWED_HOSTS", "*")}
+"""What lets a server answer the router, which passes on the hosts of the app alone."""
 RUN_ENV = {"NODE_ENV": "production", "LANG": "C.UTF-8"}
 
 _WITHOUT_OWN_SCRIPTS = """python3 - {files} <<'PYTHON'
@@ -102,7 +104,7 @@ def plan(tree: Tree) -> Plan:
         tools = (*tools, noderuntime.headers_step(version))
     said = (warning, *warnings) if warning else warnings
     note = note if manager.name == "npm" else f"{note}, {manager.name} {manager.version}"
-    env = {**RUN_ENV, **({"FASTIFY_ADDRESS": "0.0.0.0"} if "fastify-cli" in package.wanted else {})}
+    env = RUN_ENV | {name: value for tool, (name, value) in _OPEN.items() if tool in package.wanted}
     return plan_with(tree, package, Toolchain("Node", "node", "npm run", manager, tools, (note,), said, env))
 
 

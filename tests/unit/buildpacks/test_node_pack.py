@@ -274,6 +274,7 @@ def test_builders_report_to_nobody_and_sveltekit_makes_a_server() -> None:
 def test_the_command_line_of_fastify_listens_to_the_router() -> None:
     assert "FASTIFY_ADDRESS" not in planned({}).env
     assert planned({"dependencies": {"fastify-cli": "^8.0.2"}}).env["FASTIFY_ADDRESS"] == "0.0.0.0"
+    assert planned({"dependencies": {"@angular/ssr": "^22.2.0"}}).env["NG_ALLOWED_HOSTS"] == "*"
 
 
 @pytest.mark.parametrize(
