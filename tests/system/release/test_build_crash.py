@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
 import pytest
 from harness.platform import Platform, commit, wait_for
 from harness.pushes import SLOW, Push
 
+from paas.converge.collect import CLOCK_S
 from runtime.client import Spawner
 
 
@@ -52,6 +54,7 @@ def test_a_running_build_holds_up_no_clean_up_and_loses_nothing(platform: Platfo
     before = layers()
     platform.deploy({"Procfile": "web: python3 -m http.server $PORT --bind 0.0.0.0", "x": "y"}, "leaving")
     leaving = layers() - before
+    time.sleep(2 * CLOCK_S)  # what is made just before a build stays until that has ended
     push = Push(platform, "holding", {**SLOW, "package.json": json.dumps(package)})
     push.wait_for_line("building")
     held = layers() - before - leaving
