@@ -73,7 +73,8 @@ test: setup-dev
 test-long: setup-dev
 	$(call install,$(LONG_PACKAGES),sh tests/bench/without_services.sh)
 	$(BIN)/python -m pytest -q -n auto -m long tests/unit
-	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m long tests/system
+	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m long tests/system/build tests/system/release
+	PAAS_TEST_STACKS=$(STACKS) $(BIN)/python -m pytest -q -m long tests/system --ignore=tests/system/build --ignore=tests/system/release
 
 bench: setup-dev
 	$(call install,$(BENCH_PACKAGES),sh tests/bench/without_services.sh)
