@@ -74,15 +74,14 @@ def _rules(tree: Tree, files: Sequence[str]) -> list[_Rule]:
     if name is None:
         return []
     lines = [line.strip() for line in read_text(tree, name).splitlines() if not line.startswith("#")]
-    rules = []
+    found = []
     for line in lines:
-        again = line.startswith("!")
         path = posixpath.normpath(line.removeprefix("!").strip().lstrip("/") or ".")
         if path != ".":
-            rules.append(_Rule(parts_of(path.split("/")), again))
-    if len(rules) > _MOST_PATTERNS:
-        raise BuildRefused(f"{name} has {len(rules)} patterns; {_MOST_PATTERNS} are allowed.")
-    return rules
+            found.append((path, line.startswith("!")))
+    if len(found) > _MOST_PATTERNS:
+        raise BuildRefused(f"{name} has {len(found)} patterns; {_MOST_PATTERNS} are allowed.")
+    return [_Rule(parts_of(path.split("/")), again) for path, again in found]
 
 
 def _left_out(rules: list[_Rule], names: list[str]) -> list[bool]:

@@ -11,16 +11,25 @@ import re
 from collections.abc import Sequence
 
 ANY_DEPTH = "**"
+_MOST_CHARACTERS = 255
+"""Of a part of a pattern: `fnmatch.translate` looks for the end of each bracket, so time grows by the square of the length."""
+_NOTHING = re.compile(r"(?!)")
 Parts = tuple[re.Pattern[str] | None, ...]
 """The parts of a path from the root; None stands for any number of parts."""
 
 
 def parts_of(words: Sequence[str]) -> Parts:
-    """`*`, `?`, `[a-z]` and `[^a-z]` stay within a part, `**` alone in one stands for any number of them."""
-    return tuple(
-        None if word == ANY_DEPTH else re.compile(fnmatch.translate(word.replace("[^", "[!")))
-        for word in words
-    )
+    """`*`, `?`, `[a-z]` and `[^a-z]` stay within a part, `**` alone in one stands for any number of them.
+
+    A part that is longer than the name of a file may be matches nothing.
+    """
+    return tuple(None if word == ANY_DEPTH else _part(word) for word in words)
+
+
+def _part(word: str) -> re.Pattern[str]:
+    if len(word) > _MOST_CHARACTERS:
+        return _NOTHING
+    return re.compile(fnmatch.translate(word.replace("[^", "[!")))
 
 
 def matches(parts: Parts, path: Sequence[str]) -> bool:

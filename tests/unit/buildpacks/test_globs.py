@@ -30,3 +30,11 @@ def test_many_stars_take_no_more_than_their_number_times_the_path() -> None:
     assert not matches(parts_of(["*a" * 60 + "b"]), ["a" * 250])
     assert not matches(parts_of(["**", "x"] * 60), ["a"] * 1000)
     assert time.process_time() - before < 5
+
+
+def test_a_part_longer_than_the_name_of_a_file_matches_nothing_and_costs_nothing() -> None:
+    before = time.process_time()
+    assert not matches(parts_of(["[" * 1_000_000]), ["["])
+    assert not matches(parts_of(["*" * 256]), ["a"])
+    assert matches(parts_of(["*" * 255]), ["a"])
+    assert time.process_time() - before < 5
