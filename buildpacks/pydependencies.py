@@ -12,6 +12,7 @@ from buildpacks.pybare import bare
 from buildpacks.pylocks import read_lock
 from buildpacks.pysteps import INSTALL, install_step, venv_step
 from buildpacks.requirements import normalised, read_requirements
+from buildpacks.uvlocks import check_lock
 
 PACKAGE_FILES = ("Pipfile.lock", "requirements.txt", "poetry.lock", "uv.lock", "pdm.lock")
 """In the order in which they count, which is Heroku's."""
@@ -156,7 +157,7 @@ def _from_lock(tree: Tree) -> Dependencies:
     project, data = ({}, data) if workspace else _project(tree)
     lock = _toml(tree, "uv.lock")
     packages = [item for item in lock.get("package", []) if isinstance(item, dict)]
-    _check_lock(project, packages)
+    check_lock(data, lock)
     local = any(
         set(_table(item.get("source"))) & {"path", "directory"}
         or (_table(item.get("source")).get("editable") not in (None, "."))
@@ -214,28 +215,6 @@ def _locked_by(data: dict[str, Any]) -> str:
     tools = _table(data.get("tool"))
     backend = str(_table(data.get("build-system")).get("build-backend", ""))
     return next((name for name in ("poetry", "pdm") if name in tools or backend.startswith(name)), "uv")
-
-
-def _check_lock(project: dict[str, Any], packages: list[dict[str, Any]]) -> None:
-    """Refuse a lock that was made from other requirements than pyproject.toml has now."""
-    own = normalised(str(project.get("name", "")))
-    for item in packages:
-        if normalised(str(item.get("name", ""))) == own and "registry" not in _table(item.get("source")):
-            recorded = _table(item.get("metadata")).get("requires-dist", [])
-            extras = {"extra ==", "extra=="}
-            locked = {
-                normalised(str(entry.get("name", "")))
-                for entry in recorded
-                if isinstance(entry, dict)
-                and not any(mark in str(entry.get("marker", "")) for mark in extras)
-            }
-            wanted = {_name_of(text) for text in project.get("dependencies", [])}
-            if locked != wanted:
-                different = ", ".join(sorted(locked ^ wanted)[:5])
-                raise BuildRefused(
-                    f"uv.lock does not fit pyproject.toml (different: {different}).",
-                    "Run uv lock and commit the result.",
-                )
 
 
 def _name_of(requirement: str) -> str:
