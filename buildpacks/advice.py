@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from buildpacks.compose import COMPOSE_FILES, explained
 from buildpacks.plan import BuildRefused, Tree, quoted
-from buildpacks.pybare import imported
+from buildpacks.pybare import imported, unreadable
 from buildpacks.pyweb import procfile_line
 
 _MOST_COMPARED = 1000
@@ -158,6 +158,8 @@ def nothing_to_run(tree: Tree, language: str) -> str:
         return 'End the Dockerfile with the command that the app runs: CMD ["PROGRAM", "ARGUMENT"].'
     if language == "Python":
         line = procfile_line(tree)
+        if line and (why := unreadable(tree, line.removeprefix("web: python "))):
+            return f'{why} Correct it there, or write "{line}" into a file named Procfile, and commit it.'
         if line:
             program = _LISTENS if line.startswith("web: python ") else ""
             return f'Write "{line}" into a file named Procfile{program}, and commit it.'

@@ -8,7 +8,7 @@ import re
 import sys
 from contextlib import suppress
 
-from buildpacks.plan import Tree
+from buildpacks.plan import Tree, quoted
 
 _MOST_FILES, _MOST_BYTES = 30, 256 << 10
 MKDOCS = "mkdocs.yml"
@@ -37,6 +37,17 @@ def imported(tree: Tree) -> list[str]:
         re.sub(r"(?:\.py|/.*)$", "", name, flags=re.DOTALL) for name in tree.names() if name.endswith(".py")
     }
     return sorted(name for name in found if name not in sys.stdlib_module_names and name not in own)
+
+
+def unreadable(tree: Tree, path: str) -> str:
+    """Why Python cannot parse the program at `path`, as a sentence with its line; empty when it can."""
+    with suppress(ValueError, RecursionError, MemoryError):
+        try:
+            ast.parse(_read(tree, path))
+        except SyntaxError as error:
+            if error.lineno:
+                return f"Python cannot read line {error.lineno} of {path}: {quoted(error.msg)}."
+    return ""
 
 
 def _programs(tree: Tree) -> list[str]:

@@ -132,3 +132,11 @@ def test_a_procfile_by_another_name_is_told_unless_there_is_one(name: str) -> No
     told = not_read(DictTree({name: "web: x\n", "app.py": ""}), "Python")
     assert told == (f"{name} is not read: rename it, git mv {name} Procfile",)
     assert not_read(DictTree({name: "web: x\n", "Procfile": "web: y\n"}), "Python") == ()
+
+
+def test_a_program_that_python_cannot_parse_is_told_with_its_line() -> None:
+    hint = nothing_to_run(DictTree({"app.py": "import flask\napp = flask.Flask('x'\ndef f(:\n"}), "Python")
+    assert hint.startswith("Python cannot read line 3 of app.py: invalid syntax.")
+    assert '"web: python app.py"' in hint
+    assert "cannot read" not in nothing_to_run(DictTree({"app.py": "x = 1\n"}), "Python")
+    assert "cannot read" not in nothing_to_run(DictTree({"app.py": "\0"}), "Python")
