@@ -18,7 +18,7 @@ NAME, BUILD_NAME, TOOL = "packages", "build-packages", "apt"
 machine's apt settings at /run/apt."""
 
 APTFILE = "Aptfile"
-PUT_IT = "Write {package} into a file named Aptfile, commit it and push again."
+PUT_IT = 'Add a line "{package}" to a file named Aptfile, commit it and push again.'
 _RECIPE = "packages-1"
 _MOST = 300
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](=[A-Za-z0-9.+:~-]+)?")

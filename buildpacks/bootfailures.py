@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from buildpacks.failurehint import FailureHint as Hint
 
-_LISTED = "Add it to the dependencies (requirements.txt, pyproject.toml or the lock) and push; a group for development is not installed."
+_LISTED = (
+    "Add it to the dependencies (requirements.txt, pyproject.toml or the lock) and push, or commit {name}.py, if it is your"
+    " own; a group for development is not installed."
+)
 _PACKAGE = "Add it to dependencies in package.json (not devDependencies, which the image leaves out), commit the lock file, and push."
 _OBJECT = (
     "Name MODULE:OBJECT as they are in the code in the Procfile's web line, such as web: gunicorn app:app"

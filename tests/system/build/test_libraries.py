@@ -112,7 +112,9 @@ def test_a_library_that_is_missing_at_run_time_refuses_the_build_and_the_remedy_
     app = platform.app(f"native-{name}")
     with pytest.raises(BuildFailed, match=r"was compiled against libpython3\.11\.so\.1\.0") as caught:
         platform.build(app, files)
-    assert caught.value.hint == "Write libpython3.11 into a file named Aptfile, commit it and push again."
+    assert (
+        caught.value.hint == 'Add a line "libpython3.11" to a file named Aptfile, commit it and push again.'
+    )
     if name == "ruby":
         return  # half a minute more for another set of packages
     image = platform.build(app, {**files, "Aptfile": "libpython3.11\n"})

@@ -48,7 +48,7 @@ def test_the_package_that_a_failed_build_names_makes_it_succeed(platform: BuildP
     app = platform.app("mysql")
     with pytest.raises(BuildFailed) as failed:
         platform.build(app, MYSQL)
-    named = re.search(r"Write (\S+) into a file named Aptfile", failed.value.hint)
+    named = re.search(r'Add a line "(\S+)" to a file named Aptfile', failed.value.hint)
     assert named and named[1] == "default-libmysqlclient-dev"
     image = platform.build(app, {**MYSQL, "Aptfile": named[1] + "\n"})
     libraries = [

@@ -47,7 +47,7 @@ def test_packages_of_node_are_checked_above_node_and_below_the_source() -> None:
             "/app/.venv/bin/uwsgi needs the library libpython3.11.so.1.0",
             (
                 ".venv/bin/uwsgi was compiled against libpython3.11.so.1.0, which apps do not have when they run",
-                "Write libpython3.11 into a file named Aptfile, commit it and push again.",
+                'Add a line "libpython3.11" to a file named Aptfile, commit it and push again.',
             ),
         ),
         (
