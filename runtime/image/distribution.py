@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -243,11 +244,13 @@ def _blob(value: Any) -> Blob:
     return Blob(kind[:200], digest, size)
 
 
-def parse_errors(data: bytes) -> str:
-    """What a registry gives as the cause of a refusal, as one printable line; empty if it says nothing."""
+def parse_errors(data: bytes, secrets: Sequence[str] = ()) -> str:
+    """What a registry gives as the cause of a refusal, as one printable line without the secrets; empty if it says nothing."""
     try:
         first = json.loads(data)["errors"][0]
         text = f"{first.get('code', '')}: {first.get('message', '')}"
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return ""
-    return re.sub(r"[^ -~]", "?", text[:200])
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "•••")
+    return re.sub(r"[^ -~•]", "?", text[:200])

@@ -14,6 +14,8 @@ from runtime.image.reach import Patience, Reach, connect
 MAX_JSON = 4 * 1024 * 1024
 _ERROR_BYTES = 64 * 1024
 _PIECE = 1024 * 1024
+_HEADER_BYTES = 256 * 1024
+"""Of an answer and of the «100 Continue» before it, of which http.client reads any number."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def request(
         connection.sock = stream
         try:
             _send(connection, method, parts, headers, body)
+            stream.left = _HEADER_BYTES
             with connection.getresponse() as response:
+                stream.left = None
                 data = _read(response, take if response.status in ok else None)
         except (http.client.HTTPException, OSError, ValueError) as error:
             why = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__

@@ -28,6 +28,8 @@ _WRAPPERS = [
     ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
 ]
 """IPv6 addresses that hold an IPv4 one: NAT64, 6to4, Teredo."""
+_NOWHERE = [ipaddress.ip_network(text) for text in ("fec0::/10", "3fff::/20")]
+"""What the standard library takes for global: site-local addresses (RFC 3879), documentation (RFC 9637)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Reach:
         """Whether connections may be made to the address, as far as it can be told from itself."""
         if any(address in network for network in self.private):
             return True
-        wrapped = any(address in network for network in _WRAPPERS)
+        wrapped = any(address in network for network in (*_WRAPPERS, *_NOWHERE))
         return address.is_global and not address.is_multicast and not address.is_reserved and not wrapped
 
     def is_private(self, address: Address) -> bool:
@@ -71,6 +73,18 @@ class Stream:
 
     def __init__(self, sock: socket.socket, patience: Patience) -> None:
         self._sock, self._patience = sock, patience
+        self.left: int | None = None
+        """Bytes that may still be received; None for no bound."""
+
+    def receive(self, buffer: memoryview) -> int:
+        """Receive what there is, at least a byte unless the peer has ended. Raises RegistryError beyond the bound."""
+        self._sock.settimeout(self._patience.left())
+        size = self._sock.recv_into(buffer)
+        if self.left is not None:
+            self.left -= size
+            if self.left < 0:
+                raise RegistryError("the registry's answer has too many headers")
+        return size
 
     def sendall(self, data: bytes) -> None:
         view = memoryview(data)
@@ -79,7 +93,7 @@ class Stream:
             view = view[self._sock.send(view[:_PIECE]) :]
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reading(self._sock, self._patience))
+        return io.BufferedReader(_Reading(self))
 
     def close(self) -> None:
         """Nothing: http.client closes before the answer is read. The context manager closes."""
@@ -92,15 +106,14 @@ class Stream:
 
 
 class _Reading(io.RawIOBase):
-    def __init__(self, sock: socket.socket, patience: Patience) -> None:
-        self._sock, self._patience = sock, patience
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._sock.settimeout(self._patience.left())
-        return self._sock.recv_into(buffer)
+        return self._stream.receive(buffer)
 
 
 def connect(reach: Reach, patience: Patience, host: str, port: int, *, plain: bool) -> Stream:

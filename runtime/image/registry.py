@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from urllib.parse import urlencode, urljoin
@@ -186,8 +186,13 @@ class Registry:
                 continue
             if answer.status in ok:
                 return answer
-            raise _refusal(self._reference, answer, logged_in=self._login is not None)
+            raise self._refused(answer)
         raise RegistryError(f"{self._reference.registry} redirects more than {_REDIRECTS} times")
+
+    def _refused(self, answer: Answer) -> RegistryError:
+        login = self._login or Login()
+        secrets = (login.password, login.basic().split()[-1], self._authorization.partition(" ")[2])
+        return _refusal(self._reference, answer, secrets, logged_in=self._login is not None)
 
     def _is_registry(self, url: str) -> bool:
         """Whether an address is the registry's own; nothing else learns an authorization."""
@@ -231,7 +236,7 @@ class Registry:
         headers = {"User-Agent": "paas"} | ({"Authorization": self._login.basic()} if self._login else {})
         answer = request(self._reach, self._patience, "GET", url, headers)
         if answer.status != 200:
-            raise _refusal(self._reference, answer, logged_in=self._login is not None)
+            raise self._refused(answer)
         try:
             value: Any = json.loads(answer.body)
             token = value.get("token") or value.get("access_token")
@@ -246,9 +251,11 @@ def _number(text: str) -> int:
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
 
 
-def _refusal(reference: Reference, answer: Answer, *, logged_in: bool) -> RegistryError:
-    """The error for an answer that is not the hoped-for one, with the registry's own words."""
-    said = parse_errors(answer.body)
+def _refusal(
+    reference: Reference, answer: Answer, secrets: Sequence[str], *, logged_in: bool
+) -> RegistryError:
+    """The error for an answer that is not the hoped-for one, with the registry's own words but no secret."""
+    said = parse_errors(answer.body, secrets)
     status = answer.status
     if status in (401, 403):
         what = "does not take this login" if logged_in else "wants a login"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import json
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -211,3 +213,28 @@ def test_a_registry_that_never_sends_the_rest_is_given_up() -> None:
     error = fails(answers, lambda registry: registry.read_blob(blob, lambda data: None))
     assert isinstance(error, Damaged) and "2 of the 10 bytes" in str(error)
     assert len(asked) == 3
+
+
+def test_a_registry_that_continues_for_ever_is_left() -> None:
+    def answers(asked: Hostile) -> None:
+        with contextlib.suppress(OSError):
+            for _ in range(100_000):
+                asked.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+        asked.close_connection = True
+
+    assert "too many headers" in str(fails(answers, manifest))
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_registry_that_repeats_the_login_does_not_make_it_known(status: int) -> None:
+    basic = Login("ann", SECRET).basic()
+
+    def answers(asked: Hostile) -> None:
+        if not asked.headers.get("Authorization"):
+            asked.answer(401, WWW_Authenticate='Basic realm="x"')
+        else:
+            said = f"{'.' * 150}{basic} {SECRET}"
+            asked.answer(status, json.dumps({"errors": [{"code": "NO", "message": said}]}).encode())
+
+    error = str(fails(answers, manifest))
+    assert "Basic ••• •••" in error and basic.split()[1][:8] not in error
