@@ -44,6 +44,7 @@ def _executed(program: str, env: dict[str, str]) -> dict[str, str]:
     ):
         os.close(writer)
         said = pipe.read(_SAID_BYTES)
+        pipe.close()  # who writes more ends by SIGPIPE instead of waiting for ever
     if child.returncode:
         raise LaunchFailed(f"{program} ended with status {child.returncode}")
     try:

@@ -136,10 +136,16 @@ def remove(folder: Path) -> None:
 
 def _listing(folder: Path) -> str:
     """Whatever changes when a file of the folder does."""
-    lines = []
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted([*names, *folders]):
-            status = os.lstat(os.path.join(root, name))
-            lines.append(f"{root}/{name} {status.st_mode} {status.st_size} {status.st_mtime_ns}")
+    lines, left = [], [str(folder)]
+    while left:  # a recursion would end at Python's bound for a deep tree
+        root = left.pop()
+        try:
+            with os.scandir(root) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    status = entry.stat(follow_symlinks=False)
+                    lines.append(f"{entry.path} {status.st_mode} {status.st_size} {status.st_mtime_ns}")
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+        except OSError:
+            lines.append(os.urandom(16).hex())  # what cannot be read may have changed
     return "\n".join(lines)

@@ -37,7 +37,8 @@ class Launch:
             elif self._default == type:
                 self._default = ""
         for table in tables(found.get("labels")):
-            self.labels[str(table.get("key"))] = _CONTROL.sub(" ", str(table.get("value")))
+            key, value = (_CONTROL.sub(" ", str(table.get(name))) for name in ("key", "value"))
+            self.labels[key] = value
         if tables(found.get("slices")):
             print(f"{pack} divides the app into slices; its layer stays whole here")
 
