@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 from paas.nouns.model import Image
@@ -16,6 +17,8 @@ from runtime.image.ocilayout import ImageStore
 from runtime.image.packed import KINDS, noted
 
 Noted = Callable[[str], bool]
+_AGAIN_S = 6 * 3600.0
+"""A layer of which no blob could be made is tried again after this time."""
 
 
 def due(serving: Image, others: Sequence[Image], noted: Noted) -> list[str]:
@@ -31,14 +34,18 @@ class Packing:
     def __init__(self, store: Store, layout: Layout) -> None:
         self._store, self._layout = store, layout
         self._process: subprocess.Popen[bytes] | None = None
+        self._tried: dict[tuple[str, str], float] = {}
 
     def step(self) -> None:
         """Start what is due, unless the last one still runs. Raises OSError."""
         if self._process is not None and self._process.poll() is None:
             return
         self._process = None
+        now = time.monotonic()
+        self._tried = {layer: since for layer, since in self._tried.items() if now < since + _AGAIN_S}
         for kind in KINDS:
-            if layers := self._due(kind):
+            if layers := [layer for layer in self._due(kind) if (kind, layer) not in self._tried]:
+                self._tried |= dict.fromkeys(((kind, layer) for layer in layers), now)
                 words = (str(self._layout.images), str(self._layout.stacks), kind, *layers)
                 command = [sys.executable, "-P", "-m", "runtime.image.packed", *words]
                 self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)

@@ -29,7 +29,9 @@ KINDS = {"gzip": GZIP_LAYER, "zstd": ZSTD_LAYER}
 MOST_BYTES = 1 << 30
 """What the blobs of all layers may hold."""
 _RESERVE_BYTES = 2 << 30
-"""No blob is made ahead when less of the disk is free."""
+"""What a blob that is made ahead leaves free of the disk."""
+_PUSH_RESERVE_BYTES = 256 << 20
+"""What a blob leaves free for which a push waits."""
 _LEVEL = 4
 """A third faster than gzip's own 6, for three per cent more bytes."""
 _GZIP = 31
@@ -55,9 +57,17 @@ def noted(store: ImageStore, digest: str, kind: str) -> Blob | None:
 
 
 def packed(
-    store: ImageStore, digest: str, kind: str, cancelled: Callable[[], bool] = never
+    store: ImageStore,
+    digest: str,
+    kind: str,
+    cancelled: Callable[[], bool] = never,
+    *,
+    reserve: int = _PUSH_RESERVE_BYTES,
 ) -> tuple[Blob, BinaryIO]:
-    """The compressed blob of a layer, kept or made; with the open file. Raises NotFound, TooLarge, ImageError."""
+    """The compressed blob of a layer, kept or made; with the open file. `reserve` bytes of the disk stay free.
+
+    Raises NotFound, TooLarge, ImageError.
+    """
     path, known = _path(store, digest, kind), noted(store, digest, kind)
     with contextlib.suppress(FileNotFoundError):
         kept = path.with_suffix(_BLOB).open("rb")
@@ -70,7 +80,7 @@ def packed(
     file = fresh.open("x+b")
     try:
         with store.open(digest) as plain:
-            made = _compress(plain, file, kind, cancelled)
+            made = _compress(plain, file, kind, cancelled, reserve)
         file.flush()
         fresh.rename(path.with_suffix(_BLOB))
     except BaseException:
@@ -86,7 +96,9 @@ def _path(store: ImageStore, digest: str, kind: str) -> Path:
     return store.folder / kind / digest_hex(digest)
 
 
-def _compress(plain: BinaryIO, file: BinaryIO, kind: str, cancelled: Callable[[], bool]) -> Blob:
+def _compress(
+    plain: BinaryIO, file: BinaryIO, kind: str, cancelled: Callable[[], bool], reserve: int
+) -> Blob:
     packer = zstd.Writer(_ZSTD_LEVEL) if kind == "zstd" else zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
     digest, size, ended = hashlib.sha256(), 0, False
     while not ended:
@@ -94,11 +106,18 @@ def _compress(plain: BinaryIO, file: BinaryIO, kind: str, cancelled: Callable[[]
         ended = not piece
         if cancelled() or size > _MAX_BLOB:
             raise TooLarge("a layer is too large, or nobody waits for it any more")
+        if _free(file.fileno()) < reserve:
+            raise TooLarge("the disk has no room for the compressed layer")
         data = packer.flush() if ended else packer.compress(piece)
         digest.update(data)
         size += len(data)
         file.write(data)
     return Blob(KINDS[kind], f"sha256:{digest.hexdigest()}", size)
+
+
+def _free(place: int | str) -> int:
+    room = os.statvfs(place)
+    return room.f_bavail * room.f_frsize
 
 
 def sweep(store: ImageStore, most: int = MOST_BYTES) -> int:
@@ -134,11 +153,12 @@ def main(images: str, stacks: str, kind: str, *digests: str) -> int:
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     store = ImageStore(Path(images), Path(stacks))
     for digest in digests:
-        room = os.statvfs(images)
-        if room.f_bavail * room.f_frsize < _RESERVE_BYTES:
+        spare = _free(images) - _RESERVE_BYTES
+        if spare < 0:
             return 1
         try:
-            packed(store, digest, kind)[1].close()
+            if store.size(digest) <= spare:
+                packed(store, digest, kind, reserve=_RESERVE_BYTES)[1].close()
         except (ImageError, OSError) as error:
             print(f"event=not-packed layer={digest} reason={error}", file=sys.stderr)
     return 0

@@ -96,3 +96,9 @@ def test_a_process_makes_them_ahead(store: ImageStore, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4])
     assert [noted(store, digest, "gzip") is not None for digest in digests] == [True, False, True]
     assert "event=not-packed" in done.stderr
+
+
+def test_a_blob_leaves_the_reserve_of_the_disk(store: ImageStore) -> None:
+    with pytest.raises(TooLarge, match="no room"):
+        packed(store, put(store, DATA), "gzip", reserve=1 << 60)
+    assert list((store.folder / "gzip").iterdir()) == []
