@@ -8,13 +8,13 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-import tomllib
 from collections.abc import Sequence
 
 from buildpacks.compose import COMPOSE_FILES, explained
 from buildpacks.plan import BuildRefused, Tree, quoted
 from buildpacks.pybare import imported, unreadable
 from buildpacks.pyweb import procfile_line
+from buildpacks.toml import toml_of
 
 _MOST_COMPARED = 1000
 _MOST_READ = 64 * 1024
@@ -216,8 +216,8 @@ def _commands_of(tree: Tree, name: str) -> str:
         return f'; its start command as a Procfile: "web: {quoted(starts[0])}"' if len(starts) == 1 else ""
     if name == "fly.toml":
         try:
-            processes = tomllib.loads(text).get("processes")
-        except (tomllib.TOMLDecodeError, RecursionError):
+            processes = toml_of(text).get("processes")
+        except ValueError:
             return ""
         named = processes.items() if isinstance(processes, dict) else ()
         lines = [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from shlex import quote
 from typing import Any
 
 from buildpacks.plan import BuildRefused, Tree, quoted, read_text
+from buildpacks.toml import toml_of
 
 PROJECT = "project.toml"
 _PROCFILE = re.compile(r"(?:^|/)procfile$")
@@ -22,8 +22,8 @@ def section(tree: Tree, *keys: str) -> Any:
     if not tree.exists(PROJECT):
         return {}
     try:
-        found: Any = tomllib.loads(read_text(tree, PROJECT, 65536))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        found: Any = toml_of(read_text(tree, PROJECT, 65536))
+    except ValueError as error:
         raise BuildRefused(f"{PROJECT} is not TOML: {quoted(str(error), 120)}.") from None
     for key in keys:
         found = found.get(key, {}) if isinstance(found, dict) else {}

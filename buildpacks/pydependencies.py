@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from buildpacks.pybare import bare
 from buildpacks.pylocks import read_lock
 from buildpacks.pysteps import INSTALL, install_step, venv_step
 from buildpacks.requirements import normalised, read_requirements
+from buildpacks.toml import toml_of
 from buildpacks.uvlocks import check_lock
 
 PACKAGE_FILES = ("Pipfile.lock", "requirements.txt", "poetry.lock", "uv.lock", "pdm.lock")
@@ -224,9 +224,9 @@ def _name_of(requirement: str) -> str:
 
 def _toml(tree: Tree, path: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(tree, path, 8 << 20))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BuildRefused(f"{path}: {error or 'is nested too deeply'}.") from None
+        return toml_of(read_text(tree, path, 8 << 20))
+    except ValueError as error:
+        raise BuildRefused(f"{path}: {error}.") from None
 
 
 def _table(value: object) -> dict[str, Any]:

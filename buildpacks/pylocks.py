@@ -6,13 +6,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from buildpacks.plan import BuildRefused, Tree, quoted, read_text
 from buildpacks.requirements import normalised
+from buildpacks.toml import toml_of
 
 RELOCK = {"poetry.lock": "poetry lock", "Pipfile.lock": "pipenv lock", "pdm.lock": "pdm lock"}
 _DECLARES = {"poetry.lock": "pyproject.toml", "Pipfile.lock": "Pipfile", "pdm.lock": "pyproject.toml"}
@@ -69,7 +69,7 @@ def read_lock(tree: Tree, path: str) -> Locked:
 def _parsed(tree: Tree, path: str) -> dict[str, Any]:
     text = read_text(tree, path, 8 << 20)
     try:
-        data = json.loads(text) if path == "Pipfile.lock" else tomllib.loads(text)
+        data = json.loads(text) if path == "Pipfile.lock" else toml_of(text)
     except (ValueError, RecursionError) as error:
         raise BuildRefused(f"{path}: {error or 'is nested too deeply'}.") from None
     return _table(data)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import configparser
 import re
-import tomllib
 from dataclasses import dataclass
 from typing import Any
 
 from buildpacks.plan import BuildRefused, Tree, quoted, read_text
+from buildpacks.toml import toml_of
 
 _CLAUSE = re.compile(r"(>=|<=|===?|!=|~=|>|<|\^|~|=)?\s*v?(\d+(?:\.\d+)*)(\.[*x])?|\*")
 
@@ -49,8 +49,8 @@ def _from_toml(tree: Tree) -> tuple[str, str] | None:
         if not tree.exists(path):
             continue
         try:
-            data = tomllib.loads(read_text(tree, path, 8 << 20))
-        except (ValueError, RecursionError):
+            data = toml_of(read_text(tree, path, 8 << 20))
+        except ValueError:
             return None  # whoever installs from the file says what is wrong with it
         found = _declared(data, path)
         if found:

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 
 MAX_INPUT_BYTES = 1024 * 1024
-"""More than any command reads from standard input, except `run`, which passes it on."""
+"""More than any command reads from standard input, except those that pass it on."""
+PASSES_ON = frozenset({"deploy", "run"})
+"""Commands whose input has no end that is known: an archive, and what a program reads."""
 
 
 def hold(words: Sequence[str]) -> int:
@@ -26,7 +28,7 @@ def hold(words: Sequence[str]) -> int:
 
 def gather(words: Sequence[str]) -> None:
     """Read the standard input of a command that needs all of it (`-`), before the CLI starts: a slow client costs less."""
-    if "-" not in words[1:] or words[0] == "run":
+    if "-" not in words[1:] or words[0] in PASSES_ON:
         return
     held = os.memfd_create("input")
     left = MAX_INPUT_BYTES + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 from harness.platform import Platform, commit, git
@@ -75,6 +76,14 @@ def test_an_archive_is_deployed_as_a_push_is_and_leaves_the_branch(platform: Pla
     words = [*platform.ssh_words(), "-p", str(platform.ssh), "paas@127.0.0.1"]
     again = subprocess.run([*words, "deploy", "packed", "--archive", "-"], input=archive, capture_output=True)
     assert again.returncode == 0 and b"(0 new," in again.stderr, again.stderr
+    (repository / "large.bin").write_bytes(
+        os.urandom(3 << 20)
+    )  # more than ssh keeps of other commands' input
+    large = ["git", "archive", "--add-file=large.bin", "HEAD"]
+    archive = subprocess.run(large, cwd=repository, capture_output=True).stdout
+    again = subprocess.run([*words, "deploy", "packed", "--archive", "-"], input=archive, capture_output=True)
+    assert again.returncode == 0 and b"(1 new," in again.stderr, again.stderr
+    (repository / "large.bin").unlink()
 
     # a push needs no --force, whether it contains what the archive held or not
     git(repository, "reset", "-q", "--hard", pushed)
