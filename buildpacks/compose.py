@@ -121,6 +121,8 @@ def _addresses(services: Mapping[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 64:
+        return ""  # Python writes no number of thousands of digits
     return str(value) if isinstance(value, str | int | float) else ""
 
 
@@ -132,7 +134,9 @@ def _services(text: str) -> dict[str, dict[str, Any]]:
         return {}
     try:
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except (
+        Exception
+    ):  # its constructors raise IndexError, AttributeError and KeyError for `!!int ""` and the like
         return {}
     services = data.get("services") if isinstance(data, dict) else None
     found = services if isinstance(services, dict) else {}

@@ -117,4 +117,7 @@ def refuse(place: str, value: Any, rule: str) -> NoReturn:
 
 def _shown(value: Any) -> str:
     """A value as it is written in the file: text in quotes."""
-    return quoted(json.dumps(value, ensure_ascii=False), 50)
+    try:
+        return quoted(json.dumps(value, ensure_ascii=False), 50)
+    except ValueError:  # json5 reads 0xf…, and Python writes no number of thousands of digits
+        return "a number of thousands of digits"

@@ -78,6 +78,7 @@ def test_commands_are_for_what_the_file_says() -> None:
     "text",
     [
         "", "services", "services: 3", "- a", "services: [", "a: &a [x]\nb: *a", "\x00", "services: {a: !!python/object:x {}}",
+        'services: !!int ""', 'services: !!timestamp "x"', "services: !!bool x", "services: {a: {image: 0x" + "f" * 9000 + "}}",
         "[" * 60000, "{a: " * 15000, "- " * 30000, "? " * 30000, "&a " * 20000, "a: " * 20000, "'" * 60000, "#" * 60000,
         "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i}\n  <<: [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 19)) + "services: {}\n",
         "l0: &l0 [x]\n" + "".join(f"l{i}: &l{i} [*l{i - 1}, *l{i - 1}]\n" for i in range(1, 6)) + "services: *l5\n",

@@ -184,6 +184,7 @@ def test_comments_and_trailing_commas_are_read_with_a_warning() -> None:
         "/" + "[" * 200_000, "/**/" + '{"a":' * 50_000, "/*x*/" * 50_000, "//" + " " * 200_000, "/**/" + "9" * 200_000,
         '{a: "' + "\\" * 200_000, "/**/[" + "1," * 100_000 + "]", "{" + ",".join(f"k{i}:{{}}" for i in range(20_000)) + "}",
         "{a: NaN}", "{a: Infinity}", "{formation: {web: {quantity: Infinity}}}", "{env: {A: 0x10}}",
+        "{stack: 0x" + "f" * 9000 + "}",
     ],
 )  # fmt: skip
 def test_hostile_json5_costs_no_more_than_an_ordinary_file_and_raises_nothing_else(text: str) -> None:
