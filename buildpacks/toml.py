@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 import tomllib
 from importlib import import_module
@@ -16,13 +18,15 @@ MOST_PARTS = 32
 MOST_DOTTED = 50_000
 """Parts of all dotted keys of a text together, under 1 KB each; a lock file has two for each package."""
 
+_LONG_NUMBER = re.compile(r"0[xob][0-9A-Fa-f_]{300}")
+"""Python reads such a number, and then cannot write it: TOML has 64 bits."""
 _parser: Any = import_module("tomllib._parser")
 
 
 class _Left(threading.local):
-    """How many parts of dotted keys the text that a thread reads may still have."""
+    """How many parts of dotted keys the text that `toml_of` reads in this thread may still have."""
 
-    parts = MOST_DOTTED
+    parts: float = math.inf
 
 
 _left = _Left()
@@ -30,13 +34,17 @@ _left = _Left()
 
 def toml_of(text: str) -> dict[str, Any]:
     """The table. Raises ValueError, whose text names the fault and its line."""
+    if number := _LONG_NUMBER.search(text):
+        raise ValueError(
+            f"a number has more than 64 bits (line {text.count(chr(10), 0, number.start()) + 1})"
+        )
     _left.parts = MOST_DOTTED
     try:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     finally:
-        _left.parts = MOST_DOTTED
+        _left.parts = math.inf
 
 
 def _parse_key(src: str, pos: int) -> tuple[int, tuple[str, ...]]:

@@ -37,10 +37,16 @@ def test_many_dotted_keys_are_refused_and_the_next_text_is_read() -> None:
     with pytest.raises(ValueError, match="together"):
         toml_of("".join(f"a{number}.b=1\n" for number in range(MOST_DOTTED)))
     assert toml_of("a.b = 1") == {"a": {"b": 1}}
+    many = "".join(f"a{number}.b=1\n" for number in range(MOST_DOTTED // 4))
+    for _ in range(3):
+        assert len(tomllib.loads(many)) == MOST_DOTTED // 4, (
+            "other readers of the process have no bound to use up"
+        )
 
 
 @pytest.mark.parametrize(
-    "text", ["a = " + "9" * 5000, "a = " + "[" * 5000, "a =", "a = 1\na = 2", "a.\n", "a."]
+    "text",
+    ["a = " + "9" * 5000, "\na = 0x" + "f" * 5000, "a = " + "[" * 5000, "a =", "a = 1\na = 2", "a.\n", "a."],
 )
 def test_every_fault_is_one_kind_of_error(text: str) -> None:
     with pytest.raises(ValueError):
