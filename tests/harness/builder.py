@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,12 @@ class BuildPlatform:
         return int(self.spawner.info()["block"]["id_base"])
 
     def app(self, name: str) -> App:
+        """A new app; files share a platform as their workers please, so a name that is taken gets a number."""
         with self.store.write() as tx:
-            app = apps.create(tx, name, None)
+            free = next(
+                each for each in (name, *(f"{name}-{n}" for n in count(2))) if not apps.by_name(tx, each)
+            )
+            app = apps.create(tx, free, None)
         self.spawner.create_app(app.id)
         return app
 
