@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,8 @@ class BuildPlatform:
     def app(self, name: str) -> App:
         """A new app; files share a platform as their workers please, so a name that is taken gets a number."""
         with self.store.write() as tx:
-            free = next(
-                each for each in (name, *(f"{name}-{n}" for n in count(2))) if not apps.by_name(tx, each)
-            )
+            numbered = (f"{name}-{number}" for number in range(2, 100))
+            free = next(each for each in chain([name], numbered) if not apps.by_name(tx, each))
             app = apps.create(tx, free, None)
         self.spawner.create_app(app.id)
         return app
