@@ -59,11 +59,7 @@ def push_image(app_name: str) -> Response:
             "compression": text,
         },
     )
-    kind = given["compression"] or "gzip"
-    if kind not in KINDS:
-        raise errors.BadInput(
-            f"{quoted(kind)} is no compression of layers.", f"There are {', '.join(KINDS)}."
-        )
+    kind = _compression(given["compression"])
     with image_errors():
         reference = parse_reference(given["reference"])
         mount_from = (
@@ -88,6 +84,16 @@ def push_image(app_name: str) -> Response:
         return {"reference": str(reference), "release": found.release.number, **_pushed_json(done)}
 
     return stream(work)
+
+
+def _compression(word: str | None) -> str:
+    """Raises BadInput."""
+    kind = word or "gzip"
+    if kind not in KINDS:
+        raise errors.BadInput(
+            f"{quoted(kind)} is no compression of layers.", f"There are {', '.join(KINDS)}."
+        )
+    return kind
 
 
 def _pushed_json(done: Pushed) -> dict[str, Any]:
