@@ -11,6 +11,7 @@ from itertools import islice
 
 from buildpacks import pyprograms
 from buildpacks.plan import Tree
+from buildpacks.pysyntax import MAKERS, assigned, dotted, imported, kind_made, roots, statements
 
 MOST_BYTES, MOST_BYTES_OF_ALL = 256 << 10, 768 << 10
 """How much code is parsed: of one file, and of all."""
@@ -29,15 +30,8 @@ _STEMS = (
     "index",
     *pyprograms.STEMS,
 )
-_MAKERS = {
-    "flask.Flask": "wsgi", "bottle.Bottle": "wsgi", "bottle.default_app": "wsgi", "falcon.App": "wsgi",
-    "falcon.API": "wsgi", "django.get_wsgi_application": "wsgi", "fastapi.FastAPI": "asgi",
-    "starlette.Starlette": "asgi", "litestar.Litestar": "asgi", "quart.Quart": "asgi",
-    "fasthtml.FastHTML": "asgi", "fasthtml.fast_app": "asgi", "django.get_asgi_application": "asgi",
-    "blacksheep.Application": "asgi", "sanic.Sanic": "sanic", "aiohttp.Application": "aiohttp", "dash.Dash": "dash",
-}  # fmt: skip
 _FRAMEWORKS = {
-    maker.split(".")[0]: kind for maker, kind in _MAKERS.items() if not maker.startswith(("django.", "dash."))
+    maker.split(".")[0]: kind for maker, kind in MAKERS.items() if not maker.startswith(("django.", "dash."))
 }
 _OBJECTS = ("app", "application", "api", "server")
 _PATHS = ("src", "backend", "api")
@@ -258,22 +252,22 @@ class _Reader:
     def serves_itself(self, path: str) -> str:
         """How the program at `path` is started, when its framework brings the server."""
         module = self.parse(path)
-        return "" if module is None else pyprograms.command_for(path, _roots(_imports(module)))
+        return "" if module is None else pyprograms.command_for(path, roots(imported(module)))
 
     def app_in(self, path: str, deep: bool = True) -> _Found | None:
         """The app object of a file, else its factory. `deep`: names it imports are looked up in their files."""
         module = self.parse(path)
         if module is None:
             return None
-        imports = _imports(module)
+        imports = imported(module)
         usual = "asgi" if path.endswith("asgi.py") else "wsgi" if path.endswith("wsgi.py") else self.usual
         objects: list[_Found] = []
         factories: list[_Found] = []
-        for node in _statements(module.body):
+        for node in statements(module.body):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 (factories if node.name in _FACTORIES else objects).extend(_function(node, imports, usual))
                 continue
-            for name, value in _assigned(node):
+            for name, value in assigned(node):
                 kind = self._kind(value, imports, path, deep)
                 if kind or (usual and name in _OBJECTS[:2] and isinstance(value, ast.Call)):
                     objects.append(_Found(kind or usual, name))
@@ -292,12 +286,12 @@ class _Reader:
 
     def _kind(self, value: ast.expr, imports: dict[str, str], path: str, deep: bool) -> str:
         """What sort of app an expression makes; empty when that cannot be told."""
-        if isinstance(value, ast.Attribute) and value.attr == "server" and "dash" in _roots(imports):
+        if isinstance(value, ast.Attribute) and value.attr == "server" and "dash" in roots(imports):
             return "wsgi"
         if not isinstance(value, ast.Call):
             return ""
-        full = _dotted(value.func, imports)
-        return _made(full) or (self._elsewhere(full, path) if deep else "")
+        full = dotted(value.func, imports)
+        return kind_made(full) or (self._elsewhere(full, path) if deep else "")
 
     def _elsewhere(self, full: str, path: str) -> str:
         """The kind of a name that another file of the repository defines, or this one."""
@@ -318,65 +312,6 @@ class _Reader:
         return ""
 
 
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements that run at import, those inside `if`, `try` and `with` among them, in their order."""
-    waiting = list(reversed(body))
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, ast.If | ast.Try | ast.With):
-            waiting += reversed([*node.body, *getattr(node, "orelse", [])])
-
-
-def _imports(module: ast.Module) -> dict[str, str]:
-    """Local names and the full names they import; `*` lists the modules of star imports, in the order of the file."""
-    found: dict[str, str] = {}
-    for node in ast.walk(module):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                found[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if alias.name == "*":
-                    found.setdefault("*", node.module or "")
-                else:
-                    found[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}".lstrip(".")
-    return found
-
-
-def _roots(imports: dict[str, str]) -> set[str]:
-    return {full.split(".")[0] for full in imports.values()}
-
-
-def _dotted(node: ast.expr, imports: dict[str, str]) -> str:
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name):
-        return ""
-    star = f"{imports['*']}.{node.id}" if "*" in imports else node.id
-    return ".".join([imports.get(node.id, star), *reversed(parts)])
-
-
-def _made(full: str) -> str:
-    root, _, rest = full.partition(".")
-    kind = _MAKERS.get(f"{root}.{rest.rpartition('.')[2]}", "")
-    return "asgi" if kind and full.startswith("falcon.asgi.") else kind
-
-
-def _assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-        yield node.target.id, node.value
-    elif isinstance(node, ast.Assign):
-        for target in node.targets:
-            first = target.elts[0] if isinstance(target, ast.Tuple) and target.elts else target
-            if isinstance(first, ast.Name):
-                yield first.id, node.value
-
-
 def _function(
     node: ast.FunctionDef | ast.AsyncFunctionDef, imports: dict[str, str], usual: str
 ) -> Iterator[_Found]:
@@ -387,7 +322,7 @@ def _function(
         yield _Found("asgi" if coroutine else "wsgi", node.name)
     elif node.name in _FACTORIES and count == len(node.args.defaults):
         calls = (inner for inner in ast.walk(node) if isinstance(inner, ast.Call))
-        made = (kind for call in calls if (kind := _made(_dotted(call.func, imports))) not in ("", "dash"))
+        made = (kind for call in calls if (kind := kind_made(dotted(call.func, imports))) not in ("", "dash"))
         kind = next(made, usual if node.name != "init" else "")  # `init` may begin anything
         if kind and (not coroutine or kind == "aiohttp"):
             yield _Found(kind, node.name, factory=True, coroutine=coroutine)
