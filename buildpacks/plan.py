@@ -92,7 +92,7 @@ class Step:
     apart: tuple[str, ...] = ()
     """Folders that become a layer of their own, below that of the outputs: one that comes out as before is the same layer."""
     images: tuple[str, ...] = ()
-    """Images from elsewhere whose layers lie below, lowest first."""
+    """Pulled images. The step runs on top of their layers, lowest first."""
     bare: bool = False
     """Over whatever `base` and `onto` are, by the programs of the layer TOOLS, with nothing of the platform's own in sight:
     no /app, /tmp is kept. The inputs lie at WORK, links among them, and the script begins at `/`."""

@@ -1,7 +1,7 @@
 """The first phase: which group of buildpacks builds the app, and the build plan that they agree on.
 
 Groups are tried in order; a composite buildpack stands for each group of its order in turn. The first group counts of which
-every required buildpack's `bin/detect` passes, and whose provides and requires fit.
+the `bin/detect` of every required buildpack passes, and each requirement has a provider.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Chosen:
 
 
 class Detection:
-    """One search. `detect` runs a buildpack's `bin/detect`; each is asked once."""
+    """One search for a group that fits. `detect` runs the `bin/detect` of a buildpack, once for each."""
 
     def __init__(self, known: Known, detect: Callable[[Buildpack], Verdict]) -> None:
         self._known, self._detect = known, detect
@@ -136,7 +136,7 @@ class Detection:
         return self._verdicts[str(pack)]
 
     def _tried(self, trial: list[tuple[Member, Option]]) -> list[tuple[Member, Option]]:
-        """The trial without optional members whose provides or requires find no partner; empty if it fails."""
+        """The trial without the optional members that nobody requires or provides for; empty if it fails."""
         while (lonely := _lonely(trial)) is not None:
             position, name, verb = lonely
             member = trial[position][0]
